@@ -1,0 +1,144 @@
+//! `hem.yaml`: read into a raw form, checked into [`Config`].
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The configuration, checked; paths are absolute.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the store lives.
+    pub state_dir: PathBuf,
+    /// The folder of hook files.
+    pub hooks_dir: PathBuf,
+    /// Where relative commands of hooks in `hooks_dir` are looked for.
+    pub scripts_dir: PathBuf,
+    /// Where relative commands of OpenNebula's own hooks are looked for.
+    pub onehem_scripts_dir: PathBuf,
+    /// How the daemon is reached.
+    pub control: Control,
+    /// How many scripts run at once.
+    pub concurrency: usize,
+    /// An execution that waits longer than this for another one of its lane is reported.
+    pub blocked_after: Duration,
+    /// How changes in the hooks folder take effect.
+    pub reload: Reload,
+    /// Whether files that others may write are refused.
+    pub permissions: Permissions,
+    /// The sources by name.
+    pub sources: BTreeMap<String, Source>,
+    /// What the store keeps.
+    pub retention: Retention,
+    /// Limits of the disk and of the backlog.
+    pub limits: Limits,
+    /// Further redaction paths, besides the built-in table.
+    pub redact: Vec<String>,
+}
+
+/// How the daemon is reached.
+#[derive(Debug, Clone)]
+pub struct Control {
+    /// The Unix socket.
+    pub socket: PathBuf,
+    /// Its mode.
+    pub socket_mode: u32,
+    /// The group it is given to.
+    pub socket_group: Option<String>,
+}
+
+/// `reload:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// A change in the folder takes effect by itself.
+    Auto,
+    /// Only `hem reload` brings changes into force.
+    Manual,
+}
+
+/// `permissions:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permissions {
+    /// Files, folders and commands that others may write are refused.
+    Strict,
+    /// They are accepted.
+    Lax,
+}
+
+/// One source.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// OpenNebula's hook manager.
+    Opennebula(OpennebulaSource),
+}
+
+/// A connection to OpenNebula's hook manager.
+#[derive(Debug, Clone)]
+pub struct OpennebulaSource {
+    /// Where it publishes: `tcp://127.0.0.1:2101` or `ipc:///path`.
+    pub endpoint: String,
+    /// Where it takes replies: `tcp://127.0.0.1:2102`.
+    pub replies: String,
+    /// Calls that are counted and not kept; `*` stands for any characters.
+    pub ignore_calls: Vec<String>,
+    /// Whether messages are checked against the schemas, with a warning where they differ.
+    pub validate: bool,
+    /// The intake queue's limit in events.
+    pub queue_events: usize,
+    /// The intake queue's limit in bytes.
+    pub queue_bytes: usize,
+}
+
+/// What the store keeps of settled executions and of events that matched nothing.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// Settled executions kept.
+    pub executions: u64,
+    /// Unmatched events kept.
+    pub unmatched_events: u64,
+    /// Nothing settled is kept longer.
+    pub age: Duration,
+    /// Bytes of payloads and outputs kept.
+    pub bytes: u64,
+}
+
+/// Limits of the disk and of the backlog.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Below this much free space nothing new is accepted, in bytes.
+    pub reserve: u64,
+    /// Above this many unsettled executions nothing new is accepted.
+    pub max_backlog: usize,
+}
+
+impl Config {
+    /// The defaults, with everything below `root` (`/` for an installed daemon).
+    pub fn defaults(root: &Path) -> Self {
+        Self {
+            state_dir: root.join("var/lib/hem"),
+            hooks_dir: root.join("etc/hem/hooks.d"),
+            scripts_dir: root.join("etc/hem/scripts"),
+            onehem_scripts_dir: root.join("var/lib/one/remotes/hooks"),
+            control: Control {
+                socket: root.join("run/hem/hem.sock"),
+                socket_mode: 0o600,
+                socket_group: None,
+            },
+            concurrency: 10,
+            blocked_after: Duration::from_secs(600),
+            reload: Reload::Auto,
+            permissions: Permissions::Strict,
+            sources: BTreeMap::new(),
+            retention: Retention {
+                executions: 100_000,
+                unmatched_events: 10_000,
+                age: Duration::from_secs(30 * 24 * 3600),
+                bytes: 2 << 30,
+            },
+            limits: Limits {
+                reserve: 256 << 20,
+                max_backlog: 1_000_000,
+            },
+            redact: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What happened: events, their payloads and their identifiers.
+//!
+//! An [`Event`] is one thing that happened in an outside system. Sources make them, matching reads them, the
+//! journal keeps them. This room knows no other room.
+
+pub mod id;
+pub mod opennebula;
+pub mod payload;
+pub mod redaction;
+pub mod time;
+
+use std::fmt;
+use std::sync::Arc;
+
+use self::id::Seq;
+use self::opennebula::Resource;
+use self::payload::Payload;
+use self::time::Timestamp;
+
+/// One thing that happened.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// The number it got at acceptance; 0 before that.
+    pub seq: Seq,
+    /// The name of the source it came from, as configured (`opennebula`, `zone1`), or `emit` for a hand-made one.
+    pub source: Arc<str>,
+    /// The key, exactly as the source spelt it.
+    pub key: String,
+    /// The resource it is about, `vm/12`; none for an event that is about nothing in particular.
+    pub subject: Option<Subject>,
+    /// When it was received.
+    pub received: Timestamp,
+    /// What it says happened, read from the message's envelope.
+    pub facts: Facts,
+    /// The message could be read in more than one way (a parameter value that imitates the envelope).
+    pub ambiguous: bool,
+    /// It was made here (catch-up after a gap) and not sent by the controller.
+    pub synthesised: bool,
+    /// The document, exactly as received (decoded from base64).
+    pub payload: Payload,
+}
+
+impl Event {
+    /// What kind of event it is.
+    pub fn kind(&self) -> Kind {
+        match &self.facts {
+            Facts::State(_) => Kind::State,
+            Facts::Api(_) => Kind::Api,
+            Facts::Retry(_) => Kind::Retry,
+            Facts::Undecodable { .. } => Kind::Undecodable,
+        }
+    }
+
+    /// The host the event names, on which a `remote: true` hook runs.
+    pub fn host(&self) -> Option<&str> {
+        match &self.facts {
+            Facts::State(state) => state.host.as_deref(),
+            Facts::Retry(retry) => retry.remote_host.as_deref(),
+            Facts::Api(_) | Facts::Undecodable { .. } => None,
+        }
+    }
+}
+
+/// The resource an event is about, as `kind/id`, with the source's name in front where several of its kind are configured.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subject(Arc<str>);
+
+impl Subject {
+    /// Takes the text of a subject: `vm/12`, `zone1:vm/12`.
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The subject as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The kinds of events, as counted and shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A resource changed its state.
+    State,
+    /// A call of the controller's API ended.
+    Api,
+    /// The controller asks for a hook to run once more.
+    Retry,
+    /// A message that could not be read; kept and shown, never matched.
+    Undecodable,
+}
+
+impl Kind {
+    /// The name in records, tables and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::Api => "api",
+            Self::Retry => "retry",
+            Self::Undecodable => "undecodable",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What an event says happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Facts {
+    /// OpenNebula: a resource changed its state.
+    State(StateChange),
+    /// OpenNebula: an API call ended.
+    Api(ApiCall),
+    /// OpenNebula: `onehook retry` asks for a run.
+    Retry(RetryRequest),
+    /// It could not be read.
+    Undecodable {
+        /// Why, as a sentence for the operator.
+        reason: String,
+    },
+}
+
+/// A resource changed its state. Names are as OpenNebula spells them and may be unknown to this program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateChange {
+    /// The kind of resource.
+    pub resource: Resource,
+    /// The resource's number, as text; unset when the message has none.
+    pub id: Option<String>,
+    /// The state it is in now.
+    pub state: String,
+    /// The state of the life-cycle manager; VMs only.
+    pub lcm_state: Option<String>,
+    /// The state it was in before (`PREV_STATE`), where the document says so; VMs only.
+    pub previous_state: Option<String>,
+    /// The life-cycle state it was in before (`PREV_LCM_STATE`), where the document says so.
+    pub previous_lcm_state: Option<String>,
+    /// The host it is on.
+    pub host: Option<String>,
+}
+
+/// An API call ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiCall {
+    /// The method: `one.vm.allocate`.
+    pub call: String,
+    /// Whether it succeeded.
+    pub success: bool,
+}
+
+/// A request to run a hook once more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryRequest {
+    /// The hook's number in the controller.
+    pub hook_id: u64,
+    /// The argument string of the recorded execution, decoded from base64 and not split.
+    pub arguments: String,
+    /// The host it ran on.
+    pub remote_host: Option<String>,
+}

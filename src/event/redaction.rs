@@ -1,0 +1,1 @@
+//! What must not be printed: passwords and tokens inside events.

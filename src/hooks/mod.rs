@@ -1,0 +1,325 @@
+//! What the operator declared: YAML documents in `hooks.d`, read into raw forms, checked into [`Hook`]s.
+
+pub mod invocation;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event::id::HookName;
+use crate::event::opennebula::Resource;
+use crate::expression::Expression;
+
+/// A hook, checked and ready to match and run. The rest of the program never sees the raw YAML form.
+#[derive(Debug)]
+pub struct Hook {
+    /// Its name, unique in the set.
+    pub name: HookName,
+    /// The number of the OpenNebula hook it stands for, used by RETRY messages and replies.
+    pub oned_id: Option<u64>,
+    /// For people.
+    pub description: Option<String>,
+    /// `enabled: false` keeps the definition but no event is kept for it.
+    pub enabled: bool,
+    /// How its process is set up.
+    pub profile: Profile,
+    /// What it is triggered by; any one of them suffices.
+    pub triggers: Vec<Trigger>,
+    /// What must also hold.
+    pub when: Option<Expression>,
+    /// What it runs.
+    pub action: Action,
+    /// When and how often it runs.
+    pub policy: Policy,
+    /// The author's own tests, run by `hem check`.
+    pub tests: Vec<HookTest>,
+    /// Where it was declared.
+    pub origin: Origin,
+    /// The definition's text, exactly as declared (one YAML document): what the store keeps for the record.
+    pub text: Arc<str>,
+    /// SHA-256 of `text` and of the defaults that were applied to it: names this version of the hook for ever.
+    pub version: Version,
+}
+
+/// Names one version of a hook: a SHA-256.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(pub [u8; 32]);
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Where a hook was declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The file, as a path below the folder's configured path.
+    pub file: PathBuf,
+    /// The line its document begins on, from 1.
+    pub line: usize,
+    /// SHA-256 of the whole file.
+    pub file_sha256: [u8; 32],
+}
+
+/// The two ways to set up a hook's process (environment, working directory, command line, time limit, retries).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// hem's own: no shell, a listed environment, a time limit.
+    Hem,
+    /// Like OpenNebula's `onehem-server`.
+    Onehem,
+}
+
+/// What triggers a hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trigger {
+    /// A resource entered a state.
+    State(StateTrigger),
+    /// An API call ended.
+    Api(ApiTrigger),
+}
+
+/// A choice of names: all of them, or a list. Compared exactly; a name may be one this program does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Names {
+    /// Any name, and none.
+    Any,
+    /// One of these.
+    Of(Vec<String>),
+}
+
+impl Names {
+    /// Whether `name` is among them.
+    pub fn contains(&self, name: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Of(names) => names.iter().any(|n| n == name),
+        }
+    }
+}
+
+/// `trigger: { state: … }`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateTrigger {
+    /// Only events of the source with this name.
+    pub source: Option<String>,
+    /// The kind of resource.
+    pub resource: Resource,
+    /// The states.
+    pub state: Names,
+    /// The life-cycle states; `Any` for resources that have none.
+    pub lcm_state: Names,
+    /// The previous state or life-cycle state, by name; `Any` when not asked for.
+    pub from: Names,
+}
+
+/// `trigger: { api: … }`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiTrigger {
+    /// Only events of the source with this name.
+    pub source: Option<String>,
+    /// The calls.
+    pub call: Names,
+    /// The result asked for; any when unset.
+    pub success: Option<bool>,
+}
+
+/// What a hook runs.
+#[derive(Debug, Clone)]
+pub struct Action {
+    /// The command as declared: a path, relative to the scripts folder, or absolute; a whole line where `shell` is set.
+    pub command: String,
+    /// The command resolved to an absolute path (not looked for yet).
+    pub program: PathBuf,
+    /// The arguments, one template each.
+    pub arguments: Vec<Template>,
+    /// Arguments go to standard input, joined by one blank, instead of the command line.
+    pub arguments_stdin: bool,
+    /// What goes to standard input otherwise.
+    pub stdin: StdinChoice,
+    /// The working directory; by profile when unset.
+    pub directory: Option<PathBuf>,
+    /// Variables set for it.
+    pub env: BTreeMap<String, String>,
+    /// Variables passed on from the daemon's own environment, besides the profile's.
+    pub pass_env: Vec<String>,
+    /// Files whose contents become variables when it starts.
+    pub secrets: BTreeMap<String, PathBuf>,
+    /// Run on the event's host over ssh.
+    pub remote: bool,
+    /// The command is a script text for `/bin/sh -c`, arguments arrive as `$1` ….
+    pub shell: bool,
+}
+
+/// One argument: literal text with `${{ … }}` expressions in it, or one of OpenNebula's own words.
+#[derive(Debug, Clone)]
+pub enum Template {
+    /// `$TEMPLATE`: base64 of the resource's element.
+    ResourceElement,
+    /// `$API`: base64 of the CALL_INFO element.
+    CallInfo,
+    /// Text with expressions.
+    Text(Vec<Piece>),
+}
+
+/// A piece of an argument.
+#[derive(Debug, Clone)]
+pub enum Piece {
+    /// Inserted as it stands.
+    Literal(String),
+    /// The expression's value, as text.
+    Value(Expression),
+}
+
+/// `stdin:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StdinChoice {
+    /// Nothing.
+    #[default]
+    None,
+    /// The document as received.
+    Payload,
+    /// The document in base64, one line.
+    Base64,
+    /// The whole event as one line of JSON.
+    Event,
+}
+
+/// When and how often a hook runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// The time limit of one attempt.
+    pub timeout: Option<Duration>,
+    /// Between TERM and KILL.
+    pub grace: Duration,
+    /// Automatic retries; none when unset.
+    pub retry: Option<Retry>,
+    /// What must happen in order.
+    pub order: Order,
+    /// How many of this hook's executions run at once; half of the engine's `concurrency` when unset.
+    pub max_parallel: Option<usize>,
+    /// Whether it may use the reserved slot.
+    pub priority: Priority,
+    /// Not started this long after acceptance, it is skipped as expired.
+    pub start_within: Option<Duration>,
+    /// What becomes of an attempt that the end of the daemon cut short.
+    pub on_interrupt: OnInterrupt,
+    /// Bytes kept of the beginning and of the end of each output stream.
+    pub output: OutputLimits,
+}
+
+/// `retry:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts in all, the first included; at least 1.
+    pub attempts: u32,
+    /// The first delay.
+    pub backoff_min: Duration,
+    /// The longest delay; each doubles until then.
+    pub backoff_max: Duration,
+}
+
+/// `order:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// One at a time, in event order, per subject.
+    Subject,
+    /// One at a time, in event order, for the whole hook.
+    Hook,
+    /// No order.
+    None,
+}
+
+/// `priority:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// As others.
+    Normal,
+    /// One slot is reserved for hooks of high priority.
+    High,
+}
+
+/// `on_interrupt:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnInterrupt {
+    /// Run again with a higher attempt number.
+    Rerun,
+    /// The execution settles as failed.
+    Fail,
+}
+
+/// `output:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutputLimits {
+    /// Bytes kept of the beginning.
+    pub head: usize,
+    /// Bytes kept of the end.
+    pub tail: usize,
+}
+
+/// One of the author's own tests.
+#[derive(Debug, Clone)]
+pub struct HookTest {
+    /// The saved event, relative to the hook file's folder or its parents.
+    pub event: PathBuf,
+    /// Whether the hook is to match.
+    pub expect_match: bool,
+    /// The argv it is to have; `...` stands for any one argument.
+    pub expect_argv: Option<Vec<String>>,
+}
+
+/// What checking needs to know from the configuration.
+#[derive(Debug, Clone)]
+pub struct Defaults {
+    /// Where relative commands of the `hem` profile are looked for.
+    pub scripts_dir: PathBuf,
+    /// Where relative commands of the `onehem` profile are looked for.
+    pub onehem_scripts_dir: PathBuf,
+}
+
+/// The hooks in force at one time; never changed, only replaced.
+#[derive(Debug, Default)]
+pub struct HookSet {
+    hooks: Vec<Arc<Hook>>,
+}
+
+impl HookSet {
+    /// A set of these hooks, in this order.
+    pub fn new(hooks: Vec<Arc<Hook>>) -> Self {
+        Self { hooks }
+    }
+
+    /// All hooks, enabled or not.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Hook>> {
+        self.hooks.iter()
+    }
+
+    /// The hook with that name.
+    pub fn get(&self, name: &HookName) -> Option<&Arc<Hook>> {
+        self.hooks.iter().find(|hook| hook.name == *name)
+    }
+
+    /// The hook that stands for the controller's hook with that number.
+    pub fn by_oned_id(&self, id: u64) -> Option<&Arc<Hook>> {
+        self.hooks.iter().find(|hook| hook.oned_id == Some(id))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.hooks.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.hooks.is_empty()
+    }
+}

@@ -1,0 +1,27 @@
+//! hem runs scripts when a cloud controller says something happened, keeps a durable record of every run, and retries.
+//!
+//! The rooms of the house, in the order an event passes them:
+//!
+//! * [`sources`]: one module a system; decodes what arrives and hands [`event::Event`]s to the intake.
+//! * [`event`]: what happened: events, payloads, identifiers, times.
+//! * [`hooks`]: what the operator declared: YAML in, checked [`hooks::Hook`]s out; the folder, its last good set.
+//! * [`expression`]: CEL over one event, for `when:` and `${{ … }}`.
+//! * [`matching`]: which hooks an event triggers, and why not. Pure.
+//! * [`engine`]: the scheduler core (pure) and the dispatcher that carries its effects out.
+//! * [`store`]: the journal, executions, counters; the only room that knows sled.
+//! * [`runner`]: the life of one child process.
+//! * [`control`]: HTTP on a Unix socket: queries, live feed, orders.
+//! * [`cli`]: one file a command.
+//! * [`config`]: `hem.yaml`.
+
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod engine;
+pub mod event;
+pub mod expression;
+pub mod hooks;
+pub mod matching;
+pub mod runner;
+pub mod sources;
+pub mod store;
