@@ -36,9 +36,15 @@ fn ten_thousand_histories_keep_the_promises() {
                 })
             })
             .collect();
-        threads.into_iter().filter_map(|thread| thread.join().expect("a worker")).collect()
+        threads
+            .into_iter()
+            .filter_map(|thread| thread.join().expect("a worker"))
+            .collect()
     });
-    assert!(failed.is_empty(), "run one alone with HEM_SIMULATION_SEED={failed:?}");
+    assert!(
+        failed.is_empty(),
+        "run one alone with HEM_SIMULATION_SEED={failed:?}"
+    );
 }
 
 /// One start of a script, as the script itself would tell it.
@@ -72,16 +78,29 @@ impl Disk {
                     assert!(former.is_none(), "an execution was made twice");
                 }
                 Record::Progressed { key, left, progress } => {
-                    let execution = self.executions.get_mut(&key).expect("progress of a known execution");
-                    assert_eq!(execution.progress.state.name(), left, "the counts of states would not add up");
-                    assert!(execution.progress.attempts <= progress.attempts, "attempt numbers only grow");
+                    let execution = self
+                        .executions
+                        .get_mut(&key)
+                        .expect("progress of a known execution");
+                    assert_eq!(
+                        execution.progress.state.name(),
+                        left,
+                        "the counts of states would not add up"
+                    );
+                    assert!(
+                        execution.progress.attempts <= progress.attempts,
+                        "attempt numbers only grow"
+                    );
                     if execution.progress.state.is_settled() {
                         self.reopened.insert(key);
                     }
                     execution.progress = progress;
                 }
                 Record::Released { key, attempt, .. } => {
-                    assert!(self.released.insert((key, attempt)), "an attempt was released twice");
+                    assert!(
+                        self.released.insert((key, attempt)),
+                        "an attempt was released twice"
+                    );
                 }
             }
         }
@@ -170,14 +189,28 @@ impl History {
                 lane_subject: None,
             })
             .collect();
-        self.offered
-            .insert(seq, matches.iter().map(|m| ExecutionKey::new(seq, m.hook.name.clone())).collect());
-        self.feed(Input::Accept { seq, subject, matches }, Some(seq));
+        self.offered.insert(
+            seq,
+            matches
+                .iter()
+                .map(|m| ExecutionKey::new(seq, m.hook.name.clone()))
+                .collect(),
+        );
+        self.feed(
+            Input::Accept {
+                seq,
+                subject,
+                matches,
+            },
+            Some(seq),
+        );
     }
 
     fn commit(&mut self) {
         for _ in 0..self.rng.usize(1..=3) {
-            let Some((step, acknowledges)) = self.uncommitted.pop_front() else { return };
+            let Some((step, acknowledges)) = self.uncommitted.pop_front() else {
+                return;
+            };
             self.disk.commit(step.records);
             if let Some(seq) = acknowledges {
                 let keys = self.offered.remove(&seq).expect("an offered event");
@@ -191,7 +224,12 @@ impl History {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Start { key, attempt, hook, cause } => {
+            Effect::Start {
+                key,
+                attempt,
+                hook,
+                cause,
+            } => {
                 assert!(
                     self.disk.released.contains(&(key.clone(), attempt)),
                     "a script was started without a durable record"
@@ -228,11 +266,20 @@ impl History {
     fn end(&mut self, at: usize, verdict: Verdict) {
         self.runs[at].to = Some(self.step);
         let (key, attempt) = (self.runs[at].key.clone(), self.runs[at].attempt);
-        self.feed(Input::Ended { key, attempt, verdict }, None);
+        self.feed(
+            Input::Ended {
+                key,
+                attempt,
+                verdict,
+            },
+            None,
+        );
     }
 
     fn running(&self) -> Vec<usize> {
-        (0..self.runs.len()).filter(|&at| self.runs[at].to.is_none()).collect()
+        (0..self.runs.len())
+            .filter(|&at| self.runs[at].to.is_none())
+            .collect()
     }
 
     fn end_one(&mut self) {
@@ -272,28 +319,57 @@ impl History {
 
     fn cancel_one(&mut self) {
         if let Some(execution) = self.some_execution(false) {
-            self.feed(Input::Cancel { key: execution.key, actor: Actor::User { uid: 0 } }, None);
+            self.feed(
+                Input::Cancel {
+                    key: execution.key,
+                    actor: Actor::User { uid: 0 },
+                },
+                None,
+            );
         }
     }
 
     fn reopen_one(&mut self) {
-        let Some(execution) = self.some_execution(true) else { return };
+        let Some(execution) = self.some_execution(true) else {
+            return;
+        };
         // The record is read from the disk, as the dispatcher does: what is decided and not yet committed for it
         // must not be overtaken.
-        if self.uncommitted.iter().any(|(step, _)| mentions(step, &execution.key)) {
+        if self
+            .uncommitted
+            .iter()
+            .any(|(step, _)| mentions(step, &execution.key))
+        {
             return;
         }
-        let hook = self.hooks.iter().find(|hook| hook.name == execution.key.hook).cloned();
-        let cause = Cause::Operator { actor: Actor::User { uid: 0 }, as_recorded: false };
+        let hook = self
+            .hooks
+            .iter()
+            .find(|hook| hook.name == execution.key.hook)
+            .cloned();
+        let cause = Cause::Operator {
+            actor: Actor::User { uid: 0 },
+            as_recorded: false,
+        };
         self.feed(
-            Input::Reopen { execution: Box::new(execution), hook: hook.expect("a hook"), cause },
+            Input::Reopen {
+                execution: Box::new(execution),
+                hook: hook.expect("a hook"),
+                cause,
+            },
             None,
         );
     }
 
     fn withdraw_one(&mut self) {
         let hook = self.hooks[self.rng.usize(..self.hooks.len())].name.clone();
-        self.feed(Input::Withdraw { hook, reason: CancelReason::HookDisabled }, None);
+        self.feed(
+            Input::Withdraw {
+                hook,
+                reason: CancelReason::HookDisabled,
+            },
+            None,
+        );
     }
 
     /// The daemon dies: what is not committed is gone, and its scripts with it.
@@ -317,7 +393,10 @@ impl History {
             .values()
             .filter(|execution| !execution.progress.state.is_settled())
             .map(|execution| {
-                let hook = self.hooks.iter().find(|hook| hook.version == execution.progress.version);
+                let hook = self
+                    .hooks
+                    .iter()
+                    .find(|hook| hook.version == execution.progress.version);
                 (execution.clone(), Arc::clone(hook.expect("a definition")))
             })
             .collect();
@@ -349,10 +428,19 @@ impl History {
     fn check_limits(&self) {
         let running = self.running();
         assert!(running.len() <= self.concurrency + 1, "too many scripts at once");
-        let high = running.iter().filter(|&&at| self.runs[at].hook.policy.priority == Priority::High).count();
-        assert!(running.len() - high.min(1) <= self.concurrency, "the reserved slot was taken");
+        let high = running
+            .iter()
+            .filter(|&&at| self.runs[at].hook.policy.priority == Priority::High)
+            .count();
+        assert!(
+            running.len() - high.min(1) <= self.concurrency,
+            "the reserved slot was taken"
+        );
         for hook in &self.hooks {
-            let of_hook = running.iter().filter(|&&at| self.runs[at].hook.name == hook.name).count();
+            let of_hook = running
+                .iter()
+                .filter(|&&at| self.runs[at].hook.name == hook.name)
+                .count();
             let limit = hook.policy.max_parallel.unwrap_or((self.concurrency / 2).max(1));
             assert!(of_hook <= limit, "too many scripts of one hook at once");
         }
@@ -362,7 +450,11 @@ impl History {
         // Accepted means kept: every acknowledged execution is recorded and reached its end; it ran, unless the
         // record says why not.
         for key in self.acknowledged.values().flatten() {
-            let execution = self.disk.executions.get(key).expect("an accepted execution is recorded");
+            let execution = self
+                .disk
+                .executions
+                .get(key)
+                .expect("an accepted execution is recorded");
             let State::Settled { settlement, .. } = &execution.progress.state else {
                 panic!("{key} never ended: {:?}", execution.progress);
             };
@@ -375,12 +467,19 @@ impl History {
         let mut last = HashMap::new();
         for run in &self.runs {
             let former = last.insert(&run.key, run.attempt);
-            assert!(former.is_none_or(|former| former < run.attempt), "{} ran twice as one attempt", run.key);
+            assert!(
+                former.is_none_or(|former| former < run.attempt),
+                "{} ran twice as one attempt",
+                run.key
+            );
         }
         for run in self.runs.iter().filter(|run| run.interrupted) {
             if run.hook.policy.on_interrupt == OnInterrupt::Fail && !self.disk.reopened.contains(&run.key) {
                 assert!(
-                    !self.runs.iter().any(|later| later.key == run.key && later.attempt > run.attempt),
+                    !self
+                        .runs
+                        .iter()
+                        .any(|later| later.key == run.key && later.attempt > run.attempt),
                     "{} was run again after an interruption",
                     run.key
                 );
@@ -400,7 +499,12 @@ impl History {
         for (lane, runs) in lanes {
             for pair in runs.windows(2) {
                 let ended = pair[0].to.expect("an ended run");
-                assert!(ended <= pair[1].from, "{lane:?}: {} and {} overlap", pair[0].key, pair[1].key);
+                assert!(
+                    ended <= pair[1].from,
+                    "{lane:?}: {} and {} overlap",
+                    pair[0].key,
+                    pair[1].key
+                );
             }
             let firsts: Vec<Seq> = runs
                 .iter()
@@ -420,9 +524,14 @@ impl History {
 
     fn check_budget(&self) {
         for (key, execution) in &self.disk.executions {
-            let Some(hook) = self.hooks.iter().find(|hook| hook.name == key.hook) else { continue };
+            let Some(hook) = self.hooks.iter().find(|hook| hook.name == key.hook) else {
+                continue;
+            };
             let allowed = hook.policy.retry.as_ref().map_or(1, |retry| retry.attempts);
-            assert!(execution.progress.budget_used <= allowed, "{key} used more attempts than it has");
+            assert!(
+                execution.progress.budget_used <= allowed,
+                "{key} used more attempts than it has"
+            );
         }
     }
 }
@@ -467,13 +576,28 @@ fn hook(number: usize, rng: &mut fastrand::Rng) -> Arc<Hook> {
             }),
             order: [Order::Subject, Order::Subject, Order::Hook, Order::None][rng.usize(..4)],
             max_parallel: rng.bool().then(|| rng.usize(1..4)),
-            priority: if rng.u32(0..4) == 0 { Priority::High } else { Priority::Normal },
+            priority: if rng.u32(0..4) == 0 {
+                Priority::High
+            } else {
+                Priority::Normal
+            },
             start_within: (rng.u32(0..4) == 0).then(|| Duration::from_secs(rng.u64(1..30))),
-            on_interrupt: if rng.bool() { OnInterrupt::Rerun } else { OnInterrupt::Fail },
-            output: OutputLimits { head: 1024, tail: 1024 },
+            on_interrupt: if rng.bool() {
+                OnInterrupt::Rerun
+            } else {
+                OnInterrupt::Fail
+            },
+            output: OutputLimits {
+                head: 1024,
+                tail: 1024,
+            },
         },
         tests: Vec::new(),
-        origin: Origin { file: PathBuf::from("simulated.yaml"), line: 1, file_sha256: [0; 32] },
+        origin: Origin {
+            file: PathBuf::from("simulated.yaml"),
+            line: 1,
+            file_sha256: [0; 32],
+        },
         text: "".into(),
         version: Version([u8::try_from(number).expect("few hooks"); 32]),
     })

@@ -201,7 +201,11 @@ struct Active {
 impl Active {
     /// When it is skipped if it has not been started by then.
     fn expires(&self) -> Option<Timestamp> {
-        let State::Queued { cause: Cause::Event | Cause::RetryMessage(_), .. } = self.progress.state else {
+        let State::Queued {
+            cause: Cause::Event | Cause::RetryMessage(_),
+            ..
+        } = self.progress.state
+        else {
             return None;
         };
         let limit = self.hook.policy.start_within?;
@@ -279,7 +283,13 @@ impl Core {
         left.sort_by_key(|(execution, _)| execution.progress.turn);
         let mut interrupted = Vec::new();
         for (execution, hook) in left {
-            let Execution { key, subject, accepted, progress, .. } = execution;
+            let Execution {
+                key,
+                subject,
+                accepted,
+                progress,
+                ..
+            } = execution;
             self.next_turn = self.next_turn.max(progress.turn + 1);
             if let State::Running { attempt, .. } = progress.state {
                 interrupted.push((key.clone(), attempt));
@@ -302,9 +312,21 @@ impl Core {
     pub fn step(&mut self, input: Input, now: Timestamp) -> Result<Step, Refusal> {
         let mut step = Step::default();
         match input {
-            Input::Accept { seq, subject, matches } => self.accept(seq, subject, matches, now, &mut step),
-            Input::Ended { key, attempt, verdict } => self.ended(&key, attempt, verdict, now, &mut step),
-            Input::Reopen { execution, hook, cause } => self.reopen(*execution, hook, cause, now, &mut step)?,
+            Input::Accept {
+                seq,
+                subject,
+                matches,
+            } => self.accept(seq, subject, matches, now, &mut step),
+            Input::Ended {
+                key,
+                attempt,
+                verdict,
+            } => self.ended(&key, attempt, verdict, now, &mut step),
+            Input::Reopen {
+                execution,
+                hook,
+                cause,
+            } => self.reopen(*execution, hook, cause, now, &mut step)?,
             Input::Cancel { key, actor } => self.cancel(&key, actor, now, &mut step)?,
             Input::Withdraw { hook, reason } => self.withdraw(&hook, &reason, now, &mut step),
             Input::Tick => {}
@@ -346,9 +368,9 @@ impl Core {
                 let active = self.active.get(head)?;
                 let since = match active.progress.state {
                     State::Running { since, .. } => since,
-                    State::Retrying { due, delay } => {
-                        Timestamp::from_millis(due.as_millis() - i64::try_from(delay.as_millis()).unwrap_or(0))
-                    }
+                    State::Retrying { due, delay } => Timestamp::from_millis(
+                        due.as_millis() - i64::try_from(delay.as_millis()).unwrap_or(0),
+                    ),
                     State::Queued { .. } | State::Settled { .. } => return None,
                 };
                 (now.since(since) >= limit).then(|| Waiting {
@@ -371,7 +393,14 @@ impl Core {
         now: Timestamp,
         step: &mut Step,
     ) {
-        for NewExecution { hook, why, cause, retry_of, lane_subject } in matches {
+        for NewExecution {
+            hook,
+            why,
+            cause,
+            retry_of,
+            lane_subject,
+        } in matches
+        {
             let key = ExecutionKey::new(seq, hook.name.clone());
             if self.active.contains_key(&key) {
                 continue;
@@ -401,10 +430,12 @@ impl Core {
         self.start_what_can(now, step);
         for record in step.records.split_off(before) {
             if let Record::Progressed { key, progress, .. } = &record
-                && let Some(execution) = step.records[..before].iter_mut().find_map(|earlier| match earlier {
-                    Record::Created(execution) if execution.key == *key => Some(execution),
-                    _ => None,
-                })
+                && let Some(execution) = step.records[..before]
+                    .iter_mut()
+                    .find_map(|earlier| match earlier {
+                        Record::Created(execution) if execution.key == *key => Some(execution),
+                        _ => None,
+                    })
             {
                 execution.progress = progress.clone();
             } else {
@@ -421,7 +452,13 @@ impl Core {
         now: Timestamp,
         step: &mut Step,
     ) -> Result<(), Refusal> {
-        let Execution { key, subject, accepted, mut progress, .. } = execution;
+        let Execution {
+            key,
+            subject,
+            accepted,
+            mut progress,
+            ..
+        } = execution;
         if let Some(active) = self.active.get(&key) {
             return Err(Refusal::NotSettled(key, active.progress.state.name()));
         }
@@ -432,7 +469,11 @@ impl Core {
         progress.budget_used = 0;
         progress.interruptions = 0;
         self.next_turn += 1;
-        step.records.push(Record::Progressed { key: key.clone(), left, progress: progress.clone() });
+        step.records.push(Record::Progressed {
+            key: key.clone(),
+            left,
+            progress: progress.clone(),
+        });
         self.insert(key, hook, subject, accepted, progress);
         Ok(())
     }
@@ -449,9 +490,17 @@ impl Core {
         };
         if let State::Running { attempt, .. } = active.progress.state {
             active.cancelled_by = Some(actor);
-            step.effects.push(Effect::End { key: key.clone(), attempt });
+            step.effects.push(Effect::End {
+                key: key.clone(),
+                attempt,
+            });
         } else {
-            self.settle(key, Settlement::Cancelled(CancelReason::Operator(actor)), now, step);
+            self.settle(
+                key,
+                Settlement::Cancelled(CancelReason::Operator(actor)),
+                now,
+                step,
+            );
         }
         Ok(())
     }
@@ -473,15 +522,10 @@ impl Core {
         }
     }
 
-    fn ended(
-        &mut self,
-        key: &ExecutionKey,
-        attempt: u32,
-        verdict: Verdict,
-        now: Timestamp,
-        step: &mut Step,
-    ) {
-        let Some(active) = self.active.get_mut(key) else { return };
+    fn ended(&mut self, key: &ExecutionKey, attempt: u32, verdict: Verdict, now: Timestamp, step: &mut Step) {
+        let Some(active) = self.active.get_mut(key) else {
+            return;
+        };
         match active.progress.state {
             State::Running { attempt: current, .. } if current == attempt => {}
             _ => return,
@@ -499,17 +543,29 @@ impl Core {
             Verdict::Hopeless => self.settle(key, Settlement::Failed, now, step),
             Verdict::Stopped => {
                 let actor = active.cancelled_by.take().unwrap_or(Actor::Daemon);
-                self.settle(key, Settlement::Cancelled(CancelReason::Operator(actor)), now, step);
+                self.settle(
+                    key,
+                    Settlement::Cancelled(CancelReason::Operator(actor)),
+                    now,
+                    step,
+                );
             }
             Verdict::Failure => {
                 active.progress.budget_used += 1;
                 if let Some(actor) = active.cancelled_by.take() {
-                    self.settle(key, Settlement::Cancelled(CancelReason::Operator(actor)), now, step);
+                    self.settle(
+                        key,
+                        Settlement::Cancelled(CancelReason::Operator(actor)),
+                        now,
+                        step,
+                    );
                 } else if active.progress.budget_used < attempts_allowed {
                     let (min, max) = policy
                         .retry
                         .as_ref()
-                        .map_or((Duration::ZERO, Duration::ZERO), |r| (r.backoff_min, r.backoff_max));
+                        .map_or((Duration::ZERO, Duration::ZERO), |r| {
+                            (r.backoff_min, r.backoff_max)
+                        });
                     let delay = backoff(&mut self.rng, min, max, active.progress.budget_used - 1);
                     self.retry_later(key, delay, now, step);
                 } else {
@@ -528,7 +584,14 @@ impl Core {
                 {
                     self.settle(key, Settlement::Failed, now, step);
                 } else {
-                    self.change(key, State::Queued { cause: Cause::Recovery, since: now }, step);
+                    self.change(
+                        key,
+                        State::Queued {
+                            cause: Cause::Recovery,
+                            since: now,
+                        },
+                        step,
+                    );
                 }
             }
         }
@@ -548,7 +611,15 @@ impl Core {
             (Order::Subject, Some(subject)) => LaneKey::Subject(hook.name.clone(), subject.clone()),
             (Order::Subject, None) | (Order::None, _) => LaneKey::Own(key.clone()),
         };
-        let active = Active { hook, subject, accepted, progress, lane, cancelled_by: None, exhausted: 0 };
+        let active = Active {
+            hook,
+            subject,
+            accepted,
+            progress,
+            lane,
+            cancelled_by: None,
+            exhausted: 0,
+        };
         match active.progress.state {
             State::Running { .. } => {
                 self.running += 1;
@@ -574,8 +645,12 @@ impl Core {
 
     /// Marks a lane whose head waits for a slot as ready.
     fn offer(&mut self, lane: &LaneKey) {
-        let Some(head) = self.lanes.get(lane).and_then(VecDeque::front) else { return };
-        let Some(active) = self.active.get(head) else { return };
+        let Some(head) = self.lanes.get(lane).and_then(VecDeque::front) else {
+            return;
+        };
+        let Some(active) = self.active.get(head) else {
+            return;
+        };
         if !matches!(active.progress.state, State::Queued { .. }) {
             return;
         }
@@ -600,7 +675,11 @@ impl Core {
             && queue.running < queue.max_parallel
         {
             queue.in_rotation = true;
-            let rotation = if queue.priority_high { &mut self.rotation_high } else { &mut self.rotation };
+            let rotation = if queue.priority_high {
+                &mut self.rotation_high
+            } else {
+                &mut self.rotation
+            };
             rotation.push_back(hook.clone());
         }
     }
@@ -618,7 +697,9 @@ impl Core {
                 None
             };
             let Some(name) = next else { return };
-            let Some(queue) = self.hooks.get_mut(&name) else { continue };
+            let Some(queue) = self.hooks.get_mut(&name) else {
+                continue;
+            };
             queue.in_rotation = false;
             if queue.running < queue.max_parallel
                 && let Some((_, lane)) = queue.ready.pop_first()
@@ -630,9 +711,15 @@ impl Core {
     }
 
     fn start_head(&mut self, lane: &LaneKey, now: Timestamp, step: &mut Step) {
-        let Some(key) = self.lanes.get(lane).and_then(VecDeque::front).cloned() else { return };
-        let Some(active) = self.active.get_mut(&key) else { return };
-        let State::Queued { cause, .. } = active.progress.state.clone() else { return };
+        let Some(key) = self.lanes.get(lane).and_then(VecDeque::front).cloned() else {
+            return;
+        };
+        let Some(active) = self.active.get_mut(&key) else {
+            return;
+        };
+        let State::Queued { cause, .. } = active.progress.state.clone() else {
+            return;
+        };
         if let Some(expiry) = active.expires() {
             self.timers.remove(&(expiry, key.clone()));
         }
@@ -644,9 +731,27 @@ impl Core {
         if let Some(queue) = self.hooks.get_mut(&key.hook) {
             queue.running += 1;
         }
-        self.change(&key, State::Running { attempt, cause: cause.clone(), since: now }, step);
-        step.records.push(Record::Released { key: key.clone(), attempt, cause: cause.clone(), at: now });
-        step.effects.push(Effect::Start { key, attempt, hook, cause });
+        self.change(
+            &key,
+            State::Running {
+                attempt,
+                cause: cause.clone(),
+                since: now,
+            },
+            step,
+        );
+        step.records.push(Record::Released {
+            key: key.clone(),
+            attempt,
+            cause: cause.clone(),
+            at: now,
+        });
+        step.effects.push(Effect::Start {
+            key,
+            attempt,
+            hook,
+            cause,
+        });
     }
 
     fn retry_later(&mut self, key: &ExecutionKey, delay: Duration, now: Timestamp, step: &mut Step) {
@@ -664,7 +769,14 @@ impl Core {
             self.timers.pop_first();
             match self.state(&key) {
                 Some(State::Retrying { .. }) => {
-                    self.change(&key, State::Queued { cause: Cause::Retry, since: now }, step);
+                    self.change(
+                        &key,
+                        State::Queued {
+                            cause: Cause::Retry,
+                            since: now,
+                        },
+                        step,
+                    );
                 }
                 Some(State::Queued { .. }) => {
                     self.settle(&key, Settlement::Skipped(SkipReason::Expired), now, step);
@@ -690,13 +802,19 @@ impl Core {
 
     /// Changes the state of an execution that goes on, with all that hangs on it.
     fn change(&mut self, key: &ExecutionKey, state: State, step: &mut Step) {
-        let Some(active) = self.active.get_mut(key) else { return };
+        let Some(active) = self.active.get_mut(key) else {
+            return;
+        };
         let former = std::mem::replace(&mut active.progress.state, state);
         let left = former.name();
         let queued = matches!(active.progress.state, State::Queued { .. });
         let (lane, turn) = (active.lane.clone(), active.progress.turn);
         let high = active.hook.policy.priority == Priority::High;
-        step.records.push(Record::Progressed { key: key.clone(), left, progress: active.progress.clone() });
+        step.records.push(Record::Progressed {
+            key: key.clone(),
+            left,
+            progress: active.progress.clone(),
+        });
         match former {
             State::Running { .. } => self.free_slot(&key.hook, high),
             State::Retrying { due, .. } => {
@@ -719,7 +837,9 @@ impl Core {
             self.timers.remove(&(expiry, key.clone()));
         }
         self.change(key, State::Settled { settlement, at: now }, step);
-        let Some(active) = self.active.remove(key) else { return };
+        let Some(active) = self.active.remove(key) else {
+            return;
+        };
         if let Some(members) = self.lanes.get_mut(&active.lane) {
             members.retain(|member| member != key);
             if members.is_empty() {
