@@ -14,6 +14,7 @@
 //! a daemon on purpose. One that still holds them when [`Limits::leak`] has passed is ended with the rest of the group. A
 //! process that made a group or session of its own is beyond the group's reach; [`leftovers`] finds it by its environment.
 
+mod descriptors;
 pub mod fingerprint;
 pub mod leftovers;
 mod output;
@@ -229,10 +230,12 @@ pub struct Chunk {
     pub bytes: Bytes,
 }
 
+type OnStart = Box<dyn FnOnce(&Started) + Send>;
+
 /// Who is told of a run while it goes on. By default, nobody.
 #[derive(Default)]
 pub struct Observer {
-    on_start: Option<Box<dyn FnOnce(&Started) + Send>>,
+    on_start: Option<OnStart>,
     output: Option<mpsc::Sender<Chunk>>,
 }
 

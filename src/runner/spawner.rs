@@ -58,15 +58,17 @@ impl Spawner {
             kind: StartFailureKind::Exhausted,
             message: format!("the machine has no room for a thread that starts processes: {error}"),
         })?;
-        let gone = || StartFailure {
-            kind: StartFailureKind::Exhausted,
-            message: "the thread that starts processes ended unexpectedly".to_owned(),
+        let answered = match thread.send(Order { invocation, answer }) {
+            Ok(()) => started.await.ok(),
+            Err(_) => None,
         };
-        match thread.send(Order { invocation, answer }) {
-            Ok(()) => started.await.map_err(|_| self.forget(umask)),
-            Err(_) => Err(self.forget(umask)),
-        }
-        .map_err(|()| gone())?
+        answered.unwrap_or_else(|| {
+            self.forget(umask);
+            Err(StartFailure {
+                kind: StartFailureKind::Exhausted,
+                message: "the thread that starts processes ended unexpectedly".to_owned(),
+            })
+        })
     }
 
     fn thread(&self, umask: Umask) -> io::Result<mpsc::Sender<Order>> {

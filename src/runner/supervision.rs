@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::descriptors;
 use super::output::Capture;
 use super::secrets::Redactor;
 use super::spawner::Spawner;
@@ -53,6 +54,7 @@ impl Runner {
                 "SIGCHLD is ignored, so the exit status of scripts would be lost; start hem without `trap '' CHLD`",
             ));
         }
+        descriptors::keep_from_children();
         let runtime = Handle::try_current().map_err(io::Error::other)?;
         Ok(Self {
             spawner: Spawner::new(runtime)?,
