@@ -1,8 +1,10 @@
 //! What the operator declared: YAML documents in `hooks.d`, read into raw forms, checked into [`Hook`]s.
 
+pub mod check;
 mod command_line;
 mod compile;
 pub mod fault;
+pub mod folder;
 pub mod invocation;
 mod nearest;
 mod quantity;
