@@ -1,10 +1,7 @@
 //! The known name that a misspelt one was meant to be.
 
 /// The candidate that `name` was most likely meant to be, if any is near enough.
-pub(super) fn closest<'c>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<&'c str> {
+pub(super) fn closest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let name = name.to_lowercase();
     // A third of the letters may be wrong: more than that is a different word.
     let allowed = (name.chars().count() / 3).clamp(1, 3);

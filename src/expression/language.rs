@@ -54,12 +54,7 @@ const FUNCTIONS: [&str; 11] = [
 ];
 
 /// Functions called as `x.name(…)`, with the number of arguments.
-const METHODS: [(&str, usize); 4] = [
-    ("size", 0),
-    ("contains", 1),
-    ("startsWith", 1),
-    ("endsWith", 1),
-];
+const METHODS: [(&str, usize); 4] = [("size", 0), ("contains", 1), ("startsWith", 1), ("endsWith", 1)];
 
 /// Functions that the parser expands, with how they are written.
 const MACROS: [(&str, &str); 6] = [
@@ -248,11 +243,7 @@ impl Walk {
         })
     }
 
-    fn comprehension(
-        &mut self,
-        comprehension: &mut ComprehensionExpr,
-        node: u64,
-    ) -> Result<(), Fault> {
+    fn comprehension(&mut self, comprehension: &mut ComprehensionExpr, node: u64) -> Result<(), Fault> {
         self.expression(&mut comprehension.iter_range)?;
         self.expression(&mut comprehension.accu_init)?;
 
@@ -264,7 +255,9 @@ impl Walk {
         for variable in variables.into_iter().flatten() {
             if ["event", "meta"].contains(&variable.as_str()) {
                 return Err(Fault {
-                    message: format!("`{variable}` cannot name an element of a list here, it names the event's own"),
+                    message: format!(
+                        "`{variable}` cannot name an element of a list here, it names the event's own"
+                    ),
                     node,
                 });
             }
@@ -298,9 +291,7 @@ fn call(function: &str, args: Vec<IdedExpr>) -> Expr {
 
 fn is_operator(function: &str) -> bool {
     // Operators are named with characters that no author's function can have: `_+_`, `!_`, `@in`.
-    !function
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || c == '_')
+    !function.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 fn literal_string(node: &IdedExpr) -> Option<&str> {

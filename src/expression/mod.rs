@@ -88,10 +88,7 @@ impl<'e> EvaluationContext<'e> {
         variables.add_variable_as_val("event", values::from_json(event.payload.tree()));
         variables.add_variable_as_val("meta", values::meta(event));
         variables.add_variable_as_val(language::ALLOWANCE, Box::new(allowance.clone()));
-        Self {
-            variables,
-            allowance,
-        }
+        Self { variables, allowance }
     }
 }
 
@@ -156,14 +153,12 @@ impl Expression {
     /// # Errors
     /// As there.
     pub fn holds_in(&self, context: &EvaluationContext<'_>) -> Result<bool, EvaluationError> {
-        self.evaluate(context, |value| {
-            match value.downcast_ref::<CelBool>() {
-                Some(truth) => Ok(*truth.inner()),
-                None => Err(EvaluationError::Failed(format!(
-                    "the condition gave {}, not true or false",
-                    values::kind_of(value.as_ref())
-                ))),
-            }
+        self.evaluate(context, |value| match value.downcast_ref::<CelBool>() {
+            Some(truth) => Ok(*truth.inner()),
+            None => Err(EvaluationError::Failed(format!(
+                "the condition gave {}, not true or false",
+                values::kind_of(value.as_ref())
+            ))),
         })
     }
 
@@ -277,8 +272,7 @@ fn resolve<T>(
 ) -> Result<T, Trouble> {
     context.allowance.renew();
     catch_unwind(AssertUnwindSafe(|| {
-        let value =
-            Value::resolve_val(expression, &context.variables).map_err(Trouble::Crate)?;
+        let value = Value::resolve_val(expression, &context.variables).map_err(Trouble::Crate)?;
         read(value).map_err(Trouble::Own)
     }))
     .unwrap_or(Err(Trouble::Panicked))
@@ -335,13 +329,18 @@ fn sentence(error: &ExecutionError) -> String {
         }
         ExecutionError::FunctionError { function, message } if function.starts_with('@') => message.clone(),
         ExecutionError::FunctionError { function, message } => cut(format!("{function}(…): {message}")),
+        ExecutionError::UnsupportedKeyType(key) => {
+            format!("{} cannot be a key", kind(key))
+        }
         ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => {
             "division by zero".to_owned()
         }
         ExecutionError::Overflow(..) => "the number is too large".to_owned(),
-        ExecutionError::UnexpectedType { got, want } => {
-            cut(format!("{} stands where {} is needed", values::kind_named(got), values::kind_named(want)))
-        }
+        ExecutionError::UnexpectedType { got, want } => cut(format!(
+            "{} stands where {} is needed",
+            values::kind_named(got),
+            values::kind_named(want)
+        )),
         other => cut(other.to_string()),
     }
 }
@@ -359,13 +358,34 @@ fn cut(mut message: String) -> String {
 fn syntax_error(text: &str, errors: &ParseErrors) -> CompileError {
     match errors.errors.first() {
         Some(first) => CompileError {
-            message: cut(format!("syntax error: {}", first.msg)),
+            message: cut(plain_syntax_message(&first.msg)),
             offset: offset_at(text, first.pos),
         },
         None => CompileError {
             message: "syntax error".to_owned(),
             offset: None,
         },
+    }
+}
+
+/// The parser's message without the list of all that could stand there instead.
+fn plain_syntax_message(message: &str) -> String {
+    let message = message.trim_start_matches("Syntax error: ");
+    let found = [
+        "extraneous input ",
+        "mismatched input ",
+        "no viable alternative at input ",
+        "token recognition error at: ",
+    ]
+    .into_iter()
+    .find_map(|beginning| message.strip_prefix(beginning));
+    match found {
+        Some(found) if found.contains("<EOF>") => "the expression ends too early".to_owned(),
+        Some(found) => {
+            let found = found.split(" expecting ").next().unwrap_or(found);
+            format!("unexpected `{}`", found.trim_matches('\''))
+        }
+        None => format!("syntax error: {message}"),
     }
 }
 
@@ -382,15 +402,16 @@ fn offset_at(text: &str, (line, column): (isize, isize)) -> Option<usize> {
     Some(before + within)
 }
 
-/// Where a node begins; the parser counts in characters.
+/// Where a node begins. The parser places a call at its bracket; an author looks for the function's name.
 fn offset_of(source: &SourceInfo, text: &str, node: u64) -> Option<usize> {
     let (start, _) = source.offset_for(node)?;
     let start = usize::try_from(start).ok()?;
-    Some(
-        text.char_indices()
-            .nth(start)
-            .map_or(text.len(), |(at, _)| at),
-    )
+    let (before, rest) = text.split_at_checked(start)?;
+    if !rest.starts_with('(') {
+        return Some(start);
+    }
+    let name = before.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    Some(name.len())
 }
 
 #[cfg(test)]

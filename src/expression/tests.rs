@@ -62,8 +62,12 @@ fn what_cannot_be_known_is_refused_with_the_place_and_a_hint() {
     for (text, offset, hint) in [
         ("evnt.VM.ID == '1'", Some(0), "did you mean `event`?"),
         ("true && VM.ID == '1'", Some(8), "`event.VM`"),
-        ("'é' == 'é' && siz(event) > 1", Some(17), "did you mean `size`?"),
-        ("event.VM.NAME.startWith('w')", None, "did you mean `startsWith`?"),
+        ("'é' == 'é' && siz(event) > 1", Some(16), "did you mean `size`?"),
+        (
+            "event.VM.NAME.startWith('w')",
+            Some(14),
+            "did you mean `startsWith`?",
+        ),
         ("event.VM.NAME.matches('w')", None, "regular expressions"),
         ("startsWith(event.VM.NAME, 'w')", None, "is called on a text"),
         ("meta.lcmstate == 'BOOT'", None, "did you mean `lcm_state`?"),
@@ -75,9 +79,11 @@ fn what_cannot_be_known_is_refused_with_the_place_and_a_hint() {
         ("[1].exists(x)", None, "`list.exists(x, condition)`"),
         ("Thing{a: 1} == 1", None, "no type `Thing`"),
         ("event.VM.?NAME", None, "unsupported syntax"),
-        ("1 +", None, "syntax error"),
+        ("1 +", Some(3), "ends too early"),
+        ("'é' == + 2", Some(8), "unexpected `+`"),
+        ("event.VM.NAME == 'a' and true", Some(21), "unexpected `and`"),
         ("", None, "empty"),
-        ("  // nothing", None, "syntax error"),
+        ("  // nothing", None, "ends too early"),
     ] {
         let error = refused(text);
         assert!(error.message.contains(hint), "{text}: {error}");
@@ -91,10 +97,16 @@ fn what_cannot_be_known_is_refused_with_the_place_and_a_hint() {
 fn a_missing_element_is_told_apart_from_a_mistake() {
     for (text, path) in [
         ("event.VM.TEMPLATE.CPU == '1'", "event.VM.TEMPLATE.CPU"),
-        ("event.VM.NAME == 'x' || event.HOST.NAME == 'y'", "event.HOST.NAME"),
+        (
+            "event.VM.NAME == 'x' || event.HOST.NAME == 'y'",
+            "event.HOST.NAME",
+        ),
         ("event.VM.NAME.FIRST == 'x'", "event.VM.NAME.FIRST"),
         ("event.VM.EMPTY.CHILD == 'x'", "event.VM.EMPTY.CHILD"),
-        ("event.VM.TEMPLATE.DISK[7].SIZE == '1'", "event.VM.TEMPLATE.DISK[7].SIZE"),
+        (
+            "event.VM.TEMPLATE.DISK[7].SIZE == '1'",
+            "event.VM.TEMPLATE.DISK[7].SIZE",
+        ),
         ("event.VM['@missing'] == '1'", "event.VM['@missing']"),
         ("meta.call == 'one.vm.allocate'", "meta.call"),
     ] {
@@ -108,7 +120,10 @@ fn a_missing_element_is_told_apart_from_a_mistake() {
     }
     for (text, said) in [
         ("event.VM.NAME", "the condition gave a string, not true or false"),
-        ("event.VM.TEMPLATE", "the condition gave an element with children, not true or false"),
+        (
+            "event.VM.TEMPLATE",
+            "the condition gave an element with children, not true or false",
+        ),
         ("event.VM.TEMPLATE.MEMORY >= 4096", "`int(…)` makes it a number"),
         ("event.VM.TEMPLATE.MEMORY + 1 == 2", "`int(…)` makes it a number"),
         ("event.VM.TEMPLATE.DISK.SIZE == '1'", "is a list"),
@@ -164,7 +179,10 @@ fn lookups_name_what_the_condition_read() {
         ("event.VM.TEMPLATE.MEMORY", "\"8192\""),
         ("text(\"VM/USER_TEMPLATE/TIER\")", "\"web\""),
         ("event.VM.GPU", "(absent)"),
-        ("event.VM.TEMPLATE.DISK", "[{\"SIZE\": \"10\"}, {\"SIZE\": \"20\"}]"),
+        (
+            "event.VM.TEMPLATE.DISK",
+            "[{\"SIZE\": \"10\"}, {\"SIZE\": \"20\"}]",
+        ),
         ("event.VM['@state']", "\"3\""),
         ("event.VM.USER_TEMPLATE['MY-KEY']", "\"x\""),
     ]
@@ -214,35 +232,37 @@ fn lists_and_the_work_on_them_are_bounded() {
 
 #[test]
 fn the_deepest_expressions_fit_on_a_small_stack() {
-    let brackets = limits::MAX_NESTING;
-    let mut texts = vec![
-        format!("{}1{}", "(".repeat(brackets), ")".repeat(brackets)),
-        format!("{}1{}", "[".repeat(brackets), "]".repeat(brackets)),
-        format!("{}1{}", "{1:".repeat(brackets), "}".repeat(brackets)),
-        format!("{}1{}", "int(".repeat(brackets), ")".repeat(brackets)),
-        format!("{}1", "true ? 1 : ".repeat(brackets)),
-        format!("{}true", "!".repeat(80)),
-        vec!["1"; 90].join(" + "),
-        format!("event{}", ".VM".repeat(90)),
-        format!("event{}", "[0]".repeat(40)),
+    let (deep, long) = (limits::MAX_NESTING, limits::MAX_DEPTH);
+    let longest = |make: &dyn Fn(usize) -> String| -> String {
+        (1..=long * 2)
+            .map(make)
+            .take_while(|text| limits::check(text).is_ok())
+            .last()
+            .expect("the shortest is allowed")
+    };
+    let texts = [
+        longest(&|n| format!("{}1{}", "(".repeat(n), ")".repeat(n))),
+        longest(&|n| format!("{}1{}", "[".repeat(n), "]".repeat(n))),
+        longest(&|n| format!("{}1{}", "{1:".repeat(n), "}".repeat(n))),
+        longest(&|n| format!("{}1{}", "int(".repeat(n), ")".repeat(n))),
+        longest(&|n| format!("{}1{}", "1 + (".repeat(n), ")".repeat(n))),
+        longest(&|n| format!("{}true{}", "[1].all(x, ".repeat(n), ")".repeat(n))),
+        longest(&|n| format!("{}1", "true ? 1 : ".repeat(n))),
+        longest(&|n| format!("{}true", "!".repeat(n))),
+        longest(&|n| vec!["1"; n].join(" + ")),
+        longest(&|n| format!("event{}", ".VM".repeat(n))),
+        longest(&|n| format!("event{}", "[0]".repeat(n))),
+        longest(&|n| format!("'a'{}", ".contains('a')".repeat(n))),
         vec!["true"; 400].join(" && "),
+        vec!["(true || false)"; deep * 6].join(" && "),
     ];
-    texts.push(format!(
-        "{}true{}",
-        "[1].all(x, ".repeat(brackets - 1),
-        ")".repeat(brackets - 1)
-    ));
     let worker = std::thread::Builder::new()
         .stack_size(2 << 20)
         .spawn(move || {
             for text in texts {
-                match Expression::compile(&text) {
-                    Ok(expression) => {
-                        let _any = expression.holds(&vm());
-                        let _any = expression.lookups(&vm());
-                    }
-                    Err(error) => assert!(error.message.contains("at most"), "{text}: {error}"),
-                }
+                let expression = compiled(&text);
+                let _any = expression.holds(&vm());
+                let _any = expression.lookups(&vm());
             }
         })
         .expect("a thread");
@@ -252,12 +272,74 @@ fn the_deepest_expressions_fit_on_a_small_stack() {
 /// Text that is more often an expression than random characters are.
 fn expression_text() -> impl Strategy<Value = String> {
     let token = prop::sample::select(vec![
-        "event", "meta", "VM", "NAME", "TEMPLATE", "DISK", "x", "1", "1u", "2.5", "'a'", "\"b\"",
-        "b'c'", "r'\\'", "true", "null", ".", "..", "?", ":", ",", "(", ")", "[", "]", "{", "}",
-        "+", "-", "*", "/", "%", "!", "==", "!=", "<", ">=", "&&", "||", " in ", "text", "each",
-        "has", "size", "int", "string", "exists", "all", "map", "filter", "exists_one", "state",
-        "@", "`", "\\", "'", "\"", "//", "\n", "é", "9223372036854775807", "type", "dyn", "bytes",
-        "double", "uint", "contains", "startsWith",
+        "event",
+        "meta",
+        "VM",
+        "NAME",
+        "TEMPLATE",
+        "DISK",
+        "x",
+        "1",
+        "1u",
+        "2.5",
+        "'a'",
+        "\"b\"",
+        "b'c'",
+        "r'\\'",
+        "true",
+        "null",
+        ".",
+        "..",
+        "?",
+        ":",
+        ",",
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "!",
+        "==",
+        "!=",
+        "<",
+        ">=",
+        "&&",
+        "||",
+        " in ",
+        "text",
+        "each",
+        "has",
+        "size",
+        "int",
+        "string",
+        "exists",
+        "all",
+        "map",
+        "filter",
+        "exists_one",
+        "state",
+        "@",
+        "`",
+        "\\",
+        "'",
+        "\"",
+        "//",
+        "\n",
+        "é",
+        "9223372036854775807",
+        "type",
+        "dyn",
+        "bytes",
+        "double",
+        "uint",
+        "contains",
+        "startsWith",
     ]);
     prop_oneof![
         2 => prop::collection::vec(token, 0..40).prop_map(|tokens| tokens.concat()),
@@ -268,9 +350,30 @@ fn expression_text() -> impl Strategy<Value = String> {
 /// A well-formed expression of the language.
 fn expression() -> impl Strategy<Value = String> {
     let leaf = prop::sample::select(vec![
-        "event", "meta", "event.VM", "event.VM.NAME", "event.VM.TEMPLATE.DISK", "event[0]", "1",
-        "-1", "0", "2u", "0.0", "'a'", "''", "true", "null", "[]", "{}", "b'x'", "meta.state",
-        "text('VM/NAME')", "9223372036854775807", "-9223372036854775808", "int", "x",
+        "event",
+        "meta",
+        "event.VM",
+        "event.VM.NAME",
+        "event.VM.TEMPLATE.DISK",
+        "event[0]",
+        "1",
+        "-1",
+        "0",
+        "2u",
+        "0.0",
+        "'a'",
+        "''",
+        "true",
+        "null",
+        "[]",
+        "{}",
+        "b'x'",
+        "meta.state",
+        "text('VM/NAME')",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "int",
+        "x",
     ])
     .prop_map(str::to_owned);
     leaf.prop_recursive(4, 24, 3, |inner| {
@@ -278,24 +381,20 @@ fn expression() -> impl Strategy<Value = String> {
             "+", "-", "*", "/", "%", "==", "!=", "<", "<=", ">", ">=", "&&", "||", "in",
         ]);
         let function = prop::sample::select(vec![
-            "size", "string", "int", "uint", "double", "bool", "bytes", "dyn", "type", "text",
-            "each", "has", "!", "-",
+            "size", "string", "int", "uint", "double", "bool", "bytes", "dyn", "type", "text", "each", "has",
+            "!", "-",
         ]);
         let method = prop::sample::select(vec!["contains", "startsWith", "endsWith"]);
-        let comprehension =
-            prop::sample::select(vec!["all", "exists", "exists_one", "map", "filter"]);
+        let comprehension = prop::sample::select(vec!["all", "exists", "exists_one", "map", "filter"]);
         prop_oneof![
             (inner.clone(), operator, inner.clone()).prop_map(|(a, o, b)| format!("({a} {o} {b})")),
             (function, inner.clone()).prop_map(|(f, a)| format!("{f}({a})")),
             (inner.clone(), method, inner.clone()).prop_map(|(a, m, b)| format!("({a}).{m}({b})")),
-            (inner.clone(), comprehension, inner.clone())
-                .prop_map(|(a, m, b)| format!("({a}).{m}(x, {b})")),
-            (inner.clone(), inner.clone(), inner.clone())
-                .prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
+            (inner.clone(), comprehension, inner.clone()).prop_map(|(a, m, b)| format!("({a}).{m}(x, {b})")),
+            (inner.clone(), inner.clone(), inner.clone()).prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
             (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a})[{b}]")),
             inner.clone().prop_map(|a| format!("({a}).NAME")),
-            prop::collection::vec(inner.clone(), 0..3)
-                .prop_map(|all| format!("[{}]", all.join(", "))),
+            prop::collection::vec(inner.clone(), 0..3).prop_map(|all| format!("[{}]", all.join(", "))),
             (inner.clone(), inner).prop_map(|(a, b)| format!("{{{a}: {b}}}")),
         ]
     })

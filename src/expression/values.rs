@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use cel::common::types::{
-    CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelUInt, DYN_TYPE,
-    LIST_TYPE, STRING_TYPE, Type,
+    CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelUInt, DYN_TYPE, LIST_TYPE,
+    STRING_TYPE, Type,
 };
 use cel::common::value::{CowVal, StaticVal, Val};
 use cel::{Env, ExecutionError};
@@ -221,9 +221,7 @@ fn each<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
 /// `@present(base, steps)`: whether there is anything at the path.
 fn present<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
     let [base, steps] = two(arguments)?;
-    Ok(CowVal::owned(CelBool::from(
-        descend(base, &steps).is_some(),
-    )))
+    Ok(CowVal::owned(CelBool::from(descend(base, &steps).is_some())))
 }
 
 /// What is at a path of names and indexes below `base`, without copying where `base` is borrowed.
