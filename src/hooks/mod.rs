@@ -1,6 +1,22 @@
 //! What the operator declared: YAML documents in `hooks.d`, read into raw forms, checked into [`Hook`]s.
 
+pub mod check;
+mod command_line;
+mod compile;
+pub mod fault;
+pub mod folder;
 pub mod invocation;
+mod nearest;
+mod quantity;
+mod raw;
+mod schema;
+mod trigger;
+mod vocabulary;
+mod yaml;
+
+pub use self::compile::parse_definition;
+pub use self::fault::{Fault, Severity};
+pub use self::schema::json_schema;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -142,6 +158,8 @@ pub struct Action {
     pub program: PathBuf,
     /// The arguments, one template each.
     pub arguments: Vec<Template>,
+    /// The arguments as one line, as declared; the `onehem` profile only, whose rule for using a shell looks at the line.
+    pub raw_arguments: Option<String>,
     /// Arguments go to standard input, joined by one blank, instead of the command line.
     pub arguments_stdin: bool,
     /// What goes to standard input otherwise.
@@ -275,6 +293,8 @@ pub struct HookTest {
     pub expect_match: bool,
     /// The argv it is to have; `...` stands for any one argument.
     pub expect_argv: Option<Vec<String>>,
+    /// The line of the hook's file the test begins on.
+    pub line: usize,
 }
 
 /// What checking needs to know from the configuration.
