@@ -1,1 +1,6 @@
-//! …
+//! HTTP on a Unix socket: queries, the live feed, orders.
+//!
+//! * [`api`]: what goes over the socket, as types of its own.
+//! * [`server`]: binding the socket, knowing who calls, serving.
+//! * [`client`]: the typed calls of the command line.
+//! * [`query`]: reading the store in the API's terms; also used where no daemon is alive.
