@@ -1,8 +1,14 @@
 //! `hem.yaml`: read into a raw form, checked into [`Config`].
 
+mod load;
+pub mod quantity;
+pub mod raw;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+pub use self::load::{ConfigError, Overrides, Place};
 
 /// The configuration, checked; paths are absolute.
 #[derive(Debug, Clone)]
@@ -108,6 +114,21 @@ pub struct Limits {
     pub reserve: u64,
     /// Above this many unsettled executions nothing new is accepted.
     pub max_backlog: usize,
+}
+
+impl Default for OpennebulaSource {
+    fn default() -> Self {
+        Self {
+            endpoint: "tcp://127.0.0.1:2101".to_owned(),
+            replies: "tcp://127.0.0.1:2102".to_owned(),
+            ignore_calls: ["one.zone.*", "*.monitoring", "one.vmpool.infoset", "one.system.*"]
+                .map(str::to_owned)
+                .to_vec(),
+            validate: false,
+            queue_events: 100_000,
+            queue_bytes: 256 << 20,
+        }
+    }
 }
 
 impl Config {

@@ -1,1 +1,16 @@
-//! …
+//! HTTP on a Unix socket: queries, the live feed, orders.
+//!
+//! * [`api`]: what goes over the socket, as types of its own.
+//! * [`server`]: binding the socket, knowing who calls, serving.
+//! * [`client`]: the typed calls of the command line.
+//! * [`query`]: reading the store in the interface's terms; also used where no daemon is alive.
+
+pub mod api;
+pub mod client;
+mod convert;
+mod feed;
+pub mod query;
+mod routes;
+pub mod server;
+mod veil;
+pub use self::veil::Veil;

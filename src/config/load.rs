@@ -1,0 +1,524 @@
+//! From a file, or from none, to a checked [`Config`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::quantity::Endpoint;
+use super::raw::{RawConfig, RawPermissions, RawReload, RawSource, RawSourceType, RawValidate};
+use super::{Config, OpennebulaSource, Permissions, Reload, Source};
+
+/// The installed configuration file.
+const INSTALLED: &str = "/etc/hem/hem.yaml";
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file says something that is not allowed.
+    #[error("{0}")]
+    Invalid(Box<Fault>),
+    /// A path given on the command line or in the file cannot be made absolute.
+    #[error("cannot make `{}` an absolute path", path.display())]
+    Path {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What is wrong in the file, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The file.
+    pub path: PathBuf,
+    /// The line, from 1; 0 when the whole file is meant.
+    pub line: usize,
+    /// The column, from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// The line's text.
+    pub snippet: String,
+}
+
+/// `hem.yaml:3:9: what is wrong`, then the line with a mark below the column.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.path.display())?;
+        if self.line == 0 {
+            return write!(f, ": {}", self.message);
+        }
+        let number = self.line.to_string();
+        let gutter = " ".repeat(number.len());
+        let indent = " ".repeat(self.column.saturating_sub(1));
+        write!(
+            f,
+            ":{}:{}: {}\n {gutter} |\n {number} | {}\n {gutter} | {indent}^",
+            self.line, self.column, self.message, self.snippet
+        )
+    }
+}
+
+/// What the defaults depend on: who runs the program, and where that user keeps things.
+#[derive(Debug, Clone, Default)]
+pub struct Place {
+    /// Whether the program runs as root; then everything is where a package installs it.
+    pub root: bool,
+    /// `HOME`.
+    pub home: Option<PathBuf>,
+    /// `XDG_STATE_HOME`.
+    pub state_home: Option<PathBuf>,
+    /// `XDG_CONFIG_HOME`.
+    pub config_home: Option<PathBuf>,
+    /// `XDG_RUNTIME_DIR`.
+    pub runtime_dir: Option<PathBuf>,
+}
+
+impl Place {
+    /// Looks around in this process's environment.
+    pub fn of_this_process() -> Self {
+        let absolute = |name: &str| {
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
+        Self {
+            root: nix::unistd::geteuid().is_root(),
+            home: absolute("HOME"),
+            state_home: absolute("XDG_STATE_HOME"),
+            config_home: absolute("XDG_CONFIG_HOME"),
+            runtime_dir: absolute("XDG_RUNTIME_DIR"),
+        }
+    }
+
+    /// What applies where no file says otherwise.
+    fn defaults(&self) -> Config {
+        let mut config = Config::defaults(Path::new("/"));
+        config.sources.insert(
+            "opennebula".to_owned(),
+            Source::Opennebula(OpennebulaSource::default()),
+        );
+        let Some(home) = self.home.as_deref().filter(|_| !self.root) else {
+            return config;
+        };
+        let configuration = self
+            .config_home
+            .clone()
+            .unwrap_or_else(|| home.join(".config"))
+            .join("hem");
+        config.state_dir = self
+            .state_home
+            .clone()
+            .unwrap_or_else(|| home.join(".local/state"))
+            .join("hem");
+        config.hooks_dir = configuration.join("hooks.d");
+        config.scripts_dir = configuration.join("scripts");
+        config.control.socket = match &self.runtime_dir {
+            Some(runtime) => runtime.join("hem/hem.sock"),
+            None => config.state_dir.join("hem.sock"),
+        };
+        config
+    }
+}
+
+/// What the command line says instead of the file. Relative paths are relative to the current folder.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--state-dir`.
+    pub state_dir: Option<PathBuf>,
+    /// `--hooks-dir`.
+    pub hooks_dir: Option<PathBuf>,
+    /// `--scripts-dir`.
+    pub scripts_dir: Option<PathBuf>,
+    /// `--socket`.
+    pub socket: Option<PathBuf>,
+    /// `--opennebula`: the only source, at this endpoint.
+    pub opennebula: Option<Endpoint>,
+}
+
+impl Config {
+    /// Reads the configuration: the file given, else the installed one where there is one, else the defaults.
+    ///
+    /// `given` is what `--config` or `HEM_CONFIG` says; that file must exist.
+    ///
+    /// # Errors
+    /// The file cannot be read, or says something that is not allowed (with line and column).
+    pub fn load(given: Option<&Path>) -> Result<Self, ConfigError> {
+        let place = Place::of_this_process();
+        let (path, required) = match given {
+            Some(path) => (path, true),
+            None => (Path::new(INSTALLED), false),
+        };
+        match std::fs::read_to_string(path) {
+            Ok(text) => {
+                let path = absolute(path)?;
+                Self::from_text(&text, &path, &place)
+            }
+            Err(error) if !required && error.kind() == io::ErrorKind::NotFound => Ok(place.defaults()),
+            Err(source) => Err(ConfigError::Read {
+                path: path.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    /// Checks the text of a configuration file that stands at `path` (absolute).
+    ///
+    /// # Errors
+    /// What is wrong first, with line and column.
+    pub fn from_text(text: &str, path: &Path, place: &Place) -> Result<Self, ConfigError> {
+        let defaults = place.defaults();
+        let only_comments = text.lines().all(|line| {
+            let line = line.trim();
+            line.is_empty() || line.starts_with('#') || line == "---"
+        });
+        if only_comments {
+            return Ok(defaults);
+        }
+        let options = serde_saphyr::options! {
+            strict_booleans: true,
+            with_snippet: false,
+            legacy_octal_numbers: false,
+        };
+        let raw: RawConfig = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+            let (line, column) = error
+                .location()
+                .map_or((0, 0), |location| (location.line(), location.column()));
+            fault(
+                path,
+                text,
+                line,
+                column,
+                first_line(&error.without_snippet().to_string()),
+            )
+        })?;
+        check(raw, defaults, path, text)
+    }
+
+    /// Puts what the command line says in the place of what the file says.
+    ///
+    /// # Errors
+    /// A relative path cannot be made absolute because the current folder is gone.
+    pub fn with(mut self, overrides: Overrides) -> Result<Self, ConfigError> {
+        if let Some(path) = overrides.state_dir {
+            self.state_dir = absolute(&path)?;
+        }
+        if let Some(path) = overrides.hooks_dir {
+            self.hooks_dir = absolute(&path)?;
+        }
+        if let Some(path) = overrides.scripts_dir {
+            self.scripts_dir = absolute(&path)?;
+        }
+        if let Some(path) = overrides.socket {
+            self.control.socket = absolute(&path)?;
+        }
+        if let Some(endpoint) = overrides.opennebula {
+            let replies = endpoint.next_port().unwrap_or_else(|| endpoint.clone()).0;
+            let source = OpennebulaSource {
+                endpoint: endpoint.0,
+                replies,
+                ..OpennebulaSource::default()
+            };
+            self.sources = BTreeMap::from([("opennebula".to_owned(), Source::Opennebula(source))]);
+        }
+        Ok(self)
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, ConfigError> {
+    std::path::absolute(path).map_err(|source| ConfigError::Path {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// saphyr's messages begin with the position, which the fault says itself.
+fn first_line(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    let line = line.strip_prefix("error: ").unwrap_or(line);
+    let stripped = line
+        .strip_prefix("line ")
+        .and_then(|rest| rest.split_once(": "))
+        .map_or(line, |(_, message)| message);
+    // The parser's advice to programmers is none for operators.
+    let stripped = stripped
+        .split(", set DuplicateKeyPolicy")
+        .next()
+        .unwrap_or(stripped);
+    match stripped.rsplit_once(" at line ") {
+        Some((message, _)) => message.to_owned(),
+        None => stripped.to_owned(),
+    }
+}
+
+fn fault(path: &Path, text: &str, line: u64, column: u64, message: String) -> ConfigError {
+    let line = usize::try_from(line).unwrap_or(0);
+    ConfigError::Invalid(Box::new(Fault {
+        path: path.to_owned(),
+        line,
+        column: usize::try_from(column).unwrap_or(0),
+        message,
+        snippet: text
+            .lines()
+            .nth(line.saturating_sub(1))
+            .unwrap_or_default()
+            .to_owned(),
+    }))
+}
+
+fn check(raw: RawConfig, defaults: Config, path: &Path, text: &str) -> Result<Config, ConfigError> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    // Joining an absolute path gives that path.
+    let below = |given: Option<PathBuf>, default: PathBuf| given.map_or(default, |given| folder.join(given));
+    let control = raw.control.unwrap_or_default();
+    let retention = raw.retention.unwrap_or_default();
+    let limits = raw.limits.unwrap_or_default();
+    let state_dir = below(raw.state_dir, defaults.state_dir);
+    let sources = match raw.sources {
+        None => defaults.sources,
+        Some(sources) => sources
+            .into_iter()
+            .map(|(name, source)| {
+                let source = check_source(source)
+                    .map_err(|(line, column, message)| fault(path, text, line, column, message))?;
+                Ok((name.0, source))
+            })
+            .collect::<Result<_, ConfigError>>()?,
+    };
+    Ok(Config {
+        state_dir,
+        hooks_dir: below(raw.hooks_dir, defaults.hooks_dir),
+        scripts_dir: below(raw.scripts_dir, defaults.scripts_dir),
+        onehem_scripts_dir: below(raw.onehem_scripts_dir, defaults.onehem_scripts_dir),
+        control: super::Control {
+            socket: below(control.socket, defaults.control.socket),
+            socket_mode: control
+                .socket_mode
+                .map_or(defaults.control.socket_mode, |mode| mode.0),
+            socket_group: control.socket_group,
+        },
+        concurrency: raw.concurrency.map_or(defaults.concurrency, |number| number.0),
+        blocked_after: raw.blocked_after.map_or(defaults.blocked_after, |after| after.0),
+        reload: match raw.reload {
+            None | Some(RawReload::Auto) => Reload::Auto,
+            Some(RawReload::Manual) => Reload::Manual,
+        },
+        permissions: match raw.permissions {
+            None | Some(RawPermissions::Strict) => Permissions::Strict,
+            Some(RawPermissions::Lax) => Permissions::Lax,
+        },
+        sources,
+        retention: super::Retention {
+            executions: retention.executions.unwrap_or(defaults.retention.executions),
+            unmatched_events: retention
+                .unmatched_events
+                .unwrap_or(defaults.retention.unmatched_events),
+            age: retention.age.map_or(defaults.retention.age, |age| age.0),
+            bytes: retention.bytes.map_or(defaults.retention.bytes, |bytes| bytes.0),
+        },
+        limits: super::Limits {
+            reserve: limits.reserve.map_or(defaults.limits.reserve, |bytes| bytes.0),
+            max_backlog: limits.max_backlog.unwrap_or(defaults.limits.max_backlog),
+        },
+        redact: raw.redact.unwrap_or_default(),
+    })
+}
+
+/// A fault in a source: line, column, message.
+type SourceFault = (u64, u64, String);
+
+fn check_source(raw: RawSource) -> Result<Source, SourceFault> {
+    let RawSourceType::Opennebula = raw.kind;
+    let defaults = OpennebulaSource::default();
+    let queue = raw.queue.unwrap_or_default();
+    let replies = match (raw.replies, &raw.endpoint) {
+        (Some(replies), _) => replies.0,
+        (None, None) => defaults.replies,
+        (None, Some(endpoint)) => match endpoint.value.next_port() {
+            Some(replies) => replies.0,
+            None => {
+                return Err((
+                    endpoint.referenced.line(),
+                    endpoint.referenced.column(),
+                    format!(
+                        "where replies to `{}` go cannot be derived from it; say it in `replies:`",
+                        endpoint.value.0
+                    ),
+                ));
+            }
+        },
+    };
+    Ok(Source::Opennebula(OpennebulaSource {
+        endpoint: raw
+            .endpoint
+            .map_or(defaults.endpoint, |endpoint| endpoint.value.0),
+        replies,
+        ignore_calls: raw.ignore_calls.unwrap_or(defaults.ignore_calls),
+        validate: matches!(raw.validate, Some(RawValidate::Warn)),
+        queue_events: queue.events.unwrap_or(defaults.queue_events),
+        queue_bytes: queue.bytes.map_or(defaults.queue_bytes, |bytes| {
+            usize::try_from(bytes.0).unwrap_or(usize::MAX)
+        }),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, ConfigError> {
+        Config::from_text(
+            text,
+            Path::new("/etc/hem/hem.yaml"),
+            &Place {
+                root: true,
+                ..Place::default()
+            },
+        )
+    }
+
+    #[test]
+    fn an_empty_file_gives_the_defaults() {
+        for text in ["", "# nothing\n", "---\n", "{}\n"] {
+            let config = read(text).expect("a valid configuration");
+            assert_eq!(config.state_dir, Path::new("/var/lib/hem"));
+            assert_eq!(config.control.socket, Path::new("/run/hem/hem.sock"));
+            let Some(Source::Opennebula(source)) = config.sources.get("opennebula") else {
+                panic!("no default source");
+            };
+            assert_eq!(source.endpoint, "tcp://127.0.0.1:2101");
+        }
+    }
+
+    #[test]
+    fn other_users_than_root_get_folders_of_their_own() {
+        let place = Place {
+            home: Some("/home/ann".into()),
+            ..Place::default()
+        };
+        let config = place.defaults();
+        assert_eq!(config.state_dir, Path::new("/home/ann/.local/state/hem"));
+        assert_eq!(config.hooks_dir, Path::new("/home/ann/.config/hem/hooks.d"));
+        assert_eq!(
+            config.control.socket,
+            Path::new("/home/ann/.local/state/hem/hem.sock")
+        );
+        let place = Place {
+            state_home: Some("/s".into()),
+            config_home: Some("/c".into()),
+            runtime_dir: Some("/run/user/1000".into()),
+            ..place
+        };
+        let config = place.defaults();
+        assert_eq!(config.state_dir, Path::new("/s/hem"));
+        assert_eq!(config.scripts_dir, Path::new("/c/hem/scripts"));
+        assert_eq!(config.control.socket, Path::new("/run/user/1000/hem/hem.sock"));
+    }
+
+    #[test]
+    fn every_setting_reaches_the_checked_form() {
+        let config = read(
+            r#"
+state_dir: /srv/hem
+hooks_dir: hooks.d
+scripts_dir: ../scripts
+onehem_scripts_dir: /var/lib/one/remotes/hooks
+control: { socket: /run/one/hem.sock, socket_mode: "0660", socket_group: oneadmin }
+concurrency: 32
+blocked_after: 5m
+reload: manual
+permissions: lax
+sources:
+  zone1:
+    type: opennebula
+    endpoint: tcp://10.0.0.1:2101
+    ignore_calls: ["one.zone.*"]
+    validate: warn
+    queue: { events: 500, bytes: 64MiB }
+  local: { type: opennebula, endpoint: "ipc:///run/pub", replies: "ipc:///run/rep" }
+retention: { executions: 10, unmatched_events: 20, age: 7d, bytes: 1GiB }
+limits: { reserve: 1GiB, max_backlog: 99 }
+redact: ["//MY_TOKEN"]
+"#,
+        )
+        .expect("a valid configuration");
+        assert_eq!(config.hooks_dir, Path::new("/etc/hem/hooks.d"));
+        assert_eq!(config.control.socket_mode, 0o660);
+        assert_eq!(config.control.socket_group.as_deref(), Some("oneadmin"));
+        assert_eq!(config.concurrency, 32);
+        assert_eq!(config.blocked_after, Duration::from_secs(300));
+        assert_eq!(config.reload, Reload::Manual);
+        assert_eq!(config.permissions, Permissions::Lax);
+        assert_eq!(config.retention.bytes, 1 << 30);
+        assert_eq!(config.limits.max_backlog, 99);
+        assert_eq!(config.redact, ["//MY_TOKEN"]);
+        let Some(Source::Opennebula(zone1)) = config.sources.get("zone1") else {
+            panic!("zone1 is missing");
+        };
+        assert_eq!(zone1.replies, "tcp://10.0.0.1:2102");
+        assert!(zone1.validate);
+        assert_eq!(zone1.queue_bytes, 64 << 20);
+    }
+
+    #[test]
+    fn the_command_line_has_the_last_word() {
+        let config = read("hooks_dir: /a")
+            .expect("a valid configuration")
+            .with(Overrides {
+                hooks_dir: Some("/b".into()),
+                opennebula: Some("tcp://127.0.0.1:7000".parse().expect("an endpoint")),
+                ..Overrides::default()
+            })
+            .expect("absolute paths");
+        assert_eq!(config.hooks_dir, Path::new("/b"));
+        let Some(Source::Opennebula(source)) = config.sources.get("opennebula") else {
+            panic!("no source");
+        };
+        assert_eq!(source.replies, "tcp://127.0.0.1:7001");
+    }
+
+    #[test]
+    fn faults_say_where_and_what() {
+        let said = [
+            "state_dirr: /x\n",
+            "blocked_after: soon\n",
+            "control:\n  socket_mode: \"0666\"\n",
+            "concurrency: 0\n",
+            "reload: sometimes\n",
+            "sources:\n  a b: { type: opennebula }\n",
+            "sources:\n  z: { type: rabbitmq }\n",
+            "sources:\n  z:\n    type: opennebula\n    endpoint: ipc:///run/pub\n",
+            "retention: { bytes: 12 }\n",
+            "concurrency: 3\nconcurrency: 4\n",
+            "control: [\n",
+        ]
+        .map(|text| match read(text) {
+            Ok(_) => panic!("accepted: {text}"),
+            Err(error) => error.to_string(),
+        })
+        .join("\n\n");
+        insta::assert_snapshot!(said);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn no_text_makes_it_panic(text in "[a-z_:{}\\[\\]\" \n#&*-]{0,80}") {
+            let _ = read(&text);
+        }
+    }
+}

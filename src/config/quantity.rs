@@ -1,0 +1,367 @@
+//! Durations, sizes, modes and endpoints as people write them: `30s`, `256MiB`, `"0660"`, `tcp://127.0.0.1:2101`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+/// A duration with its unit: `250ms`, `30s`, `10m`, `2h`, `30d`, or several in a row, `1h30m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DurationText(pub Duration);
+
+impl FromStr for DurationText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused = || {
+            format!(
+                "`{text}` is no duration; write a number and its unit, such as `250ms`, `30s`, `10m`, `2h` or `30d`"
+            )
+        };
+        let mut rest = text.trim();
+        if rest.is_empty() {
+            return Err(refused());
+        }
+        let mut total = Duration::ZERO;
+        while !rest.is_empty() {
+            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+            let number: u64 = rest[..digits].parse().map_err(|_| refused())?;
+            rest = rest[digits..].trim_start();
+            let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
+            let millis: u64 = match &rest[..letters] {
+                "ms" => 1,
+                "s" => 1000,
+                "m" | "min" => 60_000,
+                "h" => 3_600_000,
+                "d" => 86_400_000,
+                _ => return Err(refused()),
+            };
+            rest = rest[letters..].trim_start();
+            let part = Duration::from_millis(number.checked_mul(millis).ok_or_else(refused)?);
+            total = total.checked_add(part).ok_or_else(refused)?;
+        }
+        // Times are stored as signed milliseconds.
+        if i64::try_from(total.as_millis()).is_err() {
+            return Err(refused());
+        }
+        Ok(Self(total))
+    }
+}
+
+impl fmt::Display for DurationText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_millis();
+        for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
+            if millis != 0 && millis.is_multiple_of(size) {
+                return write!(f, "{}{unit}", millis / size);
+            }
+        }
+        write!(f, "{millis}ms")
+    }
+}
+
+/// A number of bytes with its unit: `64KiB`, `256MiB`, `2GiB` (1024 based), `500MB` (1000 based), `4096B`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SizeText(pub u64);
+
+impl FromStr for SizeText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused = || {
+            format!("`{text}` is no size; write a number and its unit, such as `64KiB`, `256MiB` or `2GiB`")
+        };
+        let trimmed = text.trim();
+        let digits = trimmed.bytes().take_while(u8::is_ascii_digit).count();
+        let number: u64 = trimmed[..digits].parse().map_err(|_| refused())?;
+        let unit: u64 = match trimmed[digits..].trim_start().to_ascii_lowercase().as_str() {
+            "b" => 1,
+            "k" | "ki" | "kib" => 1 << 10,
+            "m" | "mi" | "mib" => 1 << 20,
+            "g" | "gi" | "gib" => 1 << 30,
+            "t" | "ti" | "tib" => 1 << 40,
+            "kb" => 1000,
+            "mb" => 1_000_000,
+            "gb" => 1_000_000_000,
+            "tb" => 1_000_000_000_000,
+            _ => return Err(refused()),
+        };
+        number.checked_mul(unit).map(Self).ok_or_else(refused)
+    }
+}
+
+/// A file mode in octal, in quotes: `"0600"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModeText(pub u32);
+
+impl FromStr for ModeText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused = || format!("`{text}` is no file mode; write it in octal, such as \"0600\" or \"0660\"");
+        let octal = text.strip_prefix("0o").unwrap_or(text);
+        if !(3..=4).contains(&octal.len()) || !octal.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(refused());
+        }
+        let mode = u32::from_str_radix(octal, 8).map_err(|_| refused())?;
+        if mode > 0o777 {
+            return Err(refused());
+        }
+        if mode & 0o600 != 0o600 {
+            return Err(format!(
+                "mode `{text}` would shut out the socket's own user; it needs at least 0600"
+            ));
+        }
+        if mode & 0o007 != 0 {
+            return Err(format!(
+                "mode `{text}` would let every user of this machine give orders; use `socket_group` and \"0660\""
+            ));
+        }
+        Ok(Self(mode))
+    }
+}
+
+/// A ZeroMQ endpoint: `tcp://HOST:PORT` or `ipc:///absolute/path`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint(pub String);
+
+impl FromStr for Endpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused = |why: &str| {
+            Err(format!(
+                "`{text}` is no endpoint: {why}; write `tcp://HOST:PORT` or `ipc:///path/of/socket`"
+            ))
+        };
+        if let Some(path) = text.strip_prefix("ipc://") {
+            return if path.starts_with('/') {
+                Ok(Self(text.to_owned()))
+            } else {
+                refused("the path is not absolute")
+            };
+        }
+        let Some(address) = text.strip_prefix("tcp://") else {
+            return refused("it begins neither with `tcp://` nor with `ipc://`");
+        };
+        match address.rsplit_once(':') {
+            Some((host, port)) if !host.is_empty() => match port.parse::<u16>() {
+                Ok(0) | Err(_) => refused("the port is no number from 1 to 65535"),
+                Ok(_) => Ok(Self(text.to_owned())),
+            },
+            _ => refused("the port is missing"),
+        }
+    }
+}
+
+impl Endpoint {
+    /// The same host, one port further: where OpenNebula's hook manager takes replies by default.
+    /// None for `ipc://` endpoints and for the last port.
+    pub fn next_port(&self) -> Option<Self> {
+        let (host, port) = self.0.strip_prefix("tcp://")?.rsplit_once(':')?;
+        let next = port.parse::<u16>().ok()?.checked_add(1)?;
+        Some(Self(format!("tcp://{host}:{next}")))
+    }
+}
+
+/// How many scripts run at once: 1 to 1000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Concurrency(pub usize);
+
+impl FromStr for Concurrency {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(number @ 1..=1000) => Ok(Self(number)),
+            _ => Err(format!("`{text}` is no number from 1 to 1000")),
+        }
+    }
+}
+
+/// A source's name: letters, digits, `_` and `-`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SourceName(pub String);
+
+impl FromStr for SourceName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "emit" {
+            return Err("`emit` is kept for events made by `hem emit`; name the source otherwise".to_owned());
+        }
+        if text.is_empty()
+            || !text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+        {
+            return Err(format!(
+                "`{text}` is no name for a source; allowed are letters, digits, `_` and `-`"
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+macro_rules! read_from_text {
+    ($type:ty, $name:literal, $schema:tt) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?
+                    .parse()
+                    .map_err(D::Error::custom)
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    };
+}
+
+read_from_text!(DurationText, "Duration", {
+    "type": "string",
+    "pattern": r"^([0-9]+ *(ms|s|min|m|h|d) *)+$"
+});
+read_from_text!(SizeText, "Size", {
+    "type": "string",
+    "pattern": r"^[0-9]+ *([kKmMgGtT]i?[bB]?|[bB])$"
+});
+read_from_text!(ModeText, "Mode", {
+    "type": "string",
+    "pattern": r"^0?[67][0-7]0$"
+});
+read_from_text!(Endpoint, "Endpoint", {
+    "type": "string",
+    "pattern": r"^(tcp://.+:[0-9]+|ipc:///.+)$"
+});
+read_from_text!(Concurrency, "Concurrency", {
+    "type": "integer",
+    "minimum": 1,
+    "maximum": 1000
+});
+read_from_text!(SourceName, "SourceName", {
+    "type": "string",
+    "pattern": r"^[A-Za-z0-9_-]+$"
+});
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit() {
+        for (text, millis) in [
+            ("250ms", 250),
+            ("30s", 30_000),
+            ("10m", 600_000),
+            ("10min", 600_000),
+            ("2h", 7_200_000),
+            ("30d", 2_592_000_000),
+            ("1h30m", 5_400_000),
+            (" 1h 30m ", 5_400_000),
+            ("0s", 0),
+        ] {
+            assert_eq!(
+                text.parse(),
+                Ok(DurationText(Duration::from_millis(millis))),
+                "{text}"
+            );
+        }
+        for text in [
+            "",
+            "30",
+            "s",
+            "-5s",
+            "1.5h",
+            "10 parsecs",
+            "99999999999999999999s",
+            "18446744073709551615d",
+        ] {
+            assert!(text.parse::<DurationText>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_need_a_unit() {
+        for (text, bytes) in [
+            ("4096B", 4096),
+            ("64KiB", 65_536),
+            ("256 MiB", 268_435_456),
+            ("2GiB", 2_147_483_648),
+            ("500MB", 500_000_000),
+        ] {
+            assert_eq!(text.parse(), Ok(SizeText(bytes)), "{text}");
+        }
+        for text in ["", "12", "MiB", "-1KiB", "1.5GiB", "99999999TiB"] {
+            assert!(text.parse::<SizeText>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn modes_that_shut_out_the_owner_or_let_in_everybody_are_refused() {
+        assert_eq!("0600".parse(), Ok(ModeText(0o600)));
+        assert_eq!("660".parse(), Ok(ModeText(0o660)));
+        for text in ["", "0900", "0666", "0060", "77777", "rw"] {
+            assert!(text.parse::<ModeText>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn endpoints_name_a_port_or_a_path() {
+        for text in [
+            "tcp://127.0.0.1:2101",
+            "tcp://[::1]:2101",
+            "ipc:///run/one/hm.sock",
+        ] {
+            assert!(text.parse::<Endpoint>().is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            "127.0.0.1:2101",
+            "tcp://host",
+            "tcp://:1",
+            "tcp://host:0",
+            "tcp://h:70000",
+            "ipc://relative",
+        ] {
+            assert!(text.parse::<Endpoint>().is_err(), "{text}");
+        }
+        let endpoint: Endpoint = "tcp://127.0.0.1:2101".parse().expect("an endpoint");
+        assert_eq!(
+            endpoint.next_port(),
+            Some(Endpoint("tcp://127.0.0.1:2102".to_owned()))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_them_panic(text in "\\PC{0,24}") {
+            let _ = text.parse::<DurationText>();
+            let _ = text.parse::<SizeText>();
+            let _ = text.parse::<ModeText>();
+            let _ = text.parse::<Endpoint>();
+        }
+
+        #[test]
+        fn a_duration_is_read_back_as_it_is_printed(millis in 0u64..10_000_000_000) {
+            let duration = DurationText(Duration::from_millis(millis));
+            prop_assert_eq!(duration.to_string().parse(), Ok(duration));
+        }
+    }
+}

@@ -1,0 +1,897 @@
+//! What goes over the control socket. These types are the interface; the engine's own are never serialised.
+//!
+//! Times are RFC 3339 in UTC with milliseconds. Every state, outcome and cause carries its name.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use crate::event::time::Timestamp;
+
+/// A point in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub Timestamp);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let time: jiff::Timestamp = text.parse().map_err(D::Error::custom)?;
+        Ok(Self(Timestamp::from_millis(time.as_millisecond())))
+    }
+}
+
+/// The body of every answer that is no success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What went wrong.
+    pub error: ErrorDetail,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorDetail {
+    /// For programs; never changes its meaning.
+    pub code: ErrorCode,
+    /// For people.
+    pub message: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// The classes of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The request cannot be read.
+    BadRequest,
+    /// There is no such event, execution, hook or address.
+    NotFound,
+    /// The state of the execution does not allow it.
+    NotPossible,
+    /// The caller may not use the daemon.
+    Forbidden,
+    /// The request is larger than allowed.
+    TooLarge,
+    /// The answer took too long.
+    TimedOut,
+    /// The daemon is stopping.
+    Stopping,
+    /// The store cannot be read.
+    StoreUnreadable,
+    /// A bug.
+    Internal,
+}
+
+/// Which events are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventFilter {
+    /// Only events about this subject, `vm/12`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Only events whose key contains this text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Only events of this source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Only events of this kind: `state`, `api`, `retry`, `undecodable`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Only events that caused no execution.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unmatched: bool,
+    /// Received at or after this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// Received at or before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+    /// At most this many, the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Go on with what becomes durable from now on, as lines of JSON.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub follow: bool,
+    /// Show what is redacted otherwise; written to the audit log.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub reveal: bool,
+}
+
+/// Which executions are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutionFilter {
+    /// Only executions of this hook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<String>,
+    /// Only executions in this state: `queued`, `running`, `retrying`, `succeeded`, `failed`, `skipped`, `cancelled`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// Only executions about this subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Accepted at or after this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// Accepted at or before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+    /// At most this many, the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Go on with what becomes durable from now on, as lines of JSON.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub follow: bool,
+}
+
+/// Whether secrets are shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reveal {
+    /// Show what is redacted otherwise; written to the audit log.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub reveal: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// An event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventView {
+    /// Its number in this store.
+    pub seq: u64,
+    /// Its id across stores, `k3vd-1042`.
+    pub id: String,
+    /// The source it came from.
+    pub source: String,
+    /// Its key, as the source spells it.
+    pub key: String,
+    /// The resource it is about.
+    pub subject: Option<String>,
+    /// When it was received.
+    pub received: Time,
+    /// What it says happened.
+    pub facts: FactsView,
+    /// It can be read in more than one way.
+    pub ambiguous: bool,
+    /// It was made here and not sent by the controller.
+    pub synthesised: bool,
+    /// The payload's length in bytes.
+    pub payload_len: u64,
+    /// The hooks it caused executions of.
+    pub hooks: Vec<String>,
+    /// The payload; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Text>,
+}
+
+/// Bytes that are text most of the time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Text {
+    /// Valid UTF-8.
+    Text(String),
+    /// Anything else, in base64.
+    Base64(String),
+}
+
+/// What an event says happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum FactsView {
+    /// A resource changed its state.
+    State {
+        /// The kind of resource, `VM`.
+        resource: String,
+        /// The resource's number.
+        id: Option<String>,
+        /// The state it is in.
+        state: String,
+        /// The life-cycle state it is in.
+        lcm_state: Option<String>,
+        /// The state it was in.
+        previous_state: Option<String>,
+        /// The life-cycle state it was in.
+        previous_lcm_state: Option<String>,
+        /// The host it is on.
+        host: Option<String>,
+    },
+    /// An API call ended.
+    Api {
+        /// The method.
+        call: String,
+        /// Whether it succeeded.
+        success: bool,
+    },
+    /// The controller asks for a hook to run once more.
+    Retry {
+        /// The hook's number in the controller.
+        hook_id: u64,
+        /// The host.
+        remote_host: Option<String>,
+    },
+    /// It could not be read.
+    Undecodable {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl FactsView {
+    /// In a few words: `VM ACTIVE/RUNNING`, `one.vm.allocate failed`.
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::State {
+                resource,
+                state,
+                lcm_state,
+                ..
+            } => match lcm_state {
+                Some(lcm) if lcm != "LCM_INIT" => format!("{resource} {state}/{lcm}"),
+                _ => format!("{resource} {state}"),
+            },
+            Self::Api { call, success: true } => format!("{call} succeeded"),
+            Self::Api { call, success: false } => format!("{call} failed"),
+            Self::Retry { hook_id, .. } => format!("retry of hook {hook_id}"),
+            Self::Undecodable { reason } => format!("undecodable: {reason}"),
+        }
+    }
+}
+
+/// An execution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutionView {
+    /// Its id in this store, `1042.vm-running`.
+    pub execution: String,
+    /// Its id across stores, `k3vd-1042.vm-running`.
+    pub id: String,
+    /// The event that caused it.
+    pub event: u64,
+    /// The hook it runs.
+    pub hook: String,
+    /// The version of the hook that matched, a SHA-256 in hexadecimal.
+    pub version: String,
+    /// What it is about.
+    pub subject: Option<String>,
+    /// When its event was accepted.
+    pub accepted: Time,
+    /// Why the hook matched.
+    pub why: String,
+    /// The execution it repeats, for a RETRY message.
+    pub retry_of: Option<String>,
+    /// Where it stands.
+    pub state: StateView,
+    /// How many attempts were started.
+    pub attempts: u32,
+    /// How many of them count against the retry budget.
+    pub budget_used: u32,
+    /// How many of the last ones in a row were cut short by the daemon's end.
+    pub interruptions: u32,
+}
+
+/// Where an execution stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+pub enum StateView {
+    /// It waits for its turn.
+    Queued {
+        /// What the attempt it waits for is caused by.
+        cause: CauseView,
+        /// Since when.
+        since: Time,
+    },
+    /// An attempt is about to start, or runs.
+    Running {
+        /// The attempt's number.
+        attempt: u32,
+        /// What caused it.
+        cause: CauseView,
+        /// Since when.
+        since: Time,
+    },
+    /// A failed attempt is to be repeated by itself.
+    Retrying {
+        /// When, at the earliest.
+        due: Time,
+        /// The delay that was chosen, in milliseconds.
+        delay_ms: u64,
+    },
+    /// An attempt ended with exit status 0.
+    Succeeded {
+        /// When.
+        at: Time,
+    },
+    /// The attempts are used up.
+    Failed {
+        /// When.
+        at: Time,
+    },
+    /// It never ran, by a policy.
+    Skipped {
+        /// When.
+        at: Time,
+        /// Why.
+        reason: SkipReasonView,
+    },
+    /// An operator, or the removal of its hook, ended it.
+    Cancelled {
+        /// When.
+        at: Time,
+        /// Why.
+        reason: CancelReasonView,
+    },
+}
+
+impl StateView {
+    /// The name in tables and filters.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Queued { .. } => "queued",
+            Self::Running { .. } => "running",
+            Self::Retrying { .. } => "retrying",
+            Self::Succeeded { .. } => "succeeded",
+            Self::Failed { .. } => "failed",
+            Self::Skipped { .. } => "skipped",
+            Self::Cancelled { .. } => "cancelled",
+        }
+    }
+
+    /// The names of all states, as filters take them.
+    pub const NAMES: [&'static str; 7] = [
+        "queued",
+        "running",
+        "retrying",
+        "succeeded",
+        "failed",
+        "skipped",
+        "cancelled",
+    ];
+
+    /// Whether the execution reached its end.
+    pub const fn is_settled(&self) -> bool {
+        matches!(
+            self,
+            Self::Succeeded { .. } | Self::Failed { .. } | Self::Skipped { .. } | Self::Cancelled { .. }
+        )
+    }
+}
+
+/// Why an execution was skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipReasonView {
+    /// It was not started within `start_within`.
+    Expired,
+}
+
+/// Why an execution was cancelled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelReasonView {
+    /// Somebody asked for it.
+    Operator(ActorView),
+    /// Its hook was removed before it started.
+    HookRemoved,
+    /// Its hook was disabled before it started.
+    HookDisabled,
+}
+
+/// What caused an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+pub enum CauseView {
+    /// The event itself.
+    Event,
+    /// An automatic retry.
+    Retry,
+    /// A RETRY message of the controller.
+    RetryMessage {
+        /// The message's number as an event.
+        event: u64,
+    },
+    /// `hem retry`.
+    Operator {
+        /// Who.
+        actor: ActorView,
+        /// With the recorded definition.
+        as_recorded: bool,
+    },
+    /// The attempt before was cut short by the daemon's end.
+    Recovery,
+}
+
+/// Who asked for something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorView {
+    /// A user of this machine.
+    User {
+        /// The user's number.
+        uid: u32,
+        /// The user's name, where the machine knows it.
+        name: Option<String>,
+    },
+    /// The daemon itself.
+    Daemon,
+}
+
+/// The whole story of an event and what it caused, or of one execution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Story {
+    /// The event; none when it is no longer kept.
+    pub event: Option<EventView>,
+    /// The executions asked for, by hook name.
+    pub executions: Vec<ExecutionStory>,
+}
+
+/// The whole story of one execution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutionStory {
+    /// The execution.
+    pub execution: ExecutionView,
+    /// The definition that matched.
+    pub definition: Option<DefinitionView>,
+    /// How the hook stands today, for `hem retry`; unknown without a daemon.
+    pub today: Today,
+    /// Its attempts, in order.
+    pub attempts: Vec<AttemptView>,
+}
+
+/// How a recorded hook stands today.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Today {
+    /// The definition in force is the one that matched.
+    Same,
+    /// The definition in force is another one.
+    Changed,
+    /// There is no such hook any more.
+    Removed,
+    /// Not known: the record was read without a daemon.
+    Unknown,
+}
+
+/// A hook's definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefinitionView {
+    /// Its version, a SHA-256 in hexadecimal.
+    pub version: String,
+    /// The YAML document.
+    pub text: String,
+    /// The file it stood in.
+    pub file: String,
+    /// The line it began on.
+    pub line: usize,
+    /// SHA-256 of that file.
+    pub file_sha256: String,
+}
+
+/// One start of the script.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// Its number, from 1.
+    pub number: u32,
+    /// What caused it.
+    pub cause: CauseView,
+    /// When it was released to start.
+    pub released: Time,
+    /// What was started; none until the process exists.
+    pub process: Option<ProcessView>,
+    /// How it ended; none while it runs.
+    pub ended: Option<EndedView>,
+}
+
+/// What was started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessView {
+    /// The process id.
+    pub pid: u32,
+    /// When it started.
+    pub at: Time,
+    /// The user it ran as.
+    pub uid: u32,
+    /// The version of the hook that was used.
+    pub version: String,
+    /// The hook's file.
+    pub hook_file: String,
+    /// SHA-256 of it.
+    pub hook_file_sha256: String,
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// The environment, without the values of secrets.
+    pub environment: Vec<(String, String)>,
+    /// The working directory.
+    pub directory: Option<String>,
+    /// The program's file and, of an interpreter, the script's.
+    pub files: Vec<FileView>,
+}
+
+/// What a file was when it was run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileView {
+    /// Its path.
+    pub path: String,
+    /// Its SHA-256.
+    pub sha256: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedView {
+    /// When.
+    pub at: Time,
+    /// How.
+    pub outcome: OutcomeView,
+    /// What it wrote to its standard output.
+    pub stdout: OutputView,
+    /// What it wrote to its standard error.
+    pub stderr: OutputView,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+pub enum OutcomeView {
+    /// The script ended by itself.
+    Exited {
+        /// Its exit status.
+        code: i32,
+    },
+    /// It was ended by a signal that did not come from hem.
+    Signalled {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// It ran into its time limit.
+    TimedOut {
+        /// The limit, in milliseconds.
+        after_ms: u64,
+        /// Whether KILL was needed after TERM.
+        killed: bool,
+    },
+    /// It was ended on request.
+    Stopped {
+        /// Whether KILL was needed after TERM.
+        killed: bool,
+    },
+    /// It could not be started.
+    StartFailed {
+        /// The class: `not_found`, `not_permitted`, `argument_too_long`, `bad_argument`, `exhausted`, `other`.
+        kind: String,
+        /// A sentence with what to do.
+        message: String,
+    },
+    /// It ended by itself, but a descendant still held its output.
+    Leaked {
+        /// The script's exit status.
+        code: i32,
+    },
+    /// The daemon ended while it ran.
+    Interrupted,
+}
+
+/// One output stream, as kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputView {
+    /// The beginning; all of it when nothing was cut.
+    pub head: Text,
+    /// The end, when something was cut.
+    pub tail: Text,
+    /// Bytes cut between them.
+    pub cut: u64,
+    /// Bytes written in all.
+    pub total: u64,
+}
+
+/// A line of the live feed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FeedLine {
+    /// An event was accepted.
+    Event(Box<EventView>),
+    /// An execution was made, or changed its state.
+    Execution(Box<ExecutionView>),
+    /// The reader was too slow.
+    Skipped {
+        /// How many lines it missed.
+        lines: u64,
+    },
+}
+
+/// What to run again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetryOrder {
+    /// The executions: `1042.vm-running`, `1042` (all it caused), `last`.
+    pub executions: Vec<String>,
+    /// With the recorded definition instead of today's.
+    #[serde(default)]
+    pub as_recorded: bool,
+    /// Only say what would happen.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What came of a [`RetryOrder`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryReply {
+    /// One for each execution.
+    pub results: Vec<RetryResult>,
+}
+
+/// What came of running one execution again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryResult {
+    /// The execution.
+    pub execution: String,
+    /// The hook.
+    pub hook: String,
+    /// The number of the attempt that was ordered.
+    pub attempt: u32,
+    /// The definition that matched.
+    pub recorded: Option<DefinitionView>,
+    /// The definition in force; none when the hook was removed.
+    pub today: Option<DefinitionView>,
+    /// Why it was refused; none when it was ordered (or would be).
+    pub refused: Option<String>,
+}
+
+/// Names an execution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ordered {
+    /// The execution.
+    pub execution: String,
+}
+
+/// A hook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookView {
+    /// Its name.
+    pub name: String,
+    /// The number of the OpenNebula hook it stands for.
+    pub oned_id: Option<u64>,
+    /// For people.
+    pub description: Option<String>,
+    /// Whether it is in force.
+    pub enabled: bool,
+    /// What its file says.
+    pub enabled_in_file: bool,
+    /// What an operator said instead.
+    pub override_: Option<OverrideView>,
+    /// `hem` or `onehem`.
+    pub profile: String,
+    /// What triggers it, in words.
+    pub triggers: Vec<String>,
+    /// What must also hold.
+    pub when: Option<String>,
+    /// The command as declared.
+    pub command: String,
+    /// The command resolved.
+    pub program: String,
+    /// Whether a shell reads the command.
+    pub shell: bool,
+    /// The definition.
+    pub definition: DefinitionView,
+}
+
+/// What an operator said about a hook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverrideView {
+    /// Whether the hook is enabled.
+    pub enabled: bool,
+    /// Who said so.
+    pub actor: ActorView,
+    /// When.
+    pub at: Time,
+}
+
+/// How to read the hooks folder.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReloadOrder {
+    /// Take a set that lost more than half of its hooks.
+    #[serde(default)]
+    pub accept: bool,
+}
+
+/// What a reload did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadReply {
+    /// Hooks that are new.
+    pub added: Vec<String>,
+    /// Hooks whose definition changed.
+    pub changed: Vec<String>,
+    /// Hooks that are gone.
+    pub removed: Vec<String>,
+    /// Faults found; the last good version of those files stays in force.
+    pub faults: Vec<String>,
+    /// Why the former set was kept whole.
+    pub kept: Option<String>,
+}
+
+/// A synthetic event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmitOrder {
+    /// The key.
+    #[serde(default)]
+    pub key: String,
+    /// The document, in base64.
+    pub payload: String,
+    /// Run only this hook, whatever its trigger says.
+    #[serde(default)]
+    pub hook: Option<String>,
+}
+
+/// What came of an [`EmitOrder`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmitReply {
+    /// The number the event got.
+    pub seq: u64,
+    /// The executions it caused.
+    pub executions: Vec<String>,
+}
+
+/// A line of the audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditView {
+    /// Its number.
+    pub number: u64,
+    /// When.
+    pub at: Time,
+    /// Who.
+    pub actor: ActorView,
+    /// What.
+    pub action: String,
+    /// On what.
+    pub target: String,
+}
+
+/// How many lines of the audit log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditFilter {
+    /// At most this many, the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+/// How the daemon does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// The version of the program.
+    pub version: String,
+    /// The store's id.
+    pub store: String,
+    /// When the daemon started.
+    pub started: Time,
+    /// When this was said.
+    pub now: Time,
+    /// The last number given to an event.
+    pub last_seq: u64,
+    /// Where the events of each source ended.
+    pub events: BTreeMap<String, EventSums>,
+    /// How many kept executions are in each state.
+    pub executions: BTreeMap<String, u64>,
+    /// The sources' connections.
+    pub sources: BTreeMap<String, SourceView>,
+    /// Executions that wait too long.
+    pub blocked: Vec<BlockedView>,
+    /// Scripts running now.
+    pub running: usize,
+    /// Scripts that may run at once.
+    pub concurrency: usize,
+    /// Hooks in force.
+    pub hooks: usize,
+    /// Broken hook files.
+    pub stale: Vec<StaleView>,
+    /// Matches whose condition failed to be worked out.
+    pub condition_errors: u64,
+    /// From receipt to acceptance.
+    pub acceptance: Vec<AcceptanceBucket>,
+    /// Why no new work is accepted; none when it is.
+    pub not_accepting: Option<String>,
+    /// What is not as it should be, as sentences; empty when all is well.
+    pub concerns: Vec<String>,
+}
+
+/// Where the events of one source ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventSums {
+    /// accepted + duplicate + refused + lost.
+    pub received: u64,
+    /// matched + unmatched + undecodable.
+    pub accepted: u64,
+    /// Matched by at least one hook.
+    pub matched: u64,
+    /// Matched by none.
+    pub unmatched: u64,
+    /// Could not be read.
+    pub undecodable: u64,
+    /// Further copies of an event.
+    pub duplicate: u64,
+    /// Counted and not kept, by configuration or for want of room.
+    pub refused: u64,
+    /// The queue was full.
+    pub lost: u64,
+    /// Whether it adds up.
+    pub adds_up: bool,
+}
+
+/// A source's connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceView {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Where it connects to.
+    pub endpoint: String,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// Since when.
+    pub since: Time,
+    /// How often the connection was made.
+    pub connects: u64,
+    /// The last error.
+    pub last_error: Option<SourceErrorView>,
+    /// Refused messages by reason.
+    pub refused: BTreeMap<String, u64>,
+}
+
+/// An error of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceErrorView {
+    /// When.
+    pub at: Time,
+    /// What.
+    pub message: String,
+}
+
+/// An execution that waits too long for another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockedView {
+    /// The subject of the lane.
+    pub subject: Option<String>,
+    /// The one that waits.
+    pub waiting: String,
+    /// The one it waits for.
+    pub behind: String,
+    /// Since when that one runs or waits for its retry.
+    pub since: Time,
+}
+
+/// A broken hook file whose last good version is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StaleView {
+    /// The file.
+    pub file: String,
+    /// Since when.
+    pub since: Time,
+    /// What is wrong.
+    pub fault: String,
+}
+
+/// Events accepted within a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptanceBucket {
+    /// Milliseconds from receipt to acceptance, at most.
+    pub up_to_ms: u64,
+    /// How many events.
+    pub events: u64,
+}

@@ -1,0 +1,347 @@
+//! The live feed: a listing, then everything that becomes durable, without a gap and without doubles.
+//!
+//! The subscription is made before the listing is read, so nothing falls between; what the listing already showed
+//! is dropped from the feed.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+
+use axum::body::{Body, Bytes};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
+use futures_util::stream::{self, Stream, StreamExt as _};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio_util::sync::CancellationToken;
+
+use super::api::FeedLine;
+use super::convert;
+use crate::engine::execution::{Execution, State};
+use crate::engine::handle::Notice;
+use crate::event::id::{ExecutionKey, Seq, StoreId};
+use crate::event::time::Timestamp;
+use crate::store::{EventQuery, ExecutionQuery, ListedEvent};
+
+/// What a follower wants to see, and what it has seen.
+#[derive(Debug)]
+pub(super) enum Follow {
+    /// Events.
+    Events {
+        /// Which.
+        query: EventQuery,
+        /// The newest one listed; the journal is one sequence, so nothing at or below it is news.
+        listed: Seq,
+    },
+    /// Executions.
+    Executions {
+        /// Which.
+        query: ExecutionQuery,
+        /// How far each listed one had come.
+        listed: HashMap<ExecutionKey, Progress>,
+    },
+}
+
+impl Follow {
+    /// The line for a notice, if it is asked for and news.
+    fn line(&mut self, store: &StoreId, notice: &Notice) -> Option<FeedLine> {
+        match (self, notice) {
+            (Self::Events { query, listed }, Notice::Event(event)) => (event.event.seq > *listed
+                && wants_event(query, event))
+            .then(|| FeedLine::Event(Box::new(convert::event(store, event)))),
+            (Self::Executions { query, listed }, Notice::Execution(execution)) => {
+                if let Some(seen) = listed.get(&execution.key) {
+                    if Progress::of(execution) <= *seen {
+                        return None;
+                    }
+                    listed.remove(&execution.key);
+                }
+                wants_execution(query, execution)
+                    .then(|| FeedLine::Execution(Box::new(convert::execution(store, execution))))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// How far an execution has come: grows with every change of its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Progress {
+    attempts: u32,
+    moment: Timestamp,
+    /// Within one millisecond: it settles or waits for its retry after it ran, and is reopened after it settled.
+    phase: u8,
+}
+
+impl Progress {
+    pub(super) fn of(execution: &Execution) -> Self {
+        let (moment, phase) = match &execution.state {
+            State::Queued { since, .. } if execution.attempts == 0 => (*since, 0),
+            State::Running { since, .. } => (*since, 1),
+            State::Retrying { due, delay } => {
+                let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+                (Timestamp::from_millis(due.as_millis().saturating_sub(delay)), 2)
+            }
+            State::Settled { at, .. } => (*at, 3),
+            State::Queued { since, .. } => (*since, 4),
+        };
+        Self {
+            attempts: execution.attempts,
+            moment,
+            phase,
+        }
+    }
+}
+
+fn within(time: Timestamp, since: Option<Timestamp>, until: Option<Timestamp>) -> bool {
+    since.is_none_or(|since| time >= since) && until.is_none_or(|until| time <= until)
+}
+
+fn wants_event(query: &EventQuery, listed: &ListedEvent) -> bool {
+    let event = &listed.event;
+    query
+        .subject
+        .as_deref()
+        .is_none_or(|subject| event.subject.as_ref().is_some_and(|own| own.as_str() == subject))
+        && query.key.as_deref().is_none_or(|text| event.key.contains(text))
+        && query
+            .source
+            .as_deref()
+            .is_none_or(|source| &*event.source == source)
+        && query.kind.is_none_or(|kind| event.kind() == kind)
+        && (!query.unmatched || listed.hooks.is_empty())
+        && within(event.received, query.since, query.until)
+}
+
+fn wants_execution(query: &ExecutionQuery, execution: &Execution) -> bool {
+    query.hook.as_ref().is_none_or(|hook| execution.key.hook == *hook)
+        && query
+            .status
+            .as_deref()
+            .is_none_or(|status| execution.state.name() == status)
+        && query.subject.as_deref().is_none_or(|subject| {
+            execution
+                .subject
+                .as_ref()
+                .is_some_and(|own| own.as_str() == subject)
+        })
+        && within(execution.accepted, query.since, query.until)
+}
+
+/// Everything that follows a listing.
+pub(super) fn news(
+    live: broadcast::Receiver<Notice>,
+    follow: Follow,
+    store: StoreId,
+    shutdown: CancellationToken,
+) -> impl Stream<Item = FeedLine> + Send + 'static {
+    stream::unfold((live, follow, store, shutdown), |mut state| async move {
+        let (live, follow, store, shutdown) = &mut state;
+        let line = loop {
+            // Both arms may be dropped at any time without losing anything.
+            let received = tokio::select! {
+                () = shutdown.cancelled() => return None,
+                received = live.recv() => received,
+            };
+            match received {
+                Ok(notice) => {
+                    if let Some(line) = follow.line(store, &notice) {
+                        break line;
+                    }
+                }
+                Err(RecvError::Lagged(lines)) => break FeedLine::Skipped { lines },
+                Err(RecvError::Closed) => return None,
+            }
+        };
+        Some((line, state))
+    })
+}
+
+/// Lines of JSON, sent one by one.
+pub(super) fn lines(lines: impl Stream<Item = FeedLine> + Send + 'static) -> Response {
+    let bytes = lines.map(|line| {
+        let mut json = serde_json::to_vec(&line).unwrap_or_default();
+        json.push(b'\n');
+        Ok::<_, Infallible>(Bytes::from(json))
+    });
+    ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(bytes)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::execution::{Cause, Settlement};
+    use crate::event::id::HookName;
+    use crate::event::payload::Payload;
+    use crate::event::{Event, Facts, Subject};
+    use crate::hooks::Version;
+
+    fn store() -> StoreId {
+        "k3vd".parse().expect("a store id")
+    }
+
+    fn event(seq: u64, subject: &str) -> Notice {
+        Notice::Event(Arc::new(ListedEvent {
+            event: Event {
+                seq: Seq(seq),
+                source: "opennebula".into(),
+                key: "EVENT STATE VM/ACTIVE/RUNNING/12".to_owned(),
+                subject: Some(Subject::new(subject)),
+                received: Timestamp::from_millis(1000),
+                facts: Facts::Undecodable {
+                    reason: "for the test".to_owned(),
+                },
+                ambiguous: false,
+                synthesised: false,
+                payload: Payload::new(Bytes::new()),
+            },
+            payload_len: 0,
+            hooks: Vec::new(),
+        }))
+    }
+
+    fn execution(attempts: u32, state: State) -> Execution {
+        Execution {
+            key: ExecutionKey::new(Seq(1), HookName::trusted("h")),
+            version: Version([0; 32]),
+            subject: None,
+            accepted: Timestamp::from_millis(1000),
+            why: String::new(),
+            retry_of: None,
+            state,
+            attempts,
+            budget_used: 0,
+            interruptions: 0,
+        }
+    }
+
+    /// Everything the feed says about these notices.
+    async fn said(follow: Follow, notices: Vec<Notice>, room: usize) -> Vec<FeedLine> {
+        let (sender, receiver) = broadcast::channel(room);
+        for notice in notices {
+            sender.send(notice).expect("a receiver");
+        }
+        drop(sender);
+        news(receiver, follow, store(), CancellationToken::new())
+            .collect()
+            .await
+    }
+
+    #[tokio::test]
+    async fn events_of_the_listing_are_not_told_again() {
+        let follow = Follow::Events {
+            query: EventQuery {
+                subject: Some("vm/12".to_owned()),
+                ..EventQuery::default()
+            },
+            listed: Seq(5),
+        };
+        let notices = vec![
+            event(4, "vm/12"),
+            event(5, "vm/12"),
+            event(6, "vm/13"),
+            event(7, "vm/12"),
+        ];
+        let told: Vec<_> = said(follow, notices, 16)
+            .await
+            .into_iter()
+            .map(|line| match line {
+                FeedLine::Event(event) => event.seq,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(told, [7]);
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_is_told_how_much_it_missed() {
+        let follow = Follow::Events {
+            query: EventQuery::default(),
+            listed: Seq(0),
+        };
+        let lines = said(follow, (1..=10).map(|seq| event(seq, "vm/1")).collect(), 4).await;
+        assert_eq!(lines[0], FeedLine::Skipped { lines: 6 });
+        assert_eq!(lines.len(), 5);
+    }
+
+    #[tokio::test]
+    async fn an_execution_is_told_from_where_the_listing_left_it() {
+        let at = |millis| Timestamp::from_millis(millis);
+        let life = [
+            execution(
+                0,
+                State::Queued {
+                    cause: Cause::Event,
+                    since: at(10),
+                },
+            ),
+            execution(
+                1,
+                State::Running {
+                    attempt: 1,
+                    cause: Cause::Event,
+                    since: at(10),
+                },
+            ),
+            execution(
+                1,
+                State::Retrying {
+                    due: at(2010),
+                    delay: Duration::from_millis(2000),
+                },
+            ),
+            execution(
+                2,
+                State::Running {
+                    attempt: 2,
+                    cause: Cause::Retry,
+                    since: at(2010),
+                },
+            ),
+            execution(
+                2,
+                State::Settled {
+                    settlement: Settlement::Failed,
+                    at: at(2010),
+                },
+            ),
+            execution(
+                2,
+                State::Queued {
+                    cause: Cause::Recovery,
+                    since: at(2010),
+                },
+            ),
+            execution(
+                3,
+                State::Running {
+                    attempt: 3,
+                    cause: Cause::Recovery,
+                    since: at(2010),
+                },
+            ),
+        ];
+        assert!(
+            life.windows(2)
+                .all(|pair| Progress::of(&pair[0]) < Progress::of(&pair[1]))
+        );
+        for seen in 0..life.len() {
+            let follow = Follow::Executions {
+                query: ExecutionQuery::default(),
+                listed: HashMap::from([(life[seen].key.clone(), Progress::of(&life[seen]))]),
+            };
+            let notices = life
+                .iter()
+                .cloned()
+                .map(|one| Notice::Execution(Arc::new(one)))
+                .collect();
+            let lines = said(follow, notices, 16).await;
+            let expected: Vec<_> = life[seen + 1..]
+                .iter()
+                .map(|one| FeedLine::Execution(Box::new(convert::execution(&store(), one))))
+                .collect();
+            assert_eq!(lines, expected, "listed as {}", life[seen].state.name());
+        }
+    }
+}

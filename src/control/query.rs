@@ -1,0 +1,330 @@
+//! Reading the store in the interface's terms: what the daemon's routes and `--offline` share.
+
+use std::sync::Arc;
+
+use super::api::{
+    AuditView, EventFilter, EventView, ExecutionFilter, ExecutionStory, ExecutionView, StateView, Story,
+    Today,
+};
+use super::convert;
+use super::veil::Veil;
+use crate::event::Kind;
+use crate::event::id::{ExecutionKey, HookName, Reference, Seq, StoreId};
+use crate::hooks::HookSet;
+use crate::store::{EventQuery, ExecutionQuery, ListedEvent, ReadError, Store};
+
+/// Listed when nobody says how many.
+pub const DEFAULT_LIMIT: usize = 50;
+
+/// Listed at most, however many are asked for.
+pub const GREATEST_LIMIT: usize = 100_000;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The question cannot be answered as it is put.
+    #[error("{message}")]
+    Question {
+        /// What is wrong with it.
+        message: String,
+        /// What to ask instead.
+        hint: Option<String>,
+    },
+    /// There is no such thing.
+    #[error("{message}")]
+    Absent {
+        /// What there is not.
+        message: String,
+        /// Why that may be.
+        hint: Option<String>,
+    },
+    /// The store cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl QueryError {
+    fn absent_execution(key: &ExecutionKey) -> Self {
+        Self::Absent {
+            message: format!("there is no execution `{key}`"),
+            hint: Some(format!(
+                "`hem show {}` shows what event {} caused",
+                key.event, key.event
+            )),
+        }
+    }
+
+    fn absent_event(seq: Seq) -> Self {
+        Self::Absent {
+            message: format!("there is no event {seq}"),
+            hint: Some(
+                "it may have been pruned (`retention:` in hem.yaml); `hem events` lists what is kept"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+/// Reads a store in the interface's terms.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    store: Store,
+    /// The hooks in force; unknown without a daemon.
+    today: Option<Arc<HookSet>>,
+    veil: Veil,
+}
+
+impl Reader {
+    /// A reader of this store. `today` are the hooks in force, where they are known.
+    pub fn new(store: Store, today: Option<Arc<HookSet>>, veil: Veil) -> Self {
+        Self { store, today, veil }
+    }
+
+    /// The store's id.
+    pub fn store_id(&self) -> &StoreId {
+        self.store.id()
+    }
+
+    /// Events, newest first, without payloads.
+    ///
+    /// # Errors
+    /// A filter that names an unknown kind; a store that cannot be read.
+    pub fn events(&self, filter: &EventFilter) -> Result<Vec<EventView>, QueryError> {
+        let query = event_query(filter)?;
+        Ok(self
+            .store
+            .events(&query)?
+            .iter()
+            .map(|listed| self.listed(listed))
+            .collect())
+    }
+
+    /// One event with its payload.
+    ///
+    /// # Errors
+    /// There is none; a store that cannot be read.
+    pub fn event(&self, seq: Seq) -> Result<EventView, QueryError> {
+        let listed = self
+            .store
+            .event(seq)?
+            .ok_or_else(|| QueryError::absent_event(seq))?;
+        Ok(self.whole(&listed))
+    }
+
+    /// Executions, newest first.
+    ///
+    /// # Errors
+    /// A filter that names an unknown state; a store that cannot be read.
+    pub fn executions(&self, filter: &ExecutionFilter) -> Result<Vec<ExecutionView>, QueryError> {
+        let query = execution_query(filter)?;
+        Ok(self
+            .store
+            .executions(&query)?
+            .iter()
+            .map(|execution| convert::execution(self.store.id(), execution))
+            .collect())
+    }
+
+    /// The keys a reference stands for: of `1042` all that the event caused.
+    ///
+    /// # Errors
+    /// There are none; it names another store; a store that cannot be read.
+    pub fn resolve(&self, reference: &Reference) -> Result<Vec<ExecutionKey>, QueryError> {
+        self.check_store(reference)?;
+        match reference {
+            Reference::Last => self.last().map(|key| vec![key]),
+            Reference::Execution(_, key) => match self.store.execution(key)? {
+                Some(_) => Ok(vec![key.clone()]),
+                None => Err(QueryError::absent_execution(key)),
+            },
+            Reference::Event(_, seq) => {
+                let keys: Vec<_> = self
+                    .store
+                    .executions_of(*seq)?
+                    .into_iter()
+                    .map(|execution| execution.key)
+                    .collect();
+                if !keys.is_empty() {
+                    return Ok(keys);
+                }
+                match self.store.event(*seq)? {
+                    None => Err(QueryError::absent_event(*seq)),
+                    Some(_) => Err(QueryError::Absent {
+                        message: format!("event {seq} caused no execution"),
+                        hint: Some(format!("`hem match {seq}` says why each hook does not match it")),
+                    }),
+                }
+            }
+        }
+    }
+
+    /// The whole story of an event and all it caused, or of one execution.
+    ///
+    /// # Errors
+    /// There is no such thing; it names another store; a store that cannot be read.
+    pub fn story(&self, reference: &Reference) -> Result<Story, QueryError> {
+        self.check_store(reference)?;
+        let (seq, keys) = match reference {
+            Reference::Last => {
+                let key = self.last()?;
+                (key.event, vec![key])
+            }
+            Reference::Execution(_, key) => (key.event, vec![key.clone()]),
+            Reference::Event(_, seq) => (
+                *seq,
+                self.store
+                    .executions_of(*seq)?
+                    .into_iter()
+                    .map(|execution| execution.key)
+                    .collect(),
+            ),
+        };
+        let event = self.store.event(seq)?;
+        if event.is_none() && keys.is_empty() {
+            return Err(QueryError::absent_event(seq));
+        }
+        let executions = keys.iter().map(|key| self.told(key)).collect::<Result<_, _>>()?;
+        Ok(Story {
+            event: event.map(|listed| self.whole(&listed)),
+            executions,
+        })
+    }
+
+    /// The last lines of the audit log, newest first.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub fn audit(&self, limit: Option<usize>) -> Result<Vec<AuditView>, QueryError> {
+        let entries = self.store.audit(limited(limit))?;
+        Ok(entries.iter().map(convert::audit).collect())
+    }
+
+    fn last(&self) -> Result<ExecutionKey, QueryError> {
+        let query = ExecutionQuery {
+            limit: 1,
+            ..ExecutionQuery::default()
+        };
+        self.store
+            .executions(&query)?
+            .into_iter()
+            .next()
+            .map(|execution| execution.key)
+            .ok_or_else(|| QueryError::Absent {
+                message: "there is no execution yet".to_owned(),
+                hint: Some("`hem events` shows what arrived".to_owned()),
+            })
+    }
+
+    fn check_store(&self, reference: &Reference) -> Result<(), QueryError> {
+        let named = match reference {
+            Reference::Last => None,
+            Reference::Event(store, _) | Reference::Execution(store, _) => store.as_ref(),
+        };
+        match named {
+            Some(named) if named != self.store.id() => Err(QueryError::Absent {
+                message: format!("this is the store `{}`, not `{named}`", self.store.id()),
+                hint: Some("the id belongs to another daemon, or to a store that was replaced".to_owned()),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn told(&self, key: &ExecutionKey) -> Result<ExecutionStory, QueryError> {
+        let execution = self
+            .store
+            .execution(key)?
+            .ok_or_else(|| QueryError::absent_execution(key))?;
+        let definition = self.store.definition(&execution.version)?;
+        let today = match &self.today {
+            None => Today::Unknown,
+            Some(hooks) => match hooks.get(&key.hook) {
+                None => Today::Removed,
+                Some(hook) if hook.version == execution.version => Today::Same,
+                Some(_) => Today::Changed,
+            },
+        };
+        let attempts = self
+            .store
+            .attempts(key)?
+            .iter()
+            .map(|attempt| {
+                let mut view = convert::attempt(attempt);
+                self.veil.attempt(&mut view);
+                view
+            })
+            .collect();
+        Ok(ExecutionStory {
+            definition: definition.map(|definition| convert::definition(&execution.version, &definition)),
+            execution: convert::execution(self.store.id(), &execution),
+            today,
+            attempts,
+        })
+    }
+
+    fn listed(&self, listed: &ListedEvent) -> EventView {
+        convert::event(self.store.id(), listed)
+    }
+
+    fn whole(&self, listed: &ListedEvent) -> EventView {
+        let mut view = self.listed(listed);
+        view.payload = Some(convert::text(&self.veil.document(listed.event.payload.bytes())));
+        view
+    }
+}
+
+fn limited(limit: Option<usize>) -> usize {
+    limit.unwrap_or(DEFAULT_LIMIT).min(GREATEST_LIMIT)
+}
+
+/// The store's question for a filter.
+///
+/// # Errors
+/// The filter names an unknown kind.
+pub(super) fn event_query(filter: &EventFilter) -> Result<EventQuery, QueryError> {
+    const KINDS: [Kind; 4] = [Kind::State, Kind::Api, Kind::Retry, Kind::Undecodable];
+    let kind = match &filter.kind {
+        None => None,
+        Some(name) => Some(
+            KINDS
+                .into_iter()
+                .find(|kind| kind.as_str() == name)
+                .ok_or_else(|| QueryError::Question {
+                    message: format!("`{name}` is no kind of event"),
+                    hint: Some("there are state, api, retry and undecodable".to_owned()),
+                })?,
+        ),
+    };
+    Ok(EventQuery {
+        subject: filter.subject.clone(),
+        key: filter.key.clone(),
+        source: filter.source.clone(),
+        kind,
+        unmatched: filter.unmatched,
+        since: filter.since.map(|time| time.0),
+        until: filter.until.map(|time| time.0),
+        limit: limited(filter.limit),
+    })
+}
+
+/// The store's question for a filter.
+///
+/// # Errors
+/// The filter names an unknown state.
+pub(super) fn execution_query(filter: &ExecutionFilter) -> Result<ExecutionQuery, QueryError> {
+    if let Some(status) = &filter.status
+        && !StateView::NAMES.contains(&status.as_str())
+    {
+        return Err(QueryError::Question {
+            message: format!("`{status}` is no state of an execution"),
+            hint: Some(format!("there are {}", StateView::NAMES.join(", "))),
+        });
+    }
+    Ok(ExecutionQuery {
+        hook: filter.hook.as_deref().map(HookName::trusted),
+        status: filter.status.clone(),
+        subject: filter.subject.clone(),
+        since: filter.since.map(|time| time.0),
+        until: filter.until.map(|time| time.0),
+        limit: limited(filter.limit),
+    })
+}

@@ -1,0 +1,567 @@
+//! The addresses of the control interface.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::{
+    ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request, State,
+};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use futures_util::stream::{self, StreamExt as _};
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use super::api::{
+    AuditFilter, AuditView, EmitOrder, EmitReply, ErrorBody, ErrorCode, ErrorDetail, EventFilter, EventView,
+    ExecutionFilter, FeedLine, HookView, Ordered, ReloadOrder, ReloadReply, RetryOrder, RetryReply,
+    RetryResult, Reveal, StatusView, Story,
+};
+use super::convert;
+use super::feed::{self, Follow, Progress};
+use super::query::{self, QueryError, Reader};
+use super::server::Caller;
+use super::veil::Veil;
+use crate::engine::execution::{Actor, State as ExecutionState};
+use crate::engine::handle::{Handle, OrderError, Stopping};
+use crate::event::id::{ExecutionKey, HookName, Reference, Seq};
+use crate::event::payload::Payload;
+use crate::event::time::Timestamp;
+use crate::event::{Event, Subject, opennebula};
+use crate::store::ReadError;
+
+/// Requests above this many bytes are refused; an event's document in base64 is the largest thing sent.
+const LARGEST_REQUEST: usize = 96 << 20;
+
+/// An answer begins within this time.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// At most this many executions in one order.
+const LARGEST_ORDER: usize = 1000;
+
+#[derive(Debug, Clone)]
+struct Room {
+    handle: Handle,
+    veil: Veil,
+    shutdown: CancellationToken,
+}
+
+pub(super) fn router(handle: Handle, redact: &[String], shutdown: CancellationToken) -> Router {
+    let room = Arc::new(Room {
+        handle,
+        veil: Veil::new(redact),
+        shutdown,
+    });
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/events", get(events).post(emit))
+        .route("/v1/events/{seq}", get(event))
+        .route("/v1/executions", get(executions))
+        .route("/v1/executions/retry", post(retry))
+        .route("/v1/executions/{reference}", get(story))
+        .route("/v1/executions/{reference}/cancel", post(cancel))
+        .route("/v1/hooks", get(hooks))
+        .route("/v1/hooks/{name}/enable", post(enable))
+        .route("/v1/hooks/{name}/disable", post(disable))
+        .route("/v1/hooks/{name}/reset", post(reset))
+        .route("/v1/reload", post(reload))
+        .route("/v1/audit", get(audit))
+        .fallback(no_such_address)
+        .method_not_allowed_fallback(no_such_address)
+        .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
+        .layer(middleware::from_fn(in_time))
+        .with_state(room)
+}
+
+/// An answer that is no success.
+#[derive(Debug)]
+struct Failure {
+    status: StatusCode,
+    detail: ErrorDetail,
+}
+
+impl Failure {
+    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        let status = match code {
+            ErrorCode::BadRequest => StatusCode::BAD_REQUEST,
+            ErrorCode::NotFound => StatusCode::NOT_FOUND,
+            ErrorCode::NotPossible => StatusCode::CONFLICT,
+            ErrorCode::Forbidden => StatusCode::FORBIDDEN,
+            ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorCode::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+            ErrorCode::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::StoreUnreadable | ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self {
+            status,
+            detail: ErrorDetail {
+                code,
+                message: message.into(),
+                hint: None,
+            },
+        }
+    }
+
+    fn with_hint(mut self, hint: Option<String>) -> Self {
+        self.detail.hint = hint;
+        self
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.status, Json(ErrorBody { error: self.detail })).into_response()
+    }
+}
+
+impl From<Stopping> for Failure {
+    fn from(stopping: Stopping) -> Self {
+        Self::new(ErrorCode::Stopping, stopping.to_string())
+    }
+}
+
+impl From<OrderError> for Failure {
+    fn from(error: OrderError) -> Self {
+        let message = error.to_string();
+        match error {
+            OrderError::Stopping(_) => Self::new(ErrorCode::Stopping, message),
+            OrderError::NoSuchExecution(key) => {
+                let hint = format!("`hem show {}` shows what event {} caused", key.event, key.event);
+                Self::new(ErrorCode::NotFound, message).with_hint(Some(hint))
+            }
+            OrderError::NoSuchHook(_) => Self::new(ErrorCode::NotFound, message)
+                .with_hint(Some("`hem hooks` lists the hooks in force".to_owned())),
+            OrderError::NotPossible(_) => Self::new(ErrorCode::NotPossible, message),
+        }
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        QueryError::from(error).into()
+    }
+}
+
+impl From<QueryError> for Failure {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Question { message, hint } => {
+                Self::new(ErrorCode::BadRequest, message).with_hint(hint)
+            }
+            QueryError::Absent { message, hint } => Self::new(ErrorCode::NotFound, message).with_hint(hint),
+            QueryError::Read(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a query failed");
+                Self::new(ErrorCode::StoreUnreadable, error.to_string())
+                    .with_hint(Some("the daemon's log says more".to_owned()))
+            }
+        }
+    }
+}
+
+/// The parameters of the address.
+struct Asked<T>(T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let asked: Result<Query<T>, QueryRejection> = Query::from_request_parts(parts, state).await;
+        asked
+            .map(|Query(asked)| Self(asked))
+            .map_err(|rejection| Failure::new(ErrorCode::BadRequest, rejection.body_text()))
+    }
+}
+
+/// A part of the path, read as `T`.
+struct Named<T>(T);
+
+impl<T, S> FromRequestParts<S> for Named<T>
+where
+    T: std::str::FromStr<Err: std::fmt::Display> + Send,
+    S: Send + Sync,
+{
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let named: Result<Path<String>, PathRejection> = Path::from_request_parts(parts, state).await;
+        let bad = |message: String| Failure::new(ErrorCode::BadRequest, message);
+        let Path(text) = named.map_err(|rejection| bad(rejection.body_text()))?;
+        text.parse()
+            .map(Self)
+            .map_err(|error: T::Err| bad(error.to_string()))
+    }
+}
+
+/// The body, in JSON; an empty one stands for `{}`.
+struct Told<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Told<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let body: Result<Bytes, BytesRejection> = Bytes::from_request(request, state).await;
+        let body = body.map_err(|rejection| {
+            let code = match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
+                _ => ErrorCode::BadRequest,
+            };
+            Failure::new(code, rejection.body_text())
+        })?;
+        let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
+        serde_json::from_slice(text)
+            .map(Self)
+            .map_err(|error| Failure::new(ErrorCode::BadRequest, format!("the body cannot be read: {error}")))
+    }
+}
+
+/// Who calls.
+struct By(Actor);
+
+impl<S: Send + Sync> FromRequestParts<S> for By {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        match ConnectInfo::<Caller>::from_request_parts(parts, state).await {
+            Ok(ConnectInfo(Caller(Some(actor)))) => Ok(Self(actor)),
+            _ => Err(Failure::new(
+                ErrorCode::Forbidden,
+                "the kernel does not say who is calling, and orders need a name",
+            )),
+        }
+    }
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(LONGEST_WAIT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Failure::new(
+            ErrorCode::TimedOut,
+            format!("no answer within {} s", LONGEST_WAIT.as_secs()),
+        )
+        .into_response(),
+    }
+}
+
+async fn no_such_address(request: Request) -> Failure {
+    Failure::new(
+        ErrorCode::NotFound,
+        format!(
+            "there is nothing at {} {}",
+            request.method(),
+            request.uri().path()
+        ),
+    )
+    .with_hint(Some(
+        "client and daemon may be of different versions; `hem status` says the daemon's".to_owned(),
+    ))
+}
+
+type Answer<T> = Result<Json<T>, Failure>;
+type Rooms = State<Arc<Room>>;
+
+impl Room {
+    fn reader(&self, veil: Veil) -> Reader {
+        Reader::new(self.handle.store().clone(), Some(self.handle.hooks()), veil)
+    }
+
+    /// Reads on a thread that may wait for the disk.
+    async fn read<T: Send + 'static>(
+        &self,
+        veil: Veil,
+        read: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let reader = self.reader(veil);
+        match tokio::task::spawn_blocking(move || read(&reader)).await {
+            Ok(result) => Ok(result?),
+            Err(error) => {
+                tracing::error!(%error, "a query broke down");
+                Err(Failure::new(
+                    ErrorCode::Internal,
+                    "the query broke down; the daemon's log says more",
+                ))
+            }
+        }
+    }
+
+    /// What may be shown; lifting the veil is written down first.
+    async fn veil(&self, reveal: bool, actor: Actor, target: &str) -> Result<Veil, Failure> {
+        if !reveal {
+            return Ok(self.veil.clone());
+        }
+        self.handle.audit(actor, "reveal", target).await?;
+        Ok(Veil::lifted())
+    }
+
+    async fn set_enabled(&self, name: HookName, enabled: Option<bool>, actor: Actor) -> Answer<HookView> {
+        self.handle.set_enabled(name.clone(), enabled, actor).await?;
+        let hooks = self.handle.hooks();
+        let hook = hooks
+            .get(&name)
+            .ok_or_else(|| Failure::from(OrderError::NoSuchHook(name.clone())))?;
+        Ok(Json(convert::hook(hook, self.handle.overrides().get(&name))))
+    }
+}
+
+async fn status(State(room): Rooms) -> Answer<StatusView> {
+    let status = room.handle.status().await?;
+    let hooks = room.handle.hooks().len();
+    Ok(Json(convert::status(&status, hooks, Timestamp::now())))
+}
+
+async fn events(
+    State(room): Rooms,
+    By(actor): By,
+    Asked(filter): Asked<EventFilter>,
+) -> Result<Response, Failure> {
+    let live = filter.follow.then(|| room.handle.subscribe());
+    let query = query::event_query(&filter)?;
+    let veil = room.veil(filter.reveal, actor, "events").await?;
+    let listed = room.read(veil, move |reader| reader.events(&filter)).await?;
+    let Some(live) = live else {
+        return Ok(Json(listed).into_response());
+    };
+    let follow = Follow::Events {
+        query,
+        listed: Seq(listed.first().map_or(0, |event| event.seq)),
+    };
+    let past = listed
+        .into_iter()
+        .rev()
+        .map(|event| FeedLine::Event(Box::new(event)));
+    let news = feed::news(
+        live,
+        follow,
+        room.handle.store().id().clone(),
+        room.shutdown.clone(),
+    );
+    Ok(feed::lines(stream::iter(past).chain(news)))
+}
+
+async fn event(
+    State(room): Rooms,
+    By(actor): By,
+    Named(seq): Named<u64>,
+    Asked(Reveal { reveal }): Asked<Reveal>,
+) -> Answer<EventView> {
+    let veil = room.veil(reveal, actor, &format!("event {seq}")).await?;
+    room.read(veil, move |reader| reader.event(Seq(seq)))
+        .await
+        .map(Json)
+}
+
+async fn executions(State(room): Rooms, Asked(filter): Asked<ExecutionFilter>) -> Result<Response, Failure> {
+    let veil = room.veil.clone();
+    if !filter.follow {
+        let listed = room.read(veil, move |reader| reader.executions(&filter)).await?;
+        return Ok(Json(listed).into_response());
+    }
+    let live = room.handle.subscribe();
+    let query = query::execution_query(&filter)?;
+    let asked = query.clone();
+    let store = room.handle.store().clone();
+    let listed = room.read(veil, move |_| Ok(store.executions(&asked)?)).await?;
+    let id = room.handle.store().id().clone();
+    let past: Vec<_> = listed
+        .iter()
+        .rev()
+        .map(|execution| FeedLine::Execution(Box::new(convert::execution(&id, execution))))
+        .collect();
+    let follow = Follow::Executions {
+        query,
+        listed: listed
+            .iter()
+            .map(|execution| (execution.key.clone(), Progress::of(execution)))
+            .collect(),
+    };
+    let news = feed::news(live, follow, id, room.shutdown.clone());
+    Ok(feed::lines(stream::iter(past).chain(news)))
+}
+
+async fn story(
+    State(room): Rooms,
+    By(actor): By,
+    Named(reference): Named<Reference>,
+    Asked(Reveal { reveal }): Asked<Reveal>,
+) -> Answer<Story> {
+    let target = match &reference {
+        Reference::Last => "last".to_owned(),
+        Reference::Event(_, seq) => format!("event {seq}"),
+        Reference::Execution(_, key) => key.to_string(),
+    };
+    let veil = room.veil(reveal, actor, &target).await?;
+    room.read(veil, move |reader| reader.story(&reference))
+        .await
+        .map(Json)
+}
+
+async fn retry(State(room): Rooms, By(actor): By, Told(order): Told<RetryOrder>) -> Answer<RetryReply> {
+    let references = order
+        .executions
+        .iter()
+        .map(|text| text.parse::<Reference>())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| Failure::new(ErrorCode::BadRequest, error.to_string()))?;
+    let hooks = room.handle.hooks();
+    let store = room.handle.store().clone();
+    let mut planned = room
+        .read(room.veil.clone(), move |reader| {
+            let mut planned: Vec<(ExecutionKey, RetryResult)> = Vec::new();
+            for reference in &references {
+                for key in reader.resolve(reference)? {
+                    if planned.iter().any(|(known, _)| *known == key) {
+                        continue;
+                    }
+                    if let Some(execution) = store.execution(&key)? {
+                        let recorded = store
+                            .definition(&execution.version)?
+                            .map(|definition| convert::definition(&execution.version, &definition));
+                        let today = hooks
+                            .get(&key.hook)
+                            .map(|hook| convert::definition_in_force(hook));
+                        planned.push((
+                            key.clone(),
+                            RetryResult {
+                                execution: key.to_string(),
+                                hook: key.hook.to_string(),
+                                attempt: execution.attempts + 1,
+                                recorded,
+                                today,
+                                refused: not_settled(&execution.state),
+                            },
+                        ));
+                    }
+                }
+            }
+            Ok(planned)
+        })
+        .await?;
+    if planned.len() > LARGEST_ORDER {
+        return Err(Failure::new(
+            ErrorCode::TooLarge,
+            format!(
+                "{} executions in one order; at most {LARGEST_ORDER} are taken",
+                planned.len()
+            ),
+        ));
+    }
+    for (_, result) in &mut planned {
+        if result.today.is_none() && !order.as_recorded && result.refused.is_none() {
+            result.refused =
+                Some("the hook was removed; `--as-recorded` runs the recorded definition".to_owned());
+        }
+    }
+    if !order.dry_run {
+        let keys = planned
+            .iter()
+            .filter(|(_, result)| result.refused.is_none())
+            .map(|(key, _)| key.clone())
+            .collect();
+        let answers = room.handle.retry(keys, order.as_recorded, actor).await?;
+        let ordered = planned.iter_mut().filter(|(_, result)| result.refused.is_none());
+        for ((_, result), answer) in ordered.zip(answers) {
+            result.refused = answer.err().map(|error| error.to_string());
+        }
+    }
+    Ok(Json(RetryReply {
+        results: planned.into_iter().map(|(_, result)| result).collect(),
+    }))
+}
+
+/// Why an execution cannot be run again now; none when it can.
+fn not_settled(state: &ExecutionState) -> Option<String> {
+    match state {
+        ExecutionState::Settled { .. } => None,
+        ExecutionState::Queued { .. } => Some("it waits for its turn already".to_owned()),
+        ExecutionState::Running { .. } => Some("it is running".to_owned()),
+        ExecutionState::Retrying { due, .. } => Some(format!("it will be retried by itself at {due}")),
+    }
+}
+
+async fn cancel(State(room): Rooms, By(actor): By, Named(reference): Named<Reference>) -> Answer<Ordered> {
+    let keys = room
+        .read(room.veil.clone(), move |reader| reader.resolve(&reference))
+        .await?;
+    let [key] = keys.as_slice() else {
+        let all: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
+        return Err(Failure::new(
+            ErrorCode::BadRequest,
+            format!("the event caused {} executions: {}", keys.len(), all.join(", ")),
+        )
+        .with_hint(Some("name one of them".to_owned())));
+    };
+    room.handle.cancel(key.clone(), actor).await?;
+    Ok(Json(Ordered {
+        execution: key.to_string(),
+    }))
+}
+
+async fn hooks(State(room): Rooms) -> Json<Vec<HookView>> {
+    let overrides = room.handle.overrides();
+    Json(
+        room.handle
+            .hooks()
+            .iter()
+            .map(|hook| convert::hook(hook, overrides.get(&hook.name)))
+            .collect(),
+    )
+}
+
+async fn enable(State(room): Rooms, By(actor): By, Named(name): Named<String>) -> Answer<HookView> {
+    room.set_enabled(HookName::trusted(&name), Some(true), actor)
+        .await
+}
+
+async fn disable(State(room): Rooms, By(actor): By, Named(name): Named<String>) -> Answer<HookView> {
+    room.set_enabled(HookName::trusted(&name), Some(false), actor)
+        .await
+}
+
+async fn reset(State(room): Rooms, By(actor): By, Named(name): Named<String>) -> Answer<HookView> {
+    room.set_enabled(HookName::trusted(&name), None, actor).await
+}
+
+async fn reload(State(room): Rooms, By(actor): By, Told(order): Told<ReloadOrder>) -> Answer<ReloadReply> {
+    let report = room.handle.reload(order.accept, actor).await?;
+    Ok(Json(convert::reload(&report)))
+}
+
+async fn emit(State(room): Rooms, By(actor): By, Told(order): Told<EmitOrder>) -> Answer<EmitReply> {
+    let document = BASE64.decode(&order.payload).map_err(|error| {
+        Failure::new(
+            ErrorCode::BadRequest,
+            format!("the payload is no base64: {error}"),
+        )
+    })?;
+    let reading = opennebula::read(&order.key, &document);
+    let event = Event {
+        seq: Seq::default(),
+        source: "emit".into(),
+        key: order.key,
+        subject: reading.subject.as_deref().map(Subject::new),
+        received: Timestamp::now(),
+        facts: reading.facts,
+        ambiguous: reading.ambiguous,
+        synthesised: true,
+        payload: Payload::new(document.into()),
+    };
+    let hook = order.hook.as_deref().map(HookName::trusted);
+    let accepted = room.handle.emit(event, hook, actor).await?;
+    Ok(Json(EmitReply {
+        seq: accepted.seq.0,
+        executions: accepted.executions.iter().map(ToString::to_string).collect(),
+    }))
+}
+
+async fn audit(State(room): Rooms, Asked(filter): Asked<AuditFilter>) -> Answer<Vec<AuditView>> {
+    room.read(room.veil.clone(), move |reader| reader.audit(filter.limit))
+        .await
+        .map(Json)
+}
