@@ -73,8 +73,8 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn of(execution: &Execution) -> Self {
-        let (moment, phase) = match &execution.state {
-            State::Queued { since, .. } if execution.attempts == 0 => (*since, 0),
+        let (moment, phase) = match &execution.progress.state {
+            State::Queued { since, .. } if execution.progress.attempts == 0 => (*since, 0),
             State::Running { since, .. } => (*since, 1),
             State::Retrying { due, delay } => {
                 let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
@@ -84,7 +84,7 @@ impl Progress {
             State::Queued { since, .. } => (*since, 4),
         };
         Self {
-            attempts: execution.attempts,
+            attempts: execution.progress.attempts,
             moment,
             phase,
         }
@@ -116,7 +116,7 @@ fn wants_execution(query: &ExecutionQuery, execution: &Execution) -> bool {
         && query
             .status
             .as_deref()
-            .is_none_or(|status| execution.state.name() == status)
+            .is_none_or(|status| execution.progress.state.name() == status)
         && query.subject.as_deref().is_none_or(|subject| {
             execution
                 .subject
