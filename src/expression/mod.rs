@@ -16,7 +16,6 @@
 //!
 //! [`Payload::tree`]: crate::event::payload::Payload::tree
 
-mod closest;
 mod language;
 mod limits;
 mod values;

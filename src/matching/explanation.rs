@@ -1,6 +1,7 @@
 //! Why one hook does or does not match one event.
 
-use super::{from_fits, name_fits, resource_name, result_fits, result_name, source_fits};
+use super::{from_fits, name_fits, result_fits, result_name, source_fits};
+use crate::event::opennebula::Resource;
 use crate::event::{ApiCall, Event, Facts, StateChange};
 use crate::expression::{EvaluationContext, Expression};
 use crate::hooks::{ApiTrigger, Hook, Names, StateTrigger, Trigger};
@@ -134,8 +135,8 @@ fn state_steps(steps: &mut Steps, asked: &StateTrigger, event: &Event) {
     steps.add("kind is state".to_owned(), kind_found(event), change.is_some());
     let resource = change.map(|change| &change.resource);
     steps.add(
-        format!("resource is {}", resource_name(&asked.resource)),
-        resource.map_or(NOTHING, resource_name),
+        format!("resource is {}", asked.resource),
+        resource.map_or(NOTHING, Resource::as_str),
         resource == Some(&asked.resource),
     );
     steps.name("state", &asked.state, change.map(|c| c.state.as_str()));

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{from_fits, resource_name, result_fits, result_name, source_fits};
+use super::{from_fits, result_fits, result_name, source_fits};
 use crate::event::opennebula::Resource;
 use crate::event::{ApiCall, Event, Facts, StateChange};
 use crate::expression::{EvaluationContext, EvaluationError};
@@ -252,7 +252,7 @@ fn call_fits(asked: &ApiTrigger, source: &str, call: &ApiCall) -> bool {
 }
 
 fn why_state(change: &StateChange) -> String {
-    let resource = resource_name(&change.resource);
+    let resource = &change.resource;
     match &change.lcm_state {
         Some(lcm_state) => format!("state {resource} {}/{lcm_state}", change.state),
         None => format!("state {resource} {}", change.state),

@@ -10,20 +10,8 @@ mod index;
 pub use self::explanation::{Explanation, Step, explain};
 pub use self::index::{Index, Match, Matches};
 
-use crate::event::opennebula::Resource;
 use crate::event::{ApiCall, StateChange};
 use crate::hooks::Names;
-
-/// How a hook spells a kind of resource.
-fn resource_name(resource: &Resource) -> &str {
-    match resource {
-        Resource::Vm => "VM",
-        Resource::Host => "HOST",
-        Resource::Image => "IMAGE",
-        Resource::Net => "NET",
-        Resource::Other(name) => name,
-    }
-}
 
 /// How a hook spells the result of a call.
 const fn result_name(success: bool) -> &'static str {

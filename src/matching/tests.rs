@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::*;
 use crate::event::id::{HookName, Seq};
+use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
 use crate::event::{Event, Facts, RetryRequest};
