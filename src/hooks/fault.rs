@@ -60,6 +60,14 @@ pub(super) struct Mark {
     pub(super) length: usize,
 }
 
+/// Names in back-ticks, divided by commas.
+pub(super) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
 /// Lines longer than this are cut around the place: a screen's width at three in the morning.
 const SNIPPET_WIDTH: usize = 100;
 

@@ -6,12 +6,12 @@ mod compile;
 pub mod fault;
 pub mod folder;
 pub mod invocation;
-mod nearest;
 mod quantity;
 mod raw;
 mod schema;
+pub mod trial;
 mod trigger;
-mod vocabulary;
+pub mod watch;
 mod yaml;
 
 pub use self::compile::parse_definition;
@@ -102,6 +102,16 @@ pub enum Trigger {
     State(StateTrigger),
     /// An API call ended.
     Api(ApiTrigger),
+}
+
+impl Trigger {
+    /// The source it asks for by name.
+    pub fn source(&self) -> Option<&str> {
+        match self {
+            Self::State(trigger) => trigger.source.as_deref(),
+            Self::Api(trigger) => trigger.source.as_deref(),
+        }
+    }
 }
 
 /// A choice of names: all of them, or a list. Compared exactly; a name may be one this program does not know.

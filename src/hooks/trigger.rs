@@ -1,29 +1,21 @@
 //! Raw triggers → checked ones: OpenNebula's attribute names and vocabulary.
 
 use super::compile::Compiler;
-use super::fault::Mark;
-use super::nearest::{listed, nearest};
+use super::fault::{Mark, listed};
 use super::raw::{RawApiTrigger, RawNames, RawResult, RawStateTrigger, RawTrigger};
-use super::vocabulary::{
-    CALLS, HOST_STATES, IMAGE_STATES, LCM_STATES, NET_STATES, UNSUPPORTED_CALLS, VM_STATES,
-};
 use super::yaml::At;
 use super::{ApiTrigger, Names, StateTrigger, Trigger};
 use crate::event::opennebula::Resource;
-
-/// `on:` as OpenNebula's hook templates define it (Hook.cc): the short name, the state, the life-cycle state.
-const ON: &[(&str, &str, &str)] = &[
-    ("PROLOG", "ACTIVE", "PROLOG"),
-    ("RUNNING", "ACTIVE", "RUNNING"),
-    ("SHUTDOWN", "ACTIVE", "EPILOG"),
-    ("STOP", "STOPPED", "LCM_INIT"),
-    ("DONE", "DONE", "LCM_INIT"),
-    ("UNKNOWN", "ACTIVE", "UNKNOWN"),
-];
+use crate::event::opennebula::vocabulary::{
+    API_CALLS, ON_WORDS, is_known_call, is_never_published, lcm_states, nearest, states,
+};
 
 const CUSTOM: &str = "CUSTOM";
 
 const RESOURCES: &[&str] = &["VM", "HOST", "IMAGE", "NET"];
+
+/// Published as an empty text; hooks may use its name.
+const UPDATE_FAILURE: &str = "UPDATE_FAILURE";
 
 /// Longer lists of names are no help in a message.
 const LISTABLE: usize = 12;
@@ -94,13 +86,11 @@ impl Compiler<'_> {
         let Some(resource) = self.resource(&resource) else {
             return Vec::new();
         };
-        let (states, is_vm): (&[&str], bool) = match &resource {
-            Resource::Vm => (VM_STATES, true),
-            Resource::Host => (HOST_STATES, false),
-            Resource::Image => (IMAGE_STATES, false),
-            Resource::Net => (NET_STATES, false),
-            Resource::Other(_) => (&[], false),
-        };
+        let is_vm = resource == Resource::Vm;
+        let mut known_states = states(&resource);
+        if resource == Resource::Net {
+            known_states.push(UPDATE_FAILURE);
+        }
         if !is_vm {
             let only_vms = [
                 ("on", &raw.on),
@@ -119,16 +109,17 @@ impl Compiler<'_> {
                 return Vec::new();
             }
         }
-        let known = move |word: &str| states.contains(&word);
         let state_mark = raw.state.as_ref().map(|state| state.mark);
         let lcm_mark = raw.lcm_state.as_ref().map(|state| state.mark);
-        let state = raw.state.map(|names| self.names(names, "state", states, known));
+        let state = raw
+            .state
+            .map(|names| self.names(names, "state", &known_states, |word| known_states.contains(&word)));
         let lcm_state = raw.lcm_state.map(|names| {
-            self.names(names, "life-cycle state", LCM_STATES, |word| {
-                LCM_STATES.contains(&word)
+            self.names(names, "life-cycle state", &lcm_states(), |word| {
+                lcm_states().contains(&word)
             })
         });
-        let previous: Vec<&str> = VM_STATES.iter().chain(LCM_STATES).copied().collect();
+        let previous: Vec<&str> = states(&Resource::Vm).into_iter().chain(lcm_states()).collect();
         let from = raw.from.map_or(Names::Any, |names| {
             self.names(names, "state or life-cycle state", &previous, |word| {
                 previous.contains(&word)
@@ -224,15 +215,17 @@ impl Compiler<'_> {
                         "write both, `any` for all",
                     ),
                 }
-            } else if let Some((_, state, lcm_state)) = ON.iter().find(|(name, ..)| *name == word) {
+            } else if let Some((_, Some((state, lcm_state)))) =
+                ON_WORDS.iter().find(|(name, _)| *name == word)
+            {
                 pairs.push((one(state), one(lcm_state)));
             } else {
-                let hint = if VM_STATES.contains(&word.as_str()) {
+                let hint = if states(&Resource::Vm).contains(&word.as_str()) {
                     format!("it is a state: write `state: {word}` instead of `on`")
-                } else if LCM_STATES.contains(&word.as_str()) {
+                } else if lcm_states().contains(&word.as_str()) {
                     format!("it is a life-cycle state: write `lcm_state: {word}` instead of `on`")
                 } else {
-                    let known = || ON.iter().map(|(name, ..)| *name).chain([CUSTOM]);
+                    let known = || ON_WORDS.iter().map(|(name, _)| *name);
                     match nearest(&word, known()) {
                         Some(name) => format!("did you mean `{name}`?"),
                         None => format!("allowed: {}", listed(known())),
@@ -254,10 +247,10 @@ impl Compiler<'_> {
             );
             return None;
         };
-        // one.internal.* is accepted unseen, as oned does (HookAPI.cc).
-        let known = |word: &str| CALLS.contains(&word) || word.starts_with("one.internal.");
         self.refuse_unpublished(&call);
-        let call = self.names(call, "API call", CALLS, known);
+        let call = self.names(call, "API call", API_CALLS, |word| {
+            is_known_call(word) || is_never_published(word)
+        });
         let success = match raw.value.result.map(|result| result.value) {
             Some(RawResult::Success) => Some(true),
             Some(RawResult::Failure) => Some(false),
@@ -279,7 +272,7 @@ impl Compiler<'_> {
                 .collect(),
         };
         for (word, mark) in words {
-            if UNSUPPORTED_CALLS.contains(&word) {
+            if is_never_published(word) {
                 self.error(
                     mark,
                     format!("OpenNebula never publishes `{word}`: no event would trigger the hook"),
@@ -337,7 +330,7 @@ fn one(name: &str) -> Names {
 fn as_published(resource: &Resource, names: Names) -> Names {
     match names {
         Names::Of(mut names)
-            if *resource == Resource::Net && names.iter().any(|name| name == "UPDATE_FAILURE") =>
+            if *resource == Resource::Net && names.iter().any(|name| name == UPDATE_FAILURE) =>
         {
             names.push(String::new());
             Names::Of(names)

@@ -10,7 +10,8 @@ use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess
 use serde::{Deserialize, forward_to_deserialize_any};
 use serde_saphyr::Spanned;
 
-use super::fault::Mark;
+use super::fault::{Mark, listed};
+use crate::event::opennebula::vocabulary::nearest;
 
 /// One document of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,23 +153,17 @@ impl de::Error for ReadError {
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
         let error = Self::new(format!("unknown field `{field}`"));
-        match super::nearest::nearest(field, expected.iter().copied()) {
+        match nearest(field, expected.iter().copied()) {
             Some(name) => error.with_hint(format!("did you mean `{name}`?")),
-            None => error.with_hint(format!(
-                "known here: {}",
-                super::nearest::listed(expected.iter().copied())
-            )),
+            None => error.with_hint(format!("known here: {}", listed(expected.iter().copied()))),
         }
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
         let error = Self::new(format!("`{variant}` is not one of the values allowed here"));
-        match super::nearest::nearest(variant, expected.iter().copied()) {
+        match nearest(variant, expected.iter().copied()) {
             Some(name) => error.with_hint(format!("did you mean `{name}`?")),
-            None => error.with_hint(format!(
-                "allowed: {}",
-                super::nearest::listed(expected.iter().copied())
-            )),
+            None => error.with_hint(format!("allowed: {}", listed(expected.iter().copied()))),
         }
     }
 }

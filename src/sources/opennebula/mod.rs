@@ -6,6 +6,7 @@
 mod backoff;
 pub mod decode;
 pub mod publisher;
+pub mod saved;
 pub mod zmtp;
 
 use std::error::Error;
