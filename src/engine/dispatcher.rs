@@ -17,7 +17,9 @@ use super::acceptance::Connections;
 use super::attempt::{Attempts, verdict};
 use super::clock::Clock;
 use super::core::{Core, Effect, Input, NewExecution, Record, Refusal, Step};
-use super::execution::{Actor, CancelReason, Cause, EndedAttempt, Execution};
+use super::execution::{
+    Actor, CancelReason, Cause, EndedAttempt, Execution, Progress, Settlement, State,
+};
 use super::handle::{Accepted, Blocked, Notice, OrderError, Status, Stopping};
 use super::hooks_in_force::HooksInForce;
 use super::room::Room;
@@ -26,6 +28,7 @@ use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
 use crate::event::{Event, Facts};
 use crate::hooks::Hook;
+use crate::runner::{Captured, Outcome};
 use crate::store::writer::{Change, Closed, Writer, durable};
 use crate::store::{EventCounters, ListedEvent, Override, Store};
 
@@ -66,6 +69,8 @@ pub(super) enum Message {
     },
     /// A line for the audit log.
     Audit { actor: Actor, action: &'static str, target: String, reply: oneshot::Sender<()> },
+    /// The daemon stops: what still runs is ended.
+    EndAll,
     /// How does it do?
     Status { reply: oneshot::Sender<Status> },
 }
@@ -151,23 +156,36 @@ impl Dispatcher {
         }
     }
 
-    /// Takes over what a former life left unsettled.
-    pub(super) async fn recover(&mut self, left: Vec<(Execution, Arc<Hook>)>) -> Result<(), Closed> {
+    /// Takes over what a former life left unsettled. What has no hook any more fails.
+    pub(super) async fn recover(
+        &mut self,
+        left: Vec<(Execution, Option<Arc<Hook>>)>,
+    ) -> Result<(), Closed> {
         let now = self.clock.now();
         let mut changes = Vec::new();
-        for (execution, _) in &left {
-            if let super::execution::State::Running { attempt, .. } = execution.progress.state {
+        let mut taken_up = Vec::new();
+        for (execution, hook) in left {
+            if let State::Running { attempt, .. } = execution.progress.state {
                 let ended = EndedAttempt {
                     at: now,
-                    outcome: crate::runner::Outcome::Interrupted,
-                    stdout: crate::runner::Captured::default(),
-                    stderr: crate::runner::Captured::default(),
+                    outcome: Outcome::Interrupted,
+                    stdout: Captured::default(),
+                    stderr: Captured::default(),
                 };
                 let (key, ended) = (execution.key.clone(), Box::new(ended));
                 changes.push(Change::Ended { key, attempt, ended });
             }
+            match hook {
+                Some(hook) => taken_up.push((execution, hook)),
+                None => {
+                    let left = execution.progress.state.name();
+                    let state = State::Settled { settlement: Settlement::Failed, at: now };
+                    let progress = Progress { state, ..execution.progress };
+                    changes.push(Change::Record(Record::Progressed { key: execution.key, left, progress }));
+                }
+            }
         }
-        let step = self.core.recover(left, now);
+        let step = self.core.recover(taken_up, now);
         self.submit(changes, step, || ()).await
     }
 
@@ -243,6 +261,10 @@ impl Dispatcher {
                         let _ = reply.send(());
                     })
                     .await
+            }
+            Message::EndAll => {
+                self.running.values().for_each(CancellationToken::cancel);
+                Ok(())
             }
             Message::Status { reply } => {
                 // Whoever asked may have gone away.
