@@ -8,11 +8,12 @@
 //!
 //! * its length, its nesting and its depth, before it is parsed, so that no stack overflows;
 //! * its variables, functions and their numbers of arguments, when it is compiled;
-//! * 10,000 elements per comprehension and 100,000 in one evaluation, nested ones counted each time they run;
+//! * 10,000 elements per comprehension, and 300,000 values that the comprehensions of one evaluation go through: the
+//!   elements with everything in them, nested comprehensions counted each time they run;
 //! * a panic inside the crate is caught and becomes an error.
 //!
-//! Not bounded is the memory of one value: a text of the event, joined to itself by every step of a comprehension, is
-//! as long as the author of the hook wrote it to be.
+//! Not bounded is what one step costs: a step that compares the whole payload with itself takes as long as the payload
+//! is large, and one that joins its texts makes a text as long as the author of the hook wrote it to be.
 //!
 //! [`Payload::tree`]: crate::event::payload::Payload::tree
 

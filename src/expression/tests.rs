@@ -217,11 +217,22 @@ fn lists_and_the_work_on_them_are_bounded() {
 
     let nested = compiled("event.L.all(x, event.L.all(y, x == y))");
     assert_eq!(nested.holds(&event_with(numbers(300))), Ok(true));
-    let too_much = nested.holds(&event_with(numbers(400)));
+    let too_much = nested.holds(&event_with(numbers(600)));
     assert!(
-        matches!(&too_much, Err(EvaluationError::Failed(s)) if s.contains("in all")),
+        matches!(&too_much, Err(EvaluationError::Failed(s)) if s.contains("too much")),
         "{too_much:?}"
     );
+    // A few large elements are as much work as many small ones.
+    let large = event_with(json!({
+        "L": vec!["1"; 5_000],
+        "M": [{ "N": vec!["1"; 100] }],
+    }));
+    let copied = compiled("event.L.all(x, event.M.all(y, true))").holds(&large);
+    assert!(
+        matches!(&copied, Err(EvaluationError::Failed(s)) if s.contains("too much")),
+        "{copied:?}"
+    );
+
     // The allowance is of one evaluation, not of the context.
     let event = event_with(numbers(9_000));
     let context = EvaluationContext::new(&event);
@@ -442,6 +453,23 @@ proptest! {
                     prop_assert!(text.is_char_boundary(offset), "{} in {:?}", offset, text);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn text_reads_what_the_payload_reads(
+        tree in tree(),
+        path in prop::collection::vec(prop::sample::select(vec!["VM", "NAME", "TEMPLATE", "@id", "#text", ""]), 0..4),
+    ) {
+        let path = path.join("/");
+        let event = event_with(tree);
+        let expression = compiled(&format!("text('{path}')"));
+        // Numbers with a fraction, which only JSON has, are printed as CEL prints them.
+        let (Ok(found), expected) = (expression.text_for(&event), event.payload.text(&path)) else {
+            return Err(TestCaseError::fail("text always gives a text"));
+        };
+        if !matches!(event.payload.at(&path), Some(value) if value.to_string().contains(['.', 'e'])) {
+            prop_assert_eq!(found, expected);
         }
     }
 
