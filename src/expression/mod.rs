@@ -42,6 +42,7 @@ struct Compiled {
     text: Box<str>,
     expression: IdedExpr,
     lookups: Vec<Lookup>,
+    warnings: Vec<Warning>,
 }
 
 impl fmt::Debug for Expression {
@@ -55,6 +56,15 @@ impl fmt::Debug for Expression {
 #[error("{message}")]
 pub struct CompileError {
     /// What is wrong, for the author.
+    pub message: String,
+    /// Where in the expression, in bytes from its start, where known.
+    pub offset: Option<usize>,
+}
+
+/// Something in an expression that is allowed and is probably not meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// What, for the author.
     pub message: String,
     /// Where in the expression, in bytes from its start, where known.
     pub offset: Option<usize>,
@@ -116,14 +126,23 @@ impl Expression {
                 .parser()
                 .parse_with_source_info(text)
                 .map_err(|errors| syntax_error(text, &errors))?;
-            let lookups = language::prepare(&mut expression).map_err(|fault| CompileError {
+            let prepared = language::prepare(&mut expression).map_err(|fault| CompileError {
                 message: fault.message,
                 offset: offset_of(&source, text, fault.node),
             })?;
+            let warnings = prepared
+                .doubts
+                .into_iter()
+                .map(|doubt| Warning {
+                    offset: offset_of(&source, text, doubt.node),
+                    message: doubt.message,
+                })
+                .collect();
             Ok(Self(Arc::new(Compiled {
                 text: text.into(),
                 expression,
-                lookups,
+                lookups: prepared.lookups,
+                warnings,
             })))
         })
         .unwrap_or_else(|_| {
@@ -137,6 +156,11 @@ impl Expression {
     /// The expression as written.
     pub fn text(&self) -> &str {
         &self.0.text
+    }
+
+    /// What is allowed and is probably not meant, for `hem check`.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.0.warnings
     }
 
     /// Works the expression out as a condition.

@@ -168,6 +168,19 @@ fn text_is_made_of_single_values_only() {
 }
 
 #[test]
+fn a_comparison_that_never_holds_is_warned_of() {
+    let expression = compiled("meta.seq == 7 && event.VM.NAME == 12");
+    let [warning] = expression.warnings() else {
+        panic!("{:?}", expression.warnings());
+    };
+    assert!(warning.message.contains("`event.VM.NAME == \"12\"`"));
+    assert_eq!(warning.offset, Some(31));
+    for fine in ["int(event.VM.ID) == 12", "event.VM.ID == '12'", "1 == 1"] {
+        assert_eq!(compiled(fine).warnings(), [], "{fine}");
+    }
+}
+
+#[test]
 fn lookups_name_what_the_condition_read() {
     let expression = compiled(
         "int(event.VM.TEMPLATE.MEMORY) >= 4096 && text(\"VM/USER_TEMPLATE/TIER\") == \"web\" \
