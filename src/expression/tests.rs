@@ -454,7 +454,7 @@ fn did_not_panic<T>(result: &Result<T, EvaluationError>) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
     fn no_text_panics_the_compiler(text in expression_text()) {
