@@ -142,12 +142,16 @@ pub struct Action {
     pub program: PathBuf,
     /// The arguments, one template each.
     pub arguments: Vec<Template>,
+    /// The arguments as one line, as declared; the `onehem` profile only, whose rule for using a shell looks at the line.
+    pub raw_arguments: Option<String>,
     /// Arguments go to standard input, joined by one blank, instead of the command line.
     pub arguments_stdin: bool,
     /// What goes to standard input otherwise.
     pub stdin: StdinChoice,
     /// The working directory; by profile when unset.
     pub directory: Option<PathBuf>,
+    /// Where the profile looks for relative commands; the working directory of the `hem` profile when none is set.
+    pub scripts_dir: PathBuf,
     /// Variables set for it.
     pub env: BTreeMap<String, String>,
     /// Variables passed on from the daemon's own environment, besides the profile's.
