@@ -1,10 +1,12 @@
 //! The `hem` profile: each template makes one argument, and no shell sees any of them.
 
+use std::cell::OnceCell;
 use std::ffi::OsString;
 
 use super::{CommandLine, bad_argument};
 use crate::event::opennebula::Layout;
 use crate::event::{Event, Facts};
+use crate::expression::EvaluationContext;
 use crate::hooks::invocation::standard_input;
 use crate::hooks::{Action, Hook, Piece, Template};
 use crate::runner::StartFailure;
@@ -44,6 +46,8 @@ pub(super) fn command_line(hook: &Hook, event: &Event) -> Result<CommandLine, St
 
 /// One value for each argument. A RETRY message brings them along, in one line separated by blanks.
 fn values(action: &Action, event: &Event) -> Result<Vec<String>, StartFailure> {
+    // Made when the first expression asks for it: most hooks have none.
+    let context = OnceCell::new();
     let values: Vec<String> = match &event.facts {
         Facts::Retry(retry) => retry
             .arguments
@@ -55,7 +59,7 @@ fn values(action: &Action, event: &Event) -> Result<Vec<String>, StartFailure> {
             .iter()
             .enumerate()
             .map(|(index, template)| {
-                render(template, event).map_err(|reason| {
+                render(template, event, &context).map_err(|reason| {
                     bad_argument(format!(
                         "argument {} cannot be made from the event: {reason}",
                         index + 1
@@ -73,7 +77,11 @@ fn values(action: &Action, event: &Event) -> Result<Vec<String>, StartFailure> {
     }
 }
 
-fn render(template: &Template, event: &Event) -> Result<String, String> {
+fn render<'e>(
+    template: &Template,
+    event: &'e Event,
+    context: &OnceCell<EvaluationContext<'e>>,
+) -> Result<String, String> {
     match template {
         Template::ResourceElement => Ok(standard_input::resource_element(event, Layout::AsReceived)),
         Template::CallInfo => Ok(standard_input::call_info(event, Layout::AsReceived)),
@@ -82,7 +90,7 @@ fn render(template: &Template, event: &Event) -> Result<String, String> {
             .map(|piece| match piece {
                 Piece::Literal(text) => Ok(text.clone()),
                 Piece::Value(expression) => expression
-                    .text_for(event)
+                    .text_in(context.get_or_init(|| EvaluationContext::new(event)))
                     .map_err(|error| format!("`{}`: {error}", expression.text())),
             })
             .collect(),

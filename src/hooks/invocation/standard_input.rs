@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::event::id::StoreId;
-use crate::event::opennebula::{self, Layout, Resource};
+use crate::event::opennebula::{self, Layout};
 use crate::event::{Event, Facts};
 use crate::hooks::StdinChoice;
 use crate::runner::Stdin;
@@ -88,13 +88,7 @@ fn event_object(event: &Event, instance: &StoreId) -> Value {
 fn facts(facts: &Facts) -> Value {
     match facts {
         Facts::State(change) => json!({
-            "resource": match &change.resource {
-                Resource::Vm => "VM",
-                Resource::Host => "HOST",
-                Resource::Image => "IMAGE",
-                Resource::Net => "NET",
-                Resource::Other(name) => name,
-            },
+            "resource": change.resource.as_str(),
             "id": change.id,
             "state": change.state,
             "lcm_state": change.lcm_state,
