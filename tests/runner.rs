@@ -27,6 +27,9 @@ use tokio_util::sync::CancellationToken;
 /// No wait in here takes this long unless something is broken, on the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A time limit within which a helper program has begun, on the slowest machine.
+const BEGUN: Duration = Duration::from_secs(2);
+
 /// Longer than any of the helper programs takes for what it is asked.
 const LONG: Duration = Duration::from_secs(300);
 
@@ -288,7 +291,7 @@ async fn long_output_keeps_its_beginning_and_its_end() {
 #[tokio::test]
 async fn a_time_limit_ends_a_script_and_keeps_its_output() {
     let short = Limits {
-        timeout: Some(millis(500)),
+        timeout: Some(BEGUN),
         ..limits()
     };
     let report = run(
@@ -299,7 +302,7 @@ async fn a_time_limit_ends_a_script_and_keeps_its_output() {
     assert_eq!(
         report.outcome,
         Outcome::TimedOut {
-            after: millis(500),
+            after: BEGUN,
             killed: false
         }
     );
@@ -309,14 +312,14 @@ async fn a_time_limit_ends_a_script_and_keeps_its_output() {
 #[tokio::test]
 async fn a_script_that_never_stops_printing_does_not_outshout_its_time_limit() {
     let short = Limits {
-        timeout: Some(millis(700)),
+        timeout: Some(BEGUN),
         ..limits()
     };
     let report = run(invocation(fixture("spams-output"), &[]), short).await;
     assert_eq!(
         report.outcome,
         Outcome::TimedOut {
-            after: millis(700),
+            after: BEGUN,
             killed: false
         }
     );
@@ -325,7 +328,7 @@ async fn a_script_that_never_stops_printing_does_not_outshout_its_time_limit() {
 #[tokio::test]
 async fn a_script_that_ignores_term_is_killed_after_the_grace() {
     let short = Limits {
-        timeout: Some(millis(700)),
+        timeout: Some(BEGUN),
         grace: millis(300),
         ..limits()
     };
@@ -334,12 +337,12 @@ async fn a_script_that_ignores_term_is_killed_after_the_grace() {
     assert_eq!(
         report.outcome,
         Outcome::TimedOut {
-            after: millis(700),
+            after: BEGUN,
             killed: true
         }
     );
     assert_eq!(stdout(&report), "running\n");
-    assert!(begin.elapsed() >= millis(1000), "the grace was given");
+    assert!(begin.elapsed() >= BEGUN + millis(300), "the grace was given");
 }
 
 #[tokio::test]
@@ -351,7 +354,7 @@ async fn a_stopped_script_is_woken_to_end() {
     let report = run(
         stopped,
         Limits {
-            timeout: Some(millis(500)),
+            timeout: Some(BEGUN),
             ..limits()
         },
     )
@@ -359,7 +362,7 @@ async fn a_stopped_script_is_woken_to_end() {
     assert_eq!(
         report.outcome,
         Outcome::TimedOut {
-            after: millis(500),
+            after: BEGUN,
             killed: false
         }
     );
@@ -372,7 +375,7 @@ async fn a_time_limit_ends_the_whole_group_also_those_that_gave_the_output_back(
     let child = folder.path().join("child");
     let family = invocation(fixture("family-ignores-term"), &[child.to_str().expect("a path")]);
     let short = Limits {
-        timeout: Some(millis(1500)),
+        timeout: Some(BEGUN),
         grace: millis(300),
         ..limits()
     };
@@ -380,11 +383,33 @@ async fn a_time_limit_ends_the_whole_group_also_those_that_gave_the_output_back(
     assert_eq!(
         report.outcome,
         Outcome::TimedOut {
-            after: millis(1500),
+            after: BEGUN,
             killed: true
         }
     );
     assert!(!is_alive(pid_in(&child)), "the child was ended");
+}
+
+#[tokio::test]
+async fn a_script_that_closes_its_output_is_still_waited_for() {
+    let silent = invocation("/bin/sh", &["-c", "echo last; exec >&- 2>&-; sleep 0.5; exit 4"]);
+    let report = run(silent, limits()).await;
+    assert_eq!(report.outcome, Outcome::Exited { code: 4 });
+    assert_eq!(stdout(&report), "last\n");
+}
+
+#[tokio::test]
+async fn a_script_ended_by_a_signal_is_named_so_even_if_it_leaves_somebody_behind() {
+    let script = invocation("/bin/sh", &["-c", "sleep 300 & kill -KILL $$"]);
+    let report = run(
+        script,
+        Limits {
+            leak: millis(300),
+            ..limits()
+        },
+    )
+    .await;
+    assert_eq!(report.outcome, Outcome::Signalled { signal: 9 });
 }
 
 #[tokio::test]
@@ -776,7 +801,7 @@ time.sleep(300)' "$1" & sleep 300"#;
     })
     .await;
 
-    let ended = tokio::time::timeout(PATIENCE, end_leftovers(&instance, millis(500)))
+    let ended = tokio::time::timeout(PATIENCE, end_leftovers(&instance, BEGUN))
         .await
         .expect("it ends");
     let fate = |pid: u32| {
@@ -801,7 +826,7 @@ time.sleep(300)' "$1" & sleep 300"#;
         stranger.try_wait().expect("a status").is_none(),
         "another instance's script is none of ours"
     );
-    assert_eq!(end_leftovers(&instance, millis(500)).await, []);
+    assert_eq!(end_leftovers(&instance, BEGUN).await, []);
 
     marked.wait().expect("a status");
     end(pid_in(&strangers_child));

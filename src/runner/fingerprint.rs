@@ -6,6 +6,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
@@ -51,7 +52,8 @@ impl Identity {
 /// Fingerprints of files, read once and again only after a change.
 #[derive(Debug, Default)]
 pub struct Fingerprints {
-    known: HashMap<PathBuf, (Identity, [u8; 32])>,
+    /// Locked only to look up and to note: reading a file may take long.
+    known: Mutex<HashMap<PathBuf, (Identity, [u8; 32])>>,
 }
 
 impl Fingerprints {
@@ -59,7 +61,7 @@ impl Fingerprints {
     /// (`/usr/bin/python3 script.py`). Relative scripts are looked for in `directory`. A file that cannot be read is left
     /// out: it may be executable and not readable.
     pub fn of_command(
-        &mut self,
+        &self,
         program: &Path,
         arguments: &[OsString],
         directory: Option<&Path>,
@@ -73,13 +75,17 @@ impl Fingerprints {
             .collect()
     }
 
-    fn of_file(&mut self, path: &Path) -> io::Result<FileFingerprint> {
+    fn known(&self) -> MutexGuard<'_, HashMap<PathBuf, (Identity, [u8; 32])>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of_file(&self, path: &Path) -> io::Result<FileFingerprint> {
         let metadata = fs::metadata(path)?;
         if !metadata.is_file() || metadata.len() > LARGEST {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         }
         let identity = Identity::of(&metadata);
-        if let Some((known, sha256)) = self.known.get(path)
+        if let Some((known, sha256)) = self.known().get(path)
             && *known == identity
         {
             return Ok(FileFingerprint {
@@ -92,10 +98,11 @@ impl Fingerprints {
         let before = Identity::of(&file.metadata()?);
         let (sha256, size) = hash(&mut file)?;
         if Identity::of(&file.metadata()?) == before {
-            if self.known.len() >= CACHED_FILES {
-                self.known.clear();
+            let mut known = self.known();
+            if known.len() >= CACHED_FILES {
+                known.clear();
             }
-            self.known.insert(path.to_owned(), (before, sha256));
+            known.insert(path.to_owned(), (before, sha256));
         }
         Ok(FileFingerprint {
             path: path.to_owned(),
@@ -175,7 +182,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let script = folder.path().join("script.py");
         fs::write(&script, "print()\n").expect("a script");
-        let mut fingerprints = Fingerprints::default();
+        let fingerprints = Fingerprints::default();
         let arguments = ["-u", "script.py", "script.py"].map(OsString::from);
         let files = fingerprints.of_command(Path::new("/bin/sh"), &arguments, Some(folder.path()));
         let paths: Vec<&Path> = files.iter().map(|file| file.path.as_path()).collect();
@@ -189,11 +196,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let program = folder.path().join("program");
         fs::write(&program, "one").expect("a program");
-        let mut fingerprints = Fingerprints::default();
+        let fingerprints = Fingerprints::default();
         let first = fingerprints.of_command(&program, &[], None);
-        let kept = fingerprints.known.clone();
+        let kept = fingerprints.known().clone();
         assert_eq!(fingerprints.of_command(&program, &[], None), first);
-        assert_eq!(fingerprints.known, kept);
+        assert_eq!(*fingerprints.known(), kept);
 
         let other = folder.path().join("other");
         fs::write(&other, "two").expect("another");

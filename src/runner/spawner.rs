@@ -1,4 +1,4 @@
-//! Threads that start processes, one for each umask in use.
+//! Threads that start processes, a few for each umask in use.
 //!
 //! A child inherits the umask of the thread that starts it, as long as it is made by posix_spawn and not by a fork that
 //! sets its own. So a thread that unshared its file system attributes (`CLONE_FS`) and set its umask once gives it to all
@@ -19,6 +19,10 @@ use super::fingerprint::Fingerprints;
 use super::start::{self, Running};
 use super::{Invocation, StartFailure, StartFailureKind};
 
+/// Starting takes as long as the child needs to reach its exec, and on a busy machine the child has to wait for its turn to
+/// get there. One thread alone would make all starts wait for each other; more than these few gain nothing.
+const THREADS_PER_UMASK: usize = 4;
+
 type Umask = Option<u32>;
 
 /// Starts processes, each with the umask it asks for.
@@ -28,8 +32,8 @@ pub(super) struct Spawner(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     runtime: Handle,
-    threads: Mutex<HashMap<Umask, mpsc::Sender<Order>>>,
-    fingerprints: Arc<Mutex<Fingerprints>>,
+    orders: Mutex<HashMap<Umask, mpsc::Sender<Order>>>,
+    fingerprints: Arc<Fingerprints>,
     umask_refused: Arc<AtomicBool>,
 }
 
@@ -42,23 +46,23 @@ impl Spawner {
     pub(super) fn new(runtime: Handle) -> io::Result<Self> {
         let spawner = Self(Arc::new(Shared {
             runtime,
-            threads: Mutex::new(HashMap::new()),
+            orders: Mutex::new(HashMap::new()),
             fingerprints: Arc::default(),
             umask_refused: Arc::default(),
         }));
         // A machine that has no room for one more thread is to say so at the start, not at the first event.
-        spawner.thread(None)?;
+        spawner.threads(None)?;
         Ok(spawner)
     }
 
     pub(super) async fn start(&self, invocation: Invocation) -> Result<Running, StartFailure> {
         let umask = invocation.umask;
         let (answer, started) = oneshot::channel();
-        let thread = self.thread(umask).map_err(|error| StartFailure {
+        let threads = self.threads(umask).map_err(|error| StartFailure {
             kind: StartFailureKind::Exhausted,
-            message: format!("the machine has no room for a thread that starts processes: {error}"),
+            message: format!("the machine has no room for threads that start processes: {error}"),
         })?;
-        let answered = match thread.send(Order { invocation, answer }) {
+        let answered = match threads.send(Order { invocation, answer }) {
             Ok(()) => started.await.ok(),
             Err(_) => None,
         };
@@ -66,36 +70,41 @@ impl Spawner {
             self.forget(umask);
             Err(StartFailure {
                 kind: StartFailureKind::Exhausted,
-                message: "the thread that starts processes ended unexpectedly".to_owned(),
+                message: "the threads that start processes ended unexpectedly".to_owned(),
             })
         })
     }
 
-    fn thread(&self, umask: Umask) -> io::Result<mpsc::Sender<Order>> {
-        let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(thread) = threads.get(&umask) {
-            return Ok(thread.clone());
+    /// Where starts with this umask are ordered; makes the threads that take the orders when it is the first.
+    fn threads(&self, umask: Umask) -> io::Result<mpsc::Sender<Order>> {
+        let mut known = self.0.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(orders) = known.get(&umask) {
+            return Ok(orders.clone());
         }
         let (orders, inbox) = mpsc::channel();
-        let runtime = self.0.runtime.clone();
-        let fingerprints = Arc::clone(&self.0.fingerprints);
-        let umask_refused = Arc::clone(&self.0.umask_refused);
-        thread::Builder::new()
-            .name("hem-spawner".to_owned())
-            .spawn(move || {
-                if let Some(mask) = umask {
-                    take_umask(mask, &umask_refused);
-                }
-                serve(&inbox, &runtime, &fingerprints);
-            })?;
-        threads.insert(umask, orders.clone());
+        let inbox = Arc::new(Mutex::new(inbox));
+        for _ in 0..THREADS_PER_UMASK {
+            let inbox = Arc::clone(&inbox);
+            let runtime = self.0.runtime.clone();
+            let fingerprints = Arc::clone(&self.0.fingerprints);
+            let umask_refused = Arc::clone(&self.0.umask_refused);
+            thread::Builder::new()
+                .name("hem-spawner".to_owned())
+                .spawn(move || {
+                    if let Some(mask) = umask {
+                        take_umask(mask, &umask_refused);
+                    }
+                    serve(&inbox, &runtime, &fingerprints);
+                })?;
+        }
+        known.insert(umask, orders.clone());
         Ok(orders)
     }
 
-    /// Makes the next start use a new thread.
+    /// Makes the next start use new threads.
     fn forget(&self, umask: Umask) {
         self.0
-            .threads
+            .orders
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&umask);
@@ -121,17 +130,19 @@ fn take_umask(mask: u32, refused_before: &AtomicBool) {
 }
 
 /// Ends when the last runner is dropped.
-fn serve(inbox: &mpsc::Receiver<Order>, runtime: &Handle, fingerprints: &Mutex<Fingerprints>) {
+fn serve(inbox: &Mutex<mpsc::Receiver<Order>>, runtime: &Handle, fingerprints: &Fingerprints) {
     let _context = runtime.enter();
-    for Order { invocation, answer } in inbox {
+    loop {
+        // The lock is held while waiting: the others wait for it instead.
+        let order = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Order { invocation, answer }) = order else {
+            return;
+        };
         if answer.is_closed() {
             continue;
         }
         let running = start::start(&invocation, |program| {
-            fingerprints
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .of_command(program, &invocation.arguments, invocation.directory.as_deref())
+            fingerprints.of_command(program, &invocation.arguments, invocation.directory.as_deref())
         });
         // Nobody waits any more: what was started is dropped, which ends it.
         drop(answer.send(running));
