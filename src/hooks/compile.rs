@@ -396,7 +396,7 @@ impl Compiler<'_> {
         let program = command
             .as_ref()
             .and_then(|command| self.program(command, shell, profile));
-        let (arguments, raw_arguments) = self.arguments(raw.arguments, profile, arguments_stdin);
+        let (arguments, raw_arguments) = self.arguments(raw.arguments, profile, !(arguments_stdin || shell));
         let directory = raw.cwd.and_then(|cwd| self.absolute(cwd, "cwd"));
         let env = self.env(raw.env);
         let pass_env = raw
@@ -466,7 +466,7 @@ impl Compiler<'_> {
         &mut self,
         raw: Option<At<Words>>,
         profile: Profile,
-        to_stdin: bool,
+        reads_options: bool,
     ) -> (Vec<Template>, Option<String>) {
         let Some(raw) = raw else {
             return (Vec::new(), None);
@@ -503,7 +503,7 @@ impl Compiler<'_> {
                 texts.join(" ")
             }
         };
-        if !to_stdin {
+        if reads_options {
             self.warn_of_options(&arguments, &marks);
         }
         (arguments, (profile == Profile::Onehem).then_some(raw_line))
