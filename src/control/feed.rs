@@ -171,7 +171,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::engine::execution::{Cause, Settlement};
+    use crate::engine::execution::{self, Cause, Settlement};
     use crate::event::id::HookName;
     use crate::event::payload::Payload;
     use crate::event::{Event, Facts, Subject};
@@ -204,15 +204,18 @@ mod tests {
     fn execution(attempts: u32, state: State) -> Execution {
         Execution {
             key: ExecutionKey::new(Seq(1), HookName::trusted("h")),
-            version: Version([0; 32]),
             subject: None,
             accepted: Timestamp::from_millis(1000),
             why: String::new(),
             retry_of: None,
-            state,
-            attempts,
-            budget_used: 0,
-            interruptions: 0,
+            progress: execution::Progress {
+                state,
+                turn: 1,
+                version: Version([0; 32]),
+                attempts,
+                budget_used: 0,
+                interruptions: 0,
+            },
         }
     }
 

@@ -11,7 +11,7 @@ use super::execution::{EndedAttempt, StartedProcess};
 use crate::event::id::ExecutionKey;
 use crate::event::time::Timestamp;
 use crate::hooks::Hook;
-use crate::hooks::invocation::{AttemptFacts, invocation};
+use crate::hooks::invocation::{AttemptFacts, OnehemShell, invocation};
 use crate::runner::{
     Captured, Invocation, Limits, Observer, Outcome, Report, Runner, StartFailure, StartFailureKind, Started,
 };
@@ -113,8 +113,13 @@ fn prepare(
         .event(key.event)
         .map_err(|error| unreadable(format!("cannot read event {} back: {error}", key.event)))?
         .ok_or_else(|| unreadable(format!("event {} is no longer in the store", key.event)))?;
-    let facts =
-        AttemptFacts { instance: store.id(), execution: key, attempt, daemon_environment: environment };
+    let facts = AttemptFacts {
+        instance: store.id(),
+        execution: key,
+        attempt,
+        daemon_environment: environment,
+        shell: OnehemShell::default(),
+    };
     invocation(hook, &listed.event, &facts)
 }
 
