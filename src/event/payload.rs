@@ -30,7 +30,7 @@ impl Payload {
     }
 
     /// Takes a document that was read already: for sources that decode JSON themselves, and for tests.
-    pub fn with_tree(bytes: Bytes, tree: serde_json::Value) -> Self {
+    pub fn with_tree(bytes: Bytes, tree: Value) -> Self {
         Self(Arc::new(Inner {
             bytes,
             tree: OnceLock::from(tree),

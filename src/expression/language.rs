@@ -14,7 +14,7 @@ use cel::common::ast::{
 };
 use cel::common::types::CelString;
 
-use super::closest::closest;
+use crate::event::opennebula::vocabulary::nearest;
 
 /// The variable that holds what is left of an evaluation's allowance.
 pub(super) const ALLOWANCE: &str = "@allowance";
@@ -230,7 +230,7 @@ impl Walk {
         }
         let mut candidates: Vec<&str> = vec!["event", "meta"];
         candidates.extend(self.scope.iter().map(String::as_str));
-        let hint = match closest(name, candidates.iter().copied()) {
+        let hint = match nearest(name, candidates.iter().copied()) {
             Some(meant) => format!("; did you mean `{meant}`?"),
             None if name.chars().all(|c| c.is_ascii_uppercase() || c == '_') => {
                 format!("; an element is `event.{name}`, a text is in quotes")
@@ -383,7 +383,7 @@ fn check_meta_field(operand: &IdedExpr, field: &str, node: u64) -> Result<(), Fa
     if !is_meta || META_FIELDS.contains(&field) {
         return Ok(());
     }
-    let hint = match closest(field, META_FIELDS) {
+    let hint = match nearest(field, META_FIELDS) {
         Some(meant) => format!("did you mean `{meant}`?"),
         None => format!("there are {}", META_FIELDS.join(", ")),
     };
@@ -432,7 +432,7 @@ fn unknown_function(name: &str) -> String {
         .into_iter()
         .chain(METHODS.into_iter().map(|(method, _)| method))
         .chain(MACROS.into_iter().map(|(name, _)| name));
-    match closest(name, known) {
+    match nearest(name, known) {
         Some(meant) => format!("unknown function `{name}`; did you mean `{meant}`?"),
         None => format!("unknown function `{name}`"),
     }

@@ -16,7 +16,6 @@
 //!
 //! [`Payload::tree`]: crate::event::payload::Payload::tree
 
-mod closest;
 mod language;
 mod limits;
 mod values;
@@ -380,10 +379,14 @@ fn plain_syntax_message(message: &str) -> String {
     .into_iter()
     .find_map(|beginning| message.strip_prefix(beginning));
     match found {
-        Some(found) if found.contains("<EOF>") => "the expression ends too early".to_owned(),
         Some(found) => {
             let found = found.split(" expecting ").next().unwrap_or(found);
-            format!("unexpected `{}`", found.trim_matches('\''))
+            match found.trim_matches('\'') {
+                "<EOF>" => "the expression ends too early".to_owned(),
+                "and" => "unexpected `and`; write `&&`".to_owned(),
+                "or" => "unexpected `or`; write `||`".to_owned(),
+                found => format!("unexpected `{found}`"),
+            }
         }
         None => format!("syntax error: {message}"),
     }

@@ -78,7 +78,7 @@ fn what_cannot_be_known_is_refused_with_the_place_and_a_hint() {
         ("[1].exists(x, y > 0)", Some(14), "unknown variable `y`"),
         ("[1].exists(x)", None, "`list.exists(x, condition)`"),
         ("Thing{a: 1} == 1", None, "no type `Thing`"),
-        ("event.VM.?NAME", None, "unsupported syntax"),
+        ("event.VM.?NAME", None, "syntax"),
         ("1 +", Some(3), "ends too early"),
         ("'é' == + 2", Some(8), "unexpected `+`"),
         ("event.VM.NAME == 'a' and true", Some(21), "unexpected `and`"),

@@ -15,7 +15,6 @@ use cel::{Env, ExecutionError};
 use serde_json::Value as Json;
 
 use super::language::{EACH, ELEMENTS, PRESENT, TEXT};
-use crate::event::opennebula::Resource;
 use crate::event::{Event, Facts};
 
 /// How many elements one comprehension may run over.
@@ -87,7 +86,7 @@ pub(super) fn meta<'e>(event: &'e Event) -> Box<dyn Val + 'e> {
     add_text("host", event.host());
     match &event.facts {
         Facts::State(change) => {
-            add_text("resource", Some(resource_name(&change.resource)));
+            add_text("resource", Some(change.resource.as_str()));
             add_text("id", change.id.as_deref());
             add_text("state", Some(&change.state));
             add_text("lcm_state", change.lcm_state.as_deref());
@@ -105,16 +104,6 @@ pub(super) fn meta<'e>(event: &'e Event) -> Box<dyn Val + 'e> {
 
 fn borrowed(text: &str) -> Box<dyn Val + '_> {
     Box::new(CelString::from(text))
-}
-
-fn resource_name(resource: &Resource) -> &str {
-    match resource {
-        Resource::Vm => "VM",
-        Resource::Host => "HOST",
-        Resource::Image => "IMAGE",
-        Resource::Net => "NET",
-        Resource::Other(name) => name,
-    }
 }
 
 /// How many elements the comprehensions of one evaluation may still run over.
