@@ -30,7 +30,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { strict_hooks: false, stop_grace: Duration::from_secs(30) }
+        Self {
+            strict_hooks: false,
+            stop_grace: Duration::from_secs(30),
+        }
     }
 }
 
@@ -81,10 +84,12 @@ impl Daemon {
             SourceConfig::Opennebula(source) => (name.clone(), source.clone()),
         };
         let configured: Vec<(String, OpennebulaSource)> = config.sources.iter().map(named).collect();
-        let limits = configured.iter().fold(Limits { events: 0, bytes: 0 }, |sum, (_, source)| Limits {
-            events: sum.events + source.queue_events,
-            bytes: sum.bytes + source.queue_bytes,
-        });
+        let limits = configured
+            .iter()
+            .fold(Limits { events: 0, bytes: 0 }, |sum, (_, source)| Limits {
+                events: sum.events + source.queue_events,
+                bytes: sum.bytes + source.queue_bytes,
+            });
         let queue = IntakeQueue::new(limits);
         let names_source = configured.len() > 1;
         let mut intakes = Vec::new();
@@ -96,7 +101,9 @@ impl Daemon {
                 status: SourceStatus {
                     kind: "opennebula",
                     endpoint: source.endpoint.clone(),
-                    connection: Connection::Down { since: Timestamp::now() },
+                    connection: Connection::Down {
+                        since: Timestamp::now(),
+                    },
                     last_error: None,
                     connects: 0,
                     refused: Default::default(),
@@ -109,7 +116,11 @@ impl Daemon {
             .map_err(DaemonError::Engine)?;
 
         let (control, stop_control) = (TaskTracker::new(), CancellationToken::new());
-        let (handle, redact, until) = (engine.handle().clone(), config.redact.clone(), stop_control.clone());
+        let (handle, redact, until) = (
+            engine.handle().clone(),
+            config.redact.clone(),
+            stop_control.clone(),
+        );
         control.spawn(async move {
             if let Err(error) = socket.serve(handle, &redact, until).await {
                 tracing::error!(%error, "the control socket failed; the engine goes on");
@@ -127,7 +138,14 @@ impl Daemon {
             socket = %config.control.socket.display(),
             "hem is up"
         );
-        Ok(Self { engine, sources: tracker, control, stop_sources, stop_control, options })
+        Ok(Self {
+            engine,
+            sources: tracker,
+            control,
+            stop_sources,
+            stop_control,
+            options,
+        })
     }
 
     /// What the control room works with.

@@ -556,6 +556,8 @@ fn hook(number: usize, rng: &mut fastrand::Rng) -> Arc<Hook> {
         action: Action {
             command: "true".into(),
             program: PathBuf::from("/bin/true"),
+            scripts_dir: PathBuf::from("/bin"),
+            raw_arguments: None,
             arguments: Vec::new(),
             arguments_stdin: false,
             stdin: StdinChoice::None,

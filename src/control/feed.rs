@@ -344,7 +344,7 @@ mod tests {
                 .iter()
                 .map(|one| FeedLine::Execution(Box::new(convert::execution(&store(), one))))
                 .collect();
-            assert_eq!(lines, expected, "listed as {}", life[seen].state.name());
+            assert_eq!(lines, expected, "listed as {}", life[seen].progress.state.name());
         }
     }
 }

@@ -254,7 +254,8 @@ impl Reader {
             })
             .collect();
         Ok(ExecutionStory {
-            definition: definition.map(|definition| convert::definition(&execution.progress.version, &definition)),
+            definition: definition
+                .map(|definition| convert::definition(&execution.progress.version, &definition)),
             execution: convert::execution(self.store.id(), &execution),
             today,
             attempts,

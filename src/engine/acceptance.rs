@@ -59,7 +59,10 @@ impl Acceptance {
                 self.take(entry, &in_force, &mut offers, &mut not_accepted);
             }
             for (source, counters) in not_accepted {
-                let message = Message::NotAccepted { source: source.to_string(), counters };
+                let message = Message::NotAccepted {
+                    source: source.to_string(),
+                    counters,
+                };
                 if self.dispatcher.blocking_send(message).is_err() {
                     return;
                 }
@@ -85,7 +88,9 @@ impl Acceptance {
                     counters.lost += 1;
                     return;
                 }
-                let Some(decoder) = self.decoders.get(&source) else { return };
+                let Some(decoder) = self.decoders.get(&source) else {
+                    return;
+                };
                 match decoder.decode(received) {
                     Decoded::Event(event) => offers.push(offer(*event, in_force, &self.store)),
                     Decoded::NotKept(why) => {
@@ -102,7 +107,13 @@ impl Acceptance {
                     }
                 }
             }
-            Entry::Lost { source, keys, count, from, to } => {
+            Entry::Lost {
+                source,
+                keys,
+                count,
+                from,
+                to,
+            } => {
                 let counters = not_accepted.entry(Arc::clone(&source)).or_default();
                 counters.received += count;
                 counters.lost += count;
@@ -139,7 +150,12 @@ pub(super) fn offer(event: Event, in_force: &InForce, store: &Store) -> Offer {
             Some(hook) => vec![repeated(retry, &event, hook, store)],
             None => Vec::new(),
         };
-        return Offer { event: Box::new(event), executions, condition_errors: 0, reply: None };
+        return Offer {
+            event: Box::new(event),
+            executions,
+            condition_errors: 0,
+            reply: None,
+        };
     }
     let found = in_force.index.matches(&event);
     for (hook, error) in &found.condition_errors {
@@ -187,12 +203,18 @@ fn former_execution(
     hook: &HookName,
     arguments: &str,
 ) -> Result<Option<Execution>, crate::store::ReadError> {
-    let query =
-        ExecutionQuery { hook: Some(hook.clone()), limit: RETRY_SEARCH, ..ExecutionQuery::default() };
+    let query = ExecutionQuery {
+        hook: Some(hook.clone()),
+        limit: RETRY_SEARCH,
+        ..ExecutionQuery::default()
+    };
     for execution in store.executions(&query)? {
         let same = store.attempts(&execution.key)?.iter().any(|attempt| {
             attempt.process.as_ref().is_some_and(|process| {
-                process.argv.get(1..).is_some_and(|recorded| recorded.join(" ") == arguments)
+                process
+                    .argv
+                    .get(1..)
+                    .is_some_and(|recorded| recorded.join(" ") == arguments)
             })
         });
         if same {

@@ -73,15 +73,30 @@ impl Attempts {
         let record_start = async {
             if let Ok(started) = told.await {
                 let process = Box::new(shown.process(hook, &started));
-                let change = Change::Started { key: key.clone(), attempt, process };
+                let change = Change::Started {
+                    key: key.clone(),
+                    attempt,
+                    process,
+                };
                 if self.writer.submit(vec![change], || ()).await.is_err() {
                     tracing::warn!(execution = %key, attempt, "the store takes no more writes: the process is not recorded");
                 }
             }
         };
         let (report, ()) = tokio::join!(self.runner.run(invocation, limits, stop, observer), record_start);
-        let Report { outcome, ended, stdout, stderr, .. } = report;
-        EndedAttempt { at: timestamp(ended), outcome, stdout, stderr }
+        let Report {
+            outcome,
+            ended,
+            stdout,
+            stderr,
+            ..
+        } = report;
+        EndedAttempt {
+            at: timestamp(ended),
+            outcome,
+            stdout,
+            stderr,
+        }
     }
 }
 
@@ -108,7 +123,10 @@ fn prepare(
     attempt: u32,
     hook: &Hook,
 ) -> Result<Invocation, StartFailure> {
-    let unreadable = |message: String| StartFailure { kind: StartFailureKind::Other, message };
+    let unreadable = |message: String| StartFailure {
+        kind: StartFailureKind::Other,
+        message,
+    };
     let listed = store
         .event(key.event)
         .map_err(|error| unreadable(format!("cannot read event {} back: {error}", key.event)))?
@@ -149,15 +167,22 @@ impl Shown {
         let text = |text: &std::ffi::OsString| text.to_string_lossy().into_owned();
         let mut argv = vec![invocation.program.display().to_string()];
         argv.extend(invocation.arguments.iter().map(text));
-        let mut environment: Vec<(String, String)> =
-            invocation.environment.iter().map(|(name, value)| (text(name), text(value))).collect();
+        let mut environment: Vec<(String, String)> = invocation
+            .environment
+            .iter()
+            .map(|(name, value)| (text(name), text(value)))
+            .collect();
         environment.extend(
             invocation
                 .secrets
                 .iter()
                 .map(|secret| (secret.name.clone(), format!("[secret {}]", secret.name))),
         );
-        Self { argv, environment, directory: invocation.directory.clone() }
+        Self {
+            argv,
+            environment,
+            directory: invocation.directory.clone(),
+        }
     }
 
     fn process(self, hook: &Hook, started: &Started) -> StartedProcess {

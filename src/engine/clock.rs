@@ -17,7 +17,10 @@ pub(super) struct Clock {
 impl Clock {
     /// Begins at the wall clock's present time.
     pub(super) fn start() -> Self {
-        Self { base: Timestamp::now(), since: Instant::now() }
+        Self {
+            base: Timestamp::now(),
+            since: Instant::now(),
+        }
     }
 
     /// The time now. It never goes back but for [`Clock::follow_jump`].
@@ -30,7 +33,10 @@ impl Clock {
         let now = self.now();
         let jumped = wall.since(now) > JUMP || now.since(wall) > JUMP;
         if jumped {
-            *self = Self { base: wall, since: Instant::now() };
+            *self = Self {
+                base: wall,
+                since: Instant::now(),
+            };
         }
         jumped
     }

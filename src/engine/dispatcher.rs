@@ -17,9 +17,7 @@ use super::acceptance::Connections;
 use super::attempt::{Attempts, verdict};
 use super::clock::Clock;
 use super::core::{Core, Effect, Input, NewExecution, Record, Refusal, Step};
-use super::execution::{
-    Actor, CancelReason, Cause, EndedAttempt, Execution, Progress, Settlement, State,
-};
+use super::execution::{Actor, CancelReason, Cause, EndedAttempt, Execution, Progress, Settlement, State};
 use super::handle::{Accepted, Blocked, Notice, OrderError, Status, Stopping};
 use super::hooks_in_force::HooksInForce;
 use super::room::Room;
@@ -49,7 +47,11 @@ pub(super) enum Message {
     /// Received and not accepted.
     NotAccepted { source: String, counters: EventCounters },
     /// An attempt ended.
-    Ended { key: ExecutionKey, attempt: u32, ended: Box<EndedAttempt> },
+    Ended {
+        key: ExecutionKey,
+        attempt: u32,
+        ended: Box<EndedAttempt>,
+    },
     /// `hem retry`.
     Retry {
         keys: Vec<(ExecutionKey, Option<Arc<Hook>>)>,
@@ -58,9 +60,18 @@ pub(super) enum Message {
         reply: oneshot::Sender<Vec<Result<(), OrderError>>>,
     },
     /// `hem cancel`.
-    Cancel { key: ExecutionKey, actor: Actor, reply: oneshot::Sender<Result<(), OrderError>> },
+    Cancel {
+        key: ExecutionKey,
+        actor: Actor,
+        reply: oneshot::Sender<Result<(), OrderError>>,
+    },
     /// `hem hooks enable`, `disable`.
-    Override { hook: HookName, value: Option<Override>, actor: Actor, reply: oneshot::Sender<()> },
+    Override {
+        hook: HookName,
+        value: Option<Override>,
+        actor: Actor,
+        reply: oneshot::Sender<()>,
+    },
     /// The set of hooks was replaced.
     HooksChanged {
         withdrawn: Vec<(HookName, CancelReason)>,
@@ -68,7 +79,12 @@ pub(super) enum Message {
         reply: oneshot::Sender<()>,
     },
     /// A line for the audit log.
-    Audit { actor: Actor, action: &'static str, target: String, reply: oneshot::Sender<()> },
+    Audit {
+        actor: Actor,
+        action: &'static str,
+        target: String,
+        reply: oneshot::Sender<()>,
+    },
     /// The daemon stops: what still runs is ended.
     EndAll,
     /// How does it do?
@@ -157,10 +173,7 @@ impl Dispatcher {
     }
 
     /// Takes over what a former life left unsettled. What has no hook any more fails.
-    pub(super) async fn recover(
-        &mut self,
-        left: Vec<(Execution, Option<Arc<Hook>>)>,
-    ) -> Result<(), Closed> {
+    pub(super) async fn recover(&mut self, left: Vec<(Execution, Option<Arc<Hook>>)>) -> Result<(), Closed> {
         let now = self.clock.now();
         let mut changes = Vec::new();
         let mut taken_up = Vec::new();
@@ -179,9 +192,19 @@ impl Dispatcher {
                 Some(hook) => taken_up.push((execution, hook)),
                 None => {
                     let left = execution.progress.state.name();
-                    let state = State::Settled { settlement: Settlement::Failed, at: now };
-                    let progress = Progress { state, ..execution.progress };
-                    changes.push(Change::Record(Record::Progressed { key: execution.key, left, progress }));
+                    let state = State::Settled {
+                        settlement: Settlement::Failed,
+                        at: now,
+                    };
+                    let progress = Progress {
+                        state,
+                        ..execution.progress
+                    };
+                    changes.push(Change::Record(Record::Progressed {
+                        key: execution.key,
+                        left,
+                        progress,
+                    }));
                 }
             }
         }
@@ -230,14 +253,35 @@ impl Dispatcher {
             Message::Ended { key, attempt, ended } => {
                 self.running.remove(&key);
                 let verdict = verdict(&ended.outcome, self.parts.draining.is_cancelled());
-                let change = Change::Ended { key: key.clone(), attempt, ended };
-                self.decide(Input::Ended { key, attempt, verdict }, vec![change], || ()).await
+                let change = Change::Ended {
+                    key: key.clone(),
+                    attempt,
+                    ended,
+                };
+                self.decide(
+                    Input::Ended {
+                        key,
+                        attempt,
+                        verdict,
+                    },
+                    vec![change],
+                    || (),
+                )
+                .await
             }
-            Message::Retry { keys, as_recorded, actor, reply } => {
-                self.retry(keys, as_recorded, actor, reply).await
-            }
+            Message::Retry {
+                keys,
+                as_recorded,
+                actor,
+                reply,
+            } => self.retry(keys, as_recorded, actor, reply).await,
             Message::Cancel { key, actor, reply } => self.cancel(key, actor, reply).await,
-            Message::Override { hook, value, actor, reply } => {
+            Message::Override {
+                hook,
+                value,
+                actor,
+                reply,
+            } => {
                 let action = match &value {
                     Some(value) if value.enabled => "enable",
                     Some(_) => "disable",
@@ -250,10 +294,17 @@ impl Dispatcher {
                 let withdrawn = self.parts.hooks.set_override(&hook, value);
                 self.withdraw(withdrawn, changes, reply).await
             }
-            Message::HooksChanged { withdrawn, changes, reply } => {
-                self.withdraw(withdrawn, changes, reply).await
-            }
-            Message::Audit { actor, action, target, reply } => {
+            Message::HooksChanged {
+                withdrawn,
+                changes,
+                reply,
+            } => self.withdraw(withdrawn, changes, reply).await,
+            Message::Audit {
+                actor,
+                action,
+                target,
+                reply,
+            } => {
                 let change = self.audit(actor, action, target);
                 self.parts
                     .writer
@@ -275,7 +326,12 @@ impl Dispatcher {
     }
 
     async fn accept(&mut self, offer: Offer) -> Result<(), Closed> {
-        let Offer { mut event, executions, condition_errors, reply } = offer;
+        let Offer {
+            mut event,
+            executions,
+            condition_errors,
+            reply,
+        } = offer;
         event.seq = Seq(self.next_seq);
         self.next_seq += 1;
         let executions: Vec<NewExecution> = executions
@@ -288,25 +344,41 @@ impl Dispatcher {
             })
             .collect();
         let hooks: Vec<HookName> = executions.iter().map(|new| new.hook.name.clone()).collect();
-        let mut changes: Vec<Change> =
-            executions.iter().map(|new| Change::Definition(Arc::clone(&new.hook))).collect();
-        let cancelled: Vec<HookName> =
-            hooks.iter().filter(|hook| self.withdrawn.contains_key(*hook)).cloned().collect();
+        let mut changes: Vec<Change> = executions
+            .iter()
+            .map(|new| Change::Definition(Arc::clone(&new.hook)))
+            .collect();
+        let cancelled: Vec<HookName> = hooks
+            .iter()
+            .filter(|hook| self.withdrawn.contains_key(*hook))
+            .cloned()
+            .collect();
 
         let accepted = Accepted {
             seq: event.seq,
-            executions: hooks.iter().map(|hook| ExecutionKey::new(event.seq, hook.clone())).collect(),
+            executions: hooks
+                .iter()
+                .map(|hook| ExecutionKey::new(event.seq, hook.clone()))
+                .collect(),
         };
         let notice = Notice::Event(Arc::new(ListedEvent {
-            event: Event { payload: Payload::new(bytes::Bytes::new()), ..(*event).clone() },
+            event: Event {
+                payload: Payload::new(bytes::Bytes::new()),
+                ..(*event).clone()
+            },
             payload_len: event.payload.bytes().len() as u64,
             hooks: hooks.clone(),
         }));
         let (seq, subject, received) = (event.seq, event.subject.clone(), event.received);
         // What users do to their accounts carries their passwords: nobody asked for it, so only the fact is kept.
-        let private =
-            hooks.is_empty() && matches!(&event.facts, Facts::Api(call) if call.call.starts_with("one.user."));
-        changes.push(Change::Event { event, hooks, condition_errors, keep_payload: !private });
+        let private = hooks.is_empty()
+            && matches!(&event.facts, Facts::Api(call) if call.call.starts_with("one.user."));
+        changes.push(Change::Event {
+            event,
+            hooks,
+            condition_errors,
+            keep_payload: !private,
+        });
 
         let (feed, times) = (self.parts.feed.clone(), Arc::clone(&self.times));
         let on_durable = move || {
@@ -317,10 +389,20 @@ impl Dispatcher {
                 let _ = reply.send(accepted);
             }
         };
-        self.decide(Input::Accept { seq, subject, matches: executions }, changes, on_durable).await?;
+        self.decide(
+            Input::Accept {
+                seq,
+                subject,
+                matches: executions,
+            },
+            changes,
+            on_durable,
+        )
+        .await?;
         for hook in cancelled {
             if let Some(reason) = self.withdrawn.get(&hook).cloned() {
-                self.decide(Input::Withdraw { hook, reason }, Vec::new(), || ()).await?;
+                self.decide(Input::Withdraw { hook, reason }, Vec::new(), || ())
+                    .await?;
             }
         }
         Ok(())
@@ -347,8 +429,15 @@ impl Dispatcher {
                         Change::Definition(Arc::clone(&hook)),
                         self.audit(actor.clone(), "retry", key.to_string()),
                     ];
-                    let cause = Cause::Operator { actor: actor.clone(), as_recorded };
-                    let input = Input::Reopen { execution: Box::new(execution), hook, cause };
+                    let cause = Cause::Operator {
+                        actor: actor.clone(),
+                        as_recorded,
+                    };
+                    let input = Input::Reopen {
+                        execution: Box::new(execution),
+                        hook,
+                        cause,
+                    };
                     match self.core.step(input, self.clock.now()) {
                         Ok(step) => {
                             let (durable, waits) = oneshot::channel();
@@ -405,11 +494,16 @@ impl Dispatcher {
         reply: oneshot::Sender<()>,
     ) -> Result<(), Closed> {
         let in_force = self.parts.hooks.now();
-        self.withdrawn
-            .retain(|name, _| in_force.set.get(name).is_none_or(|hook| !in_force.is_enabled(hook)));
+        self.withdrawn.retain(|name, _| {
+            in_force
+                .set
+                .get(name)
+                .is_none_or(|hook| !in_force.is_enabled(hook))
+        });
         for (hook, reason) in withdrawn {
             self.withdrawn.insert(hook.clone(), reason.clone());
-            self.decide(Input::Withdraw { hook, reason }, Vec::new(), || ()).await?;
+            self.decide(Input::Withdraw { hook, reason }, Vec::new(), || ())
+                .await?;
         }
         self.parts
             .writer
@@ -420,7 +514,12 @@ impl Dispatcher {
     }
 
     fn audit(&self, actor: Actor, action: &'static str, target: String) -> Change {
-        Change::Audit { at: self.clock.now(), actor, action, target }
+        Change::Audit {
+            at: self.clock.now(),
+            actor,
+            action,
+            target,
+        }
     }
 
     /// Lets the core decide something that it cannot refuse.
@@ -458,7 +557,9 @@ impl Dispatcher {
         let mut ends = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Start { key, attempt, hook, .. } => {
+                Effect::Start {
+                    key, attempt, hook, ..
+                } => {
                     let stop = CancellationToken::new();
                     self.running.insert(key.clone(), stop.clone());
                     starts.push((key, attempt, hook, stop));
@@ -513,7 +614,8 @@ impl Dispatcher {
                 );
             }
         }
-        self.reported_blocked.retain(|key| blocked.iter().any(|waiting| waiting.waiting == *key));
+        self.reported_blocked
+            .retain(|key| blocked.iter().any(|waiting| waiting.waiting == *key));
         Ok(())
     }
 
@@ -533,7 +635,15 @@ impl Dispatcher {
     fn status(&self) -> Status {
         let summary = self.parts.store.summary();
         let mut executions: BTreeMap<&'static str, u64> = BTreeMap::new();
-        for name in ["queued", "running", "retrying", "succeeded", "failed", "skipped", "cancelled"] {
+        for name in [
+            "queued",
+            "running",
+            "retrying",
+            "succeeded",
+            "failed",
+            "skipped",
+            "cancelled",
+        ] {
             executions.insert(name, summary.executions.get(name).copied().unwrap_or_default());
         }
         Status {
@@ -542,7 +652,12 @@ impl Dispatcher {
             last_seq: summary.last_seq,
             events: summary.events,
             executions,
-            sources: self.parts.connections.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            sources: self
+                .parts
+                .connections
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
             blocked: self.blocked(),
             running: self.core.running(),
             concurrency: self.parts.concurrency,

@@ -228,7 +228,13 @@ impl Handle {
         })
         .await
         .map_err(|_| Stopping)?;
-        self.ask(|reply| Message::Retry { keys, as_recorded, actor, reply }).await
+        self.ask(|reply| Message::Retry {
+            keys,
+            as_recorded,
+            actor,
+            reply,
+        })
+        .await
     }
 
     /// Cancels an execution that waits, or ends the one that runs.
@@ -254,7 +260,11 @@ impl Handle {
         let mut offer = match hook {
             None => offer(event, &in_force, &self.store),
             Some(name) => {
-                let hook = in_force.set.get(&name).cloned().ok_or(OrderError::NoSuchHook(name))?;
+                let hook = in_force
+                    .set
+                    .get(&name)
+                    .cloned()
+                    .ok_or(OrderError::NoSuchHook(name))?;
                 let execution = NewExecution {
                     hook,
                     why: "emitted for this hook".to_owned(),
@@ -272,9 +282,13 @@ impl Handle {
         };
         let (reply, accepted) = oneshot::channel();
         offer.reply = Some(reply);
-        self.dispatcher.send(Message::Offers(vec![offer])).await.map_err(|_| Stopping)?;
+        self.dispatcher
+            .send(Message::Offers(vec![offer]))
+            .await
+            .map_err(|_| Stopping)?;
         let accepted = accepted.await.map_err(|_| Stopping)?;
-        self.audit(actor, "emit", &format!("{} {key}", accepted.seq)).await?;
+        self.audit(actor, "emit", &format!("{} {key}", accepted.seq))
+            .await?;
         Ok(accepted)
     }
 
@@ -292,9 +306,18 @@ impl Handle {
         if in_force.set.get(&hook).is_none() && !in_force.overrides.contains_key(&hook) {
             return Err(OrderError::NoSuchHook(hook));
         }
-        let value =
-            enabled.map(|enabled| Override { enabled, actor: actor.clone(), at: Timestamp::now() });
-        self.ask(|reply| Message::Override { hook, value, actor, reply }).await?;
+        let value = enabled.map(|enabled| Override {
+            enabled,
+            actor: actor.clone(),
+            at: Timestamp::now(),
+        });
+        self.ask(|reply| Message::Override {
+            hook,
+            value,
+            actor,
+            reply,
+        })
+        .await?;
         Ok(())
     }
 
@@ -304,7 +327,10 @@ impl Handle {
     /// When the engine is stopping.
     pub async fn reload(&self, accept: bool, actor: Actor) -> Result<ReloadReport, Stopping> {
         let (reply, report) = oneshot::channel();
-        self.reloads.send(ReloadRequest { accept, actor, reply }).await.map_err(|_| Stopping)?;
+        self.reloads
+            .send(ReloadRequest { accept, actor, reply })
+            .await
+            .map_err(|_| Stopping)?;
         report.await.map_err(|_| Stopping)
     }
 
@@ -314,7 +340,13 @@ impl Handle {
     /// When the engine is stopping.
     pub async fn audit(&self, actor: Actor, action: &'static str, target: &str) -> Result<(), Stopping> {
         let target = target.to_owned();
-        self.ask(|reply| Message::Audit { actor, action, target, reply }).await
+        self.ask(|reply| Message::Audit {
+            actor,
+            action,
+            target,
+            reply,
+        })
+        .await
     }
 
     /// Asks the engine to stop: nothing new is started, what runs gets its grace.

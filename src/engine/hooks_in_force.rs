@@ -30,7 +30,11 @@ pub(super) struct InForce {
 impl InForce {
     fn new(set: Arc<HookSet>, overrides: BTreeMap<HookName, Override>) -> Self {
         let index = Index::new(Arc::clone(&set), |hook| is_enabled(hook, &overrides));
-        Self { set, overrides, index }
+        Self {
+            set,
+            overrides,
+            index,
+        }
     }
 
     /// Whether the hook runs: its file's word, unless an operator said otherwise.
@@ -40,7 +44,9 @@ impl InForce {
 }
 
 fn is_enabled(hook: &Hook, overrides: &BTreeMap<HookName, Override>) -> bool {
-    overrides.get(&hook.name).map_or(hook.enabled, |over| over.enabled)
+    overrides
+        .get(&hook.name)
+        .map_or(hook.enabled, |over| over.enabled)
 }
 
 impl HooksInForce {
@@ -94,9 +100,7 @@ impl HooksInForce {
             .filter(|hook| former.is_enabled(hook))
             .filter_map(|hook| match next.set.get(&hook.name) {
                 None => Some((hook.name.clone(), CancelReason::HookRemoved)),
-                Some(now) if !next.is_enabled(now) => {
-                    Some((hook.name.clone(), CancelReason::HookDisabled))
-                }
+                Some(now) if !next.is_enabled(now) => Some((hook.name.clone(), CancelReason::HookDisabled)),
                 Some(_) => None,
             })
             .collect()

@@ -123,8 +123,11 @@ impl Engine {
         let (dispatcher, inbox) = mpsc::channel(QUEUE);
         let (feed, _) = broadcast::channel(FEED);
         let (tasks, attempts) = (TaskTracker::new(), TaskTracker::new());
-        let (closing, draining, stop) =
-            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let (closing, draining, stop) = (
+            CancellationToken::new(),
+            CancellationToken::new(),
+            CancellationToken::new(),
+        );
         let room = Arc::new(Room::new(config.state_dir.clone(), config.limits.clone()));
         let mut connections = BTreeMap::new();
         let mut decoders = BTreeMap::new();
@@ -157,7 +160,10 @@ impl Engine {
         tasks.spawn(works.run(inbox, stop.clone()));
 
         // The hooks come into force before the first event is matched.
-        let check = CheckOptions { defaults: defaults.clone(), permissions: config.permissions };
+        let check = CheckOptions {
+            defaults: defaults.clone(),
+            permissions: config.permissions,
+        };
         let mut reloader = Reloader::new(
             config.hooks_dir.clone(),
             check,
@@ -167,7 +173,10 @@ impl Engine {
             dispatcher.clone(),
         )
         .map_err(StartError::Read)?;
-        reloader.reload(false, Actor::Daemon).await.ok_or(StartError::Closed)?;
+        reloader
+            .reload(false, Actor::Daemon)
+            .await
+            .ok_or(StartError::Closed)?;
         let (reloads, requests) = mpsc::channel(16);
         let hints = match config.reload {
             Reload::Auto => watch(config.hooks_dir.clone(), &tasks, stop.clone()),
@@ -190,10 +199,26 @@ impl Engine {
             .spawn(move || acceptance.run(&closes))
             .map_err(StartError::Threads)?;
 
-        let handle =
-            Handle { store, hooks, dispatcher, reloads, feed, defaults, stop: CancellationToken::new() };
+        let handle = Handle {
+            store,
+            hooks,
+            dispatcher,
+            reloads,
+            feed,
+            defaults,
+            stop: CancellationToken::new(),
+        };
         let threads = vec![matching_thread, writer_thread];
-        Ok(Self { handle, writer, tasks, attempts, closing, draining, stop, threads })
+        Ok(Self {
+            handle,
+            writer,
+            tasks,
+            attempts,
+            closing,
+            draining,
+            stop,
+            threads,
+        })
     }
 
     /// What the control room works with.
@@ -215,7 +240,16 @@ impl Engine {
     /// Accepts nothing more, starts nothing more, gives running scripts `grace` to end, ends the rest, and comes back when
     /// everything is written. What did not end is taken up by the next life.
     pub async fn drain(self, grace: Duration) {
-        let Self { handle, writer, tasks, attempts, closing, draining, stop, threads } = self;
+        let Self {
+            handle,
+            writer,
+            tasks,
+            attempts,
+            closing,
+            draining,
+            stop,
+            threads,
+        } = self;
         closing.cancel();
         draining.cancel();
         attempts.close();
@@ -267,13 +301,20 @@ fn unsettled(store: &Store, defaults: &Defaults) -> Result<Vec<(Execution, Optio
 
 fn environment() -> Vec<(String, String)> {
     std::env::vars_os()
-        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+        .map(|(name, value)| {
+            (
+                name.to_string_lossy().into_owned(),
+                value.to_string_lossy().into_owned(),
+            )
+        })
         .collect()
 }
 
 impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Source").field("name", &self.name).field("status", &self.status).finish_non_exhaustive()
+        f.debug_struct("Source")
+            .field("name", &self.name)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
     }
 }
-

@@ -58,7 +58,10 @@ pub(super) fn pinned_hook(
         }
         Err(faults) => Err(PinnedError::NotUnderstood {
             hook: hook(),
-            fault: faults.first().map(|fault| fault.message.clone()).unwrap_or_default(),
+            fault: faults
+                .first()
+                .map(|fault| fault.message.clone())
+                .unwrap_or_default(),
         }),
     }
 }

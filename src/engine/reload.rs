@@ -53,10 +53,24 @@ impl Reloader {
             .into_iter()
             .map(|(file, (text, since_stale))| {
                 let sha256 = Sha256::digest(text.as_bytes()).into();
-                (PathBuf::from(file), LastGoodFile { text, sha256, since_stale })
+                (
+                    PathBuf::from(file),
+                    LastGoodFile {
+                        text,
+                        sha256,
+                        since_stale,
+                    },
+                )
             })
             .collect();
-        Ok(Self { folder, check, strict, last_good: LastGood { files }, hooks, dispatcher })
+        Ok(Self {
+            folder,
+            check,
+            strict,
+            last_good: LastGood { files },
+            hooks,
+            dispatcher,
+        })
     }
 
     /// Reads the folder at each hint and each request, until `stop` is cancelled.
@@ -85,8 +99,12 @@ impl Reloader {
 
     /// Reads the folder now. None when the engine has stopped.
     pub(super) async fn reload(&mut self, accept: bool, actor: Actor) -> Option<ReloadReport> {
-        let options =
-            LoadOptions { check: self.check.clone(), strict: self.strict, accept, now: Timestamp::now() };
+        let options = LoadOptions {
+            check: self.check.clone(),
+            strict: self.strict,
+            accept,
+            now: Timestamp::now(),
+        };
         let (folder, last_good) = (self.folder.clone(), self.last_good.clone());
         let loaded = tokio::task::spawn_blocking(move || load(&folder, &last_good, &options)).await;
         let loaded = match loaded {
@@ -118,13 +136,25 @@ impl Reloader {
                 report.removed.len(),
                 if accept { " accepted" } else { "" }
             );
-            changes.push(Change::Audit { at: Timestamp::now(), actor, action: "reload", target });
+            changes.push(Change::Audit {
+                at: Timestamp::now(),
+                actor,
+                action: "reload",
+                target,
+            });
         }
         self.last_good = loaded.last_good;
         self.hooks.set_stale(stale);
         let withdrawn = self.hooks.replace_set(Arc::new(loaded.set));
         let (reply, done) = oneshot::channel();
-        self.dispatcher.send(Message::HooksChanged { withdrawn, changes, reply }).await.ok()?;
+        self.dispatcher
+            .send(Message::HooksChanged {
+                withdrawn,
+                changes,
+                reply,
+            })
+            .await
+            .ok()?;
         done.await.ok()?;
         Some(report)
     }
@@ -164,7 +194,9 @@ fn compare(former: &HookSet, loaded: &Loaded) -> ReloadReport {
             Some(_) => {}
         }
     }
-    report.removed.extend(before.into_keys().filter(|name| !after.contains_key(name)));
+    report
+        .removed
+        .extend(before.into_keys().filter(|name| !after.contains_key(name)));
     report
 }
 
@@ -183,16 +215,21 @@ fn stale_files(loaded: &Loaded) -> Vec<StaleFile> {
 /// What the store is to keep anew of the texts.
 fn kept_texts(former: &LastGood, now: &LastGood) -> Vec<Change> {
     let name = |file: &PathBuf| file.display().to_string();
-    let changed = now.files.iter().filter(|(file, kept)| former.files.get(*file) != Some(kept)).map(
-        |(file, kept)| Change::LastGood {
+    let changed = now
+        .files
+        .iter()
+        .filter(|(file, kept)| former.files.get(*file) != Some(kept))
+        .map(|(file, kept)| Change::LastGood {
             file: name(file),
             text: Some((kept.text.clone(), kept.since_stale)),
-        },
-    );
+        });
     let gone = former
         .files
         .keys()
         .filter(|file| !now.files.contains_key(*file))
-        .map(|file| Change::LastGood { file: name(file), text: None });
+        .map(|file| Change::LastGood {
+            file: name(file),
+            text: None,
+        });
     changed.chain(gone).collect()
 }

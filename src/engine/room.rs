@@ -20,20 +20,26 @@ pub(super) struct Room {
 
 impl Room {
     pub(super) fn new(folder: PathBuf, limits: Limits) -> Self {
-        Self { folder, limits, lacking: Mutex::default() }
+        Self {
+            folder,
+            limits,
+            lacking: Mutex::default(),
+        }
     }
 
     /// Why nothing new is accepted at present; unset while it is.
     pub(super) fn lacking(&self) -> Option<String> {
-        self.lacking.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lacking
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Looks again, with that many executions waiting or running.
     pub(super) fn look(&self, backlog: usize) {
         let found = self.disk().or_else(|| {
-            (backlog > self.limits.max_backlog).then(|| {
-                format!("the backlog is full: {backlog} executions wait (`limits.max_backlog`)")
-            })
+            (backlog > self.limits.max_backlog)
+                .then(|| format!("the backlog is full: {backlog} executions wait (`limits.max_backlog`)"))
         });
         let mut lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*lacking, &found) {
@@ -48,7 +54,10 @@ impl Room {
         let disk = statvfs(&self.folder).ok()?;
         let block = disk.fragment_size();
         let free = disk.blocks_available().saturating_mul(block);
-        let reserve = self.limits.reserve.min(disk.blocks().saturating_mul(block) / RESERVE_PART);
+        let reserve = self
+            .limits
+            .reserve
+            .min(disk.blocks().saturating_mul(block) / RESERVE_PART);
         (free < reserve).then(|| {
             format!(
                 "the disk is full: {} MiB are free below {}, {} MiB are kept in reserve (`limits.reserve`)",
