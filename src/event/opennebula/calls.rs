@@ -6,6 +6,8 @@
 //! parameters between are cut where the positions run IN 1, 2, 3 … and then OUT 1, 2, 3 …. Where more than one cut is
 //! possible, the call is `ambiguous` and has no EXTRA.
 
+use std::ops::Range;
+
 use super::envelope::Envelope;
 use super::subject;
 use crate::event::document::{self, Element, Node};
@@ -334,6 +336,36 @@ fn value_end(text: &str) -> Option<usize> {
     text.strip_suffix("</VALUE>")
         .or_else(|| text.strip_suffix("<VALUE/>"))
         .map(str::len)
+}
+
+/// Each parameter's value in any text that holds a call's parameters, as a place in it; where the cut is not sure, a value
+/// reaches to the end of the parameters.
+pub(in crate::event) fn parameter_ranges(text: &str) -> Vec<(Direction, u32, Range<usize>)> {
+    const BEGIN: &str = "<PARAMETERS>";
+    let first = text.find(BEGIN).map_or(0, |at| at + BEGIN.len());
+    let last = text
+        .rfind("</PARAMETERS>")
+        .filter(|&end| end > first)
+        .unwrap_or(text.len());
+    let region = &text[first..last];
+    let starts = parameter_starts(region);
+    let sure = sure_starts(&starts).len() == starts.len();
+    starts
+        .iter()
+        .enumerate()
+        .map(|(n, start)| {
+            let end = match starts.get(n + 1) {
+                Some(next) if sure => next.before,
+                None if sure => value_end(region).unwrap_or(region.len()),
+                _ => region.len(),
+            };
+            (
+                start.direction,
+                start.position,
+                first + start.value..first + end.max(start.value),
+            )
+        })
+        .collect()
 }
 
 /// The starts that can be believed: the longest run IN 1, 2, 3 … at the front, and the run OUT 1, 2, 3 … that ends the list.
