@@ -104,7 +104,8 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    fn is_retry(&self) -> bool {
+    /// Whether the message asks for a hook to run once more.
+    pub(super) fn is_retry(&self) -> bool {
         self.get("HOOK_TYPE").is_none() && self.get("HOOK_ID").is_some()
     }
 }

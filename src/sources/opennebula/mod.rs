@@ -7,6 +7,7 @@ mod backoff;
 pub mod decode;
 pub mod publisher;
 pub mod saved;
+mod repeats;
 pub mod zmtp;
 
 use std::error::Error;
@@ -15,7 +16,8 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use self::backoff::{Backoff, Repeats};
+use self::backoff::Backoff;
+use self::repeats::Repeats;
 use self::zmtp::{ConnectError, Endpoint, Options, ReceiveError, Session, SocketType};
 use crate::config::OpennebulaSource;
 use crate::engine::intake::{Intake, Received};
