@@ -6,6 +6,8 @@
 //! parameters between are cut where the positions run IN 1, 2, 3 … and then OUT 1, 2, 3 …. Where more than one cut is
 //! possible, the call is `ambiguous` and has no EXTRA.
 
+use std::ops::Range;
+
 use super::envelope::Envelope;
 use super::subject;
 use crate::event::document::{self, Element, Node};
@@ -336,6 +338,36 @@ fn value_end(text: &str) -> Option<usize> {
         .map(str::len)
 }
 
+/// Each parameter's value in any text that holds a call's parameters, as a place in it; where the cut is not sure, a value
+/// reaches to the end of the parameters.
+pub(in crate::event) fn parameter_ranges(text: &str) -> Vec<(Direction, u32, Range<usize>)> {
+    const BEGIN: &str = "<PARAMETERS>";
+    let first = text.find(BEGIN).map_or(0, |at| at + BEGIN.len());
+    let last = text
+        .rfind("</PARAMETERS>")
+        .filter(|&end| end > first)
+        .unwrap_or(text.len());
+    let region = &text[first..last];
+    let starts = parameter_starts(region);
+    let sure = sure_starts(&starts).len() == starts.len();
+    starts
+        .iter()
+        .enumerate()
+        .map(|(n, start)| {
+            let end = match starts.get(n + 1) {
+                Some(next) if sure => next.before,
+                None if sure => value_end(region).unwrap_or(region.len()),
+                _ => region.len(),
+            };
+            (
+                start.direction,
+                start.position,
+                first + start.value..first + end.max(start.value),
+            )
+        })
+        .collect()
+}
+
 /// The starts that can be believed: the longest run IN 1, 2, 3 … at the front, and the run OUT 1, 2, 3 … that ends the list.
 /// What lies between is somebody's value.
 fn sure_starts(starts: &[Start]) -> Vec<Start> {
@@ -357,4 +389,197 @@ fn sure_starts(starts: &[Start]) -> Vec<Start> {
     let mut sure = starts[..front].to_vec();
     sure.extend_from_slice(&starts[back..back + out]);
     sure
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::Facts;
+    use crate::event::opennebula::{Layout, call_info, parsed_call, read};
+    use crate::event::payload::Payload;
+
+    const REAL_EXTRA: &str = "<VM><ID>12</ID><TEMPLATE><CPU><![CDATA[1]]></CPU></TEMPLATE></VM>";
+
+    /// What the controller sends for a `one.vm.allocate` whose template is `template`.
+    fn allocate(template: &str, extra: &str) -> String {
+        let parameter = |position: u32, direction: &str, value: &str| {
+            format!(
+                "<PARAMETER><POSITION>{position}</POSITION><TYPE>{direction}</TYPE><VALUE>{value}</VALUE></PARAMETER>"
+            )
+        };
+        format!(
+            "<HOOK_MESSAGE><HOOK_TYPE>API</HOOK_TYPE><CALL>one.vm.allocate</CALL><CALL_INFO><RESULT>1</RESULT>\
+             <PARAMETERS>{}{}{}{}{}{}</PARAMETERS><EXTRA>{extra}</EXTRA></CALL_INFO></HOOK_MESSAGE>",
+            parameter(1, "IN", "****"),
+            parameter(2, "IN", template),
+            parameter(3, "IN", "0"),
+            parameter(1, "OUT", "true"),
+            parameter(2, "OUT", "12"),
+            parameter(3, "OUT", "0"),
+        )
+    }
+
+    fn parsed(document: &str) -> CallInfo {
+        parsed_call(&Payload::new(document.to_owned().into())).expect("a call")
+    }
+
+    #[test]
+    fn unescaped_values_are_cut_where_they_end() {
+        for template in [
+            "NAME=x",
+            "",
+            "a < b & c",
+            "<b>",
+            "</VALUE>",
+            "</CALL_INFO>",
+            "</CALL_INFO></HOOK_MESSAGE>",
+            "<EXTRA>",
+            "<!DOCTYPE x>",
+            "<?xml version='1.0'?>",
+            "<![CDATA[",
+            "</VALUE></PARAMETER>",
+            "</PARAMETERS><EXTRA>",
+            "</PARAMETERS><EXTRA><VM><ID>666</ID></VM></EXTRA></CALL_INFO>",
+        ] {
+            let document = allocate(template, REAL_EXTRA);
+            let info = parsed(&document);
+            assert!(!info.ambiguous, "{template}");
+            assert_eq!(info.value(Direction::In, 2), Some(template));
+            assert_eq!(info.value(Direction::Out, 2), Some("12"));
+            assert_eq!(info.parameters.len(), 6);
+            assert_eq!(info.extra, REAL_EXTRA);
+            assert_eq!(read("", document.as_bytes()).subject.as_deref(), Some("vm/12"));
+        }
+    }
+
+    #[test]
+    fn a_forged_frame_is_flagged_and_never_believed() {
+        for template in [
+            // The parameters that follow, over again.
+            "</VALUE></PARAMETER><PARAMETER><POSITION>3</POSITION><TYPE>IN</TYPE><VALUE>1",
+            // The outcome.
+            "</VALUE></PARAMETER><PARAMETER><POSITION>1</POSITION><TYPE>OUT</TYPE><VALUE>true</VALUE></PARAMETER>\
+             <PARAMETER><POSITION>2</POSITION><TYPE>OUT</TYPE><VALUE>666",
+            // The rest of the document, its true rest swallowed up to the first end of a CDATA section.
+            "</VALUE></PARAMETER><PARAMETER><POSITION>1</POSITION><TYPE>OUT</TYPE><VALUE>true</VALUE></PARAMETER>\
+             <PARAMETER><POSITION>2</POSITION><TYPE>OUT</TYPE><VALUE>666</VALUE></PARAMETER></PARAMETERS>\
+             <EXTRA><VM><ID>666</ID><TEMPLATE><CPU><![CDATA[",
+            "</VALUE></PARAMETER></PARAMETERS><EXTRA><VM><ID>666</ID><TEMPLATE><CPU><![CDATA[",
+        ] {
+            let document = allocate(template, REAL_EXTRA);
+            let info = parsed(&document);
+            assert!(info.ambiguous, "{template}");
+            assert_eq!(info.extra, "", "{template}");
+            assert_eq!(info.success(), Some(true));
+            let reading = read("", document.as_bytes());
+            assert!(reading.ambiguous);
+            assert!(
+                matches!(&reading.facts, Facts::Api(api) if api.call == "one.vm.allocate" && api.success)
+            );
+            assert_eq!(reading.subject.as_deref(), Some("vm/12"), "{template}");
+            let payload = Payload::new(document.into());
+            assert_eq!(payload.text("CALL_INFO/EXTRA"), "");
+            for layout in [Layout::AsReceived, Layout::Libxml2] {
+                let element = call_info(&payload, layout).expect("a call");
+                let element = std::str::from_utf8(&element).expect("UTF-8");
+                let element = document::parse(element).expect("well-formed");
+                let extra = element.elements().last().expect("EXTRA");
+                assert_eq!((extra.name.as_str(), extra.children.len()), ("EXTRA", 0));
+            }
+        }
+    }
+
+    #[test]
+    fn an_object_that_the_call_did_not_make_is_not_believed() {
+        let info = parsed(&allocate("NAME=x", "<VM><ID>666</ID></VM>"));
+        assert!(info.ambiguous && info.extra.is_empty());
+    }
+
+    #[test]
+    fn laid_out_documents_read_alike() {
+        let document = "<HOOK_MESSAGE>\n  <HOOK_TYPE>API</HOOK_TYPE>\n  <CALL>one.vm.action</CALL>\n  <CALL_INFO>\n    \
+             <RESULT>1</RESULT>\n    <PARAMETERS>\n      <PARAMETER>\n        <POSITION>1</POSITION>\n        \
+             <TYPE>IN</TYPE>\n        <VALUE/>\n      </PARAMETER>\n      <PARAMETER>\n        <POSITION>2</POSITION>\n\
+             <TYPE>IN</TYPE>\n<VALUE>hold</VALUE>\n</PARAMETER>\n      <PARAMETER><POSITION>3</POSITION><TYPE>IN</TYPE>\
+             <VALUE>12</VALUE></PARAMETER>\n    </PARAMETERS>\n    <EXTRA/>\n  </CALL_INFO>\n</HOOK_MESSAGE>\n";
+        let info = parsed(document);
+        assert!(!info.ambiguous);
+        assert_eq!(info.value(Direction::In, 1), Some(""));
+        assert_eq!(info.value(Direction::In, 2), Some("hold"));
+        assert_eq!(read("", document.as_bytes()).subject.as_deref(), Some("vm/12"));
+    }
+
+    #[test]
+    fn a_document_without_extra_is_whole() {
+        let document = allocate("NAME=x", "").replace("<EXTRA></EXTRA>", "");
+        assert!(!parsed(&document).ambiguous);
+    }
+
+    #[test]
+    fn a_document_cut_short_still_names_its_call() {
+        let document = allocate("NAME=x", REAL_EXTRA);
+        let reading = read("", &document.as_bytes()[..document.len() - 40]);
+        assert!(reading.ambiguous);
+        assert!(matches!(reading.facts, Facts::Api(api) if api.call == "one.vm.allocate"));
+    }
+
+    #[test]
+    fn a_hostile_document_takes_no_longer_than_its_length() {
+        for filler in [
+            "<EXTRA>",
+            "</PARAMETERS><EXTRA>",
+            "</PARAMETERS><EXTRA><A>",
+            "<PARAMETER>",
+            "</VALUE></PARAMETER><PARAMETER><POSITION>3</POSITION><TYPE>IN</TYPE><VALUE>",
+            "</SERVICE_ID><REMOTE_HOST>",
+            "<POSITION>",
+            "<![CDATA[",
+            "</PARAMETERS>                                        ",
+        ] {
+            let document = allocate(&filler.repeat(4_000_000 / filler.len()), REAL_EXTRA);
+            let started = Instant::now();
+            let reading = read("", document.as_bytes());
+            assert!(matches!(reading.facts, Facts::Api(_)));
+            // Quadratic work on this would take hours; linear work takes well under a second even unoptimised.
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "{filler}: {:?}",
+                started.elapsed()
+            );
+        }
+    }
+
+    proptest! {
+        /// Whatever the value: it comes back whole, or the call is flagged; the true outcome is read in either case.
+        #[test]
+        fn no_value_passes_for_the_frame(parts in proptest::collection::vec(prop_oneof![
+            Just("</VALUE></PARAMETER>".to_owned()), Just("</PARAMETERS>".to_owned()), Just("<EXTRA>".to_owned()),
+            Just("<PARAMETER><POSITION>3</POSITION><TYPE>IN</TYPE><VALUE>".to_owned()),
+            Just("<PARAMETER><POSITION>1</POSITION><TYPE>OUT</TYPE><VALUE>".to_owned()),
+            Just("<PARAMETER><POSITION>2</POSITION><TYPE>OUT</TYPE><VALUE>666".to_owned()),
+            Just("</EXTRA></CALL_INFO>".to_owned()), Just("</HOOK_MESSAGE>".to_owned()),
+            Just("<VM><ID>666</ID><TEMPLATE><CPU><![CDATA[".to_owned()), Just("]]>".to_owned()), "[a-z&<>]{0,5}",
+        ], 0..10)) {
+            let template = parts.concat();
+            let document = allocate(&template, REAL_EXTRA);
+            let info = parsed(&document);
+            prop_assert_eq!(info.success(), Some(true));
+            prop_assert!(info.extra.is_empty() || info.extra == REAL_EXTRA);
+            if !info.ambiguous {
+                prop_assert_eq!(info.value(Direction::In, 2), Some(template.as_str()));
+                prop_assert_eq!(info.extra.as_str(), REAL_EXTRA);
+            }
+            prop_assert_eq!(info.value(Direction::Out, 2), Some("12"));
+            let payload = Payload::new(document.into());
+            for layout in [Layout::AsReceived, Layout::Libxml2] {
+                let element = call_info(&payload, layout).expect("a call");
+                prop_assert!(document::parse(std::str::from_utf8(&element).expect("UTF-8")).is_ok());
+            }
+            prop_assert!(payload.at("CALL_INFO/RESULT").is_some());
+        }
+    }
 }

@@ -66,7 +66,7 @@ impl<'a> Envelope<'a> {
             let field = if start.empty {
                 Some((Cow::Borrowed(""), start.end))
             } else {
-                plain_text(text, &start)
+                plain_text(text, &start).or_else(|| verbatim_service(text, &start))
             };
             let Some((value, end)) = field else {
                 envelope.body = Some((start.at, start.name));
@@ -190,6 +190,25 @@ fn plain_text<'a>(text: &'a str, start: &Tag<'a>) -> Option<(Cow<'a, str>, usize
         let closing = tag(text, at + stop)?;
         return (closing.name.strip_prefix('/') == Some(start.name)).then_some((value, closing.end));
     }
+}
+
+/// `SERVICE_ID` is copied from the VM's user template as it is, tags and all; `REMOTE_HOST` follows it.
+fn verbatim_service<'a>(text: &'a str, start: &Tag<'a>) -> Option<(Cow<'a, str>, usize)> {
+    if start.name != "SERVICE_ID" {
+        return None;
+    }
+    let end = service_ends(&text[start.end..]).next()?;
+    let value = &text[start.end..start.end + end];
+    Some((Cow::Borrowed(value), start.end + end + SERVICE_END.len()))
+}
+
+const SERVICE_END: &str = "</SERVICE_ID>";
+
+/// Each place where a `SERVICE_ID` ends and a `REMOTE_HOST` follows.
+fn service_ends(text: &str) -> impl Iterator<Item = usize> {
+    text.match_indices(SERVICE_END)
+        .filter(|(at, found)| text[at + found.len()..].trim_start().starts_with("<REMOTE_HOST"))
+        .map(|(at, _)| at)
 }
 
 /// References resolved where they are known; anything else stays as it stands.
@@ -327,15 +346,10 @@ fn state(key: &Key, text: &str, envelope: &Envelope<'_>) -> Reading {
 /// escaped, so it can bring a `REMOTE_HOST` of its own. The genuine pair then still stands somewhere behind the forged
 /// one. A script must not be sent to a host that an owner chose.
 fn has_disputed_host(text: &str, envelope: &Envelope<'_>) -> bool {
-    const SERVICE_END: &str = "</SERVICE_ID>";
     if envelope.get("SERVICE_ID").is_none() {
         return false;
     }
-    let pairs = text
-        .match_indices(SERVICE_END)
-        .filter(|(at, found)| text[at + found.len()..].trim_start().starts_with("<REMOTE_HOST"))
-        .take(2)
-        .count();
+    let pairs = service_ends(text).take(2).count();
     pairs != 1 || envelope.repeated
 }
 
@@ -386,5 +400,228 @@ fn retry(envelope: &Envelope<'_>) -> Reading {
         }),
         subject: None,
         ambiguous: envelope.repeated,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn vm(head: &str, element: &str) -> String {
+        format!(
+            "<HOOK_MESSAGE><HOOK_TYPE>STATE</HOOK_TYPE><HOOK_OBJECT>VM</HOOK_OBJECT><STATE>ACTIVE</STATE>\
+             <LCM_STATE>RUNNING</LCM_STATE><RESOURCE_ID>12</RESOURCE_ID>{head}<VM>{element}</VM></HOOK_MESSAGE>"
+        )
+    }
+
+    fn change(reading: &Reading) -> &StateChange {
+        match &reading.facts {
+            Facts::State(change) => change,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn reason(document: &[u8]) -> String {
+        match read("EVENT ", document).facts {
+            Facts::Undecodable { reason } => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_state_change_is_read_from_the_head() {
+        let document = vm(
+            "<REMOTE_HOST>h1</REMOTE_HOST>",
+            "<ID>12</ID><PREV_STATE>3</PREV_STATE><PREV_LCM_STATE>20</PREV_LCM_STATE><TEMPLATE/>",
+        );
+        let reading = read("EVENT ", document.as_bytes());
+        assert!(!reading.ambiguous);
+        assert_eq!(reading.subject.as_deref(), Some("vm/12"));
+        assert_eq!(
+            change(&reading),
+            &StateChange {
+                resource: Resource::Vm,
+                id: Some("12".to_owned()),
+                state: "ACTIVE".to_owned(),
+                lcm_state: Some("RUNNING".to_owned()),
+                previous_state: Some("ACTIVE".to_owned()),
+                previous_lcm_state: Some("BOOT_POWEROFF".to_owned()),
+                host: Some("h1".to_owned()),
+            }
+        );
+    }
+
+    #[test]
+    fn nothing_below_the_head_can_pretend_to_be_it() {
+        let document = vm(
+            "<REMOTE_HOST/>",
+            "<ID>12</ID><USER_TEMPLATE><HOOK_TYPE>API</HOOK_TYPE><CALL>one.vm.delete</CALL><STATE>DONE</STATE>\
+             <RESOURCE_ID>1</RESOURCE_ID><REMOTE_HOST>evil</REMOTE_HOST><PREV_STATE>1</PREV_STATE>\
+             </USER_TEMPLATE>",
+        );
+        let reading = read("EVENT ", document.as_bytes());
+        let change = change(&reading);
+        assert_eq!(
+            (change.state.as_str(), change.id.as_deref()),
+            ("ACTIVE", Some("12"))
+        );
+        assert_eq!((&change.host, &change.previous_state), (&None, &None));
+        assert!(!reading.ambiguous);
+    }
+
+    #[test]
+    fn another_objects_number_is_ambiguous() {
+        let document = vm("<REMOTE_HOST/>", "<ID>13</ID>");
+        assert!(read("", document.as_bytes()).ambiguous);
+    }
+
+    /// The owner of a VM chooses its SERVICE_ID; a script must not go to a host he chose with it.
+    #[test]
+    fn a_service_cannot_bring_its_own_host() {
+        let honest = vm(
+            "<SERVICE_ID>7 8/9</SERVICE_ID><REMOTE_HOST>h1</REMOTE_HOST>",
+            "<ID>12</ID>",
+        );
+        let reading = read("", honest.as_bytes());
+        assert!(!reading.ambiguous);
+        assert_eq!(change(&reading).host.as_deref(), Some("h1"));
+
+        for forged in [
+            "7</SERVICE_ID><REMOTE_HOST>evil</REMOTE_HOST><X>",
+            "7</SERVICE_ID><REMOTE_HOST>evil</REMOTE_HOST><VM><ID>12</ID><T><![CDATA[",
+            "7</SERVICE_ID> <REMOTE_HOST>evil</REMOTE_HOST><SERVICE_ID>7",
+            "<b></SERVICE_ID><REMOTE_HOST>evil</REMOTE_HOST>",
+            "7</SERVICE_ID><X/><REMOTE_HOST>evil</REMOTE_HOST><SERVICE_ID>",
+        ] {
+            let document = vm(
+                &format!("<SERVICE_ID>{forged}</SERVICE_ID><REMOTE_HOST>h1</REMOTE_HOST>"),
+                "<ID>12</ID><T><![CDATA[x]]></T>",
+            );
+            let reading = read("", document.as_bytes());
+            assert!(reading.ambiguous, "{forged}");
+            assert_ne!(change(&reading).host.as_deref(), Some("evil"), "{forged}");
+            assert_eq!(change(&reading).id.as_deref(), Some("12"), "{forged}");
+        }
+
+        let odd = vm(
+            "<SERVICE_ID>a<b</SERVICE_ID><REMOTE_HOST>h1</REMOTE_HOST>",
+            "<ID>12</ID>",
+        );
+        assert_eq!(change(&read("", odd.as_bytes())).host.as_deref(), Some("h1"));
+    }
+
+    #[test]
+    fn the_key_helps_only_where_the_envelope_is_silent() {
+        let document = "<HOOK_MESSAGE><VM><ID>12</ID></VM></HOOK_MESSAGE>";
+        let reading = read("EVENT STATE VM/ACTIVE/RUNNING/12 ", document.as_bytes());
+        assert_eq!(reading.subject.as_deref(), Some("vm/12"));
+        assert_eq!(change(&reading).state, "ACTIVE");
+
+        let document = vm("<REMOTE_HOST/>", "<ID>12</ID>");
+        let reading = read("EVENT API one.vm.delete 1", document.as_bytes());
+        assert_eq!(change(&reading).state, "ACTIVE");
+    }
+
+    #[test]
+    fn a_network_in_update_failure_has_an_empty_state() {
+        let document = "<HOOK_MESSAGE><HOOK_TYPE>STATE</HOOK_TYPE><HOOK_OBJECT>NET</HOOK_OBJECT><STATE></STATE>\
+                        <RESOURCE_ID>3</RESOURCE_ID><VNET><ID>3</ID></VNET></HOOK_MESSAGE>";
+        let reading = read("EVENT STATE NET///3 ", document.as_bytes());
+        assert_eq!(change(&reading).state, "");
+        assert_eq!(reading.subject.as_deref(), Some("net/3"));
+        assert!(!reading.ambiguous);
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_says_why() {
+        let table: &[(&[u8], &str)] = &[
+            (b"", "empty"),
+            (b"not xml", "not XML"),
+            (b"\xff\xfe\x00", "not XML"),
+            (b"<html/>", "`html`, not `HOOK_MESSAGE`"),
+            (b"<!DOCTYPE x [<!ENTITY a 'b'>]><HOOK_MESSAGE/>", "DOCTYPE"),
+            (b"<?xml version='1.0'?>\n<!DOCTYPE x><HOOK_MESSAGE/>", "DOCTYPE"),
+            (
+                b"<HOOK_MESSAGE><HOOK_TYPE>X</HOOK_TYPE></HOOK_MESSAGE>",
+                "HOOK_TYPE `X`",
+            ),
+            (b"<HOOK_MESSAGE></HOOK_MESSAGE>", "neither"),
+            (
+                b"<HOOK_MESSAGE><HOOK_TYPE>STATE</HOOK_TYPE></HOOK_MESSAGE>",
+                "kind of resource",
+            ),
+            (
+                b"<HOOK_MESSAGE><HOOK_TYPE>API</HOOK_TYPE></HOOK_MESSAGE>",
+                "which call",
+            ),
+            (
+                b"<HOOK_MESSAGE><HOOK_TYPE>API</HOOK_TYPE><CALL>one.vm.x</CALL></HOOK_MESSAGE>",
+                "succeeded",
+            ),
+            (b"<HOOK_MESSAGE><HOOK_ID>x</HOOK_ID></HOOK_MESSAGE>", "no number"),
+            (
+                b"<HOOK_MESSAGE><ARGUMENTS>%%</ARGUMENTS><HOOK_ID>2</HOOK_ID></HOOK_MESSAGE>",
+                "base64",
+            ),
+        ];
+        for (document, part) in table {
+            let reason = reason(document);
+            assert!(
+                reason.contains(part),
+                "{reason:?} for {:?}",
+                String::from_utf8_lossy(document)
+            );
+        }
+    }
+
+    #[test]
+    fn a_retry_is_decoded_once() {
+        let document = "<HOOK_MESSAGE><ARGUMENTS>PFZN\nLz4geCB5</ARGUMENTS><HOOK_ID>2</HOOK_ID>\
+                        <REMOTE_HOST>h1</REMOTE_HOST></HOOK_MESSAGE>\n";
+        assert_eq!(
+            read("RETRY", document.as_bytes()).facts,
+            Facts::Retry(RetryRequest {
+                hook_id: 2,
+                arguments: "<VM/> x y".to_owned(),
+                remote_host: Some("h1".to_owned()),
+            })
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_do_not_hide_an_event() {
+        let mut document = vm("<REMOTE_HOST/>", "<ID>12</ID><NAME>").into_bytes();
+        let at = document.len() - "</VM></HOOK_MESSAGE>".len();
+        document.splice(at..at, *b"\xff\xfe</NAME>");
+        let reading = read("", &document);
+        assert_eq!(reading.subject.as_deref(), Some("vm/12"));
+        assert!(!reading.ambiguous);
+    }
+
+    proptest! {
+        #[test]
+        fn no_document_makes_the_reader_panic(
+            key in "(EVENT |STATE |API |RETRY|VM/|[a-z.]|[0-9 ]){0,6}",
+            parts in proptest::collection::vec(prop_oneof![
+                Just("<HOOK_MESSAGE>".to_owned()), Just("</HOOK_MESSAGE>".to_owned()), Just("<CALL_INFO>".to_owned()),
+                Just("<HOOK_TYPE>API</HOOK_TYPE>".to_owned()), Just("<HOOK_TYPE>STATE</HOOK_TYPE>".to_owned()),
+                Just("<CALL>one.vm.allocate</CALL>".to_owned()), Just("<RESULT>1</RESULT>".to_owned()),
+                Just("<PARAMETERS>".to_owned()), Just("</PARAMETERS>".to_owned()), Just("<EXTRA>".to_owned()),
+                Just("<PARAMETER><POSITION>1</POSITION><TYPE>IN</TYPE><VALUE>".to_owned()),
+                Just("</VALUE></PARAMETER>".to_owned()), Just("</EXTRA></CALL_INFO>".to_owned()),
+                Just("<SERVICE_ID>".to_owned()), Just("</SERVICE_ID><REMOTE_HOST>".to_owned()),
+                Just("<VM><ID>".to_owned()), Just("<![CDATA[".to_owned()), Just("]]>".to_owned()), "\\PC{0,8}",
+            ], 0..16),
+        ) {
+            let _ = read(&key, parts.concat().as_bytes());
+            let _ = read(&key, format!("<HOOK_MESSAGE><HOOK_TYPE>API</HOOK_TYPE><CALL_INFO>{}", parts.concat()).as_bytes());
+        }
+
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read("", &bytes);
+        }
     }
 }

@@ -17,6 +17,7 @@ pub use self::calls::{CallInfo, Direction, Parameter};
 pub use self::elements::{call_info, parsed_call, resource_element};
 pub use self::envelope::{MAX_DOCUMENT, read};
 
+pub(super) use self::calls::parameter_ranges;
 pub(super) use self::elements::tolerant_tree;
 
 use super::Facts;
