@@ -422,6 +422,10 @@ impl Compiler<'_> {
                 Some(RawStdin::None) | None => StdinChoice::None,
             },
             directory,
+            scripts_dir: match profile {
+                Profile::Hem => self.defaults.scripts_dir.clone(),
+                Profile::Onehem => self.defaults.onehem_scripts_dir.clone(),
+            },
             env,
             pass_env,
             secrets,
