@@ -53,7 +53,13 @@ pub(super) fn documents(file: &str) -> Vec<Document<'_>> {
         text: &file[start.0..],
         line: start.1,
     });
-    documents.retain(|document| !document.text.lines().all(is_blank));
+    // A directive (`%YAML 1.2`) stands before the marker that begins its document; hooks need none.
+    documents.retain(|document| {
+        !document
+            .text
+            .lines()
+            .all(|line| is_blank(line) || line.starts_with('%'))
+    });
     documents
 }
 
