@@ -695,6 +695,9 @@ fn explain_misplaced(error: &mut ReadError, tree: &Node) {
         }
         "type" => "the kind of trigger says it: `trigger: { state: { … } }` or `trigger: { api: { … } }`",
         "backoff" | "attempts" => "it belongs into `retry: { attempts: 5, backoff: 2s..5m }`",
+        "throttle" | "debounce" | "overlap" | "loop_guard" | "breaker" | "catch_up" => {
+            "this version does not have it yet"
+        }
         _ => return,
     };
     error.hint = Some(hint.to_owned());

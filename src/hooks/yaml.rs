@@ -53,7 +53,13 @@ pub(super) fn documents(file: &str) -> Vec<Document<'_>> {
         text: &file[start.0..],
         line: start.1,
     });
-    documents.retain(|document| !document.text.lines().all(is_blank));
+    // A directive (`%YAML 1.2`) stands before the marker that begins its document; hooks need none.
+    documents.retain(|document| {
+        !document
+            .text
+            .lines()
+            .all(|line| is_blank(line) || line.starts_with('%'))
+    });
     documents
 }
 
@@ -136,6 +142,8 @@ impl de::Error for ReadError {
             de::Unexpected::Str(text) => format!("the text `{text}`"),
             de::Unexpected::Seq => "a list".to_owned(),
             de::Unexpected::Map => "a mapping".to_owned(),
+            de::Unexpected::Unsigned(number) => format!("the number `{number}`"),
+            de::Unexpected::Other(number) => format!("`{number}`"),
             other => other.to_string(),
         };
         Self::custom(format_args!("expected {}, found {found}", in_words(expected)))
