@@ -47,8 +47,7 @@ impl Payload {
     ///
     /// An element that holds text only is a string, an empty one the empty string; text beside elements is `#text`, CDATA is
     /// text like any other. A JSON document is its own tree. Of a message whose parameter values are not escaped, or can be
-    /// read in more than one way, the tree is made of what was read: `PARAMETERS.PARAMETER` a list of `POSITION`, `TYPE` and
-    /// `VALUE`, each a string.
+    /// read in more than one way, the tree is made of what was read, every value a string.
     pub fn tree(&self) -> &Value {
         self.0.tree.get_or_init(|| tree(&self.0.bytes))
     }

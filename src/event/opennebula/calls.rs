@@ -5,6 +5,9 @@
 //! is the one element behind `</PARAMETERS>` that is well-formed and ends exactly where the document's frame closes; the
 //! parameters between are cut where the positions run IN 1, 2, 3 … and then OUT 1, 2, 3 …. Where more than one cut is
 //! possible, the call is `ambiguous` and has no EXTRA.
+//!
+//! One forgery cannot be told from the truth: the last parameter that goes in can add more of them behind itself. What a
+//! call is about never hangs on those.
 
 use std::ops::Range;
 
@@ -299,16 +302,10 @@ fn parameter_starts(text: &str) -> Vec<Start> {
                 earlier => value_end(earlier)?,
             };
             let rest = after(&text[at + found.len()..], "<POSITION>")?;
-            let (position, rest) = rest.get(..16.min(rest.len())).map_or_else(
-                || rest.split_once("</POSITION>"),
-                |near| {
-                    let end = near.find('<')?;
-                    rest[end..]
-                        .strip_prefix("</POSITION>")
-                        .map(|tail| (&rest[..end], tail))
-                },
-            )?;
-            let position = position.trim().parse().ok()?;
+            let rest = blanks_off(rest);
+            let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            let position = rest[..digits].parse().ok()?;
+            let rest = after(&rest[digits..], "</POSITION>")?;
             let rest = after(rest, "<TYPE>")?;
             let (direction, rest) = match rest.strip_prefix("IN</TYPE>") {
                 Some(rest) => (Direction::In, rest),
