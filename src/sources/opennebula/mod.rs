@@ -6,8 +6,8 @@
 mod backoff;
 pub mod decode;
 pub mod publisher;
-pub mod saved;
 mod repeats;
+pub mod saved;
 pub mod zmtp;
 
 use std::error::Error;
