@@ -1,4 +1,26 @@
 //! What OpenNebula's documents say: the envelope, the names of states and calls, libxml2's layout.
+//!
+//! A message of the hook manager is `<HOOK_MESSAGE>`, an envelope of plain elements, and then either the resource's own
+//! element or `CALL_INFO`. The controller does not escape what users write into a call's parameters, so a document may not
+//! be well-formed, and may hold text that imitates its own frame. Everything here reads the envelope first and believes
+//! nothing below it.
+
+mod calls;
+mod elements;
+mod envelope;
+pub mod key;
+mod layout;
+mod subject;
+pub mod vocabulary;
+
+pub use self::calls::{CallInfo, Direction, Parameter};
+pub use self::elements::{call_info, parsed_call, resource_element};
+pub use self::envelope::{MAX_DOCUMENT, read};
+
+pub(super) use self::calls::parameter_ranges;
+pub(super) use self::elements::tolerant_tree;
+
+use super::Facts;
 
 /// The kinds of resources whose state changes OpenNebula publishes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,11 +36,6 @@ pub enum Resource {
     /// A kind this program does not know, as spelt in the message.
     Other(String),
 }
-
-use bytes::Bytes;
-
-use super::Facts;
-use super::payload::Payload;
 
 /// How an element is written out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,19 +55,4 @@ pub struct Reading {
     pub subject: Option<String>,
     /// It can be read in more than one way.
     pub ambiguous: bool,
-}
-
-/// Reads a decoded message. The envelope decides what it is; the key only where the envelope says nothing.
-pub fn read(_key: &str, _document: &[u8]) -> Reading {
-    unimplemented!()
-}
-
-/// The resource's own element (`<VM>…</VM>`), or of an API event none.
-pub fn resource_element(_payload: &Payload, _layout: Layout) -> Option<Bytes> {
-    unimplemented!()
-}
-
-/// The CALL_INFO element, made well-formed where parameter values are not; none for a state event.
-pub fn call_info(_payload: &Payload, _layout: Layout) -> Option<Bytes> {
-    unimplemented!()
 }

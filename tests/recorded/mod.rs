@@ -1,0 +1,71 @@
+//! What a real `oned` published and a real `onehem-server` answered, as recorded on a test machine.
+
+#![allow(dead_code, reason = "each test program uses its own part")]
+
+use std::io::Read as _;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde_json::Value;
+
+/// One recorded message.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorded {
+    /// The first frame, trailing blanks kept.
+    pub(crate) key: String,
+    /// The document, decoded from base64.
+    pub(crate) content: Bytes,
+}
+
+/// A recorded event with what `onehem-server` passed to the hook.
+#[derive(Debug, Clone)]
+pub(crate) struct Passed {
+    /// The event.
+    pub(crate) event: Recorded,
+    /// The XML that the hook's argument was the base64 of.
+    pub(crate) argument_xml: String,
+}
+
+/// The recorded messages, in the order they were published.
+pub(crate) fn events() -> Vec<Recorded> {
+    lines("opennebula.jsonl.gz").iter().map(recorded).collect()
+}
+
+/// The recorded events that a hook ran for.
+pub(crate) fn passed() -> Vec<Passed> {
+    lines("onehem-replies.jsonl.gz")
+        .iter()
+        .map(|line| Passed {
+            event: recorded(line),
+            argument_xml: text(line, "argument_xml").to_owned(),
+        })
+        .collect()
+}
+
+fn recorded(line: &Value) -> Recorded {
+    let content: String = text(line, "content").split_ascii_whitespace().collect();
+    Recorded {
+        key: text(line, "key").to_owned(),
+        content: STANDARD.decode(content).expect("base64").into(),
+    }
+}
+
+fn text<'a>(line: &'a Value, field: &str) -> &'a str {
+    line[field].as_str().expect("a text")
+}
+
+fn lines(name: &str) -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data")
+        .join(name);
+    let file = std::fs::File::open(&path).expect("recorded data");
+    let mut all = String::new();
+    flate2::read::GzDecoder::new(file)
+        .read_to_string(&mut all)
+        .expect("gzip");
+    all.lines()
+        .map(|line| serde_json::from_str(line).expect("a JSON object a line"))
+        .collect()
+}
