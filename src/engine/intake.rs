@@ -1,12 +1,23 @@
-//! The way in: the queue between a source that never stops reading and the engine.
+//! The way in: the queue between sources that never stop reading and the thread that matches.
 //!
-//! Bounded by count and by bytes. When it is full, the payload is dropped and the key is kept and counted `lost`.
+//! Bounded by count and by bytes. When it is full, the payload is dropped, the key is kept and the message is counted
+//! lost; as soon as there is room again the loss itself becomes an entry, in its place in the order, so that a gap
+//! record can be written. A source's end ([`Intake`]) never waits; only the receiving end ([`IntakeQueue`]) does.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use crate::event::time::Timestamp;
+
+/// How many keys of lost messages are kept for one gap record, the newest: they tell the latest states.
+pub const LOST_KEYS: usize = 100;
+
+/// Keys of lost messages are kept up to this many bytes; real ones have less than a hundred.
+const LOST_KEY_BYTES: usize = 256;
 
 /// A message as a source received it, before it is decoded.
 #[derive(Debug, Clone)]
@@ -17,6 +28,13 @@ pub struct Received {
     pub frames: Vec<Bytes>,
     /// When it was received.
     pub at: Timestamp,
+}
+
+impl Received {
+    /// What it counts against the limit in bytes.
+    fn weight(&self) -> usize {
+        self.key.len() + self.frames.iter().map(Bytes::len).sum::<usize>()
+    }
 }
 
 /// What a source says about a message it does not hand over.
@@ -43,25 +61,613 @@ pub enum Decoded {
     NotKept(NotKept),
 }
 
-/// A source's end of the intake. Cloning is cheap.
+/// How much the queue holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Entries at most.
+    pub events: usize,
+    /// Bytes of keys and frames at most. One message alone is taken whatever its size: a source bounds that itself.
+    pub bytes: usize,
+}
+
+/// What the receiving end gets, in the order in which it happened.
 #[derive(Debug, Clone)]
+pub enum Entry {
+    /// A message.
+    Message {
+        /// The source's name.
+        source: Arc<str>,
+        /// The message.
+        received: Received,
+    },
+    /// The connection came up.
+    Connected {
+        /// The source's name.
+        source: Arc<str>,
+        /// When.
+        at: Timestamp,
+    },
+    /// The connection went down, or could not be made once more.
+    Disconnected {
+        /// The source's name.
+        source: Arc<str>,
+        /// When.
+        at: Timestamp,
+        /// Why, as a sentence for the operator.
+        why: String,
+    },
+    /// Messages were lost here because the queue was full.
+    Lost {
+        /// The source's name.
+        source: Arc<str>,
+        /// The newest [`LOST_KEYS`] keys of them, oldest first, long ones cut.
+        keys: Vec<String>,
+        /// How many were lost.
+        count: u64,
+        /// When the first was received.
+        from: Timestamp,
+        /// When the last was received.
+        to: Timestamp,
+    },
+}
+
+impl Entry {
+    /// The name of the source it is about.
+    pub const fn source(&self) -> &Arc<str> {
+        match self {
+            Self::Message { source, .. }
+            | Self::Connected { source, .. }
+            | Self::Disconnected { source, .. }
+            | Self::Lost { source, .. } => source,
+        }
+    }
+}
+
+/// What one source handed over since the queue was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Messages offered.
+    pub received: u64,
+    /// Of these, lost because the queue was full.
+    pub lost: u64,
+}
+
+/// What the queue holds now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Depth {
+    /// Entries.
+    pub events: usize,
+    /// Bytes of keys and frames.
+    pub bytes: usize,
+}
+
+/// The receiving end. Serves several sources; there is one receiver.
+#[derive(Debug)]
+pub struct IntakeQueue {
+    shared: Arc<Shared>,
+}
+
+/// A source's end. Cloning is cheap; clones count for the same source. May be used on any thread.
+#[derive(Clone)]
 pub struct Intake {
-    _inner: Arc<()>,
+    shared: Arc<Shared>,
+    source: Arc<str>,
+}
+
+impl fmt::Debug for Intake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intake")
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    limits: Limits,
+    state: Mutex<State>,
+    filled: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    sources: BTreeMap<Arc<str>, SourceState>,
+}
+
+#[derive(Debug, Default)]
+struct SourceState {
+    counters: Counters,
+    held_back: HeldBack,
+}
+
+/// What happened while there was no room, folded into at most three entries: so a source that flaps while nobody
+/// receives costs no memory, and still no gap goes unsaid.
+#[derive(Debug, Default)]
+struct HeldBack {
+    lost: Option<Loss>,
+    disconnected: Option<(Timestamp, String)>,
+    connected: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct Loss {
+    keys: VecDeque<String>,
+    count: u64,
+    from: Timestamp,
+    to: Timestamp,
+}
+
+impl IntakeQueue {
+    /// An empty queue. It holds at least one entry, whatever the limits say: otherwise it could not even tell its losses.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                limits: Limits {
+                    events: limits.events.max(1),
+                    ..limits
+                },
+                state: Mutex::default(),
+                filled: Condvar::new(),
+            }),
+        }
+    }
+
+    /// An end for the source of this name. Asking twice gives two ends of one source.
+    pub fn source(&self, name: &str) -> Intake {
+        let source: Arc<str> = name.into();
+        self.shared.lock().sources.entry(Arc::clone(&source)).or_default();
+        Intake {
+            shared: Arc::clone(&self.shared),
+            source,
+        }
+    }
+
+    /// Takes up to `max` entries in the order in which they happened; waits up to `wait` for the first one.
+    pub fn take(&mut self, max: usize, wait: Duration) -> Vec<Entry> {
+        let deadline = Instant::now().checked_add(wait);
+        let mut state = self.shared.lock();
+        while state.entries.is_empty() && max > 0 {
+            let left = match deadline {
+                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+                None => Duration::from_secs(3600),
+            };
+            if left.is_zero() {
+                return Vec::new();
+            }
+            state = self
+                .shared
+                .filled
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        let mut taken = state.remove_front(max);
+        state.release_held_back(self.shared.limits);
+        let still_wanted = max - taken.len();
+        taken.extend(state.remove_front(still_wanted));
+        taken
+    }
+
+    /// What each source handed over so far.
+    pub fn counters(&self) -> BTreeMap<Arc<str>, Counters> {
+        let state = self.shared.lock();
+        state
+            .sources
+            .iter()
+            .map(|(name, source)| (Arc::clone(name), source.counters))
+            .collect()
+    }
+
+    /// What the queue holds now.
+    pub fn depth(&self) -> Depth {
+        let state = self.shared.lock();
+        Depth {
+            events: state.entries.len(),
+            bytes: state.bytes,
+        }
+    }
 }
 
 impl Intake {
     /// Hands a message over; never waits. A full queue drops the payload, counts it `lost` and keeps the key for the gap record.
-    pub fn offer(&self, _message: Received) {
-        unimplemented!()
+    pub fn offer(&self, message: Received) {
+        let limits = self.shared.limits;
+        let mut state = self.shared.lock();
+        let fits = state.has_room(limits, message.weight());
+        let source = state.sources.entry(Arc::clone(&self.source)).or_default();
+        source.counters.received += 1;
+        if fits {
+            let held_back = std::mem::take(&mut source.held_back);
+            state.push_all(held_back.into_entries(&self.source));
+            state.push(Entry::Message {
+                source: Arc::clone(&self.source),
+                received: message,
+            });
+            self.shared.filled.notify_one();
+        } else {
+            source.counters.lost += 1;
+            source.held_back.lose(message);
+        }
     }
 
     /// The connection to the source came up.
     pub fn connected(&self) {
-        unimplemented!()
+        let at = Timestamp::now();
+        self.note(
+            Entry::Connected {
+                source: Arc::clone(&self.source),
+                at,
+            },
+            |held_back| held_back.connected = Some(at),
+        );
     }
 
     /// The connection to the source went down, or could not be made.
-    pub fn disconnected(&self, _why: &str) {
-        unimplemented!()
+    pub fn disconnected(&self, why: &str) {
+        let at = Timestamp::now();
+        self.note(
+            Entry::Disconnected {
+                source: Arc::clone(&self.source),
+                at,
+                why: why.to_owned(),
+            },
+            |held_back| {
+                held_back.disconnected = Some((at, why.to_owned()));
+                held_back.connected = None;
+            },
+        );
+    }
+
+    /// What this source handed over so far.
+    pub fn counters(&self) -> Counters {
+        let state = self.shared.lock();
+        state
+            .sources
+            .get(&self.source)
+            .map(|source| source.counters)
+            .unwrap_or_default()
+    }
+
+    fn note(&self, entry: Entry, hold_back: impl FnOnce(&mut HeldBack)) {
+        let limits = self.shared.limits;
+        let mut state = self.shared.lock();
+        let has_room = state.entries.len() < limits.events;
+        let source = state.sources.entry(Arc::clone(&self.source)).or_default();
+        if has_room {
+            let held_back = std::mem::take(&mut source.held_back);
+            state.push_all(held_back.into_entries(&self.source));
+            state.push(entry);
+            self.shared.filled.notify_one();
+        } else {
+            hold_back(&mut source.held_back);
+        }
+    }
+}
+
+impl Shared {
+    /// The state is consistent between any two statements that could panic, so a poisoned lock is taken as it is.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn has_room(&self, limits: Limits, weight: usize) -> bool {
+        self.entries.len() < limits.events
+            && (self.bytes == 0 || self.bytes.saturating_add(weight) <= limits.bytes)
+    }
+
+    fn push(&mut self, entry: Entry) {
+        self.bytes += entry.weight();
+        self.entries.push_back(entry);
+    }
+
+    fn push_all(&mut self, entries: impl IntoIterator<Item = Entry>) {
+        entries.into_iter().for_each(|entry| self.push(entry));
+    }
+
+    fn remove_front(&mut self, max: usize) -> Vec<Entry> {
+        let count = max.min(self.entries.len());
+        let removed: Vec<Entry> = self.entries.drain(..count).collect();
+        self.bytes -= removed.iter().map(Entry::weight).sum::<usize>();
+        removed
+    }
+
+    fn release_held_back(&mut self, limits: Limits) {
+        let mut released = Vec::new();
+        let mut room = limits.events.saturating_sub(self.entries.len());
+        for (name, source) in &mut self.sources {
+            if room == 0 {
+                break;
+            }
+            let entries = std::mem::take(&mut source.held_back).into_entries(name);
+            room = room.saturating_sub(entries.len());
+            released.extend(entries);
+        }
+        self.push_all(released);
+    }
+}
+
+impl Entry {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Message { received, .. } => received.weight(),
+            Self::Connected { .. } | Self::Disconnected { .. } | Self::Lost { .. } => 0,
+        }
+    }
+}
+
+impl HeldBack {
+    fn lose(&mut self, message: Received) {
+        let loss = self.lost.get_or_insert_with(|| Loss {
+            keys: VecDeque::new(),
+            count: 0,
+            from: message.at,
+            to: message.at,
+        });
+        if loss.keys.len() == LOST_KEYS {
+            loss.keys.pop_front();
+        }
+        let mut key = message.key;
+        key.truncate(key.floor_char_boundary(LOST_KEY_BYTES));
+        key.shrink_to_fit();
+        loss.keys.push_back(key);
+        loss.count += 1;
+        loss.to = message.at;
+    }
+
+    fn into_entries(self, source: &Arc<str>) -> Vec<Entry> {
+        let lost = self.lost.map(|loss| Entry::Lost {
+            source: Arc::clone(source),
+            keys: loss.keys.into(),
+            count: loss.count,
+            from: loss.from,
+            to: loss.to,
+        });
+        let disconnected = self.disconnected.map(|(at, why)| Entry::Disconnected {
+            source: Arc::clone(source),
+            at,
+            why,
+        });
+        let connected = self.connected.map(|at| Entry::Connected {
+            source: Arc::clone(source),
+            at,
+        });
+        lost.into_iter().chain(disconnected).chain(connected).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    const NO_WAIT: Duration = Duration::ZERO;
+    const ROOMY: Limits = Limits {
+        events: 100,
+        bytes: 10_000,
+    };
+
+    fn message(key: &str, bytes: usize, millis: i64) -> Received {
+        Received {
+            key: key.to_owned(),
+            frames: vec![Bytes::from(vec![0; bytes])],
+            at: Timestamp::from_millis(millis),
+        }
+    }
+
+    /// One word an entry, so that an order can be compared at a glance.
+    fn words(entries: &[Entry]) -> Vec<String> {
+        entries
+            .iter()
+            .map(|entry| match entry {
+                Entry::Message { source, received } => format!("{source}:{}", received.key),
+                Entry::Connected { source, .. } => format!("{source}:up"),
+                Entry::Disconnected { source, why, .. } => format!("{source}:down {why}"),
+                Entry::Lost {
+                    source, keys, count, ..
+                } => format!("{source}:lost {count} {}", keys.join(",")),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn entries_of_all_sources_come_in_the_order_in_which_they_happened() {
+        let mut queue = IntakeQueue::new(ROOMY);
+        let (a, b) = (queue.source("a"), queue.source("b"));
+        a.connected();
+        a.offer(message("1", 1, 0));
+        b.disconnected("refused");
+        b.connected();
+        b.offer(message("2", 1, 0));
+        a.offer(message("3", 1, 0));
+        a.disconnected("end of file");
+        assert_eq!(
+            words(&queue.take(100, NO_WAIT)),
+            [
+                "a:up",
+                "a:1",
+                "b:down refused",
+                "b:up",
+                "b:2",
+                "a:3",
+                "a:down end of file"
+            ]
+        );
+        assert_eq!(queue.depth(), Depth::default());
+    }
+
+    #[test]
+    fn take_gives_no_more_than_asked_for() {
+        let mut queue = IntakeQueue::new(ROOMY);
+        let source = queue.source("s");
+        for key in ["1", "2", "3"] {
+            source.offer(message(key, 1, 0));
+        }
+        assert!(queue.take(0, Duration::from_secs(600)).is_empty());
+        assert_eq!(words(&queue.take(2, NO_WAIT)), ["s:1", "s:2"]);
+        assert_eq!(words(&queue.take(2, NO_WAIT)), ["s:3"]);
+        assert!(queue.take(2, NO_WAIT).is_empty());
+    }
+
+    #[test]
+    fn a_full_queue_keeps_the_keys_of_what_it_loses_and_says_so_in_its_place() {
+        let mut queue = IntakeQueue::new(Limits { events: 2, ..ROOMY });
+        let source = queue.source("s");
+        for (n, key) in ["1", "2", "3", "4"].into_iter().enumerate() {
+            source.offer(message(key, 1, i64::try_from(n).expect("small")));
+        }
+        assert_eq!(words(&queue.take(1, NO_WAIT)), ["s:1"]);
+        source.offer(message("5", 1, 5));
+        let rest = queue.take(100, NO_WAIT);
+        assert_eq!(words(&rest), ["s:2", "s:lost 2 3,4", "s:lost 1 5"]);
+        let Entry::Lost { from, to, .. } = &rest[1] else {
+            panic!("{rest:?}");
+        };
+        assert_eq!((from.as_millis(), to.as_millis()), (2, 3));
+        assert_eq!(source.counters(), Counters { received: 5, lost: 3 });
+        source.offer(message("6", 1, 6));
+        assert_eq!(words(&queue.take(100, NO_WAIT)), ["s:6"]);
+    }
+
+    #[test]
+    fn bytes_are_bounded_too_but_one_message_alone_is_always_taken() {
+        let mut queue = IntakeQueue::new(Limits { bytes: 100, ..ROOMY });
+        let source = queue.source("s");
+        source.offer(message("big", 5000, 0));
+        source.offer(message("small", 1, 0));
+        assert_eq!(
+            queue.depth(),
+            Depth {
+                events: 1,
+                bytes: 5003
+            }
+        );
+        assert_eq!(words(&queue.take(100, NO_WAIT)), ["s:big", "s:lost 1 small"]);
+        source.offer(message("a", 59, 0));
+        source.offer(message("b", 59, 0));
+        source.offer(message("c", 10, 0));
+        assert_eq!(words(&queue.take(100, NO_WAIT)), ["s:a", "s:lost 1 b", "s:c"]);
+    }
+
+    #[test]
+    fn of_a_long_loss_the_newest_keys_are_kept_and_long_keys_are_cut() {
+        let mut queue = IntakeQueue::new(Limits { events: 1, ..ROOMY });
+        let source = queue.source("s");
+        source.offer(message("first", 1, 0));
+        for n in 0..1000 {
+            source.offer(message(&n.to_string(), 1, n));
+        }
+        source.offer(message(&"ü".repeat(10_000), 1, 1000));
+        let entries = queue.take(2, NO_WAIT);
+        let [_, Entry::Lost { keys, count, .. }] = entries.as_slice() else {
+            panic!("{entries:?}");
+        };
+        assert_eq!(*count, 1001);
+        assert_eq!(keys.len(), LOST_KEYS);
+        assert_eq!(keys[0], "901");
+        assert_eq!(keys[LOST_KEYS - 1], "ü".repeat(LOST_KEY_BYTES / 2));
+    }
+
+    #[test]
+    fn a_source_that_flaps_while_nobody_receives_costs_no_memory_and_its_gap_is_said() {
+        let mut queue = IntakeQueue::new(Limits { events: 2, ..ROOMY });
+        let (full, flapping) = (queue.source("full"), queue.source("flapping"));
+        full.offer(message("1", 1, 0));
+        full.offer(message("2", 1, 0));
+        flapping.offer(message("gone", 1, 0));
+        for n in 0..1000 {
+            flapping.connected();
+            flapping.disconnected(&n.to_string());
+        }
+        flapping.connected();
+        assert_eq!(queue.depth().events, 2);
+        assert_eq!(
+            words(&queue.take(100, NO_WAIT)),
+            [
+                "full:1",
+                "full:2",
+                "flapping:lost 1 gone",
+                "flapping:down 999",
+                "flapping:up"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_connection_that_ends_down_is_not_reported_up() {
+        let mut queue = IntakeQueue::new(Limits { events: 1, ..ROOMY });
+        let source = queue.source("s");
+        source.offer(message("1", 1, 0));
+        source.connected();
+        source.disconnected("again");
+        assert_eq!(words(&queue.take(100, NO_WAIT)), ["s:1", "s:down again"]);
+    }
+
+    #[test]
+    fn take_wakes_up_when_something_comes() {
+        let mut queue = IntakeQueue::new(ROOMY);
+        let source = queue.source("s");
+        let receiver = thread::spawn(move || queue.take(1, Duration::from_secs(60)));
+        source.offer(message("1", 1, 0));
+        assert_eq!(words(&receiver.join().expect("the receiver")), ["s:1"]);
+    }
+
+    #[test]
+    fn many_senders_and_a_slow_receiver_add_up_and_each_source_keeps_its_order() {
+        const EACH: u64 = 5000;
+        let mut queue = IntakeQueue::new(Limits {
+            events: 50,
+            bytes: 4000,
+        });
+        let senders: Vec<_> = ["a", "b", "c", "d"]
+            .map(|name| {
+                let source = queue.source(name);
+                thread::spawn(move || {
+                    for n in 0..EACH {
+                        source.offer(message(&n.to_string(), 20, 0));
+                    }
+                })
+            })
+            .into();
+        let mut came: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+        let mut lost: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+        let mut received = 0;
+        while received < 4 * EACH {
+            let entries = queue.take(7, Duration::from_secs(60));
+            assert!(!entries.is_empty(), "something is missing");
+            assert!(queue.depth().events <= 50 + 4);
+            for entry in entries {
+                match entry {
+                    Entry::Message {
+                        source,
+                        received: message,
+                    } => {
+                        let number: u64 = message.key.parse().expect("a number");
+                        let before = came.entry(Arc::clone(&source)).or_default();
+                        let gap = lost.entry(source).or_default();
+                        assert_eq!(number, *before + *gap, "losses stand where they happened");
+                        *before += 1;
+                        received += 1;
+                    }
+                    Entry::Lost { source, count, .. } => {
+                        *lost.entry(source).or_default() += count;
+                        received += count;
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        for sender in senders {
+            sender.join().expect("a sender");
+        }
+        for (name, counters) in queue.counters() {
+            assert_eq!(counters.received, EACH);
+            assert_eq!(counters.lost, lost[&name]);
+            assert_eq!(came[&name] + lost[&name], EACH);
+        }
     }
 }

@@ -29,6 +29,14 @@ impl Payload {
         }))
     }
 
+    /// Takes a document that was read already: for sources that decode JSON themselves, and for tests.
+    pub fn with_tree(bytes: Bytes, tree: Value) -> Self {
+        Self(Arc::new(Inner {
+            bytes,
+            tree: OnceLock::from(tree),
+        }))
+    }
+
     /// The document, byte for byte.
     pub fn bytes(&self) -> &Bytes {
         &self.0.bytes

@@ -1,6 +1,22 @@
 //! What the operator declared: YAML documents in `hooks.d`, read into raw forms, checked into [`Hook`]s.
 
+pub mod check;
+mod command_line;
+mod compile;
+pub mod fault;
+pub mod folder;
 pub mod invocation;
+mod quantity;
+mod raw;
+mod schema;
+pub mod trial;
+mod trigger;
+pub mod watch;
+mod yaml;
+
+pub use self::compile::parse_definition;
+pub use self::fault::{Fault, Severity};
+pub use self::schema::json_schema;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -88,6 +104,16 @@ pub enum Trigger {
     Api(ApiTrigger),
 }
 
+impl Trigger {
+    /// The source it asks for by name.
+    pub fn source(&self) -> Option<&str> {
+        match self {
+            Self::State(trigger) => trigger.source.as_deref(),
+            Self::Api(trigger) => trigger.source.as_deref(),
+        }
+    }
+}
+
 /// A choice of names: all of them, or a list. Compared exactly; a name may be one this program does not know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Names {
@@ -142,6 +168,8 @@ pub struct Action {
     pub program: PathBuf,
     /// The arguments, one template each.
     pub arguments: Vec<Template>,
+    /// The arguments as one line, as declared; the `onehem` profile only, whose rule for using a shell looks at the line.
+    pub raw_arguments: Option<String>,
     /// Arguments go to standard input, joined by one blank, instead of the command line.
     pub arguments_stdin: bool,
     /// What goes to standard input otherwise.
@@ -275,6 +303,8 @@ pub struct HookTest {
     pub expect_match: bool,
     /// The argv it is to have; `...` stands for any one argument.
     pub expect_argv: Option<Vec<String>>,
+    /// The line of the hook's file the test begins on.
+    pub line: usize,
 }
 
 /// What checking needs to know from the configuration.

@@ -1,67 +1,47 @@
 //! Which hooks an event triggers, and why not. Pure: no input or output, no clock.
+//!
+//! [`Index`] finds an event's hooks without looking at the others; [`explain`] looks at one hook and says everything.
+//! Both answer the same question, and a property test holds them to the same answer. Neither knows whether a hook was
+//! muted, nor what became of an earlier event.
 
-use std::sync::Arc;
+mod explanation;
+mod index;
 
-use crate::event::Event;
-use crate::hooks::{Hook, HookSet};
+pub use self::explanation::{Explanation, Step, explain};
+pub use self::index::{Index, Match, Matches};
 
-/// One hook that an event triggers.
-#[derive(Debug, Clone)]
-pub struct Match {
-    /// The hook.
-    pub hook: Arc<Hook>,
-    /// Why, in a few words: `state VM ACTIVE/RUNNING`.
-    pub why: String,
+use crate::event::{ApiCall, StateChange};
+use crate::hooks::Names;
+
+/// How a hook spells the result of a call.
+const fn result_name(success: bool) -> &'static str {
+    if success { "success" } else { "failure" }
 }
 
-/// What came of matching one event.
-#[derive(Debug, Clone, Default)]
-pub struct Matches {
-    /// The hooks it triggers, in the set's order.
-    pub matches: Vec<Match>,
-    /// Hooks whose trigger fits and whose condition could not be worked out: nothing runs, it is counted and shown.
-    pub condition_errors: Vec<(Arc<Hook>, String)>,
+/// Whether a source's name is the one asked for.
+fn source_fits(asked: Option<&str>, found: &str) -> bool {
+    asked.is_none_or(|asked| asked == found)
 }
 
-/// The hooks in force, arranged so that an event finds its candidates without looking at the others.
-#[derive(Debug)]
-pub struct Index {
-    _hooks: Arc<HookSet>,
-}
-
-impl Index {
-    /// Arranges a set. `is_enabled` says which hooks count (the file's word and the operator's override).
-    pub fn new(hooks: Arc<HookSet>, _is_enabled: impl Fn(&Hook) -> bool) -> Self {
-        Self { _hooks: hooks }
-    }
-
-    /// The hooks `event` triggers.
-    pub fn matches(&self, _event: &Event) -> Matches {
-        unimplemented!()
+/// Whether a name that an event may lack is among those asked for.
+fn name_fits(asked: &Names, found: Option<&str>) -> bool {
+    match (asked, found) {
+        (Names::Any, _) => true,
+        (Names::Of(_), None) => false,
+        (Names::Of(_), Some(found)) => asked.contains(found),
     }
 }
 
-/// Why one hook does or does not match one event: every condition with the value found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Explanation {
-    /// The steps that were looked at, in order; the first that does not hold decides.
-    pub steps: Vec<Step>,
-    /// Whether the hook matches.
-    pub matches: bool,
+/// Whether the resource was in one of the states asked for before: by its state's name or its life-cycle state's.
+fn from_fits(asked: &Names, change: &StateChange) -> bool {
+    name_fits(asked, change.previous_state.as_deref())
+        || name_fits(asked, change.previous_lcm_state.as_deref())
 }
 
-/// One thing looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    /// What is asked for: `state is RUNNING`.
-    pub asked: String,
-    /// What was found: `BOOT`.
-    pub found: String,
-    /// Whether it holds.
-    pub holds: bool,
+/// Whether a call ended as asked for.
+fn result_fits(asked: Option<bool>, call: &ApiCall) -> bool {
+    asked.is_none_or(|asked| asked == call.success)
 }
 
-/// Says why `hook` does or does not match `event`.
-pub fn explain(_hook: &Hook, _event: &Event) -> Explanation {
-    unimplemented!()
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,385 @@
+//! The serde forms of one YAML document, as the author writes it. [`compile`](super::compile) checks them into a
+//! [`Hook`](super::Hook); nothing else sees them. The doc comments here are the descriptions in the JSON Schema.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::quantity::{Backoff, HumanDuration, Size, TimeLimit};
+use super::yaml::{AS_WRITTEN, At, HINT};
+
+/// A hook of hem: what triggers it, what it runs, and with which limits.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(title = "hem hook", extend(
+    "required" = ["name", "trigger", "command"],
+    "patternProperties" = { "^x-": { "description": "Not read: a place for YAML anchors." } }
+))]
+pub(super) struct RawHook {
+    /// Its name, unique in the folder: letters, digits, `.`, `_` and `-`.
+    pub(super) name: Option<At<String>>,
+    /// The number of the OpenNebula hook it stands for: RETRY messages with that number run it, and its results are
+    /// reported under it.
+    pub(super) id: Option<At<u64>>,
+    /// For people.
+    pub(super) description: Option<At<String>>,
+    /// `false` keeps the definition, but no event is kept for it. Default: true.
+    pub(super) enabled: Option<At<bool>>,
+    /// What triggers it: one trigger, or a list of which any one suffices.
+    pub(super) trigger: Option<At<Triggers>>,
+    /// A condition in CEL over `event` (the payload) and `meta`; what must also hold.
+    pub(super) when: Option<At<String>>,
+    /// What it runs: a path relative to the scripts folder, or absolute. With `shell: true` the text of a script.
+    pub(super) command: Option<At<String>>,
+    /// The arguments: a list, or one text that is split into words like a shell would, without a shell. The word
+    /// `$TEMPLATE` is base64 of the resource's element, `$API` of the call's CALL_INFO; `${{ … }}` inserts the value
+    /// of a CEL expression.
+    pub(super) arguments: Option<At<Words>>,
+    /// The arguments go to standard input, joined by one blank, instead of the command line. Default: false.
+    pub(super) arguments_stdin: Option<At<bool>>,
+    /// What the command reads from its standard input. Default: none.
+    pub(super) stdin: Option<At<RawStdin>>,
+    /// The working directory. Default: the scripts folder; the daemon's with the profile `onehem`.
+    pub(super) cwd: Option<At<String>>,
+    /// Variables set for the command.
+    pub(super) env: Option<At<BTreeMap<String, At<Written>>>>,
+    /// Run on the event's host over ssh. Default: false.
+    pub(super) remote: Option<At<bool>>,
+    /// Variables passed on from the daemon's environment, besides the profile's.
+    pub(super) pass_env: Option<At<Vec<At<String>>>>,
+    /// Files whose contents become variables when the command starts; the values are redacted everywhere.
+    pub(super) secrets: Option<At<BTreeMap<String, At<String>>>>,
+    /// The time limit of one attempt; `none` for no limit. Default: 10m; none with the profile `onehem`.
+    pub(super) timeout: Option<At<TimeLimit>>,
+    /// Between TERM and KILL when an attempt is ended. Default: 10s.
+    pub(super) grace: Option<At<HumanDuration>>,
+    /// Automatic retries. Default: none.
+    pub(super) retry: Option<At<RawRetry>>,
+    /// What must happen in event order, one at a time. Default: subject.
+    pub(super) order: Option<At<RawOrder>>,
+    /// How many of this hook's executions run at once. Default: half of the engine's `concurrency`.
+    pub(super) max_parallel: Option<At<u32>>,
+    /// `high` may use the slot reserved for hooks of high priority. Default: normal.
+    pub(super) priority: Option<At<RawPriority>>,
+    /// Not started this long after acceptance, an execution is skipped as expired. Default: never.
+    pub(super) start_within: Option<At<HumanDuration>>,
+    /// What becomes of an attempt that the end of the daemon cut short. Default: rerun; fail with the profile `onehem`.
+    pub(super) on_interrupt: Option<At<RawOnInterrupt>>,
+    /// How much of each output stream is kept.
+    pub(super) output: Option<At<RawOutput>>,
+    /// `command` is the text of a script for `/bin/sh`; the arguments arrive as `$1` …. Default: false.
+    pub(super) shell: Option<At<bool>>,
+    /// How its process is set up: hem's own way, or OpenNebula's `onehem-server`'s. Default: hem.
+    pub(super) profile: Option<At<RawProfile>>,
+    /// The author's own tests, run by `hem check`.
+    pub(super) tests: Option<At<Vec<At<RawTest>>>>,
+}
+
+/// One trigger: exactly one of `state` and `api`, and perhaps the source.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("oneOf" = [{ "required": ["state"] }, { "required": ["api"] }]))]
+pub(super) struct RawTrigger {
+    /// Only events of the source with this name.
+    pub(super) source: Option<At<String>>,
+    /// OpenNebula: a resource entered a state.
+    pub(super) state: Option<At<RawStateTrigger>>,
+    /// OpenNebula: a call of the API ended.
+    pub(super) api: Option<At<RawApiTrigger>>,
+    #[schemars(skip)]
+    pub(super) esc: Option<At<Foreign>>,
+    #[schemars(skip)]
+    pub(super) masakari: Option<At<Foreign>>,
+    #[schemars(skip)]
+    pub(super) ncmp: Option<At<Foreign>>,
+    #[schemars(skip)]
+    pub(super) webhook: Option<At<Foreign>>,
+    #[schemars(skip)]
+    pub(super) gap: Option<At<Foreign>>,
+    #[schemars(skip)]
+    pub(super) execution: Option<At<Foreign>>,
+}
+
+/// The attributes of a trigger whose source this version does not have.
+#[derive(Debug)]
+pub(super) struct Foreign;
+
+impl<'de> Deserialize<'de> for Foreign {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|IgnoredAny| Self)
+    }
+}
+
+/// A resource entered a state.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["resource"]))]
+pub(super) struct RawStateTrigger {
+    /// The kind of resource: `VM`, `HOST`, `IMAGE` or `NET`.
+    pub(super) resource: Option<At<String>>,
+    /// VMs only, OpenNebula's short names: `PROLOG` (ACTIVE/PROLOG), `RUNNING` (ACTIVE/RUNNING), `SHUTDOWN`
+    /// (ACTIVE/EPILOG), `STOP` (STOPPED), `DONE`, `UNKNOWN` (ACTIVE/UNKNOWN), or `CUSTOM` with `state` and `lcm_state`.
+    pub(super) on: Option<At<RawNames>>,
+    /// The state: a name, a list, or `any`. `"=NAME"` takes a name this version does not know.
+    pub(super) state: Option<At<RawNames>>,
+    /// VMs only: the state of the life-cycle manager: a name, a list, or `any`.
+    pub(super) lcm_state: Option<At<RawNames>>,
+    /// VMs only: the previous state or life-cycle state: a name, a list, or `any`.
+    pub(super) from: Option<At<RawNames>>,
+}
+
+/// A call of the API ended.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["call"]))]
+pub(super) struct RawApiTrigger {
+    /// The call, `one.vm.allocate`: a name, a list, or `any`. `"=NAME"` takes a name this version does not know.
+    pub(super) call: Option<At<RawNames>>,
+    /// The result asked for. Default: any.
+    pub(super) result: Option<At<RawResult>>,
+}
+
+/// Automatic retries.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawRetry {
+    /// Attempts in all, the first included. Default: 5.
+    pub(super) attempts: Option<At<u32>>,
+    /// The first and the longest delay; each doubles until then, with jitter. Default: 2s..5m.
+    pub(super) backoff: Option<At<Backoff>>,
+}
+
+/// How much of each output stream is kept; the cut between is marked.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawOutput {
+    /// Bytes of the beginning. Default: 64KiB.
+    pub(super) head: Option<At<Size>>,
+    /// Bytes of the end. Default: 64KiB.
+    pub(super) tail: Option<At<Size>>,
+}
+
+/// One test: a saved event and what is expected of it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["event"]))]
+pub(super) struct RawTest {
+    /// The saved event: a file relative to the hook file's folder or one of its parents; `#17` behind a `.jsonl` file
+    /// names the line.
+    pub(super) event: Option<At<String>>,
+    /// What is expected. Default: that the hook matches.
+    pub(super) expect: Option<At<RawExpectation>>,
+}
+
+/// What a test expects.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawExpectation {
+    /// Whether the hook matches. Default: true.
+    #[serde(rename = "match")]
+    pub(super) matches: Option<At<bool>>,
+    /// The command as declared and its arguments; `...` stands for any one of them.
+    pub(super) argv: Option<At<Vec<At<Written>>>>,
+}
+
+/// What the command reads from its standard input.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawStdin {
+    /// Nothing.
+    None,
+    /// The document as received.
+    Payload,
+    /// The document in base64, one line.
+    Base64,
+    /// The whole event as one line of JSON.
+    Event,
+}
+
+/// What must happen in order.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawOrder {
+    /// One at a time per subject.
+    Subject,
+    /// One at a time for the whole hook.
+    Hook,
+    /// No order.
+    None,
+}
+
+/// Whether it may use the reserved slot.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawPriority {
+    /// As others.
+    Normal,
+    /// One slot is reserved.
+    High,
+}
+
+/// What becomes of an interrupted attempt.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawOnInterrupt {
+    /// Run again with a higher attempt number.
+    Rerun,
+    /// The execution settles as failed.
+    Fail,
+}
+
+/// How its process is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawProfile {
+    /// hem's own way.
+    Hem,
+    /// Like OpenNebula's `onehem-server`.
+    Onehem,
+}
+
+/// The result of a call.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawResult {
+    /// It succeeded.
+    Success,
+    /// It failed.
+    Failure,
+    /// Either.
+    Any,
+}
+
+/// One trigger or a list of them.
+#[derive(Debug)]
+pub(super) struct Triggers(pub(super) Vec<At<RawTrigger>>);
+
+impl<'de> Deserialize<'de> for Triggers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TriggersVisitor;
+        impl<'de> Visitor<'de> for TriggersVisitor {
+            type Value = Triggers;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a trigger such as `state: { resource: VM, on: RUNNING }`, or a list of them")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Triggers, A::Error> {
+                let mut triggers = Vec::new();
+                while let Some(trigger) = items.next_element()? {
+                    triggers.push(trigger);
+                }
+                Ok(Triggers(triggers))
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, entries: A) -> Result<Triggers, A::Error> {
+                let value = RawTrigger::deserialize(de::value::MapAccessDeserializer::new(entries))?;
+                // The place of a single trigger is that of `trigger`'s value, which the caller knows.
+                let mark = super::fault::Mark::default();
+                Ok(Triggers(vec![At { value, mark }]))
+            }
+        }
+        deserializer.deserialize_any(TriggersVisitor)
+    }
+}
+
+/// A name, a list of names, or `any`.
+#[derive(Debug)]
+pub(super) enum RawNames {
+    One(String),
+    Of(Vec<At<String>>),
+}
+
+impl<'de> Deserialize<'de> for RawNames {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NamesVisitor;
+        impl<'de> Visitor<'de> for NamesVisitor {
+            type Value = RawNames;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name, a list of names, or `any`")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<RawNames, E> {
+                Ok(RawNames::One(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<RawNames, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = items.next_element()? {
+                    names.push(name);
+                }
+                Ok(RawNames::Of(names))
+            }
+        }
+        deserializer.deserialize_any(NamesVisitor)
+    }
+}
+
+/// Arguments: one text, or a list.
+#[derive(Debug)]
+pub(super) enum Words {
+    Line(String),
+    List(Vec<At<Written>>),
+}
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct WordsVisitor;
+        impl<'de> Visitor<'de> for WordsVisitor {
+            type Value = Words;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, or a list of texts")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Words, E> {
+                Ok(Words::Line(text.to_owned()))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Words, E> {
+                Ok(Words::Line(number.to_string()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Words, A::Error> {
+                let mut words = Vec::new();
+                while let Some(word) = items.next_element()? {
+                    words.push(word);
+                }
+                Ok(Words::List(words))
+            }
+        }
+        deserializer.deserialize_any(WordsVisitor)
+    }
+}
+
+/// A text; a number counts as the text it is written with.
+#[derive(Debug)]
+pub(super) struct Written(pub(super) String);
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct WrittenVisitor;
+        impl Visitor<'_> for WrittenVisitor {
+            type Value = Written;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Written, E> {
+                Err(E::custom(format_args!(
+                    "expected a text, found `{value}`{HINT}put quotes around it: `\"{value}\"`"
+                )))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Written, E> {
+                Ok(Written(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_newtype_struct(AS_WRITTEN, WrittenVisitor)
+    }
+}

@@ -1,0 +1,204 @@
+//! Why one hook does or does not match one event.
+
+use super::{from_fits, name_fits, result_fits, result_name, source_fits};
+use crate::event::opennebula::Resource;
+use crate::event::{ApiCall, Event, Facts, StateChange};
+use crate::expression::{EvaluationContext, Expression};
+use crate::hooks::{ApiTrigger, Hook, Names, StateTrigger, Trigger};
+
+/// Why one hook does or does not match one event: everything that was asked, with what was found.
+///
+/// Whether the hook is enabled or muted is not among it: the one who asks knows, and this room does not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// Everything that was looked at, in order, whether or not something before it decided already.
+    pub steps: Vec<Step>,
+    /// Whether the hook matches.
+    pub matches: bool,
+}
+
+/// One thing looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Which of the hook's triggers it belongs to, from 0; none for the condition, which belongs to the hook.
+    pub trigger: Option<usize>,
+    /// What is asked for: `state is RUNNING`.
+    pub asked: String,
+    /// What was found: `BOOT`.
+    pub found: String,
+    /// Whether it holds.
+    pub holds: bool,
+    /// Whether the hook does not match because of it: the first step of a trigger that does not hold, where no trigger
+    /// fits, or the condition, where one does.
+    pub decisive: bool,
+    /// Of a condition, the parts that were looked up in the event, each with the value found.
+    pub lookups: Vec<(String, String)>,
+}
+
+/// Says why `hook` does or does not match `event`.
+pub fn explain(hook: &Hook, event: &Event) -> Explanation {
+    let mut triggers: Vec<Vec<Step>> = hook
+        .triggers
+        .iter()
+        .enumerate()
+        .map(|(position, trigger)| trigger_steps(position, trigger, event))
+        .collect();
+    let fits = triggers.iter().any(|steps| steps.iter().all(|step| step.holds));
+    let mut condition = hook.when.as_ref().map(|when| condition_step(when, event));
+
+    if fits {
+        if let Some(step) = &mut condition {
+            step.decisive = !step.holds;
+        }
+    } else {
+        for steps in &mut triggers {
+            if let Some(step) = steps.iter_mut().find(|step| !step.holds) {
+                step.decisive = true;
+            }
+        }
+    }
+    let matches = fits && condition.as_ref().is_none_or(|step| step.holds);
+    Explanation {
+        steps: triggers.into_iter().flatten().chain(condition).collect(),
+        matches,
+    }
+}
+
+fn trigger_steps(position: usize, trigger: &Trigger, event: &Event) -> Vec<Step> {
+    let mut steps = Steps {
+        trigger: position,
+        steps: Vec::new(),
+    };
+    match trigger {
+        Trigger::State(asked) => state_steps(&mut steps, asked, event),
+        Trigger::Api(asked) => api_steps(&mut steps, asked, event),
+    }
+    steps.steps
+}
+
+/// The steps of one trigger.
+struct Steps {
+    trigger: usize,
+    steps: Vec<Step>,
+}
+
+impl Steps {
+    fn add(&mut self, asked: String, found: impl Into<String>, holds: bool) {
+        self.steps.push(Step {
+            trigger: Some(self.trigger),
+            asked,
+            found: found.into(),
+            holds,
+            decisive: false,
+            lookups: Vec::new(),
+        });
+    }
+
+    fn source(&mut self, asked: Option<&str>, event: &Event) {
+        if let Some(asked) = asked {
+            self.add(
+                format!("source is {asked}"),
+                &*event.source,
+                source_fits(Some(asked), &event.source),
+            );
+        }
+    }
+
+    fn name(&mut self, what: &str, asked: &Names, found: Option<&str>) {
+        if let Names::Of(names) = asked {
+            self.add(
+                format!("{what} is {}", list(names)),
+                found.unwrap_or(NOTHING),
+                name_fits(asked, found),
+            );
+        }
+    }
+}
+
+/// What is found where an event says nothing.
+const NOTHING: &str = "(none)";
+
+fn list(names: &[String]) -> String {
+    match names {
+        [] => "one of no names".to_owned(),
+        [name] => name.clone(),
+        names => format!("one of {}", names.join(", ")),
+    }
+}
+
+fn state_steps(steps: &mut Steps, asked: &StateTrigger, event: &Event) {
+    steps.source(asked.source.as_deref(), event);
+    let change = match &event.facts {
+        Facts::State(change) => Some(change),
+        Facts::Api(_) | Facts::Retry(_) | Facts::Undecodable { .. } => None,
+    };
+    steps.add("kind is state".to_owned(), kind_found(event), change.is_some());
+    let resource = change.map(|change| &change.resource);
+    steps.add(
+        format!("resource is {}", asked.resource),
+        resource.map_or(NOTHING, Resource::as_str),
+        resource == Some(&asked.resource),
+    );
+    steps.name("state", &asked.state, change.map(|c| c.state.as_str()));
+    steps.name(
+        "lcm_state",
+        &asked.lcm_state,
+        change.and_then(|c| c.lcm_state.as_deref()),
+    );
+    if let Names::Of(names) = &asked.from {
+        steps.add(
+            format!("previous state is {}", list(names)),
+            change.map_or_else(|| NOTHING.to_owned(), previous_found),
+            change.is_some_and(|change| from_fits(&asked.from, change)),
+        );
+    }
+}
+
+fn api_steps(steps: &mut Steps, asked: &ApiTrigger, event: &Event) {
+    steps.source(asked.source.as_deref(), event);
+    let call: Option<&ApiCall> = match &event.facts {
+        Facts::Api(call) => Some(call),
+        Facts::State(_) | Facts::Retry(_) | Facts::Undecodable { .. } => None,
+    };
+    steps.add("kind is api".to_owned(), kind_found(event), call.is_some());
+    steps.name("call", &asked.call, call.map(|call| call.call.as_str()));
+    if let Some(success) = asked.success {
+        steps.add(
+            format!("result is {}", result_name(success)),
+            call.map_or(NOTHING, |call| result_name(call.success)),
+            call.is_some_and(|call| result_fits(Some(success), call)),
+        );
+    }
+}
+
+fn kind_found(event: &Event) -> String {
+    match &event.facts {
+        Facts::Retry(retry) => format!("retry of the controller's hook {}", retry.hook_id),
+        Facts::Undecodable { reason } => format!("undecodable: {reason}"),
+        Facts::State(_) | Facts::Api(_) => event.kind().as_str().to_owned(),
+    }
+}
+
+fn previous_found(change: &StateChange) -> String {
+    match (&change.previous_state, &change.previous_lcm_state) {
+        (Some(state), Some(lcm_state)) => format!("{state}/{lcm_state}"),
+        (Some(name), None) | (None, Some(name)) => name.clone(),
+        (None, None) => NOTHING.to_owned(),
+    }
+}
+
+fn condition_step(condition: &Expression, event: &Event) -> Step {
+    let context = EvaluationContext::new(event);
+    let holds = condition.holds_in(&context);
+    Step {
+        trigger: None,
+        asked: format!("when: {}", condition.text()),
+        found: match &holds {
+            Ok(truth) => truth.to_string(),
+            Err(error) => error.to_string(),
+        },
+        holds: holds == Ok(true),
+        decisive: false,
+        lookups: condition.lookups_in(&context),
+    }
+}

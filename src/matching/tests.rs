@@ -1,0 +1,502 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::event::id::{HookName, Seq};
+use crate::event::opennebula::Resource;
+use crate::event::payload::Payload;
+use crate::event::time::Timestamp;
+use crate::event::{Event, Facts, RetryRequest};
+use crate::expression::Expression;
+use crate::hooks::{
+    Action, ApiTrigger, Hook, HookSet, OnInterrupt, Order, Origin, OutputLimits, Policy, Priority, Profile,
+    StateTrigger, StdinChoice, Trigger, Version,
+};
+
+fn hook(name: &str, triggers: Vec<Trigger>, when: Option<&str>) -> Hook {
+    Hook {
+        name: HookName::new(name).expect("a hook's name"),
+        oned_id: None,
+        description: None,
+        enabled: true,
+        profile: Profile::Hem,
+        triggers,
+        when: when.map(|text| Expression::compile(text).expect(text)),
+        action: Action {
+            command: "true".to_owned(),
+            program: PathBuf::from("/bin/true"),
+            arguments: Vec::new(),
+            arguments_stdin: false,
+            stdin: StdinChoice::None,
+            directory: None,
+            env: BTreeMap::new(),
+            pass_env: Vec::new(),
+            secrets: BTreeMap::new(),
+            remote: false,
+            shell: false,
+        },
+        policy: Policy {
+            timeout: None,
+            grace: Duration::from_secs(1),
+            retry: None,
+            order: Order::Subject,
+            max_parallel: None,
+            priority: Priority::Normal,
+            start_within: None,
+            on_interrupt: OnInterrupt::Rerun,
+            output: OutputLimits { head: 1, tail: 1 },
+        },
+        tests: Vec::new(),
+        origin: Origin {
+            file: PathBuf::from("hooks.yaml"),
+            line: 1,
+            file_sha256: [0; 32],
+        },
+        text: "".into(),
+        version: Version([0; 32]),
+    }
+}
+
+fn names(names: &[&str]) -> Names {
+    Names::Of(names.iter().map(|name| (*name).to_owned()).collect())
+}
+
+fn vm_state(state: Names, lcm_state: Names) -> StateTrigger {
+    StateTrigger {
+        source: None,
+        resource: Resource::Vm,
+        state,
+        lcm_state,
+        from: Names::Any,
+    }
+}
+
+fn on_running() -> Trigger {
+    Trigger::State(vm_state(names(&["ACTIVE"]), names(&["RUNNING"])))
+}
+
+fn on_call(call: Names, success: Option<bool>) -> Trigger {
+    Trigger::Api(ApiTrigger {
+        source: None,
+        call,
+        success,
+    })
+}
+
+fn event(facts: Facts) -> Event {
+    Event {
+        seq: Seq(1),
+        source: Arc::from("opennebula"),
+        key: String::new(),
+        subject: None,
+        received: Timestamp::from_millis(0),
+        facts,
+        ambiguous: false,
+        synthesised: false,
+        payload: Payload::with_tree(
+            Bytes::new(),
+            json!({ "VM": { "NAME": "web-1", "MEMORY": "2048" } }),
+        ),
+    }
+}
+
+fn change(state: &str, lcm_state: Option<&str>) -> StateChange {
+    StateChange {
+        resource: Resource::Vm,
+        id: Some("12".to_owned()),
+        state: state.to_owned(),
+        lcm_state: lcm_state.map(str::to_owned),
+        previous_state: Some("ACTIVE".to_owned()),
+        previous_lcm_state: Some("BOOT".to_owned()),
+        host: None,
+    }
+}
+
+fn running() -> Event {
+    event(Facts::State(change("ACTIVE", Some("RUNNING"))))
+}
+
+fn called(call: &str, success: bool) -> Event {
+    event(Facts::Api(ApiCall {
+        call: call.to_owned(),
+        success,
+    }))
+}
+
+fn index_of(hooks: Vec<Hook>) -> Index {
+    let set = HookSet::new(hooks.into_iter().map(Arc::new).collect());
+    Index::new(Arc::new(set), |hook| hook.enabled)
+}
+
+fn matched(index: &Index, event: &Event) -> Vec<String> {
+    let matches = index.matches(event).matches;
+    matches.iter().map(|found| found.hook.name.to_string()).collect()
+}
+
+#[test]
+fn all_hooks_of_an_event_match_in_the_sets_order() {
+    let index = index_of(vec![
+        hook("c", vec![Trigger::State(vm_state(Names::Any, Names::Any))], None),
+        hook("api", vec![on_call(Names::Any, None)], None),
+        hook("b", vec![on_running()], None),
+        hook(
+            "lcm",
+            vec![Trigger::State(vm_state(Names::Any, names(&["RUNNING"])))],
+            None,
+        ),
+        hook(
+            "state",
+            vec![Trigger::State(vm_state(names(&["DONE", "ACTIVE"]), Names::Any))],
+            None,
+        ),
+        hook(
+            "other",
+            vec![Trigger::State(vm_state(names(&["DONE"]), Names::Any))],
+            None,
+        ),
+        hook("a", vec![on_running()], None),
+    ]);
+    assert_eq!(matched(&index, &running()), ["c", "b", "lcm", "state", "a"]);
+    assert_eq!(matched(&index, &called("one.vm.info", true)), ["api"]);
+    let poweroff = event(Facts::State(change("POWEROFF", Some("LCM_INIT"))));
+    assert_eq!(matched(&index, &poweroff), ["c"]);
+}
+
+#[test]
+fn names_are_compared_exactly() {
+    let index = index_of(vec![
+        hook("upper", vec![on_running()], None),
+        hook(
+            "lower",
+            vec![Trigger::State(vm_state(names(&["active"]), names(&["running"])))],
+            None,
+        ),
+        hook(
+            "unknown",
+            vec![Trigger::State(StateTrigger {
+                resource: Resource::Other("SERVICE".to_owned()),
+                ..vm_state(names(&["NEW_STATE"]), Names::Any)
+            })],
+            None,
+        ),
+    ]);
+    assert_eq!(matched(&index, &running()), ["upper"]);
+    let service = event(Facts::State(StateChange {
+        resource: Resource::Other("SERVICE".to_owned()),
+        ..change("NEW_STATE", None)
+    }));
+    assert_eq!(matched(&index, &service), ["unknown"]);
+    let no_lcm_state = event(Facts::State(change("ACTIVE", None)));
+    assert!(matched(&index, &no_lcm_state).is_empty());
+}
+
+#[test]
+fn the_previous_state_the_source_and_the_result_are_asked_for() {
+    let from = |from: Names| {
+        Trigger::State(StateTrigger {
+            from,
+            ..vm_state(names(&["ACTIVE"]), Names::Any)
+        })
+    };
+    let source = |source: &str| {
+        Trigger::State(StateTrigger {
+            source: Some(source.to_owned()),
+            ..vm_state(Names::Any, Names::Any)
+        })
+    };
+    let index = index_of(vec![
+        hook("from-lcm", vec![from(names(&["BOOT", "BOOT_POWEROFF"]))], None),
+        hook("from-state", vec![from(names(&["ACTIVE"]))], None),
+        hook("from-else", vec![from(names(&["POWEROFF"]))], None),
+        hook("here", vec![source("opennebula")], None),
+        hook("there", vec![source("zone2")], None),
+        hook(
+            "good",
+            vec![on_call(names(&["one.vm.allocate"]), Some(true))],
+            None,
+        ),
+        hook(
+            "bad",
+            vec![on_call(names(&["one.vm.allocate"]), Some(false))],
+            None,
+        ),
+        hook("either", vec![on_call(names(&["one.vm.allocate"]), None)], None),
+    ]);
+    assert_eq!(matched(&index, &running()), ["from-lcm", "from-state", "here"]);
+    assert_eq!(
+        matched(&index, &called("one.vm.allocate", true)),
+        ["good", "either"]
+    );
+    assert_eq!(
+        matched(&index, &called("one.vm.allocate", false)),
+        ["bad", "either"]
+    );
+    assert!(matched(&index, &called("one.vm.Allocate", true)).is_empty());
+}
+
+#[test]
+fn a_hook_with_several_triggers_matches_once_for_the_first_that_fits() {
+    let index = index_of(vec![hook(
+        "many",
+        vec![
+            on_call(names(&["one.vm.allocate"]), None),
+            Trigger::State(vm_state(names(&["ACTIVE"]), names(&["BOOT"]))),
+            Trigger::State(vm_state(Names::Any, names(&["RUNNING", "RUNNING"]))),
+            on_running(),
+        ],
+        None,
+    )]);
+    let matches = index.matches(&running()).matches;
+    assert_eq!(matches.len(), 1);
+    assert_eq!(matches[0].why, "state VM ACTIVE/RUNNING");
+    let matches = index.matches(&called("one.vm.allocate", false)).matches;
+    assert_eq!(matches[0].why, "api one.vm.allocate failure");
+}
+
+#[test]
+fn the_condition_decides_after_the_trigger() {
+    let index = index_of(vec![
+        hook("holds", vec![on_running()], Some("event.VM.NAME == 'web-1'")),
+        hook("not", vec![on_running()], Some("event.VM.NAME == 'db-1'")),
+        hook("absent", vec![on_running()], Some("event.VM.TIER == 'web'")),
+        hook("broken", vec![on_running()], Some("event.VM.MEMORY > 1024")),
+        hook(
+            "never-asked",
+            vec![on_call(Names::Any, None)],
+            Some("event.VM.MEMORY > 1024"),
+        ),
+    ]);
+    let found = index.matches(&running());
+    assert_eq!(found.matches.len(), 1);
+    assert_eq!(found.matches[0].hook.name.as_str(), "holds");
+    assert_eq!(found.absent_elements.len(), 1);
+    assert_eq!(found.absent_elements[0].0.name.as_str(), "absent");
+    assert_eq!(found.absent_elements[0].1, "event.VM.TIER");
+    assert_eq!(found.condition_errors.len(), 1);
+    assert_eq!(found.condition_errors[0].0.name.as_str(), "broken");
+    assert!(found.condition_errors[0].1.contains("int("));
+}
+
+#[test]
+fn ambiguous_events_match_like_others_and_unreadable_ones_never() {
+    let index = index_of(vec![
+        hook(
+            "any",
+            vec![Trigger::State(vm_state(Names::Any, Names::Any))],
+            None,
+        ),
+        hook("call", vec![on_call(Names::Any, None)], None),
+    ]);
+    let ambiguous = Event {
+        ambiguous: true,
+        ..running()
+    };
+    assert_eq!(matched(&index, &ambiguous), ["any"]);
+    let unreadable = event(Facts::Undecodable {
+        reason: "not XML".to_owned(),
+    });
+    assert!(matched(&index, &unreadable).is_empty());
+    let retry = event(Facts::Retry(RetryRequest {
+        hook_id: 7,
+        arguments: String::new(),
+        remote_host: None,
+    }));
+    assert!(matched(&index, &retry).is_empty());
+}
+
+#[test]
+fn disabled_hooks_match_nothing_but_can_be_retried() {
+    let mut disabled = hook("disabled", vec![on_running()], None);
+    disabled.enabled = false;
+    disabled.oned_id = Some(7);
+    let index = index_of(vec![disabled]);
+    assert!(matched(&index, &running()).is_empty());
+    let target = index.retry_target(7).expect("the hook with that number");
+    assert_eq!(target.name.as_str(), "disabled");
+    assert!(index.retry_target(8).is_none());
+}
+
+#[test]
+fn an_explanation_says_everything_and_marks_what_decided() {
+    let hook = hook(
+        "many",
+        vec![
+            Trigger::State(StateTrigger {
+                source: Some("zone1".to_owned()),
+                from: names(&["BOOT", "PROLOG"]),
+                ..vm_state(names(&["DONE"]), names(&["RUNNING"]))
+            }),
+            on_call(names(&["one.vm.allocate", "one.vm.action"]), Some(true)),
+        ],
+        Some("int(event.VM.MEMORY) >= 4096"),
+    );
+    let lines = |event: &Event| -> Vec<String> {
+        explain(&hook, event)
+            .steps
+            .into_iter()
+            .map(|step| {
+                let trigger = step.trigger.map_or("-".to_owned(), |t| t.to_string());
+                let holds = if step.holds { "yes" } else { "no" };
+                let decisive = if step.decisive { " !" } else { "" };
+                format!("{trigger} {}: {} {holds}{decisive}", step.asked, step.found)
+            })
+            .collect()
+    };
+    assert_eq!(
+        lines(&running()),
+        [
+            "0 source is zone1: opennebula no !",
+            "0 kind is state: state yes",
+            "0 resource is VM: VM yes",
+            "0 state is DONE: ACTIVE no",
+            "0 lcm_state is RUNNING: RUNNING yes",
+            "0 previous state is one of BOOT, PROLOG: ACTIVE/BOOT yes",
+            "1 kind is api: state no !",
+            "1 call is one of one.vm.allocate, one.vm.action: (none) no",
+            "1 result is success: (none) no",
+            "- when: int(event.VM.MEMORY) >= 4096: false no",
+        ]
+    );
+    let explanation = explain(&hook, &called("one.vm.action", true));
+    assert!(!explanation.matches);
+    let decisive: Vec<_> = explanation.steps.iter().filter(|s| s.decisive).collect();
+    assert_eq!(decisive.len(), 1);
+    assert_eq!(
+        decisive[0].lookups,
+        [("event.VM.MEMORY".to_owned(), "\"2048\"".to_owned())]
+    );
+}
+
+fn some_names(of: &'static [&'static str]) -> impl Strategy<Value = Names> {
+    prop_oneof![
+        1 => Just(Names::Any),
+        3 => prop::collection::vec(prop::sample::select(of), 0..3).prop_map(|chosen| names(&chosen)),
+    ]
+}
+
+const STATES: &[&str] = &["ACTIVE", "DONE", "active"];
+const LCM_STATES: &[&str] = &["RUNNING", "BOOT", "LCM_INIT"];
+const CALLS: &[&str] = &["one.vm.allocate", "one.vm.action"];
+
+fn some_resource() -> impl Strategy<Value = Resource> {
+    prop::sample::select(vec![
+        Resource::Vm,
+        Resource::Host,
+        Resource::Other("SERVICE".to_owned()),
+    ])
+}
+
+fn some_trigger() -> impl Strategy<Value = Trigger> {
+    let source = prop::option::weighted(0.3, prop::sample::select(vec!["opennebula", "zone2"]))
+        .prop_map(|source| source.map(str::to_owned));
+    let previous = some_names(&["ACTIVE", "BOOT", "DONE"]);
+    prop_oneof![
+        (
+            source.clone(),
+            some_resource(),
+            some_names(STATES),
+            some_names(LCM_STATES),
+            prop_oneof![2 => Just(Names::Any), 1 => previous],
+        )
+            .prop_map(|(source, resource, state, lcm_state, from)| {
+                Trigger::State(StateTrigger {
+                    source,
+                    resource,
+                    state,
+                    lcm_state,
+                    from,
+                })
+            }),
+        (source, some_names(CALLS), prop::option::of(any::<bool>())).prop_map(|(source, call, success)| {
+            Trigger::Api(ApiTrigger {
+                source,
+                call,
+                success,
+            })
+        }),
+    ]
+}
+
+fn some_event() -> impl Strategy<Value = Event> {
+    let name =
+        |of: &'static [&'static str]| prop::option::of(prop::sample::select(of).prop_map(str::to_owned));
+    let facts = prop_oneof![
+        4 => (
+            some_resource(),
+            prop::sample::select(STATES),
+            name(LCM_STATES),
+            name(STATES),
+            name(LCM_STATES),
+        )
+            .prop_map(|(resource, state, lcm_state, previous_state, previous_lcm_state)| {
+                Facts::State(StateChange {
+                    resource,
+                    lcm_state,
+                    previous_state,
+                    previous_lcm_state,
+                    ..change(state, None)
+                })
+            }),
+        3 => (prop::sample::select(CALLS), any::<bool>()).prop_map(|(call, success)| {
+            Facts::Api(ApiCall { call: call.to_owned(), success })
+        }),
+        1 => Just(Facts::Undecodable { reason: String::new() }),
+        1 => Just(Facts::Retry(RetryRequest {
+            hook_id: 1,
+            arguments: String::new(),
+            remote_host: None,
+        })),
+    ];
+    facts.prop_map(event)
+}
+
+proptest! {
+    #[test]
+    fn the_index_and_the_explanations_agree(
+        definitions in prop::collection::vec(
+            (
+                prop::collection::vec(some_trigger(), 0..4),
+                prop::option::weighted(0.3, prop::sample::select(vec![
+                    "true",
+                    "false",
+                    "event.VM.NAME == 'web-1'",
+                    "event.VM.TIER == 'web'",
+                    "event.VM.NAME > 1",
+                    "meta.kind == 'api'",
+                ])),
+            ),
+            0..12,
+        ),
+        events in prop::collection::vec(some_event(), 1..6),
+    ) {
+        let hooks: Vec<Hook> = definitions
+            .into_iter()
+            .enumerate()
+            .map(|(number, (triggers, when))| hook(&format!("h{number}"), triggers, when))
+            .collect();
+        let set = Arc::new(HookSet::new(hooks.into_iter().map(Arc::new).collect()));
+        let index = Index::new(Arc::clone(&set), |_| true);
+        for event in &events {
+            let explained: Vec<String> = set
+                .iter()
+                .filter(|hook| explain(hook, event).matches)
+                .map(|hook| hook.name.to_string())
+                .collect();
+            prop_assert_eq!(matched(&index, event), explained);
+            for hook in set.iter() {
+                let explanation = explain(hook, event);
+                let decisive = explanation.steps.iter().any(|step| step.decisive);
+                prop_assert_eq!(
+                    decisive,
+                    !explanation.matches && !hook.triggers.is_empty()
+                );
+            }
+        }
+    }
+}

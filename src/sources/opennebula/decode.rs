@@ -1,0 +1,362 @@
+//! From what the hook manager sent to an event.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use bytes::Bytes;
+
+use crate::config::OpennebulaSource;
+use crate::engine::intake::{Decode, Decoded, NotKept, Received};
+use crate::event::id::Seq;
+use crate::event::opennebula::{self, Reading};
+use crate::event::payload::Payload;
+use crate::event::{Event, Facts, Subject};
+
+/// Keys are longer than this in no message of a real hook manager; a longer one is cut and the event not matched.
+const MAX_KEY: usize = 4096;
+
+/// `oned` pads; a message that came through other hands may not.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Decodes the messages of one OpenNebula source.
+#[derive(Debug)]
+pub struct Decoder {
+    source: Arc<str>,
+    names_source: bool,
+    ignored_calls: Vec<String>,
+}
+
+impl Decoder {
+    /// A decoder for the source of this name. `names_source` puts the name in front of subjects (`zone1:vm/12`), for a site
+    /// with several sources of this kind.
+    pub fn new(source: &str, config: &OpennebulaSource, names_source: bool) -> Self {
+        Self {
+            source: source.into(),
+            names_source,
+            ignored_calls: config.ignore_calls.clone(),
+        }
+    }
+
+    fn is_ignored(&self, facts: &Facts) -> bool {
+        matches!(facts, Facts::Api(call) if self.ignored_calls.iter().any(|pattern| fits(pattern, &call.call)))
+    }
+
+    fn event(&self, message: Received, payload: Bytes, reading: Reading) -> Event {
+        Event {
+            seq: Seq::default(),
+            source: Arc::clone(&self.source),
+            key: message.key,
+            subject: reading.subject.map(|subject| {
+                if self.names_source {
+                    Subject::new(&format!("{}:{subject}", self.source))
+                } else {
+                    Subject::new(&subject)
+                }
+            }),
+            received: message.at,
+            facts: reading.facts,
+            ambiguous: reading.ambiguous,
+            synthesised: false,
+            payload: Payload::new(payload),
+        }
+    }
+
+    /// An event that cannot be read, with all that came.
+    fn undecodable(&self, mut message: Received, reason: String) -> Decoded {
+        message.key.truncate(message.key.floor_char_boundary(MAX_KEY));
+        let frames = std::mem::take(&mut message.frames);
+        let payload = match frames.as_slice() {
+            [content] => content.clone(),
+            several => several.join(&b'\n').into(),
+        };
+        let reading = Reading {
+            facts: Facts::Undecodable { reason },
+            subject: None,
+            ambiguous: false,
+        };
+        Decoded::Event(Box::new(self.event(message, payload, reading)))
+    }
+}
+
+impl Decode for Decoder {
+    fn decode(&self, message: Received) -> Decoded {
+        let [content] = message.frames.as_slice() else {
+            let reason = format!(
+                "the message has {}; expected are two, key and content",
+                match message.frames.len() {
+                    0 => "one frame".to_owned(),
+                    more => format!("{} frames", more + 1),
+                }
+            );
+            return self.undecodable(message, reason);
+        };
+        if message.key.is_empty() {
+            return self.undecodable(message, "the message has an empty key".to_owned());
+        }
+        if message.key.len() > MAX_KEY {
+            let reason = format!("the key has {} bytes, more than {MAX_KEY}", message.key.len());
+            return self.undecodable(message, reason);
+        }
+        if is_twin(&message.key) {
+            return Decoded::NotKept(NotKept::Duplicate);
+        }
+        let document = match decode_base64(content) {
+            Ok(document) => document,
+            Err(error) => {
+                return self.undecodable(message, format!("the content is no base64: {error}"));
+            }
+        };
+        let reading = opennebula::read(&message.key, &document);
+        if self.is_ignored(&reading.facts) {
+            return Decoded::NotKept(NotKept::Refused("ignored call"));
+        }
+        Decoded::Event(Box::new(self.event(message, document.into(), reading)))
+    }
+}
+
+/// Whether the key is that of a further copy of a state event: the driver publishes each one also by resource
+/// (`EVENT VM 12/ACTIVE/RUNNING `) and by service (`EVENT SERVICE 77 `).
+fn is_twin(key: &str) -> bool {
+    let mut words = key.split(' ');
+    words.next() == Some("EVENT")
+        && matches!(
+            words.next(),
+            Some("VM" | "HOST" | "IMAGE" | "NET" | "VNET" | "SERVICE")
+        )
+}
+
+/// Line breaks and blanks anywhere are no part of it: RETRY has a trailing one, other encoders break lines.
+fn decode_base64(content: &[u8]) -> Result<Vec<u8>, base64::DecodeError> {
+    let trimmed = content.trim_ascii();
+    if trimmed.iter().any(u8::is_ascii_whitespace) {
+        let dense: Vec<u8> = trimmed
+            .iter()
+            .copied()
+            .filter(|b| !b.is_ascii_whitespace())
+            .collect();
+        BASE64.decode(dense)
+    } else {
+        BASE64.decode(trimmed)
+    }
+}
+
+/// Whether `name` is what `pattern` says, `*` standing for any characters, also none.
+fn fits(pattern: &str, name: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let first = pieces.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else {
+        return false;
+    };
+    let Some(last) = pieces.next_back() else {
+        return rest.is_empty();
+    };
+    for piece in pieces {
+        // The first place a piece fits leaves the most room for the others.
+        let Some((_, after)) = rest.split_once(piece) else {
+            return false;
+        };
+        rest = after;
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::Kind;
+    use crate::event::time::Timestamp;
+
+    fn config(ignore: &[&str]) -> OpennebulaSource {
+        OpennebulaSource {
+            endpoint: "tcp://127.0.0.1:2101".to_owned(),
+            replies: "tcp://127.0.0.1:2102".to_owned(),
+            ignore_calls: ignore.iter().map(|&pattern| pattern.to_owned()).collect(),
+            validate: false,
+            queue_events: 1000,
+            queue_bytes: 1 << 20,
+        }
+    }
+
+    fn received(key: &str, frames: &[&[u8]]) -> Received {
+        Received {
+            key: key.to_owned(),
+            frames: frames.iter().map(|frame| Bytes::copy_from_slice(frame)).collect(),
+            at: Timestamp::from_millis(42),
+        }
+    }
+
+    fn decode(key: &str, frames: &[&[u8]]) -> Decoded {
+        Decoder::new("one", &config(&["one.zone.*"]), false).decode(received(key, frames))
+    }
+
+    fn event(decoded: Decoded) -> Event {
+        match decoded {
+            Decoded::Event(event) => *event,
+            Decoded::NotKept(why) => panic!("not kept: {why:?}"),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_kept_with_the_reason_and_all_that_came() {
+        let long_key = format!("EVENT {}", "ü".repeat(MAX_KEY));
+        let long_key_reason = format!("the key has {} bytes, more than {MAX_KEY}", long_key.len());
+        type Row<'a> = (&'a str, &'a [&'a [u8]], &'a str, &'a [u8]);
+        let table: [Row<'_>; 5] = [
+            (
+                "EVENT X",
+                &[],
+                "the message has one frame; expected are two, key and content",
+                b"",
+            ),
+            (
+                "EVENT X",
+                &[b"a", b"b"],
+                "the message has 3 frames; expected are two, key and content",
+                b"a\nb",
+            ),
+            ("", &[b"YQ=="], "the message has an empty key", b"YQ=="),
+            (
+                "EVENT STATE VM/DONE",
+                &[b"{not base64}"],
+                "the content is no base64: Invalid symbol 123, offset 0.",
+                b"{not base64}",
+            ),
+            (&long_key, &[b"YQ=="], &long_key_reason, b"YQ=="),
+        ];
+        for (key, frames, reason, payload) in table {
+            let event = event(decode(key, frames));
+            assert_eq!(event.kind(), Kind::Undecodable, "{key}");
+            assert_eq!(
+                event.facts,
+                Facts::Undecodable {
+                    reason: reason.to_owned()
+                },
+                "{key}"
+            );
+            assert_eq!(event.payload.bytes(), payload, "{key}");
+            assert_eq!(event.received.as_millis(), 42);
+            assert_eq!(&*event.source, "one");
+            assert!(key.starts_with(&event.key) && event.key.len() <= MAX_KEY);
+        }
+    }
+
+    #[test]
+    fn copies_by_resource_and_by_service_are_dropped_and_nothing_else() {
+        for key in [
+            "EVENT VM 12/ACTIVE/RUNNING ",
+            "EVENT HOST 0/MONITORED/ ",
+            "EVENT IMAGE 5/READY/ ",
+            "EVENT NET 3/UPDATE_FAILURE/ ",
+            "EVENT SERVICE 77 ",
+            "EVENT SERVICE 7 8/9 ",
+        ] {
+            assert!(
+                matches!(decode(key, &[b"YQ=="]), Decoded::NotKept(NotKept::Duplicate)),
+                "{key}"
+            );
+        }
+        for key in [
+            "EVENT ",
+            "EVENT STATE VM/ACTIVE/RUNNING/12 ",
+            "EVENT API one.vm.info 1",
+            "RETRY",
+            "EVENTVM 1",
+        ] {
+            assert!(!is_twin(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn base64_is_read_with_line_breaks_blanks_and_without_padding() {
+        for text in [
+            "aGVsbG8=",
+            "aGVsbG8",
+            "aGVs\nbG8=\n",
+            "aGVs\r\nbG8=\r\n",
+            "aGVsbG8= ",
+            "\taG Vs bG8 = ",
+        ] {
+            assert_eq!(
+                decode_base64(text.as_bytes()).as_deref(),
+                Ok(b"hello".as_slice()),
+                "{text:?}"
+            );
+        }
+        assert_eq!(decode_base64(b""), Ok(vec![]));
+        for text in ["aGVsbG8==x", "a", "aGVs-G8=", "aGVsbG8=aGVs"] {
+            assert!(decode_base64(text.as_bytes()).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn patterns_of_calls_fit_whole_names() {
+        let table = [
+            ("one.zone.*", "one.zone.raftstatus", true),
+            ("one.zone.*", "one.zone.", true),
+            ("one.zone.*", "one.zones.info", false),
+            ("*.monitoring", "one.vm.monitoring", true),
+            ("*.monitoring", "one.vm.monitoring2", false),
+            ("one.vmpool.infoset", "one.vmpool.infoset", true),
+            ("one.vmpool.infoset", "one.vmpool.infosets", false),
+            ("*", "", true),
+            ("*", "anything", true),
+            ("", "", true),
+            ("", "x", false),
+            ("a*a", "a", false),
+            ("a*a", "aa", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "acb", false),
+            ("*x*x*", "xx", true),
+            ("*x*x*", "x", false),
+        ];
+        for (pattern, name, expected) in table {
+            assert_eq!(fits(pattern, name), expected, "{pattern} on {name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn base64_written_by_anyone_reads_back(
+            document in prop::collection::vec(any::<u8>(), 0..300),
+            breaks in prop::collection::vec((0_usize..400, prop::sample::select(vec![' ', '\n', '\r', '\t'])), 0..20),
+            padded: bool,
+        ) {
+            let mut text = BASE64.encode(&document);
+            if !padded {
+                text.truncate(text.trim_end_matches('=').len());
+            }
+            for (at, blank) in breaks {
+                text.insert(at.min(text.len()), blank);
+            }
+            prop_assert_eq!(decode_base64(text.as_bytes()), Ok(document));
+        }
+
+        #[test]
+        fn a_pattern_made_from_a_name_fits_it(name in "[a-z.]{0,20}", cuts in prop::collection::vec((0_usize..20, 0_usize..5), 0..4)) {
+            let mut pattern = name.clone();
+            for (at, len) in cuts {
+                let from = at.min(pattern.len());
+                let to = (from + len).min(pattern.len());
+                pattern.replace_range(from..to, "*");
+            }
+            prop_assert!(fits(&pattern, &name), "{pattern} on {name}");
+        }
+
+        #[test]
+        fn no_message_that_is_not_two_frames_is_matched(
+            key in "\\PC{0,40}",
+            frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 0..5),
+        ) {
+            prop_assume!(frames.len() != 1);
+            let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+            prop_assert_eq!(event(decode(&key, &frames)).kind(), Kind::Undecodable);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! OpenNebula's hook manager: a subscription to all it publishes, kept up whatever happens to the connection.
+//!
+//! The reader does nothing but read and hand over: the hook manager drops what a subscriber does not take in time, in
+//! silence. Everything else happens behind the intake queue, in [`decode`].
+
+mod backoff;
+pub mod decode;
+pub mod publisher;
+pub mod saved;
+pub mod zmtp;
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use self::backoff::{Backoff, Repeats};
+use self::zmtp::{ConnectError, Endpoint, Options, ReceiveError, Session, SocketType};
+use crate::config::OpennebulaSource;
+use crate::engine::intake::{Intake, Received};
+use crate::event::time::Timestamp;
+
+/// What is subscribed to: all events, the damaged key `EVENT ` included, and requests to run a hook once more.
+const PREFIXES: [&str; 2] = ["EVENT", "RETRY"];
+
+/// A connection that lasted this long was a good one: the next one is tried soon after it ends.
+const GOOD_CONNECTION: Duration = Duration::from_secs(10);
+
+/// Reads the hook manager's messages into `intake` until `shutdown`, and connects again whenever it must.
+pub async fn run(config: OpennebulaSource, name: &str, intake: Intake, shutdown: CancellationToken) {
+    run_with(config, name, intake, shutdown, Options::default()).await;
+}
+
+/// [`run`] with other deadlines.
+pub async fn run_with(
+    config: OpennebulaSource,
+    name: &str,
+    intake: Intake,
+    shutdown: CancellationToken,
+    options: Options,
+) {
+    let endpoint = match config.endpoint.parse::<Endpoint>() {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            tracing::error!(source = name, %error, "the source cannot be reached");
+            intake.disconnected(&error.to_string());
+            return;
+        }
+    };
+    let supervisor = Supervisor {
+        name,
+        endpoint,
+        options,
+        intake,
+    };
+    // Giving the supervisor up at any point loses nothing that could be kept: what is not handed over yet is not accepted.
+    shutdown.run_until_cancelled(supervisor.keep_up()).await;
+}
+
+/// How a session went.
+struct Ended {
+    why: ReceiveError,
+    was_good: bool,
+}
+
+struct Supervisor<'a> {
+    name: &'a str,
+    endpoint: Endpoint,
+    options: Options,
+    intake: Intake,
+}
+
+impl Supervisor<'_> {
+    async fn keep_up(self) {
+        let mut backoff = Backoff::new(fastrand::Rng::new());
+        let mut log = Repeats::default();
+        loop {
+            let why = match self.subscribe().await {
+                Ok(session) => {
+                    self.intake.connected();
+                    if let Some(repeats) = log.allows("connected", Instant::now()) {
+                        tracing::info!(source = self.name, endpoint = %self.endpoint, repeats, "connected to the hook manager");
+                    }
+                    let ended = self.read(session).await;
+                    if ended.was_good {
+                        backoff.reset();
+                    }
+                    sentence(&ended.why)
+                }
+                Err(error) => sentence(&error),
+            };
+            self.intake.disconnected(&why);
+            if let Some(repeats) = log.allows(&why, Instant::now()) {
+                tracing::warn!(source = self.name, endpoint = %self.endpoint, repeats, why, "not connected to the hook manager");
+            }
+            sleep(backoff.next_delay()).await;
+        }
+    }
+
+    async fn subscribe(&self) -> Result<Session, ConnectError> {
+        let mut session = Session::connect(&self.endpoint, SocketType::Sub, &self.options).await?;
+        for prefix in PREFIXES {
+            session
+                .subscribe(prefix)
+                .await
+                .map_err(|source| ConnectError::Connect {
+                    endpoint: self.endpoint.clone(),
+                    source,
+                })?;
+        }
+        Ok(session)
+    }
+
+    async fn read(&self, mut session: Session) -> Ended {
+        let since = Instant::now();
+        let mut messages: u64 = 0;
+        loop {
+            match session.receive().await {
+                Ok(parts) => {
+                    messages += 1;
+                    let mut parts = parts.into_iter();
+                    let key = parts.next().unwrap_or_default();
+                    self.intake.offer(Received {
+                        key: String::from_utf8_lossy(&key).into_owned(),
+                        frames: parts.collect(),
+                        at: Timestamp::now(),
+                    });
+                }
+                Err(why) => {
+                    return Ended {
+                        why,
+                        was_good: messages > 0 || since.elapsed() >= GOOD_CONNECTION,
+                    };
+                }
+            }
+        }
+    }
+}
+
+/// An error and what caused it, in one line.
+fn sentence(error: &dyn Error) -> String {
+    let mut sentence = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        sentence.push_str(": ");
+        sentence.push_str(&error.to_string());
+        cause = error.source();
+    }
+    sentence
+}
