@@ -7,6 +7,7 @@ use crate::event::Subject;
 use crate::event::id::{ExecutionKey, Seq};
 use crate::event::time::Timestamp;
 use crate::hooks::Version;
+pub use crate::runner::FileFingerprint;
 use crate::runner::{Captured, Outcome};
 
 /// The durable record of one match (one hook × one event).
@@ -201,17 +202,6 @@ pub struct StartedProcess {
     pub directory: Option<PathBuf>,
     /// SHA-256 and size of the program file, and of the script where the program is an interpreter.
     pub files: Vec<FileFingerprint>,
-}
-
-/// What a file was when it was run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileFingerprint {
-    /// Its path.
-    pub path: PathBuf,
-    /// Its SHA-256.
-    pub sha256: [u8; 32],
-    /// Its size in bytes.
-    pub size: u64,
 }
 
 /// How an attempt ended.

@@ -1,9 +1,17 @@
 //! From a hook and an event to what is started: argv, environment, standard input. Pure: no input or output, no clock.
+//!
+//! The two profiles differ in everything but one rule: a value of an event is data. It becomes one argument, a variable or
+//! standard input, and no shell ever reads it as a command.
+
+mod environment;
+mod hem;
+mod onehem;
+mod standard_input;
 
 use crate::event::Event;
 use crate::event::id::{ExecutionKey, StoreId};
-use crate::hooks::Hook;
-use crate::runner::{Invocation, StartFailure};
+use crate::hooks::{Hook, Profile};
+use crate::runner::{Invocation, Secret, StartFailure, StartFailureKind};
 
 /// What an attempt's environment says besides the event.
 #[derive(Debug, Clone)]
@@ -16,16 +24,88 @@ pub struct AttemptFacts<'a> {
     pub attempt: u32,
     /// The daemon's own environment.
     pub daemon_environment: &'a [(String, String)],
+    /// Whether hooks of the `onehem` profile may use a shell.
+    pub shell: OnehemShell,
+}
+
+/// `oned: { shell: … }`: how the command line of a hook of the `onehem` profile is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnehemShell {
+    /// As Ruby's popen does: a line that holds one of the shell's characters is given to `/bin/sh -c`, any other is run directly.
+    #[default]
+    Auto,
+    /// Never by a shell: quotes and backslashes are understood as a shell would, everything else is literal.
+    Never,
 }
 
 /// Lays out what is started when `hook` runs for `event`.
 ///
 /// # Errors
 /// A named failure to start when an argument cannot be made from the event.
-pub fn invocation(
-    _hook: &Hook,
-    _event: &Event,
-    _facts: &AttemptFacts<'_>,
-) -> Result<Invocation, StartFailure> {
-    unimplemented!()
+pub fn invocation(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) -> Result<Invocation, StartFailure> {
+    if hook.action.remote {
+        return Err(StartFailure {
+            kind: StartFailureKind::Other,
+            message: format!(
+                "the hook `{}` has `remote: true`, and this version of hem does not run hooks on other hosts",
+                hook.name
+            ),
+        });
+    }
+    let line = match hook.profile {
+        Profile::Hem => hem::command_line(hook, event)?,
+        Profile::Onehem => onehem::command_line(&hook.action, event, facts.shell)?,
+    };
+    let stdin = match line.stdin {
+        Some(arguments) => standard_input::text(arguments),
+        None => standard_input::chosen(hook.action.stdin, event, facts.instance),
+    };
+    Ok(Invocation {
+        program: line.program,
+        arguments: line.arguments,
+        environment: environment::environment(hook, event, facts),
+        secrets: hook
+            .action
+            .secrets
+            .iter()
+            .map(|(name, file)| Secret {
+                name: name.clone(),
+                file: file.clone(),
+            })
+            .collect(),
+        directory: match hook.profile {
+            Profile::Hem => Some(
+                hook.action
+                    .directory
+                    .as_ref()
+                    .unwrap_or(&hook.action.scripts_dir)
+                    .clone(),
+            ),
+            Profile::Onehem => hook.action.directory.clone(),
+        },
+        stdin,
+        umask: match hook.profile {
+            // Records and what scripts write are nobody's business but the owner's and the group's.
+            Profile::Hem => Some(0o027),
+            Profile::Onehem => None,
+        },
+    })
 }
+
+/// What a profile makes of command and arguments.
+struct CommandLine {
+    program: std::path::PathBuf,
+    arguments: Vec<std::ffi::OsString>,
+    /// The arguments, where they go to standard input.
+    stdin: Option<String>,
+}
+
+fn bad_argument(message: String) -> StartFailure {
+    StartFailure {
+        kind: StartFailureKind::BadArgument,
+        message,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -176,6 +176,8 @@ pub struct Action {
     pub stdin: StdinChoice,
     /// The working directory; by profile when unset.
     pub directory: Option<PathBuf>,
+    /// Where the profile looks for relative commands; the working directory of the `hem` profile when none is set.
+    pub scripts_dir: PathBuf,
     /// Variables set for it.
     pub env: BTreeMap<String, String>,
     /// Variables passed on from the daemon's own environment, besides the profile's.

@@ -1,17 +1,44 @@
 //! Runs one child process from start to end: limits, output, process group.
 //!
 //! This room knows no events and no hooks: it gets an [`Invocation`] and [`Limits`], and gives back a [`Report`].
+//!
+//! What it promises:
+//!
+//! * Nothing is inherited by accident: the environment is exactly the invocation's, the umask is the one asked for, and
+//!   only descriptors 0 to 2 are open.
+//! * Every process leads a group of its own. A time limit or a stop ends the whole group: TERM, grace, KILL.
+//! * Output is read all the time, whatever else happens, and kept as head and tail in bounded memory.
+//! * [`Runner::run`] always comes back, also when a descendant holds the pipes for ever or a process cannot be killed.
+//!
+//! A descendant that gave the output pipes back is left alone when the script ends by itself: that is how a script starts
+//! a daemon on purpose. One that still holds them when [`Limits::leak`] has passed is ended with the rest of the group. A
+//! process that made a group or session of its own is beyond the group's reach; [`leftovers`] finds it by its environment.
+
+mod descriptors;
+pub mod fingerprint;
+pub mod leftovers;
+mod output;
+mod process_group;
+mod secrets;
+mod spawner;
+mod start;
+mod start_failure;
+mod supervision;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
+
+pub use self::fingerprint::FileFingerprint;
+pub use self::supervision::Runner;
 
 /// Everything needed to start a process; nothing in it is ever parsed by a shell unless the program is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invocation {
-    /// The program, as an absolute path.
+    /// The program: a path (a relative one is taken from `directory`), or a bare name that is looked up in the environment's `PATH`.
     pub program: PathBuf,
     /// The arguments after the program's name.
     pub arguments: Vec<OsString>,
@@ -52,7 +79,8 @@ pub struct Limits {
     pub timeout: Option<Duration>,
     /// How long its process group has between TERM and KILL.
     pub grace: Duration,
-    /// How long after the script's exit a descendant may go on holding its output before it is left alone and reported.
+    /// How long after the script's exit a descendant may go on holding its output before it is reported, and ended with the
+    /// rest of the process group.
     pub leak: Duration,
     /// Bytes kept from the beginning of each output stream.
     pub output_head: usize,
@@ -87,7 +115,8 @@ pub enum Outcome {
     },
     /// It could not be started.
     StartFailed(StartFailure),
-    /// The script ended by itself, but a descendant still held its output when the leak limit passed.
+    /// The script ended by itself, but a descendant still held its output when the leak limit passed. The rest of the process
+    /// group was then ended.
     Leaked {
         /// The script's exit status.
         code: i32,
@@ -117,7 +146,8 @@ pub enum StartFailureKind {
     ArgumentTooLong,
     /// An argument holds a NUL byte, or cannot be made from the event.
     BadArgument,
-    /// The machine is short of processes, memory or files for now (EAGAIN, ENOMEM, EMFILE); tried again outside the budget.
+    /// The machine is short of processes, memory or files for now (EAGAIN, ENOMEM, EMFILE), or the program is being written
+    /// this very moment (ETXTBSY); tried again outside the budget.
     Exhausted,
     /// Anything else.
     Other,
@@ -137,7 +167,7 @@ pub struct Captured {
     pub head: Bytes,
     /// The end, when something between was cut.
     pub tail: Bytes,
-    /// Bytes written by the process in all.
+    /// Bytes written by the process in all, counted after the values of secrets were replaced.
     pub total: u64,
 }
 
@@ -147,5 +177,95 @@ impl Captured {
         self.total
             .saturating_sub(self.head.len() as u64)
             .saturating_sub(self.tail.len() as u64)
+    }
+}
+
+/// What a run came to.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What was started; unset when nothing was.
+    pub started: Option<Started>,
+    /// When it ended, by the wall clock.
+    pub ended: SystemTime,
+    /// What it wrote to its standard output.
+    pub stdout: Captured,
+    /// What it wrote to its standard error.
+    pub stderr: Captured,
+    /// Chunks of live output that a slow listener missed; the record misses nothing by it.
+    pub chunks_dropped: u64,
+}
+
+/// A process that now exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    /// The process id, which is also the id of its process group.
+    pub pid: u32,
+    /// Its start time in clock ticks since boot (field 22 of `/proc/<pid>/stat`); 0 where it could not be read.
+    pub start_ticks: u64,
+    /// When it started, by the wall clock.
+    pub at: SystemTime,
+    /// The user it runs as.
+    pub uid: u32,
+    /// The files that were run: the program, and the script where the program is an interpreter.
+    pub files: Vec<FileFingerprint>,
+}
+
+/// One of a process's output streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Output as it comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// Which stream it was written to.
+    pub stream: Stream,
+    /// What was written, with the values of secrets replaced.
+    pub bytes: Bytes,
+}
+
+type OnStart = Box<dyn FnOnce(&Started) + Send>;
+
+/// Who is told of a run while it goes on. By default, nobody.
+#[derive(Default)]
+pub struct Observer {
+    on_start: Option<OnStart>,
+    output: Option<mpsc::Sender<Chunk>>,
+}
+
+impl Observer {
+    /// Nobody is told.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Calls `tell` as soon as the process exists. It must not block: the process's output waits for it.
+    #[must_use]
+    pub fn on_start(mut self, tell: impl FnOnce(&Started) + Send + 'static) -> Self {
+        self.on_start = Some(Box::new(tell));
+        self
+    }
+
+    /// Sends the output as it comes. What does not fit into the channel is dropped and counted in
+    /// [`Report::chunks_dropped`]: a slow listener never slows the script.
+    #[must_use]
+    pub fn output(mut self, chunks: mpsc::Sender<Chunk>) -> Self {
+        self.output = Some(chunks);
+        self
+    }
+}
+
+impl std::fmt::Debug for Observer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Observer")
+            .field("on_start", &self.on_start.is_some())
+            .field("output", &self.output.is_some())
+            .finish()
     }
 }

@@ -1,0 +1,110 @@
+//! The environment of a hook's process.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use super::AttemptFacts;
+use crate::event::Event;
+use crate::hooks::{Hook, Profile};
+
+/// What the `hem` profile takes from the daemon's environment; `*` stands for the rest of a name.
+const PASSED: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LC_*",
+    "TZ",
+    "SSH_AUTH_SOCK",
+    "ONE*",
+];
+
+/// Where programs are looked for when the daemon itself was started without a `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Set only sometimes, so a daemon that was itself started by a hook must not pass its own on.
+const OCCASIONAL: &[&str] = &["HEM_AMBIGUOUS", "HEM_SYNTHESISED"];
+
+/// The whole environment. What comes later wins: the daemon's, `env:`, then hem's own variables.
+pub(super) fn environment(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) -> Vec<(OsString, OsString)> {
+    let is_passed = |name: &str| match hook.profile {
+        Profile::Onehem => true,
+        Profile::Hem => {
+            PASSED.iter().any(|pattern| fits(pattern, name)) || hook.action.pass_env.iter().any(|n| n == name)
+        }
+    };
+    let mut variables: BTreeMap<&str, String> = facts
+        .daemon_environment
+        .iter()
+        .filter(|(name, _)| is_passed(name) && !OCCASIONAL.contains(&name.as_str()))
+        .map(|(name, value)| (name.as_str(), value.clone()))
+        .collect();
+    variables.extend(
+        hook.action
+            .env
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.clone())),
+    );
+    if hook.profile == Profile::Hem {
+        fill_gaps(&mut variables);
+    }
+    variables.extend(own(hook, event, facts));
+    variables
+        .into_iter()
+        .map(|(name, value)| (OsString::from(name), OsString::from(value)))
+        .collect()
+}
+
+fn fits(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(beginning) => name.starts_with(beginning),
+        None => name == pattern,
+    }
+}
+
+/// A daemon under a supervisor has neither locale nor, at worst, a PATH. Without a locale Ruby reads its input as US-ASCII
+/// and fails at the first umlaut.
+fn fill_gaps(variables: &mut BTreeMap<&str, String>) {
+    let is_locale = |name: &str| name == "LANG" || name.starts_with("LC_");
+    if !variables
+        .iter()
+        .any(|(name, value)| is_locale(name) && !value.is_empty())
+    {
+        variables.insert("LANG", "C.UTF-8".to_owned());
+    }
+    if variables.get("PATH").is_none_or(String::is_empty) {
+        variables.insert("PATH", DEFAULT_PATH.to_owned());
+    }
+}
+
+/// What every script is told of its event and attempt.
+fn own(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) -> Vec<(&'static str, String)> {
+    let subject = event.subject.as_ref().map_or("", |subject| subject.as_str());
+    let mut own = vec![
+        ("HEM_HOOK", hook.name.as_str().to_owned()),
+        (
+            "HEM_EVENT_ID",
+            format!("{}-{}", facts.instance, facts.execution.event),
+        ),
+        ("HEM_EVENT_KEY", without_nul(&event.key)),
+        ("HEM_EXECUTION_ID", facts.execution.with_store(facts.instance)),
+        ("HEM_ATTEMPT", facts.attempt.to_string()),
+        ("HEM_SUBJECT", without_nul(subject)),
+        ("HEM_INSTANCE", facts.instance.as_str().to_owned()),
+        ("HEM_SOURCE", without_nul(&event.source)),
+    ];
+    if event.ambiguous {
+        own.push(("HEM_AMBIGUOUS", "1".to_owned()));
+    }
+    if event.synthesised {
+        own.push(("HEM_SYNTHESISED", "1".to_owned()));
+    }
+    own
+}
+
+/// No variable carries a NUL byte; a sender that writes one into a key must not keep the hook from running.
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}

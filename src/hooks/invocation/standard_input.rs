@@ -1,0 +1,107 @@
+//! What a script reads: the document, its elements in base64, the whole event as JSON.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::event::id::StoreId;
+use crate::event::opennebula::{self, Layout};
+use crate::event::{Event, Facts};
+use crate::hooks::StdinChoice;
+use crate::runner::Stdin;
+
+/// `$TEMPLATE`: base64 without line breaks of the resource's element; empty for an event that has none.
+pub(super) fn resource_element(event: &Event, layout: Layout) -> String {
+    match event.facts {
+        Facts::State(_) => opennebula::resource_element(&event.payload, layout)
+            .map_or_else(String::new, |element| STANDARD.encode(element)),
+        Facts::Api(_) | Facts::Retry(_) | Facts::Undecodable { .. } => String::new(),
+    }
+}
+
+/// `$API`: base64 without line breaks of CALL_INFO; empty for an event that has none.
+pub(super) fn call_info(event: &Event, layout: Layout) -> String {
+    match event.facts {
+        Facts::Api(_) => opennebula::call_info(&event.payload, layout)
+            .map_or_else(String::new, |element| STANDARD.encode(element)),
+        Facts::State(_) | Facts::Retry(_) | Facts::Undecodable { .. } => String::new(),
+    }
+}
+
+/// Arguments on standard input: no newline follows them, as onehem-server writes none.
+pub(super) fn text(arguments: String) -> Stdin {
+    if arguments.is_empty() {
+        Stdin::Empty
+    } else {
+        Stdin::Bytes(Bytes::from(arguments))
+    }
+}
+
+/// What `stdin:` asks for.
+pub(super) fn chosen(choice: StdinChoice, event: &Event, instance: &StoreId) -> Stdin {
+    match choice {
+        StdinChoice::None => Stdin::Empty,
+        StdinChoice::Payload => Stdin::Bytes(event.payload.bytes().clone()),
+        StdinChoice::Base64 => line(STANDARD.encode(event.payload.bytes())),
+        StdinChoice::Event => line(event_object(event, instance).to_string()),
+    }
+}
+
+fn line(mut text: String) -> Stdin {
+    text.push('\n');
+    Stdin::Bytes(Bytes::from(text))
+}
+
+/// The whole event, as `stdin: event` gives it:
+///
+/// ```json
+/// {"id": "k3vd-1042", "seq": 1042, "source": "opennebula", "kind": "state",
+///  "key": "EVENT STATE VM/ACTIVE/RUNNING/12 ", "subject": "vm/12", "received": "2026-11-22T02:10:03.120Z",
+///  "ambiguous": false, "synthesised": false,
+///  "facts": {"resource": "VM", "id": "12", "state": "ACTIVE", "lcm_state": "RUNNING",
+///            "previous_state": "ACTIVE", "previous_lcm_state": "BOOT", "host": "node1"},
+///  "event": {"HOOK_TYPE": "STATE", "VM": {"ID": "12"}},
+///  "payload": "PEhPT0tfTUVTU0FHRT4…"}
+/// ```
+///
+/// `event` is the tree that conditions see, `payload` the document as received, in base64. `facts` holds `call` and
+/// `success` for an API event, `hook_id`, `arguments` and `remote_host` for a RETRY message, and `reason` for a message
+/// that could not be read. What is not known is `null`.
+fn event_object(event: &Event, instance: &StoreId) -> Value {
+    json!({
+        "id": format!("{instance}-{}", event.seq),
+        "seq": event.seq.0,
+        "source": &*event.source,
+        "kind": event.kind().as_str(),
+        "key": event.key,
+        "subject": event.subject.as_ref().map(|subject| subject.as_str()),
+        "received": event.received.to_string(),
+        "ambiguous": event.ambiguous,
+        "synthesised": event.synthesised,
+        "facts": facts(&event.facts),
+        "event": event.payload.tree(),
+        "payload": STANDARD.encode(event.payload.bytes()),
+    })
+}
+
+fn facts(facts: &Facts) -> Value {
+    match facts {
+        Facts::State(change) => json!({
+            "resource": change.resource.as_str(),
+            "id": change.id,
+            "state": change.state,
+            "lcm_state": change.lcm_state,
+            "previous_state": change.previous_state,
+            "previous_lcm_state": change.previous_lcm_state,
+            "host": change.host,
+        }),
+        Facts::Api(api) => json!({ "call": api.call, "success": api.success }),
+        Facts::Retry(retry) => json!({
+            "hook_id": retry.hook_id,
+            "arguments": retry.arguments,
+            "remote_host": retry.remote_host,
+        }),
+        Facts::Undecodable { reason } => json!({ "reason": reason }),
+    }
+}

@@ -1,0 +1,181 @@
+//! Starts one process: checks what the kernel would refuse with a bare number, resolves the program, spawns.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, SystemTime};
+
+use nix::errno::Errno;
+use tokio::process::{Child, Command};
+
+use super::fingerprint::FileFingerprint;
+use super::process_group::{ProcessGroup, Stat};
+use super::secrets::{self, Redactor, Revealed};
+use super::start_failure::{self, Subject};
+use super::{Invocation, StartFailure, Started};
+
+/// Runs files that have neither a shebang line nor another format the kernel knows.
+const SHELL: &str = "/bin/sh";
+
+/// How often a program that is being written is tried again, and after how long.
+const BUSY_TRIES: u32 = 5;
+const BUSY_DELAY: Duration = Duration::from_millis(20);
+
+/// A process that was just started. Dropped, it takes its whole group with it.
+pub(super) struct Running {
+    pub(super) child: Child,
+    pub(super) started: Started,
+    pub(super) group: GroupGuard,
+    pub(super) stdout_redactor: Redactor,
+    pub(super) stderr_redactor: Redactor,
+}
+
+/// Kills the process group when a run is dropped before its end, so that nothing runs without being watched.
+pub(super) struct GroupGuard {
+    pub(super) group: ProcessGroup,
+    armed: bool,
+}
+
+impl GroupGuard {
+    fn new(group: ProcessGroup) -> Self {
+        Self { group, armed: true }
+    }
+
+    pub(super) fn disarm(&mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for GroupGuard {
+    fn drop(&mut self) {
+        if self.armed {
+            self.group.kill();
+        }
+    }
+}
+
+/// Starts a process; blocks for as long as `posix_spawn` and the reading of secrets and of changed programs take.
+/// Must be called within a tokio runtime.
+pub(super) fn start(
+    invocation: &Invocation,
+    fingerprint: impl FnOnce(&Path) -> Vec<FileFingerprint>,
+) -> Result<Running, StartFailure> {
+    let secrets = secrets::reveal(&invocation.secrets)?;
+    let variables: Vec<(OsString, OsString)> = invocation
+        .environment
+        .iter()
+        .cloned()
+        .chain(secrets.iter().map(Revealed::variable))
+        .collect();
+    let program = resolve(invocation)?;
+    start_failure::check_sizes(&program, &invocation.arguments, &variables)?;
+
+    let files = fingerprint(&program);
+    let at = SystemTime::now();
+    let child = spawn(invocation, &program, &variables).map_err(|error| {
+        start_failure::explain(
+            &error,
+            &Subject {
+                invocation,
+                program: &program,
+            },
+        )
+    })?;
+    // The child is not waited for yet, so its number is its own and `/proc` still knows it.
+    let pid = child.id().unwrap_or(0);
+    let started = Started {
+        pid,
+        start_ticks: Stat::of(pid).map_or(0, |stat| stat.start_ticks),
+        at,
+        uid: nix::unistd::Uid::current().as_raw(),
+        files,
+    };
+    Ok(Running {
+        child,
+        started,
+        group: GroupGuard::new(ProcessGroup::led_by(pid)),
+        stdout_redactor: Redactor::new(&secrets),
+        stderr_redactor: Redactor::new(&secrets),
+    })
+}
+
+fn spawn(invocation: &Invocation, program: &Path, variables: &[(OsString, OsString)]) -> io::Result<Child> {
+    let direct = || command(invocation, variables, program, &[]);
+    let mut tries = 0;
+    let error = loop {
+        match direct().spawn() {
+            Err(error) if is(&error, Errno::ETXTBSY) && tries < BUSY_TRIES => {
+                tries += 1;
+                std::thread::sleep(BUSY_DELAY);
+            }
+            Err(error) => break error,
+            Ok(child) => return Ok(child),
+        }
+    };
+    if is(&error, Errno::ENOEXEC) && start_failure::may_be_a_shell_script(program) {
+        return command(invocation, variables, Path::new(SHELL), &[program.as_os_str()]).spawn();
+    }
+    Err(error)
+}
+
+/// Never with `pre_exec`, `uid` or `gid`: they turn posix_spawn into a fork of the whole daemon.
+fn command(
+    invocation: &Invocation,
+    variables: &[(OsString, OsString)],
+    program: &Path,
+    first_arguments: &[&OsStr],
+) -> Command {
+    let mut command = Command::new(program);
+    command
+        .args(first_arguments)
+        .args(&invocation.arguments)
+        .env_clear()
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    if let Some(directory) = &invocation.directory {
+        command.current_dir(directory);
+    }
+    command
+}
+
+fn is(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno as i32)
+}
+
+/// The program as a path with a slash in it. A bare name is looked up in the `PATH` the process will have.
+fn resolve(invocation: &Invocation) -> Result<PathBuf, StartFailure> {
+    let program = &invocation.program;
+    if program.as_os_str().as_bytes().contains(&b'/') {
+        // The working directory changes before the program is looked for.
+        return Ok(match &invocation.directory {
+            Some(directory) => directory.join(program),
+            None => program.clone(),
+        });
+    }
+    let path = invocation
+        .environment
+        .iter()
+        .rev()
+        .find(|(name, _)| name == "PATH")
+        .map_or(OsStr::new("/usr/local/bin:/usr/bin:/bin"), |(_, path)| {
+            path.as_os_str()
+        });
+    let mut candidates = std::env::split_paths(path)
+        .filter(|folder| folder.is_absolute() && !program.as_os_str().is_empty())
+        .map(|folder| folder.join(program))
+        .filter(|candidate| candidate.is_file());
+    let first = candidates.next();
+    first
+        .iter()
+        .cloned()
+        .chain(candidates)
+        .find(|candidate| nix::unistd::access(candidate, nix::unistd::AccessFlags::X_OK).is_ok())
+        .or(first)
+        .ok_or_else(|| start_failure::not_in_path(program, path))
+}
