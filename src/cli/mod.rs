@@ -17,12 +17,13 @@ mod log;
 mod man;
 mod output;
 mod publish;
+#[cfg(test)]
 mod reference;
 mod reload;
 mod retry;
 mod run;
-mod saved;
 mod schema;
+mod signals;
 mod show;
 mod status;
 mod test_match;
@@ -208,11 +209,16 @@ fn dispatch(Cli { global, command }: Cli) -> Outcome {
 
 /// Runs a command that talks to the daemon.
 fn wait_for(command: impl Future<Output = Outcome>) -> Outcome {
+    wait_for_value(command)
+}
+
+/// Runs work that waits, on this thread.
+fn wait_for_value<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot start the runtime: {error}")))?
-        .block_on(command)
+        .block_on(work)
 }
 
 #[cfg(test)]
