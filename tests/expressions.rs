@@ -1,10 +1,12 @@
 //! What conditions mean, line by line, so that a new version of the CEL crate that means something else is noticed.
 
+mod recorded;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hem::event::id::Seq;
-use hem::event::opennebula::Resource;
+use hem::event::opennebula::{self, Resource};
 use hem::event::payload::Payload;
 use hem::event::time::Timestamp;
 use hem::event::{Event, Facts, StateChange, Subject};
@@ -95,4 +97,42 @@ fn expressions_mean_what_they_meant() {
         })
         .collect();
     assert!(differences.is_empty(), "\n{}", differences.join("\n"));
+}
+
+#[test]
+fn conditions_read_what_a_real_controller_publishes() {
+    let named = Expression::compile("event.VM.NAME != '' && int(event.VM.ID) >= 0").expect("CEL");
+    let inside = Expression::compile(
+        "event.HOOK_TYPE == 'STATE' ? event.STATE == meta.state : event.CALL == meta.call",
+    )
+    .expect("CEL");
+    let parameters = Expression::compile(
+        "each(event.CALL_INFO.PARAMETERS.PARAMETER).exists(p, p.TYPE == 'OUT' && p.POSITION == '1')",
+    )
+    .expect("CEL");
+    let (mut states_of_vms, mut calls) = (0, 0);
+    for message in recorded::events() {
+        let reading = opennebula::read(&message.key, &message.content);
+        let event = Event {
+            key: message.key.clone(),
+            facts: reading.facts,
+            payload: Payload::new(message.content),
+            ..event()
+        };
+        if matches!(event.facts, Facts::State(_) | Facts::Api(_)) {
+            assert_eq!(inside.holds(&event), Ok(true), "{}", message.key);
+        }
+        match &event.facts {
+            Facts::State(change) if change.resource == Resource::Vm => {
+                states_of_vms += 1;
+                assert_eq!(named.holds(&event), Ok(true), "{}", message.key);
+            }
+            Facts::Api(_) => {
+                calls += 1;
+                assert_eq!(parameters.holds(&event), Ok(true), "{}", message.key);
+            }
+            _ => {}
+        }
+    }
+    assert!(states_of_vms > 50 && calls > 50, "{states_of_vms} {calls}");
 }

@@ -391,6 +391,28 @@ async fn a_time_limit_ends_the_whole_group_also_those_that_gave_the_output_back(
 }
 
 #[tokio::test]
+async fn a_script_that_closes_its_output_is_still_waited_for() {
+    let silent = invocation("/bin/sh", &["-c", "echo last; exec >&- 2>&-; sleep 0.5; exit 4"]);
+    let report = run(silent, limits()).await;
+    assert_eq!(report.outcome, Outcome::Exited { code: 4 });
+    assert_eq!(stdout(&report), "last\n");
+}
+
+#[tokio::test]
+async fn a_script_ended_by_a_signal_is_named_so_even_if_it_leaves_somebody_behind() {
+    let script = invocation("/bin/sh", &["-c", "sleep 300 & kill -KILL $$"]);
+    let report = run(
+        script,
+        Limits {
+            leak: millis(300),
+            ..limits()
+        },
+    )
+    .await;
+    assert_eq!(report.outcome, Outcome::Signalled { signal: 9 });
+}
+
+#[tokio::test]
 async fn a_descendant_that_holds_the_output_neither_hangs_nor_erases_the_record() {
     let folder = tempfile::tempdir().expect("a folder");
     for code in ["0", "5"] {

@@ -98,21 +98,35 @@ pub(super) struct Fault {
     pub(super) node: u64,
 }
 
-/// Checks the names in `expression` and rewrites it for evaluation; gives the parts that it looks up.
-pub(super) fn prepare(expression: &mut IdedExpr) -> Result<Vec<Lookup>, Fault> {
+/// What became known about an expression while it was made ready.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// The parts that it looks up.
+    pub(super) lookups: Vec<Lookup>,
+    /// What is allowed and is probably not meant.
+    pub(super) doubts: Vec<Fault>,
+}
+
+/// Checks the names in `expression` and rewrites it for evaluation.
+pub(super) fn prepare(expression: &mut IdedExpr) -> Result<Prepared, Fault> {
     let mut walk = Walk {
         scope: Vec::new(),
         lookups: Vec::new(),
+        doubts: Vec::new(),
         in_path: false,
     };
     walk.expression(expression)?;
-    Ok(walk.lookups)
+    Ok(Prepared {
+        lookups: walk.lookups,
+        doubts: walk.doubts,
+    })
 }
 
 struct Walk {
     /// Variables of the comprehensions around the present node.
     scope: Vec<String>,
     lookups: Vec<Lookup>,
+    doubts: Vec<Fault>,
     /// The present node is part of a path that was noted as a whole.
     in_path: bool,
 }
@@ -162,6 +176,7 @@ impl Walk {
                     return self.all(&mut function.args);
                 }
                 if is_operator(&function.func_name) {
+                    self.doubt_comparison(&function.func_name, &function.args, id);
                     return self.all(&mut function.args);
                 }
                 check_function(&function.func_name, function.args.len(), id)?;
@@ -212,6 +227,33 @@ impl Walk {
 
     fn all(&mut self, nodes: &mut [IdedExpr]) -> Result<(), Fault> {
         nodes.iter_mut().try_for_each(|node| self.expression(node))
+    }
+
+    /// A text is never equal to a number, and the language does not say so when it compares them.
+    fn doubt_comparison(&mut self, operator: &str, args: &[IdedExpr], node: u64) {
+        let [left, right] = args else {
+            return;
+        };
+        if ![operators::EQUALS, operators::NOT_EQUALS].contains(&operator) {
+            return;
+        }
+        let number = match (literal_number(left), literal_number(right)) {
+            (Some(number), None) => Some((right, number)),
+            (None, Some(number)) => Some((left, number)),
+            _ => None,
+        };
+        if let Some((read, number)) = number
+            && let Some(lookup) = path_lookup(read)
+            && lookup.text.starts_with("event")
+        {
+            let path = lookup.text;
+            self.doubts.push(Fault {
+                message: format!(
+                    "an element of an XML document is a text and never equals a number; write `{path} == \"{number}\"` or `int({path}) == {number}`"
+                ),
+                node,
+            });
+        }
     }
 
     fn note(&mut self, lookup: Lookup) {
@@ -297,6 +339,15 @@ fn is_operator(function: &str) -> bool {
 fn literal_string(node: &IdedExpr) -> Option<&str> {
     match &node.expr {
         Expr::Literal(LiteralValue::String(text)) => Some(text.inner()),
+        _ => None,
+    }
+}
+
+fn literal_number(node: &IdedExpr) -> Option<String> {
+    match &node.expr {
+        Expr::Literal(LiteralValue::Int(number)) => Some(number.inner().to_string()),
+        Expr::Literal(LiteralValue::UInt(number)) => Some(number.inner().to_string()),
+        Expr::Literal(LiteralValue::Double(number)) => Some(number.inner().to_string()),
         _ => None,
     }
 }

@@ -8,11 +8,12 @@
 //!
 //! * its length, its nesting and its depth, before it is parsed, so that no stack overflows;
 //! * its variables, functions and their numbers of arguments, when it is compiled;
-//! * 10,000 elements per comprehension and 100,000 in one evaluation, nested ones counted each time they run;
+//! * 10,000 elements per comprehension, and 300,000 values that the comprehensions of one evaluation go through: the
+//!   elements with everything in them, nested comprehensions counted each time they run;
 //! * a panic inside the crate is caught and becomes an error.
 //!
-//! Not bounded is the memory of one value: a text of the event, joined to itself by every step of a comprehension, is
-//! as long as the author of the hook wrote it to be.
+//! Not bounded is what one step costs: a step that compares the whole payload with itself takes as long as the payload
+//! is large, and one that joins its texts makes a text as long as the author of the hook wrote it to be.
 //!
 //! [`Payload::tree`]: crate::event::payload::Payload::tree
 
@@ -41,6 +42,7 @@ struct Compiled {
     text: Box<str>,
     expression: IdedExpr,
     lookups: Vec<Lookup>,
+    warnings: Vec<Warning>,
 }
 
 impl fmt::Debug for Expression {
@@ -54,6 +56,15 @@ impl fmt::Debug for Expression {
 #[error("{message}")]
 pub struct CompileError {
     /// What is wrong, for the author.
+    pub message: String,
+    /// Where in the expression, in bytes from its start, where known.
+    pub offset: Option<usize>,
+}
+
+/// Something in an expression that is allowed and is probably not meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// What, for the author.
     pub message: String,
     /// Where in the expression, in bytes from its start, where known.
     pub offset: Option<usize>,
@@ -115,14 +126,23 @@ impl Expression {
                 .parser()
                 .parse_with_source_info(text)
                 .map_err(|errors| syntax_error(text, &errors))?;
-            let lookups = language::prepare(&mut expression).map_err(|fault| CompileError {
+            let prepared = language::prepare(&mut expression).map_err(|fault| CompileError {
                 message: fault.message,
                 offset: offset_of(&source, text, fault.node),
             })?;
+            let warnings = prepared
+                .doubts
+                .into_iter()
+                .map(|doubt| Warning {
+                    offset: offset_of(&source, text, doubt.node),
+                    message: doubt.message,
+                })
+                .collect();
             Ok(Self(Arc::new(Compiled {
                 text: text.into(),
                 expression,
-                lookups,
+                lookups: prepared.lookups,
+                warnings,
             })))
         })
         .unwrap_or_else(|_| {
@@ -136,6 +156,11 @@ impl Expression {
     /// The expression as written.
     pub fn text(&self) -> &str {
         &self.0.text
+    }
+
+    /// What is allowed and is probably not meant, for `hem check`.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.0.warnings
     }
 
     /// Works the expression out as a condition.

@@ -168,6 +168,19 @@ fn text_is_made_of_single_values_only() {
 }
 
 #[test]
+fn a_comparison_that_never_holds_is_warned_of() {
+    let expression = compiled("meta.seq == 7 && event.VM.NAME == 12");
+    let [warning] = expression.warnings() else {
+        panic!("{:?}", expression.warnings());
+    };
+    assert!(warning.message.contains("`event.VM.NAME == \"12\"`"));
+    assert_eq!(warning.offset, Some(31));
+    for fine in ["int(event.VM.ID) == 12", "event.VM.ID == '12'", "1 == 1"] {
+        assert_eq!(compiled(fine).warnings(), [], "{fine}");
+    }
+}
+
+#[test]
 fn lookups_name_what_the_condition_read() {
     let expression = compiled(
         "int(event.VM.TEMPLATE.MEMORY) >= 4096 && text(\"VM/USER_TEMPLATE/TIER\") == \"web\" \
@@ -217,11 +230,22 @@ fn lists_and_the_work_on_them_are_bounded() {
 
     let nested = compiled("event.L.all(x, event.L.all(y, x == y))");
     assert_eq!(nested.holds(&event_with(numbers(300))), Ok(true));
-    let too_much = nested.holds(&event_with(numbers(400)));
+    let too_much = nested.holds(&event_with(numbers(600)));
     assert!(
-        matches!(&too_much, Err(EvaluationError::Failed(s)) if s.contains("in all")),
+        matches!(&too_much, Err(EvaluationError::Failed(s)) if s.contains("too much")),
         "{too_much:?}"
     );
+    // A few large elements are as much work as many small ones.
+    let large = event_with(json!({
+        "L": vec!["1"; 5_000],
+        "M": [{ "N": vec!["1"; 100] }],
+    }));
+    let copied = compiled("event.L.all(x, event.M.all(y, true))").holds(&large);
+    assert!(
+        matches!(&copied, Err(EvaluationError::Failed(s)) if s.contains("too much")),
+        "{copied:?}"
+    );
+
     // The allowance is of one evaluation, not of the context.
     let event = event_with(numbers(9_000));
     let context = EvaluationContext::new(&event);
@@ -430,7 +454,7 @@ fn did_not_panic<T>(result: &Result<T, EvaluationError>) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
     fn no_text_panics_the_compiler(text in expression_text()) {
@@ -442,6 +466,23 @@ proptest! {
                     prop_assert!(text.is_char_boundary(offset), "{} in {:?}", offset, text);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn text_reads_what_the_payload_reads(
+        tree in tree(),
+        path in prop::collection::vec(prop::sample::select(vec!["VM", "NAME", "TEMPLATE", "@id", "#text", ""]), 0..4),
+    ) {
+        let path = path.join("/");
+        let event = event_with(tree);
+        let expression = compiled(&format!("text('{path}')"));
+        // Numbers with a fraction, which only JSON has, are printed as CEL prints them.
+        let (Ok(found), expected) = (expression.text_for(&event), event.payload.text(&path)) else {
+            return Err(TestCaseError::fail("text always gives a text"));
+        };
+        if !matches!(event.payload.at(&path), Some(value) if value.to_string().contains(['.', 'e'])) {
+            prop_assert_eq!(found, expected);
         }
     }
 

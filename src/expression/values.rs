@@ -19,8 +19,9 @@ use crate::event::{Event, Facts};
 
 /// How many elements one comprehension may run over.
 pub(super) const MAX_ELEMENTS: usize = 10_000;
-/// How many elements all comprehensions of one evaluation may run over together, nested ones counted each time.
-pub(super) const MAX_STEPS: usize = 100_000;
+/// How many values all comprehensions of one evaluation may go through together: elements with everything in them, for
+/// the interpreter copies them, and nested comprehensions counted each time they run.
+pub(super) const MAX_VALUES: usize = 300_000;
 
 /// The functions and types of the language. Optional values are left out: `text`, `each` and `has` do their work.
 pub(super) static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
@@ -106,7 +107,7 @@ fn borrowed(text: &str) -> Box<dyn Val + '_> {
     Box::new(CelString::from(text))
 }
 
-/// How many elements the comprehensions of one evaluation may still run over.
+/// How many values the comprehensions of one evaluation may still go through.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Allowance(Arc<AtomicUsize>);
 
@@ -115,21 +116,46 @@ static ALLOWANCE_TYPE: Type = Type::new_unspecified_type("hem.allowance");
 impl Allowance {
     /// Grants a whole evaluation's worth.
     pub(super) fn renew(&self) {
-        self.0.store(MAX_STEPS, Ordering::Relaxed);
+        self.0.store(MAX_VALUES, Ordering::Relaxed);
     }
 
-    fn take(&self, elements: usize) -> Result<(), String> {
-        if elements > MAX_ELEMENTS {
+    fn take(&self, range: &dyn Val) -> Result<(), String> {
+        let length = range.as_sizer().map_or(0, |sizer| *sizer.size().inner());
+        if usize::try_from(length).is_ok_and(|length| length > MAX_ELEMENTS) {
             return Err(format!(
-                "a list of {elements} elements is too long to go through; at most {MAX_ELEMENTS} are allowed"
+                "a list of {length} elements is too long to go through; at most {MAX_ELEMENTS} are allowed"
             ));
         }
-        self.0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(elements)
-            })
-            .map(drop)
-            .map_err(|_| format!("more than {MAX_STEPS} elements were gone through in all"))
+        let left = self.0.load(Ordering::Relaxed);
+        match left.checked_sub(values_in(range, left)) {
+            Some(left) => {
+                self.0.store(left, Ordering::Relaxed);
+                Ok(())
+            }
+            None => Err(format!(
+                "there is too much to go through; at most {MAX_VALUES} values are allowed"
+            )),
+        }
+    }
+}
+
+/// How many values are in a container, however deep; stops counting beyond `limit`.
+fn values_in(container: &dyn Val, limit: usize) -> usize {
+    let within = |counted: usize, value: &dyn Val| {
+        if counted > limit {
+            counted
+        } else {
+            counted + 1 + values_in(value, limit - counted)
+        }
+    };
+    if let Some(list) = container.downcast_ref::<CelList>() {
+        let elements = list.inner().iter();
+        elements.fold(0, |counted, value| within(counted, value.as_ref()))
+    } else if let Some(map) = container.downcast_ref::<CelMap>() {
+        let members = map.inner().values();
+        members.fold(0, |counted, value| within(counted, value.as_ref()))
+    } else {
+        0
     }
 }
 
@@ -231,12 +257,9 @@ fn descend<'b, 'v>(base: CowVal<'b, 'v>, steps: &CowVal<'_, 'v>) -> Option<CowVa
 /// `@elements(range, allowance)`: the range itself, counted.
 fn elements<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
     let [range, allowance] = two(arguments)?;
-    let length = range
-        .as_sizer()
-        .map_or(0, |sizer| usize::try_from(*sizer.size().inner()).unwrap_or(0));
     if let Some(allowance) = allowance.downcast_ref::<Allowance>() {
         allowance
-            .take(length)
+            .take(range.as_ref())
             .map_err(|message| ExecutionError::function_error(ELEMENTS, message))?;
     }
     Ok(range)

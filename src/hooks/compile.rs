@@ -396,7 +396,7 @@ impl Compiler<'_> {
         let program = command
             .as_ref()
             .and_then(|command| self.program(command, shell, profile));
-        let (arguments, raw_arguments) = self.arguments(raw.arguments, profile, arguments_stdin);
+        let (arguments, raw_arguments) = self.arguments(raw.arguments, profile, !(arguments_stdin || shell));
         let directory = raw.cwd.and_then(|cwd| self.absolute(cwd, "cwd"));
         let env = self.env(raw.env);
         let pass_env = raw
@@ -422,6 +422,10 @@ impl Compiler<'_> {
                 Some(RawStdin::None) | None => StdinChoice::None,
             },
             directory,
+            scripts_dir: match profile {
+                Profile::Hem => self.defaults.scripts_dir.clone(),
+                Profile::Onehem => self.defaults.onehem_scripts_dir.clone(),
+            },
             env,
             pass_env,
             secrets,
@@ -466,7 +470,7 @@ impl Compiler<'_> {
         &mut self,
         raw: Option<At<Words>>,
         profile: Profile,
-        to_stdin: bool,
+        reads_options: bool,
     ) -> (Vec<Template>, Option<String>) {
         let Some(raw) = raw else {
             return (Vec::new(), None);
@@ -503,7 +507,7 @@ impl Compiler<'_> {
                 texts.join(" ")
             }
         };
-        if !to_stdin {
+        if reads_options {
             self.warn_of_options(&arguments, &marks);
         }
         (arguments, (profile == Profile::Onehem).then_some(raw_line))
@@ -691,6 +695,9 @@ fn explain_misplaced(error: &mut ReadError, tree: &Node) {
         }
         "type" => "the kind of trigger says it: `trigger: { state: { … } }` or `trigger: { api: { … } }`",
         "backoff" | "attempts" => "it belongs into `retry: { attempts: 5, backoff: 2s..5m }`",
+        "throttle" | "debounce" | "overlap" | "loop_guard" | "breaker" | "catch_up" => {
+            "this version does not have it yet"
+        }
         _ => return,
     };
     error.hint = Some(hint.to_owned());

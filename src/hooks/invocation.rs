@@ -2,6 +2,24 @@
 //!
 //! The two profiles differ in everything but one rule: a value of an event is data. It becomes one argument, a variable or
 //! standard input, and no shell ever reads it as a command.
+//!
+//! # The event as JSON
+//!
+//! `stdin: event` gives the whole event as one line:
+//!
+//! ```json
+//! {"id": "k3vd-1042", "seq": 1042, "source": "opennebula", "kind": "state",
+//!  "key": "EVENT STATE VM/ACTIVE/RUNNING/12 ", "subject": "vm/12", "received": "2026-11-22T02:10:03.120Z",
+//!  "ambiguous": false, "synthesised": false,
+//!  "facts": {"resource": "VM", "id": "12", "state": "ACTIVE", "lcm_state": "RUNNING",
+//!            "previous_state": "ACTIVE", "previous_lcm_state": "BOOT", "host": "node1"},
+//!  "event": {"HOOK_TYPE": "STATE", "VM": {"ID": "12"}},
+//!  "payload": "PEhPT0tfTUVTU0FHRT4…"}
+//! ```
+//!
+//! `event` is the tree that conditions see, `payload` the document as received, in base64. `facts` holds `call` and
+//! `success` for an API event, `hook_id`, `arguments` and `remote_host` for a RETRY message, and `reason` for a message
+//! that could not be read. What is not known is `null`.
 
 mod environment;
 mod hem;

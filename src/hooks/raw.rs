@@ -18,6 +18,7 @@ use super::yaml::{AS_WRITTEN, At, HINT};
     "required" = ["name", "trigger", "command"],
     "patternProperties" = { "^x-": { "description": "Not read: a place for YAML anchors." } }
 ))]
+#[schemars(rename = "Hook")]
 pub(super) struct RawHook {
     /// Its name, unique in the folder: letters, digits, `.`, `_` and `-`.
     pub(super) name: Option<At<String>>,
@@ -82,6 +83,7 @@ pub(super) struct RawHook {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("oneOf" = [{ "required": ["state"] }, { "required": ["api"] }]))]
+#[schemars(rename = "Trigger")]
 pub(super) struct RawTrigger {
     /// Only events of the source with this name.
     pub(super) source: Option<At<String>>,
@@ -117,6 +119,7 @@ impl<'de> Deserialize<'de> for Foreign {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("required" = ["resource"]))]
+#[schemars(rename = "StateTrigger")]
 pub(super) struct RawStateTrigger {
     /// The kind of resource: `VM`, `HOST`, `IMAGE` or `NET`.
     pub(super) resource: Option<At<String>>,
@@ -135,6 +138,7 @@ pub(super) struct RawStateTrigger {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("required" = ["call"]))]
+#[schemars(rename = "ApiTrigger")]
 pub(super) struct RawApiTrigger {
     /// The call, `one.vm.allocate`: a name, a list, or `any`. `"=NAME"` takes a name this version does not know.
     pub(super) call: Option<At<RawNames>>,
@@ -145,6 +149,7 @@ pub(super) struct RawApiTrigger {
 /// Automatic retries.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Retry")]
 pub(super) struct RawRetry {
     /// Attempts in all, the first included. Default: 5.
     pub(super) attempts: Option<At<u32>>,
@@ -155,6 +160,7 @@ pub(super) struct RawRetry {
 /// How much of each output stream is kept; the cut between is marked.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Output")]
 pub(super) struct RawOutput {
     /// Bytes of the beginning. Default: 64KiB.
     pub(super) head: Option<At<Size>>,
@@ -166,6 +172,7 @@ pub(super) struct RawOutput {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("required" = ["event"]))]
+#[schemars(rename = "Test")]
 pub(super) struct RawTest {
     /// The saved event: a file relative to the hook file's folder or one of its parents; `#17` behind a `.jsonl` file
     /// names the line.
@@ -177,6 +184,7 @@ pub(super) struct RawTest {
 /// What a test expects.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Expectation")]
 pub(super) struct RawExpectation {
     /// Whether the hook matches. Default: true.
     #[serde(rename = "match")]
@@ -188,6 +196,7 @@ pub(super) struct RawExpectation {
 /// What the command reads from its standard input.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "Stdin")]
 pub(super) enum RawStdin {
     /// Nothing.
     None,
@@ -202,6 +211,7 @@ pub(super) enum RawStdin {
 /// What must happen in order.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "Order")]
 pub(super) enum RawOrder {
     /// One at a time per subject.
     Subject,
@@ -214,6 +224,7 @@ pub(super) enum RawOrder {
 /// Whether it may use the reserved slot.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "Priority")]
 pub(super) enum RawPriority {
     /// As others.
     Normal,
@@ -224,6 +235,7 @@ pub(super) enum RawPriority {
 /// What becomes of an interrupted attempt.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "OnInterrupt")]
 pub(super) enum RawOnInterrupt {
     /// Run again with a higher attempt number.
     Rerun,
@@ -234,6 +246,7 @@ pub(super) enum RawOnInterrupt {
 /// How its process is set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "Profile")]
 pub(super) enum RawProfile {
     /// hem's own way.
     Hem,
@@ -244,6 +257,7 @@ pub(super) enum RawProfile {
 /// The result of a call.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "Result")]
 pub(super) enum RawResult {
     /// It succeeded.
     Success,

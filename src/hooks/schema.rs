@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::quantity::{Backoff, HumanDuration, Size, TimeLimit};
@@ -14,9 +15,35 @@ use super::yaml::At;
 /// The checked-in copy is `docs/schema/hook.schema.json`; `hem schema` prints it.
 pub fn json_schema() -> serde_json::Value {
     SchemaSettings::draft2020_12()
+        .with_transform(RecursiveTransform(refuse_null))
         .into_generator()
         .into_root_schema_for::<RawHook>()
         .to_value()
+}
+
+/// An attribute is written with a value or not at all: `when:` with nothing behind it is a fault, not an absence.
+fn refuse_null(schema: &mut Schema) {
+    let null = serde_json::json!({ "type": "null" });
+    if let Some(serde_json::Value::Array(types)) = schema.get_mut("type") {
+        types.retain(|name| name != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            schema.insert("type".to_owned(), only);
+        }
+    }
+    if let Some(serde_json::Value::Array(choices)) = schema.get_mut("anyOf") {
+        choices.retain(|choice| *choice != null);
+        if let [serde_json::Value::Object(only)] = choices.as_slice() {
+            let only = only.clone();
+            schema.remove("anyOf");
+            for (name, value) in only {
+                // The attribute's own description says more than that of its form.
+                if schema.get(&name).is_none() {
+                    schema.insert(name, value);
+                }
+            }
+        }
+    }
 }
 
 impl<T: JsonSchema> JsonSchema for At<T> {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::invocation::{AttemptFacts, invocation};
+use super::invocation::{AttemptFacts, OnehemShell, invocation};
 use super::{Hook, HookTest};
 use crate::event::Event;
 use crate::event::id::{ExecutionKey, StoreId};
@@ -131,6 +131,7 @@ fn argv(hook: &Hook, event: &Event) -> Result<Vec<String>, String> {
         execution: &execution,
         attempt: 1,
         daemon_environment: &[],
+        shell: OnehemShell::default(),
     };
     let invocation = invocation(hook, event, &facts).map_err(|failure| failure.message)?;
     let text = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();

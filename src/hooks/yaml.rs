@@ -136,6 +136,8 @@ impl de::Error for ReadError {
             de::Unexpected::Str(text) => format!("the text `{text}`"),
             de::Unexpected::Seq => "a list".to_owned(),
             de::Unexpected::Map => "a mapping".to_owned(),
+            de::Unexpected::Unsigned(number) => format!("the number `{number}`"),
+            de::Unexpected::Other(number) => format!("`{number}`"),
             other => other.to_string(),
         };
         Self::custom(format_args!("expected {}, found {found}", in_words(expected)))

@@ -53,21 +53,7 @@ fn line(mut text: String) -> Stdin {
     Stdin::Bytes(Bytes::from(text))
 }
 
-/// The whole event, as `stdin: event` gives it:
-///
-/// ```json
-/// {"id": "k3vd-1042", "seq": 1042, "source": "opennebula", "kind": "state",
-///  "key": "EVENT STATE VM/ACTIVE/RUNNING/12 ", "subject": "vm/12", "received": "2026-11-22T02:10:03.120Z",
-///  "ambiguous": false, "synthesised": false,
-///  "facts": {"resource": "VM", "id": "12", "state": "ACTIVE", "lcm_state": "RUNNING",
-///            "previous_state": "ACTIVE", "previous_lcm_state": "BOOT", "host": "node1"},
-///  "event": {"HOOK_TYPE": "STATE", "VM": {"ID": "12"}},
-///  "payload": "PEhPT0tfTUVTU0FHRT4…"}
-/// ```
-///
-/// `event` is the tree that conditions see, `payload` the document as received, in base64. `facts` holds `call` and
-/// `success` for an API event, `hook_id`, `arguments` and `remote_host` for a RETRY message, and `reason` for a message
-/// that could not be read. What is not known is `null`.
+/// The whole event; its shape is documented at [`super`].
 fn event_object(event: &Event, instance: &StoreId) -> Value {
     json!({
         "id": format!("{instance}-{}", event.seq),
