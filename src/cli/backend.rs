@@ -37,7 +37,12 @@ impl Backend {
         }
     }
 
-    pub(super) async fn story(&self, reference: &str, parsed: &Reference, reveal: bool) -> Result<Story, Failure> {
+    pub(super) async fn story(
+        &self,
+        reference: &str,
+        parsed: &Reference,
+        reveal: bool,
+    ) -> Result<Story, Failure> {
         match self {
             Self::Daemon(client) => Ok(client.story(reference, reveal).await?),
             Self::Store(reader) => Ok(reader.story(parsed)?),
@@ -53,5 +58,8 @@ impl Backend {
 }
 
 fn open_store(_global: &Global) -> Result<Reader, Failure> {
-    Err(Failure::new(super::exit::Exit::Store, "the store cannot be opened without a daemon"))
+    Err(Failure::new(
+        super::exit::Exit::Store,
+        "the store cannot be opened without a daemon",
+    ))
 }

@@ -46,7 +46,10 @@ pub(super) fn options(config: &Config) -> CheckOptions {
 /// Reads and checks a hook file or a folder.
 pub(super) fn read(path: &std::path::Path, config: &Config) -> Result<Checked, Failure> {
     crate::hooks::check::check(path, &options(config)).map_err(|error| {
-        Failure::new(Exit::Invalid, format!("cannot read the hooks in `{}`: {error}", path.display()))
+        Failure::new(
+            Exit::Invalid,
+            format!("cannot read the hooks in `{}`: {error}", path.display()),
+        )
     })
 }
 
@@ -82,8 +85,9 @@ struct CheckView {
 pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
     let mut config = global.config()?;
     if let Some(folder) = arguments.scripts_dir {
-        config.scripts_dir = std::path::absolute(&folder)
-            .map_err(|error| Failure::new(Exit::Usage, format!("cannot use `{}`: {error}", folder.display())))?;
+        config.scripts_dir = std::path::absolute(&folder).map_err(|error| {
+            Failure::new(Exit::Usage, format!("cannot use `{}`: {error}", folder.display()))
+        })?;
     }
     let path = arguments.path.unwrap_or_else(|| config.hooks_dir.clone());
     let checked = read(&path, &config)?;
@@ -107,7 +111,11 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
     } else {
         output::print(&render(&checked, &tests, &global.style()))?;
     }
-    Ok(if failed || refused { Exit::Invalid } else { Exit::Ok })
+    Ok(if failed || refused {
+        Exit::Invalid
+    } else {
+        Exit::Ok
+    })
 }
 
 fn view(checked: &Checked, tests: Vec<TestView>) -> CheckView {
@@ -150,7 +158,11 @@ fn render(checked: &Checked, tests: &[TestView], style: &Style) -> String {
         let plural = if number == 1 { "" } else { "s" };
         format!("{} {word}{plural}", count(number as u64))
     };
-    let tint = if errors + failed > 0 { Tint::Bad } else { Tint::Good };
+    let tint = if errors + failed > 0 {
+        Tint::Bad
+    } else {
+        Tint::Good
+    };
     let sums = format!(
         "{}, {}, {}, {}; {}, {failed} failed",
         number(checked.files, "file"),

@@ -48,7 +48,11 @@ mod tests {
     fn changed_lines_are_marked() {
         assert_eq!(difference("a\nb\n", "a\nb\n"), None);
         assert_eq!(
-            difference("name: x\ntimeout: 5s\nretry: 1\n", "name: x\ntimeout: 9s\nretry: 1\nenv: {}\n").as_deref(),
+            difference(
+                "name: x\ntimeout: 5s\nretry: 1\n",
+                "name: x\ntimeout: 9s\nretry: 1\nenv: {}\n"
+            )
+            .as_deref(),
             Some("  name: x\n- timeout: 5s\n+ timeout: 9s\n  retry: 1\n+ env: {}\n")
         );
     }

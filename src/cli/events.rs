@@ -95,7 +95,10 @@ async fn follow(global: &Global, filter: &EventFilter, style: &Style) -> Outcome
 
 /// What a reader is told that was too slow.
 pub(super) fn skipped(lines: u64) -> String {
-    format!("… {} lines were skipped: this reader was too slow; they are in the record", output::count(lines))
+    format!(
+        "… {} lines were skipped: this reader was too slow; they are in the record",
+        output::count(lines)
+    )
 }
 
 fn hooks(event: &EventView) -> String {
@@ -117,7 +120,11 @@ fn what(event: &EventView) -> String {
 fn table(events: &[EventView], style: &Style) -> String {
     let mut table = style.table(&["EVENT", "RECEIVED", "SOURCE", "SUBJECT", "WHAT", "HOOKS"]);
     for event in events {
-        let tint = if event.hooks.is_empty() { Tint::Faint } else { Tint::Plain };
+        let tint = if event.hooks.is_empty() {
+            Tint::Faint
+        } else {
+            Tint::Plain
+        };
         table.add_row([
             style.cell(Tint::Strong, &event.seq.to_string()),
             style.cell(Tint::Plain, &style.time(event.received)),
@@ -153,7 +160,10 @@ mod tests {
         odd.subject = None;
         odd.hooks = Vec::new();
         odd.ambiguous = true;
-        odd.facts = crate::control::api::FactsView::Api { call: "one.user.allocate".to_owned(), success: false };
+        odd.facts = crate::control::api::FactsView::Api {
+            call: "one.user.allocate".to_owned(),
+            success: false,
+        };
         let style = output::tests::fixed();
         let text = table(&[event(), odd.clone()], &style);
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");

@@ -140,8 +140,15 @@ fn render(hook: &HookView, style: &Style) -> String {
         line("description", description);
     }
     if let Some(said) = &hook.override_ {
-        let file = if hook.enabled_in_file { "enabled" } else { "disabled" };
-        line("override", &format!("since {}; its file says {file}", style.time(said.at)));
+        let file = if hook.enabled_in_file {
+            "enabled"
+        } else {
+            "disabled"
+        };
+        line(
+            "override",
+            &format!("since {}; its file says {file}", style.time(said.at)),
+        );
     }
     if let Some(id) = hook.oned_id {
         line("oned hook", &id.to_string());
@@ -153,7 +160,14 @@ fn render(hook: &HookView, style: &Style) -> String {
         line("when", when);
     }
     line("command", &hook.command);
-    line("program", if hook.shell { "/bin/sh, which reads the command" } else { &hook.program });
+    line(
+        "program",
+        if hook.shell {
+            "/bin/sh, which reads the command"
+        } else {
+            &hook.program
+        },
+    );
     line("profile", &hook.profile);
     line("file", &place(hook));
     line("version", &hook.definition.version);
@@ -181,7 +195,10 @@ mod tests {
             enabled_in_file: true,
             override_: Some(OverrideView {
                 enabled: false,
-                actor: ActorView::User { uid: 1000, name: Some("ann".to_owned()) },
+                actor: ActorView::User {
+                    uid: 1000,
+                    name: Some("ann".to_owned()),
+                },
                 at: time(0),
             }),
             profile: "hem".to_owned(),
@@ -197,6 +214,10 @@ mod tests {
     #[test]
     fn a_hook_says_where_it_stands() {
         let style = output::tests::fixed();
-        insta::assert_snapshot!(format!("{}\n{}", table(&[hook()], &style), render(&hook(), &style)));
+        insta::assert_snapshot!(format!(
+            "{}\n{}",
+            table(&[hook()], &style),
+            render(&hook(), &style)
+        ));
     }
 }

@@ -157,14 +157,27 @@ mod tests {
     #[test]
     fn executions_make_a_table_that_fits() {
         let states = [
-            StateView::Queued { cause: CauseView::Event, since: time(0) },
-            StateView::Running { attempt: 1, cause: CauseView::Event, since: time(0) },
-            StateView::Retrying { due: time(1_800_000), delay_ms: 4000 },
+            StateView::Queued {
+                cause: CauseView::Event,
+                since: time(0),
+            },
+            StateView::Running {
+                attempt: 1,
+                cause: CauseView::Event,
+                since: time(0),
+            },
+            StateView::Retrying {
+                due: time(1_800_000),
+                delay_ms: 4000,
+            },
             StateView::Succeeded { at: time(120) },
             StateView::Failed { at: time(6000) },
             StateView::Cancelled {
                 at: time(7000),
-                reason: CancelReasonView::Operator(ActorView::User { uid: 9869, name: Some("oneadmin".to_owned()) }),
+                reason: CancelReasonView::Operator(ActorView::User {
+                    uid: 9869,
+                    name: Some("oneadmin".to_owned()),
+                }),
             },
         ];
         let executions: Vec<_> = states

@@ -23,8 +23,8 @@ mod reload;
 mod retry;
 mod run;
 mod schema;
-mod signals;
 mod show;
+mod signals;
 mod status;
 mod test_match;
 mod try_once;
@@ -99,10 +99,22 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 struct Global {
     /// The configuration file [default: /etc/hem/hem.yaml where there is one]
-    #[arg(long, global = true, env = "HEM_CONFIG", value_name = "FILE", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "HEM_CONFIG",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
     config: Option<PathBuf>,
     /// The daemon's socket, whatever the configuration says
-    #[arg(long, global = true, env = "HEM_SOCKET", value_name = "PATH", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "HEM_SOCKET",
+        value_name = "PATH",
+        hide_env_values = true
+    )]
     socket: Option<PathBuf>,
     /// Print data as JSON; live feeds as one line each
     #[arg(long, global = true)]
@@ -236,7 +248,11 @@ mod tests {
     fn every_command_stands_in_the_grouped_help() {
         for command in Cli::command().get_subcommands() {
             let line = format!("\n  {} ", command.get_name());
-            assert!(HELP_TEMPLATE.contains(&line), "`{}` is missing", command.get_name());
+            assert!(
+                HELP_TEMPLATE.contains(&line),
+                "`{}` is missing",
+                command.get_name()
+            );
         }
     }
 
@@ -244,8 +260,15 @@ mod tests {
     fn every_command_says_what_it_is_for_and_shows_an_example() {
         for command in Cli::command().get_subcommands() {
             assert!(command.get_about().is_some(), "{}", command.get_name());
-            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(examples.contains("Example"), "`{}` has no example", command.get_name());
+            let examples = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                examples.contains("Example"),
+                "`{}` has no example",
+                command.get_name()
+            );
         }
     }
 }

@@ -102,7 +102,11 @@ impl Style {
         if self.colours {
             table.enforce_styling();
         }
-        table.set_header(header.iter().map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
+        table.set_header(
+            header
+                .iter()
+                .map(|name| Cell::new(name).add_attribute(Attribute::Bold)),
+        );
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
         }
@@ -203,7 +207,13 @@ pub(super) const fn tint_of(state: &StateView) -> Tint {
 
 /// An outcome in words.
 pub(super) fn outcome(outcome: &OutcomeView) -> String {
-    let how = |killed: &bool| if *killed { "KILL was needed after TERM" } else { "it obeyed TERM" };
+    let how = |killed: &bool| {
+        if *killed {
+            "KILL was needed after TERM"
+        } else {
+            "it obeyed TERM"
+        }
+    };
     match outcome {
         OutcomeView::Exited { code } => format!("exit status {code}"),
         OutcomeView::Signalled { signal } => match signal_name(*signal) {
@@ -211,7 +221,11 @@ pub(super) fn outcome(outcome: &OutcomeView) -> String {
             None => format!("ended by signal {signal}, which hem did not send"),
         },
         OutcomeView::TimedOut { after_ms, killed } => {
-            format!("ran into its time limit of {}; {}", span(Duration::from_millis(*after_ms)), how(killed))
+            format!(
+                "ran into its time limit of {}; {}",
+                span(Duration::from_millis(*after_ms)),
+                how(killed)
+            )
         }
         OutcomeView::Stopped { killed } => format!("stopped on request; {}", how(killed)),
         OutcomeView::StartFailed { message, .. } => format!("could not be started: {}", safe(message)),
@@ -232,7 +246,9 @@ fn signal_name(number: i32) -> Option<&'static str> {
 pub(super) const fn tint_of_outcome(outcome: &OutcomeView) -> Tint {
     match outcome {
         OutcomeView::Exited { code: 0 } => Tint::Good,
-        OutcomeView::Leaked { code: 0 } | OutcomeView::Interrupted | OutcomeView::Stopped { .. } => Tint::Busy,
+        OutcomeView::Leaked { code: 0 } | OutcomeView::Interrupted | OutcomeView::Stopped { .. } => {
+            Tint::Busy
+        }
         _ => Tint::Bad,
     }
 }
@@ -252,8 +268,14 @@ pub(super) fn cause(cause: &CauseView) -> String {
         CauseView::Event => "the event".to_owned(),
         CauseView::Retry => "automatic retry".to_owned(),
         CauseView::RetryMessage { event } => format!("RETRY message (event {event})"),
-        CauseView::Operator { actor: who, as_recorded: false } => format!("`hem retry` by {}", actor(who)),
-        CauseView::Operator { actor: who, as_recorded: true } => {
+        CauseView::Operator {
+            actor: who,
+            as_recorded: false,
+        } => format!("`hem retry` by {}", actor(who)),
+        CauseView::Operator {
+            actor: who,
+            as_recorded: true,
+        } => {
             format!("`hem retry --as-recorded` by {}", actor(who))
         }
         CauseView::Recovery => "the daemon came back after the attempt before was cut short".to_owned(),
@@ -327,7 +349,12 @@ pub(super) mod tests {
 
     #[test]
     fn thousands_stand_apart() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (12_345_678, "12,345,678")] {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (12_345_678, "12,345,678"),
+        ] {
             assert_eq!(count(number), text);
         }
     }

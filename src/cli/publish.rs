@@ -75,7 +75,9 @@ async fn publish(arguments: &Arguments, messages: &[SavedMessage]) -> Result<u64
         let total = messages.len() as u64 * u64::from(arguments.repeat);
         // It hides itself where standard error is no terminal.
         let progress = ProgressBar::new(total);
-        if let Ok(style) = ProgressStyle::with_template("{pos} of {len} events, {per_sec}, {eta} left {wide_bar}") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{pos} of {len} events, {per_sec}, {eta} left {wide_bar}")
+        {
             progress.set_style(style);
         }
         let mut pace = arguments

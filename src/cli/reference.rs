@@ -34,14 +34,13 @@ mod tests {
         );
         let mut subcommands: Vec<_> = hem.get_subcommands().cloned().collect();
         for command in &mut subcommands {
-            let _ = write!(
-                page,
-                "\n## hem {}\n\n```text\n{}```\n",
-                command.get_name(),
-                command.render_long_help()
-            );
+            let help = command.render_long_help();
+            let _ = write!(page, "\n## hem {}\n\n```text\n{help}```\n", command.get_name());
         }
-        let page: String = page.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+        let page: String = page
+            .lines()
+            .map(|line| format!("{}\n", line.trim_end()))
+            .collect();
         compare("docs/cli/reference.md", &page);
     }
 
@@ -80,14 +79,21 @@ mod tests {
             let _ = write!(page, "\n## {title}\n\n{about}\n\n");
             settings(&mut page, definition);
         }
-        for (name, title) in [("RawReload", "reload"), ("RawPermissions", "permissions"), ("RawValidate", "validate")] {
+        for (name, title) in [
+            ("RawReload", "reload"),
+            ("RawPermissions", "permissions"),
+            ("RawValidate", "validate"),
+        ] {
             let _ = write!(page, "\n## Values of `{title}`\n\n");
             for value in definitions[name]["oneOf"].as_array().expect("its values") {
                 let _ = writeln!(
                     page,
                     "- `{}`: {}",
                     value["const"].as_str().expect("a value"),
-                    value["description"].as_str().expect("what it means").replace('\n', " ")
+                    value["description"]
+                        .as_str()
+                        .expect("what it means")
+                        .replace('\n', " ")
                 );
             }
         }
@@ -97,7 +103,9 @@ mod tests {
     /// The settings of one mapping, each with what its doc comment says.
     fn settings(page: &mut String, schema: &serde_json::Value) {
         for (name, setting) in schema["properties"].as_object().expect("properties") {
-            let about = setting["description"].as_str().expect("every setting says what it is for");
+            let about = setting["description"]
+                .as_str()
+                .expect("every setting says what it is for");
             let _ = writeln!(page, "- `{name}`: {}", about.replace('\n', " "));
         }
     }

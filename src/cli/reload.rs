@@ -34,9 +34,15 @@ pub(super) async fn run(global: Global, arguments: Arguments) -> Outcome {
 fn render(reply: &ReloadReply) -> String {
     let mut text = String::new();
     if let Some(why) = &reply.kept {
-        text.push_str(&format!("the former hooks stay in force: {why}\n`hem reload --accept` takes the new ones\n"));
+        text.push_str(&format!(
+            "the former hooks stay in force: {why}\n`hem reload --accept` takes the new ones\n"
+        ));
     }
-    for (names, word) in [(&reply.added, "added"), (&reply.changed, "changed"), (&reply.removed, "removed")] {
+    for (names, word) in [
+        (&reply.added, "added"),
+        (&reply.changed, "changed"),
+        (&reply.removed, "removed"),
+    ] {
         for name in names {
             text.push_str(&format!("{word:<8} {name}\n"));
         }

@@ -144,7 +144,11 @@ pub(super) async fn run(global: Global, arguments: Arguments) -> Outcome {
     let all_succeeded = settled
         .iter()
         .all(|execution| matches!(execution.state, StateView::Succeeded { .. }));
-    Ok(if all_ordered && all_succeeded { Exit::Ok } else { Exit::Failed })
+    Ok(if all_ordered && all_succeeded {
+        Exit::Ok
+    } else {
+        Exit::Failed
+    })
 }
 
 /// The failed executions that are meant, oldest first.
@@ -158,7 +162,10 @@ async fn failed(client: &Client, arguments: &Arguments) -> Result<Vec<String>, F
     };
     let mut executions = client.executions(&filter).await?;
     executions.reverse();
-    Ok(executions.into_iter().map(|execution| execution.execution).collect())
+    Ok(executions
+        .into_iter()
+        .map(|execution| execution.execution)
+        .collect())
 }
 
 async fn plan(client: &Client, ids: &[String], as_recorded: bool) -> Result<Vec<RetryResult>, Failure> {
@@ -206,10 +213,11 @@ async fn order(
 /// Asks the person at the terminal.
 fn agreed(number: usize) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
-        return Err(
-            Failure::new(Exit::Usage, format!("{number} executions would run again and nobody can be asked"))
-                .with_hint("`--yes` answers, `--dry-run` shows them"),
-        );
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("{number} executions would run again and nobody can be asked"),
+        )
+        .with_hint("`--yes` answers, `--dry-run` shows them"));
     }
     output::say(&format!("Run these {number} executions again? [y/N]"));
     let mut answer = String::new();
@@ -226,7 +234,11 @@ fn render_plan(plan: &[RetryResult], as_recorded: bool, style: &Style) -> String
     let mut told: Vec<(&str, &str)> = Vec::new();
     for result in plan {
         let line = match &result.refused {
-            Some(why) => format!("{}  {}", style.paint(Tint::Faint, &result.execution), output::safe(why)),
+            Some(why) => format!(
+                "{}  {}",
+                style.paint(Tint::Faint, &result.execution),
+                output::safe(why)
+            ),
             None => format!(
                 "{}  attempt {}",
                 style.paint(Tint::Strong, &result.execution),
@@ -244,8 +256,15 @@ fn render_plan(plan: &[RetryResult], as_recorded: bool, style: &Style) -> String
         }
         told.push(pair);
         if let Some(lines) = difference(&recorded.text, &today.text) {
-            let used = if as_recorded { "the recorded one is used" } else { "today's is used" };
-            text.push_str(&format!("  the definition of `{}` has changed; {used}:\n", result.hook));
+            let used = if as_recorded {
+                "the recorded one is used"
+            } else {
+                "today's is used"
+            };
+            text.push_str(&format!(
+                "  the definition of `{}` has changed; {used}:\n",
+                result.hook
+            ));
             for line in lines.lines() {
                 let tint = match line.as_bytes().first() {
                     Some(b'-') => Tint::Bad,

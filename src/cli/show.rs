@@ -12,7 +12,8 @@ use super::log::{detail, moment};
 use super::output::{self, Style, Tint, count, readable, safe, span};
 use super::{Global, Outcome};
 use crate::control::api::{
-    AttemptView, EventView, ExecutionStory, OutcomeView, OutputView, ProcessView, StateView, Story, Text, Today,
+    AttemptView, EventView, ExecutionStory, OutcomeView, OutputView, ProcessView, StateView, Story, Text,
+    Today,
 };
 use crate::event::id::Reference;
 
@@ -93,7 +94,10 @@ impl Page<'_> {
             let _ = writeln!(self.text, "{:indent$}{bar} {}", "", safe(line));
         }
         if shown < lines.len() {
-            let rest = format!("… {} more lines; --full shows them", count((lines.len() - shown) as u64));
+            let rest = format!(
+                "… {} more lines; --full shows them",
+                count((lines.len() - shown) as u64)
+            );
             let rest = self.style.paint(Tint::Faint, &rest);
             let _ = writeln!(self.text, "{:indent$}{bar} {rest}", "");
         }
@@ -131,9 +135,10 @@ pub(super) fn render(story: &Story, style: &Style, full: bool) -> String {
 /// The answer first: where it stands, why, and what to do next.
 fn verdict(page: &mut Page<'_>, told: &ExecutionStory) {
     let execution = &told.execution;
-    let state = page
-        .style
-        .paint(output::tint_of(&execution.state), &execution.state.name().to_uppercase());
+    let state = page.style.paint(
+        output::tint_of(&execution.state),
+        &execution.state.name().to_uppercase(),
+    );
     let attempts = match execution.attempts {
         0 => "before its first attempt".to_owned(),
         1 => "in 1 attempt".to_owned(),
@@ -152,7 +157,11 @@ fn verdict(page: &mut Page<'_>, told: &ExecutionStory) {
     if let Some(detail) = detail(&execution.state, page.style) {
         page.line(2, &detail);
     }
-    if let Some(ended) = told.attempts.iter().rev().find_map(|attempt| attempt.ended.as_ref())
+    if let Some(ended) = told
+        .attempts
+        .iter()
+        .rev()
+        .find_map(|attempt| attempt.ended.as_ref())
         && !matches!(execution.state, StateView::Succeeded { .. })
     {
         let words = output::outcome(&ended.outcome);
@@ -171,7 +180,10 @@ fn verdict(page: &mut Page<'_>, told: &ExecutionStory) {
                     2,
                     "the hook has changed since: a retry uses today's, `--as-recorded` the one that matched",
                 ),
-                Today::Removed => page.line(2, "the hook was removed since: only `--as-recorded` can run it again"),
+                Today::Removed => page.line(
+                    2,
+                    "the hook was removed since: only `--as-recorded` can run it again",
+                ),
                 Today::Same | Today::Unknown => {}
             }
         }
@@ -185,25 +197,40 @@ fn verdict(page: &mut Page<'_>, told: &ExecutionStory) {
 
 /// The last line of an output that is not blank.
 fn last_line(stream: &OutputView) -> Option<String> {
-    [&stream.tail, &stream.head].into_iter().find_map(|part| match part {
-        Text::Text(text) => text
-            .lines()
-            .rev()
-            .find(|line| !line.trim().is_empty())
-            .map(|line| line.trim().to_owned()),
-        Text::Base64(_) => None,
-    })
+    [&stream.tail, &stream.head]
+        .into_iter()
+        .find_map(|part| match part {
+            Text::Text(text) => text
+                .lines()
+                .rev()
+                .find(|line| !line.trim().is_empty())
+                .map(|line| line.trim().to_owned()),
+            Text::Base64(_) => None,
+        })
 }
 
 fn about_event(page: &mut Page<'_>, event: &EventView, with_payload: bool) {
-    page.heading("Event", &format!("  {}  {}", event.seq, safe(&event.facts.in_words())));
+    page.heading(
+        "Event",
+        &format!("  {}  {}", event.seq, safe(&event.facts.in_words())),
+    );
     page.field("id", &event.id);
     page.field("about", event.subject.as_deref().unwrap_or("-"));
     page.field("source", &event.source);
-    let received = format!("{} ({})", page.style.time(event.received), page.style.ago(event.received));
+    let received = format!(
+        "{} ({})",
+        page.style.time(event.received),
+        page.style.ago(event.received)
+    );
     page.field("received", &received);
     page.field("key", &event.key);
-    if let crate::control::api::FactsView::State { previous_state, previous_lcm_state, host, .. } = &event.facts {
+    if let crate::control::api::FactsView::State {
+        previous_state,
+        previous_lcm_state,
+        host,
+        ..
+    } = &event.facts
+    {
         let before: Vec<_> = [previous_state, previous_lcm_state]
             .into_iter()
             .flatten()
@@ -217,7 +244,10 @@ fn about_event(page: &mut Page<'_>, event: &EventView, with_payload: bool) {
         }
     }
     if event.ambiguous {
-        page.field("ambiguous", "a value in it imitates the envelope; hooks see HEM_AMBIGUOUS=1");
+        page.field(
+            "ambiguous",
+            "a value in it imitates the envelope; hooks see HEM_AMBIGUOUS=1",
+        );
     }
     if event.synthesised {
         page.field("made here", "it was not sent by the controller");
@@ -301,7 +331,15 @@ fn about_process(page: &mut Page<'_>, process: &ProcessView, shown: Option<&Proc
     }
     let files_differ = shown.is_none_or(|first| first.files != process.files);
     for file in process.files.iter().filter(|_| files_differ) {
-        page.field("file", &format!("{}  {} bytes  sha256 {}", file.path, count(file.size), file.sha256));
+        page.field(
+            "file",
+            &format!(
+                "{}  {} bytes  sha256 {}",
+                file.path,
+                count(file.size),
+                file.sha256
+            ),
+        );
     }
     if shown.is_some_and(|first| same_but_attempt(first, process)) {
         page.field("argv", "as in the first attempt, and the environment too");
@@ -344,7 +382,10 @@ fn same_but_attempt(one: &ProcessView, other: &ProcessView) -> bool {
 fn about_argument(page: &mut Page<'_>, index: usize, argument: &str) {
     match decoded(argument) {
         Some(document) => {
-            page.line(4, &format!("[{index}] base64 of {} bytes:", count(document.len() as u64)));
+            page.line(
+                4,
+                &format!("[{index}] base64 of {} bytes:", count(document.len() as u64)),
+            );
             let text = laid_out(&document).unwrap_or(document);
             page.block(8, &text);
         }
@@ -515,7 +556,10 @@ pub(super) mod tests {
             process: Some(process(1)),
             ended: Some(EndedView {
                 at: time(3012),
-                outcome: OutcomeView::TimedOut { after_ms: 30_000, killed: true },
+                outcome: OutcomeView::TimedOut {
+                    after_ms: 30_000,
+                    killed: true,
+                },
                 stdout: OutputView {
                     head: Text::Text("connecting\n".to_owned()),
                     tail: Text::Text("still connecting\n".to_owned()),
@@ -528,7 +572,10 @@ pub(super) mod tests {
         let second = AttemptView {
             number: 2,
             cause: CauseView::Operator {
-                actor: ActorView::User { uid: 1000, name: Some("ann".to_owned()) },
+                actor: ActorView::User {
+                    uid: 1000,
+                    name: Some("ann".to_owned()),
+                },
                 as_recorded: false,
             },
             released: time(6000),
@@ -559,7 +606,10 @@ pub(super) mod tests {
     #[test]
     fn an_event_that_caused_nothing_shows_its_payload() {
         let story = Story {
-            event: Some(EventView { hooks: Vec::new(), ..event() }),
+            event: Some(EventView {
+                hooks: Vec::new(),
+                ..event()
+            }),
             executions: Vec::new(),
         };
         insta::assert_snapshot!(render(&story, &output::tests::fixed(), false));
@@ -582,6 +632,9 @@ pub(super) mod tests {
     fn only_documents_are_taken_for_base64() {
         assert!(decoded("register.sh").is_none());
         assert!(decoded("deadbeef").is_none());
-        assert_eq!(decoded(&BASE64.encode("<VM/> text")), Some("<VM/> text".to_owned()));
+        assert_eq!(
+            decoded(&BASE64.encode("<VM/> text")),
+            Some("<VM/> text".to_owned())
+        );
     }
 }

@@ -82,7 +82,12 @@ fn render(status: &StatusView, style: &Style) -> String {
             source.connects
         );
         if let Some(error) = &source.last_error {
-            let _ = writeln!(text, "    last error {}: {}", style.time(error.at), output::safe(&error.message));
+            let _ = writeln!(
+                text,
+                "    last error {}: {}",
+                style.time(error.at),
+                output::safe(&error.message)
+            );
         }
         for (reason, number) in &source.refused {
             let _ = writeln!(text, "    refused: {} {}", count(*number), output::safe(reason));
@@ -128,9 +133,17 @@ fn render(status: &StatusView, style: &Style) -> String {
     }
 
     if !status.stale.is_empty() {
-        text.push_str(&style.paint(Tint::Strong, "\nBroken hook files; their last good version is in force\n"));
+        text.push_str(&style.paint(
+            Tint::Strong,
+            "\nBroken hook files; their last good version is in force\n",
+        ));
         for stale in &status.stale {
-            let _ = writeln!(text, "  {} since {}", output::safe(&stale.file), style.time(stale.since));
+            let _ = writeln!(
+                text,
+                "  {} since {}",
+                output::safe(&stale.file),
+                style.time(stale.since)
+            );
             for line in stale.fault.lines() {
                 let _ = writeln!(text, "    {}", output::safe(line));
             }
@@ -237,9 +250,18 @@ mod tests {
             stale: Vec::new(),
             condition_errors: 0,
             acceptance: vec![
-                AcceptanceBucket { up_to_ms: 10, events: 98 },
-                AcceptanceBucket { up_to_ms: 100, events: 2 },
-                AcceptanceBucket { up_to_ms: u64::MAX, events: 0 },
+                AcceptanceBucket {
+                    up_to_ms: 10,
+                    events: 98,
+                },
+                AcceptanceBucket {
+                    up_to_ms: 100,
+                    events: 2,
+                },
+                AcceptanceBucket {
+                    up_to_ms: u64::MAX,
+                    events: 0,
+                },
             ],
             not_accepting: None,
             concerns: Vec::new(),
@@ -254,10 +276,14 @@ mod tests {
     #[test]
     fn what_is_wrong_comes_first() {
         let mut status = status();
-        status.concerns = vec!["source `opennebula` is not connected to tcp://127.0.0.1:2101: refused".to_owned()];
+        status.concerns =
+            vec!["source `opennebula` is not connected to tcp://127.0.0.1:2101: refused".to_owned()];
         if let Some(source) = status.sources.get_mut("opennebula") {
             source.connected = false;
-            source.last_error = Some(SourceErrorView { at: time(0), message: "refused".to_owned() });
+            source.last_error = Some(SourceErrorView {
+                at: time(0),
+                message: "refused".to_owned(),
+            });
         }
         if let Some(sums) = status.events.get_mut("opennebula") {
             sums.adds_up = false;

@@ -92,13 +92,21 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
     let hooks: Vec<&Arc<Hook>> = checked
         .hooks
         .iter()
-        .filter(|hook| arguments.hook.as_deref().is_none_or(|name| hook.name.as_str() == name))
+        .filter(|hook| {
+            arguments
+                .hook
+                .as_deref()
+                .is_none_or(|name| hook.name.as_str() == name)
+        })
         .collect();
     if let Some(name) = arguments.hook.filter(|_| hooks.is_empty()) {
         return Err(unknown_hook(&name, &path));
     }
     let redaction = config.redaction();
-    let mut answers: Vec<HookAnswer> = hooks.iter().map(|hook| answer(hook, &event, &redaction)).collect();
+    let mut answers: Vec<HookAnswer> = hooks
+        .iter()
+        .map(|hook| answer(hook, &event, &redaction))
+        .collect();
     // What runs comes first.
     answers.sort_by_key(|answer| !(answer.matches && answer.enabled));
     if global.json {
@@ -133,9 +141,9 @@ pub(super) fn find_event(global: &Global, named: &str) -> Result<Event, Failure>
 fn kept_event(view: EventView) -> Result<Event, Failure> {
     let payload = match view.payload {
         Some(Text::Text(text)) => text.into_bytes(),
-        Some(Text::Base64(base64)) => BASE64
-            .decode(base64)
-            .map_err(|error| Failure::new(Exit::Failed, format!("the daemon's answer is no base64: {error}")))?,
+        Some(Text::Base64(base64)) => BASE64.decode(base64).map_err(|error| {
+            Failure::new(Exit::Failed, format!("the daemon's answer is no base64: {error}"))
+        })?,
         None => Vec::new(),
     };
     let reading = opennebula::read(&view.key, &payload);
@@ -223,7 +231,10 @@ fn shown(invocation: &Invocation, redaction: &Redaction, call: Option<&str>) -> 
     CommandView::Starts {
         argv,
         environment,
-        directory: invocation.directory.as_ref().map(|path| path.display().to_string()),
+        directory: invocation
+            .directory
+            .as_ref()
+            .map(|path| path.display().to_string()),
         stdin: match &invocation.stdin {
             Stdin::Empty => None,
             Stdin::Bytes(bytes) => Some(redaction.text(&String::from_utf8_lossy(bytes), call)),
@@ -257,14 +268,28 @@ fn render(event: &Event, answers: &[HookAnswer], style: &Style) -> String {
             } else {
                 style.paint(Tint::Bad, "no ")
             };
-            let _ = writeln!(text, "  {mark}  {}  (found: {})", safe(&step.asked), safe(&step.found));
+            let _ = writeln!(
+                text,
+                "  {mark}  {}  (found: {})",
+                safe(&step.asked),
+                safe(&step.found)
+            );
         }
         match &answer.command {
             None => {}
             Some(CommandView::Fails { why }) => {
-                let _ = writeln!(text, "  {}", style.paint(Tint::Bad, &format!("cannot start: {}", safe(why))));
+                let _ = writeln!(
+                    text,
+                    "  {}",
+                    style.paint(Tint::Bad, &format!("cannot start: {}", safe(why)))
+                );
             }
-            Some(CommandView::Starts { argv, environment, directory, stdin }) => {
+            Some(CommandView::Starts {
+                argv,
+                environment,
+                directory,
+                stdin,
+            }) => {
                 text.push_str("  would run\n");
                 for (index, argument) in argv.iter().enumerate() {
                     let _ = writeln!(text, "    [{index}] {}", safe(argument));
@@ -284,7 +309,10 @@ fn render(event: &Event, answers: &[HookAnswer], style: &Style) -> String {
             }
         }
     }
-    let matching = answers.iter().filter(|answer| answer.matches && answer.enabled).count();
+    let matching = answers
+        .iter()
+        .filter(|answer| answer.matches && answer.enabled)
+        .count();
     let _ = writeln!(text, "\n{matching} of {} hooks would run", answers.len());
     text
 }

@@ -51,7 +51,11 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
     let event = find_event(global, &arguments.event)?;
     let path = arguments.hooks.unwrap_or_else(|| config.hooks_dir.clone());
     let checked = check::read(&path, &config)?;
-    let Some(hook) = checked.hooks.iter().find(|hook| hook.name.as_str() == arguments.hook) else {
+    let Some(hook) = checked
+        .hooks
+        .iter()
+        .find(|hook| hook.name.as_str() == arguments.hook)
+    else {
         for fault in &checked.faults {
             output::say(fault.to_string().trim_end());
         }
@@ -60,7 +64,9 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
     let explanation = explain(hook, &event);
     if !explanation.matches {
         let failing = explanation.steps.iter().find(|step| !step.holds);
-        let why = failing.map_or_else(String::new, |step| format!(": {} (found: {})", step.asked, step.found));
+        let why = failing.map_or_else(String::new, |step| {
+            format!(": {} (found: {})", step.asked, step.found)
+        });
         output::say(&format!("note: the event does not match{}", output::safe(&why)));
         if arguments.only_if_matching {
             return Ok(Exit::Failed);
@@ -71,12 +77,16 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
     let report = super::wait_for_value(carry_out(hook, invocation))?;
     let words = output::outcome(&outcome_view(&report.outcome));
     output::say(&format!("{}: {words}", hook.name));
-    let succeeded = matches!(report.outcome, Ended::Exited { code: 0 } | Ended::Leaked { code: 0 });
+    let succeeded = matches!(
+        report.outcome,
+        Ended::Exited { code: 0 } | Ended::Leaked { code: 0 }
+    );
     Ok(if succeeded { Exit::Ok } else { Exit::Failed })
 }
 
 async fn carry_out(hook: &Hook, invocation: Invocation) -> Result<Report, Failure> {
-    let runner = Runner::start().map_err(|error| Failure::new(Exit::Failed, format!("cannot run scripts: {error}")))?;
+    let runner = Runner::start()
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot run scripts: {error}")))?;
     let limits = Limits {
         timeout: hook.policy.timeout,
         grace: hook.policy.grace,

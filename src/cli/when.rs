@@ -16,7 +16,9 @@ pub(super) fn instant(text: &str) -> Result<Time, String> {
 fn read(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
     let text = text.trim();
     let refused = || {
-        format!("`{text}` is no point in time; write `10m`, `2h ago`, `today`, `yesterday`, `2026-11-22 02:00` or RFC 3339")
+        format!(
+            "`{text}` is no point in time; write `10m`, `2h ago`, `today`, `yesterday`, `2026-11-22 02:00` or RFC 3339"
+        )
     };
     let millis = |time: jiff::Timestamp| Timestamp::from_millis(time.as_millisecond());
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
@@ -35,7 +37,12 @@ fn read(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String
         "yesterday" => return midnight(today()?.yesterday().map_err(|_| refused())?),
         _ => {}
     }
-    for format in ["%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"] {
+    for format in [
+        "%Y-%m-%d %H:%M:%S",
+        "%Y-%m-%d %H:%M",
+        "%Y-%m-%dT%H:%M:%S",
+        "%Y-%m-%dT%H:%M",
+    ] {
         if let Ok(time) = civil::DateTime::strptime(format, text) {
             return local(time);
         }

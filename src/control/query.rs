@@ -8,8 +8,8 @@ use super::api::{
 };
 use super::convert;
 use super::veil::Veil;
-use crate::event::{Facts, Kind};
 use crate::event::id::{ExecutionKey, HookName, Reference, Seq, StoreId};
+use crate::event::{Facts, Kind};
 use crate::hooks::HookSet;
 use crate::store::{EventQuery, ExecutionQuery, ListedEvent, ReadError, Store};
 

@@ -105,7 +105,9 @@ mod tests {
         veil.attempt(&mut view, None);
         let json = serde_json::to_string(&view).expect("JSON");
         assert!(!json.contains(SECRET), "{json}");
-        let encoded = BASE64.encode(format!("<VM><TEMPLATE><PASSWORD>{SECRET}</PASSWORD></TEMPLATE></VM>"));
+        let encoded = BASE64.encode(format!(
+            "<VM><TEMPLATE><PASSWORD>{SECRET}</PASSWORD></TEMPLATE></VM>"
+        ));
         assert!(!json.contains(&encoded), "{json}");
     }
 
