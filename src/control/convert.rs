@@ -175,15 +175,15 @@ pub(super) fn execution(store: &StoreId, execution: &Execution) -> ExecutionView
         id: execution.key.with_store(store),
         event: execution.key.event.0,
         hook: execution.key.hook.to_string(),
-        version: execution.version.to_string(),
+        version: execution.progress.version.to_string(),
         subject: execution.subject.as_ref().map(ToString::to_string),
         accepted: Time(execution.accepted),
         why: execution.why.clone(),
         retry_of: execution.retry_of.as_ref().map(ToString::to_string),
-        state: state(&execution.state),
-        attempts: execution.attempts,
-        budget_used: execution.budget_used,
-        interruptions: execution.interruptions,
+        state: state(&execution.progress.state),
+        attempts: execution.progress.attempts,
+        budget_used: execution.progress.budget_used,
+        interruptions: execution.progress.interruptions,
     }
 }
 

@@ -73,8 +73,8 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn of(execution: &Execution) -> Self {
-        let (moment, phase) = match &execution.state {
-            State::Queued { since, .. } if execution.attempts == 0 => (*since, 0),
+        let (moment, phase) = match &execution.progress.state {
+            State::Queued { since, .. } if execution.progress.attempts == 0 => (*since, 0),
             State::Running { since, .. } => (*since, 1),
             State::Retrying { due, delay } => {
                 let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
@@ -84,7 +84,7 @@ impl Progress {
             State::Queued { since, .. } => (*since, 4),
         };
         Self {
-            attempts: execution.attempts,
+            attempts: execution.progress.attempts,
             moment,
             phase,
         }
@@ -116,7 +116,7 @@ fn wants_execution(query: &ExecutionQuery, execution: &Execution) -> bool {
         && query
             .status
             .as_deref()
-            .is_none_or(|status| execution.state.name() == status)
+            .is_none_or(|status| execution.progress.state.name() == status)
         && query.subject.as_deref().is_none_or(|subject| {
             execution
                 .subject
@@ -171,7 +171,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::engine::execution::{Cause, Settlement};
+    use crate::engine::execution::{self, Cause, Settlement};
     use crate::event::id::HookName;
     use crate::event::payload::Payload;
     use crate::event::{Event, Facts, Subject};
@@ -204,15 +204,18 @@ mod tests {
     fn execution(attempts: u32, state: State) -> Execution {
         Execution {
             key: ExecutionKey::new(Seq(1), HookName::trusted("h")),
-            version: Version([0; 32]),
             subject: None,
             accepted: Timestamp::from_millis(1000),
             why: String::new(),
             retry_of: None,
-            state,
-            attempts,
-            budget_used: 0,
-            interruptions: 0,
+            progress: execution::Progress {
+                state,
+                turn: 1,
+                version: Version([0; 32]),
+                attempts,
+                budget_used: 0,
+                interruptions: 0,
+            },
         }
     }
 
@@ -341,7 +344,7 @@ mod tests {
                 .iter()
                 .map(|one| FeedLine::Execution(Box::new(convert::execution(&store(), one))))
                 .collect();
-            assert_eq!(lines, expected, "listed as {}", life[seen].state.name());
+            assert_eq!(lines, expected, "listed as {}", life[seen].progress.state.name());
         }
     }
 }

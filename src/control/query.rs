@@ -241,12 +241,12 @@ impl Reader {
             .store
             .execution(key)?
             .ok_or_else(|| QueryError::absent_execution(key))?;
-        let definition = self.store.definition(&execution.version)?;
+        let definition = self.store.definition(&execution.progress.version)?;
         let today = match &self.today {
             None => Today::Unknown,
             Some(hooks) => match hooks.get(&key.hook) {
                 None => Today::Removed,
-                Some(hook) if hook.version == execution.version => Today::Same,
+                Some(hook) if hook.version == execution.progress.version => Today::Same,
                 Some(_) => Today::Changed,
             },
         };
@@ -261,7 +261,8 @@ impl Reader {
             })
             .collect();
         Ok(ExecutionStory {
-            definition: definition.map(|definition| convert::definition(&execution.version, &definition)),
+            definition: definition
+                .map(|definition| convert::definition(&execution.progress.version, &definition)),
             execution: convert::execution(self.store.id(), &execution),
             today,
             attempts,

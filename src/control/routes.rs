@@ -422,8 +422,8 @@ async fn retry(State(room): Rooms, By(actor): By, Told(order): Told<RetryOrder>)
                     }
                     if let Some(execution) = store.execution(&key)? {
                         let recorded = store
-                            .definition(&execution.version)?
-                            .map(|definition| convert::definition(&execution.version, &definition));
+                            .definition(&execution.progress.version)?
+                            .map(|definition| convert::definition(&execution.progress.version, &definition));
                         let today = hooks
                             .get(&key.hook)
                             .map(|hook| convert::definition_in_force(hook));
@@ -432,10 +432,10 @@ async fn retry(State(room): Rooms, By(actor): By, Told(order): Told<RetryOrder>)
                             RetryResult {
                                 execution: key.to_string(),
                                 hook: key.hook.to_string(),
-                                attempt: execution.attempts + 1,
+                                attempt: execution.progress.attempts + 1,
                                 recorded,
                                 today,
-                                refused: not_settled(&execution.state),
+                                refused: not_settled(&execution.progress.state),
                             },
                         ));
                     }

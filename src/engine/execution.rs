@@ -15,8 +15,6 @@ use crate::runner::{Captured, Outcome};
 pub struct Execution {
     /// Which it is.
     pub key: ExecutionKey,
-    /// The version of the hook that matched.
-    pub version: Version,
     /// What it is about; with the hook it makes the lane.
     pub subject: Option<Subject>,
     /// When its event was accepted.
@@ -25,11 +23,22 @@ pub struct Execution {
     pub why: String,
     /// The execution this one repeats, for a RETRY message.
     pub retry_of: Option<ExecutionKey>,
+    /// How far it got.
+    pub progress: Progress,
+}
+
+/// How far an execution got: the part of its record that changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
     /// Where it stands.
     pub state: State,
-    /// How many attempts were started in all.
+    /// Its place in the order of its lane: given when it is accepted and anew when it is reopened.
+    pub turn: u64,
+    /// The version of the hook that matched or, once reopened, that the next attempt uses.
+    pub version: Version,
+    /// How many attempts were released to start in all.
     pub attempts: u32,
-    /// How many of them count against the retry budget.
+    /// How many of them count against the retry budget since it was last reopened.
     pub budget_used: u32,
     /// How many of the last ones in a row were cut short by the daemon's end.
     pub interruptions: u32,

@@ -4,13 +4,20 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
-use super::execution::{Actor, Execution};
+use super::acceptance::offer;
+use super::core::NewExecution;
+use super::dispatcher::{Message, Offer};
+use super::execution::{Actor, Cause, Execution};
+use super::hooks_in_force::HooksInForce;
+use super::pinned::pinned_hook;
+use super::reload::ReloadRequest;
 use crate::event::Event;
 use crate::event::id::{ExecutionKey, HookName, Seq, StoreId};
 use crate::event::time::Timestamp;
-use crate::hooks::HookSet;
+use crate::hooks::{Defaults, Hook, HookSet};
 use crate::store::{EventCounters, ListedEvent, Override, Store};
 
 /// The engine is stopping, or a write failed and nothing is acknowledged any more.
@@ -158,7 +165,13 @@ pub struct ReloadReport {
 /// A running engine, as the control room sees it. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Handle {
-    store: Store,
+    pub(super) store: Store,
+    pub(super) hooks: Arc<HooksInForce>,
+    pub(super) dispatcher: mpsc::Sender<Message>,
+    pub(super) reloads: mpsc::Sender<ReloadRequest>,
+    pub(super) feed: broadcast::Sender<Notice>,
+    pub(super) defaults: Defaults,
+    pub(super) stop: CancellationToken,
 }
 
 impl Handle {
@@ -167,73 +180,195 @@ impl Handle {
         &self.store
     }
 
-    /// The hooks in force.
+    /// The hooks in force, disabled ones included.
     pub fn hooks(&self) -> Arc<HookSet> {
-        unimplemented!()
+        Arc::clone(&self.hooks.now().set)
     }
 
-    /// Whether a hook is in force: enabled by its file and not disabled by an override, or enabled by one.
+    /// What operators said about hooks, whatever their files say.
     pub fn overrides(&self) -> BTreeMap<HookName, Override> {
-        unimplemented!()
+        self.hooks.now().overrides.clone()
     }
 
     /// How the engine does.
+    ///
+    /// # Errors
+    /// When the engine is stopping.
     pub async fn status(&self) -> Result<Status, Stopping> {
-        unimplemented!()
+        self.ask(|reply| Message::Status { reply }).await
     }
 
     /// Everything that becomes durable from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<Notice> {
-        unimplemented!()
+        self.feed.subscribe()
     }
 
     /// Reopens settled executions for one more attempt each; answers when that is durable, in the order of `keys`.
+    ///
+    /// # Errors
+    /// When the engine is stopping; what cannot be done for one execution stands in its place of the answer.
     pub async fn retry(
         &self,
-        _keys: Vec<ExecutionKey>,
-        _as_recorded: bool,
-        _actor: Actor,
+        keys: Vec<ExecutionKey>,
+        as_recorded: bool,
+        actor: Actor,
     ) -> Result<Vec<Result<(), OrderError>>, Stopping> {
-        unimplemented!()
+        let (store, in_force, defaults) = (self.store.clone(), self.hooks.now(), self.defaults.clone());
+        let keys = tokio::task::spawn_blocking(move || {
+            keys.into_iter()
+                .map(|key| {
+                    let hook = if as_recorded {
+                        recorded_hook(&store, &key, &defaults)
+                    } else {
+                        in_force.set.get(&key.hook).cloned()
+                    };
+                    (key, hook)
+                })
+                .collect()
+        })
+        .await
+        .map_err(|_| Stopping)?;
+        self.ask(|reply| Message::Retry {
+            keys,
+            as_recorded,
+            actor,
+            reply,
+        })
+        .await
     }
 
     /// Cancels an execution that waits, or ends the one that runs.
-    pub async fn cancel(&self, _key: ExecutionKey, _actor: Actor) -> Result<(), OrderError> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// When it has ended already or is not known.
+    pub async fn cancel(&self, key: ExecutionKey, actor: Actor) -> Result<(), OrderError> {
+        self.ask(|reply| Message::Cancel { key, actor, reply }).await?
     }
 
     /// Takes a synthetic event; with a hook, only that one is run, whatever its trigger says.
+    ///
+    /// # Errors
+    /// When there is no such hook, or nothing is accepted at present.
     pub async fn emit(
         &self,
-        _event: Event,
-        _hook: Option<HookName>,
-        _actor: Actor,
+        event: Event,
+        hook: Option<HookName>,
+        actor: Actor,
     ) -> Result<Accepted, OrderError> {
-        unimplemented!()
+        let in_force = self.hooks.now();
+        let key = event.key.clone();
+        let mut offer = match hook {
+            None => offer(event, &in_force, &self.store),
+            Some(name) => {
+                let hook = in_force
+                    .set
+                    .get(&name)
+                    .cloned()
+                    .ok_or(OrderError::NoSuchHook(name))?;
+                let execution = NewExecution {
+                    hook,
+                    why: "emitted for this hook".to_owned(),
+                    cause: Cause::Event,
+                    retry_of: None,
+                    lane_subject: None,
+                };
+                Offer {
+                    event: Box::new(event),
+                    executions: vec![execution],
+                    condition_errors: 0,
+                    reply: None,
+                }
+            }
+        };
+        let (reply, accepted) = oneshot::channel();
+        offer.reply = Some(reply);
+        self.dispatcher
+            .send(Message::Offers(vec![offer]))
+            .await
+            .map_err(|_| Stopping)?;
+        let accepted = accepted.await.map_err(|_| Stopping)?;
+        self.audit(actor, "emit", &format!("{} {key}", accepted.seq))
+            .await?;
+        Ok(accepted)
     }
 
     /// Enables or disables a hook, durably, whatever its file says; `None` takes the override back.
+    ///
+    /// # Errors
+    /// When there is no such hook.
     pub async fn set_enabled(
         &self,
-        _hook: HookName,
-        _enabled: Option<bool>,
-        _actor: Actor,
+        hook: HookName,
+        enabled: Option<bool>,
+        actor: Actor,
     ) -> Result<(), OrderError> {
-        unimplemented!()
+        let in_force = self.hooks.now();
+        if in_force.set.get(&hook).is_none() && !in_force.overrides.contains_key(&hook) {
+            return Err(OrderError::NoSuchHook(hook));
+        }
+        let value = enabled.map(|enabled| Override {
+            enabled,
+            actor: actor.clone(),
+            at: Timestamp::now(),
+        });
+        self.ask(|reply| Message::Override {
+            hook,
+            value,
+            actor,
+            reply,
+        })
+        .await?;
+        Ok(())
     }
 
     /// Reads the hooks folder now; `accept` takes a set that lost more than half of its hooks.
-    pub async fn reload(&self, _accept: bool, _actor: Actor) -> Result<ReloadReport, Stopping> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// When the engine is stopping.
+    pub async fn reload(&self, accept: bool, actor: Actor) -> Result<ReloadReport, Stopping> {
+        let (reply, report) = oneshot::channel();
+        self.reloads
+            .send(ReloadRequest { accept, actor, reply })
+            .await
+            .map_err(|_| Stopping)?;
+        report.await.map_err(|_| Stopping)
     }
 
-    /// Writes a line into the audit log.
-    pub async fn audit(&self, _actor: Actor, _action: &str, _target: &str) -> Result<(), Stopping> {
-        unimplemented!()
+    /// Writes a line into the audit log; answers when it is durable.
+    ///
+    /// # Errors
+    /// When the engine is stopping.
+    pub async fn audit(&self, actor: Actor, action: &'static str, target: &str) -> Result<(), Stopping> {
+        let target = target.to_owned();
+        self.ask(|reply| Message::Audit {
+            actor,
+            action,
+            target,
+            reply,
+        })
+        .await
     }
 
     /// Asks the engine to stop: nothing new is started, what runs gets its grace.
     pub fn stop(&self) {
-        unimplemented!()
+        self.stop.cancel();
     }
+
+    /// Ends every running script; the next life runs them again where their hooks allow it.
+    pub(super) async fn end_all(&self) {
+        // A dispatcher that is gone has nothing running.
+        let _ = self.dispatcher.send(Message::EndAll).await;
+    }
+
+    async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Stopping> {
+        let (reply, answer) = oneshot::channel();
+        self.dispatcher.send(message(reply)).await.map_err(|_| Stopping)?;
+        answer.await.map_err(|_| Stopping)
+    }
+}
+
+/// The hook in the version that an execution's record names.
+fn recorded_hook(store: &Store, key: &ExecutionKey, defaults: &Defaults) -> Option<Arc<Hook>> {
+    let execution = store.execution(key).ok()??;
+    pinned_hook(store, &execution, defaults).ok()
 }

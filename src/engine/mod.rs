@@ -1,5 +1,320 @@
 //! The scheduler: a pure core that decides, and a dispatcher that carries its effects out.
+//!
+//! [`Engine::start`] may be called more than once in one process: there are no globals.
 
+mod acceptance;
+mod attempt;
+mod clock;
+pub mod core;
+mod dispatcher;
 pub mod execution;
 pub mod handle;
+mod hooks_in_force;
 pub mod intake;
+pub mod pinned;
+mod reload;
+mod room;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::acceptance::Acceptance;
+use self::attempt::Attempts;
+use self::dispatcher::{Dispatcher, Parts, QUEUE};
+use self::execution::{Actor, Execution};
+use self::handle::{Handle, SourceStatus};
+use self::hooks_in_force::HooksInForce;
+use self::intake::{Decode, IntakeQueue};
+use self::pinned::pinned_hook;
+use self::reload::Reloader;
+use self::room::Room;
+use crate::config::{Config, Reload};
+use crate::hooks::check::CheckOptions;
+use crate::hooks::watch::watch;
+use crate::hooks::{Defaults, Hook, Version};
+use crate::runner::Runner;
+use crate::runner::leftovers::end_leftovers;
+use crate::store::writer::Writer;
+use crate::store::{ReadError, Store};
+
+/// Between TERM and KILL for processes that a former life left behind.
+const LEFTOVERS_GRACE: Duration = Duration::from_secs(5);
+
+/// Notices kept for a follower that is slow to read.
+const FEED: usize = 4_096;
+
+/// A source as the engine sees it: its messages come through the intake, this makes events of them.
+pub struct Source {
+    /// Its name, as configured.
+    pub name: String,
+    /// Makes events of its messages.
+    pub decoder: Arc<dyn Decode>,
+    /// What is known of its connection so far.
+    pub status: SourceStatus,
+}
+
+/// Why the engine cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The system gives no thread or process.
+    #[error("cannot start the engine's threads")]
+    Threads(#[source] io::Error),
+    /// What a former life left cannot be read.
+    #[error("cannot read what is still to be done")]
+    Read(#[source] ReadError),
+    /// The store took no writes.
+    #[error("the store takes no writes")]
+    Closed,
+}
+
+/// A running engine.
+#[derive(Debug)]
+pub struct Engine {
+    handle: Handle,
+    writer: Writer,
+    tasks: TaskTracker,
+    attempts: TaskTracker,
+    /// Nothing new is accepted.
+    closing: CancellationToken,
+    /// Nothing new is started.
+    draining: CancellationToken,
+    /// Everything ends.
+    stop: CancellationToken,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Takes up what is unsettled in the store, reads the hooks folder, and begins to accept what `queue` brings.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(
+        config: &Config,
+        strict_hooks: bool,
+        store: Store,
+        queue: IntakeQueue,
+        sources: Vec<Source>,
+    ) -> Result<Self, StartError> {
+        let defaults = Defaults {
+            scripts_dir: config.scripts_dir.clone(),
+            onehem_scripts_dir: config.onehem_scripts_dir.clone(),
+        };
+        let runner = Runner::start().map_err(StartError::Threads)?;
+        for leftover in end_leftovers(store.id().as_str(), LEFTOVERS_GRACE).await {
+            tracing::warn!(
+                pid = leftover.pid,
+                command = leftover.command,
+                "ended a process of a former life"
+            );
+        }
+        let left = unsettled(&store, &defaults).map_err(StartError::Read)?;
+        let overrides = store.overrides().map_err(StartError::Read)?;
+        let (writer, writer_thread) =
+            Writer::start(store.clone(), config.retention.clone()).map_err(StartError::Threads)?;
+
+        let hooks = Arc::new(HooksInForce::new(overrides));
+        let (dispatcher, inbox) = mpsc::channel(QUEUE);
+        let (feed, _) = broadcast::channel(FEED);
+        let (tasks, attempts) = (TaskTracker::new(), TaskTracker::new());
+        let (closing, draining, stop) = (
+            CancellationToken::new(),
+            CancellationToken::new(),
+            CancellationToken::new(),
+        );
+        let room = Arc::new(Room::new(config.state_dir.clone(), config.limits.clone()));
+        let mut connections = BTreeMap::new();
+        let mut decoders = BTreeMap::new();
+        for source in sources {
+            decoders.insert(Arc::from(source.name.as_str()), source.decoder);
+            connections.insert(source.name, source.status);
+        }
+        let connections = Arc::new(Mutex::new(connections));
+
+        let mut works = Dispatcher::new(Parts {
+            store: store.clone(),
+            writer: writer.clone(),
+            attempts: Arc::new(Attempts {
+                store: store.clone(),
+                writer: writer.clone(),
+                runner,
+                environment: environment(),
+            }),
+            hooks: Arc::clone(&hooks),
+            connections: Arc::clone(&connections),
+            room: Arc::clone(&room),
+            feed: feed.clone(),
+            tracker: attempts.clone(),
+            inbox: dispatcher.clone(),
+            concurrency: config.concurrency,
+            blocked_after: config.blocked_after,
+            draining: draining.clone(),
+        });
+        works.recover(left).await.map_err(|_| StartError::Closed)?;
+        tasks.spawn(works.run(inbox, stop.clone()));
+
+        // The hooks come into force before the first event is matched.
+        let check = CheckOptions {
+            defaults: defaults.clone(),
+            permissions: config.permissions,
+        };
+        let mut reloader = Reloader::new(
+            config.hooks_dir.clone(),
+            check,
+            strict_hooks,
+            &store,
+            Arc::clone(&hooks),
+            dispatcher.clone(),
+        )
+        .map_err(StartError::Read)?;
+        reloader
+            .reload(false, Actor::Daemon)
+            .await
+            .ok_or(StartError::Closed)?;
+        let (reloads, requests) = mpsc::channel(16);
+        let hints = match config.reload {
+            Reload::Auto => watch(config.hooks_dir.clone(), &tasks, stop.clone()),
+            Reload::Manual => mpsc::channel(1).1,
+        };
+        tasks.spawn(reloader.run(hints, requests, stop.clone()));
+
+        let acceptance = Acceptance {
+            queue,
+            decoders,
+            hooks: Arc::clone(&hooks),
+            store: store.clone(),
+            dispatcher: dispatcher.clone(),
+            connections,
+            room,
+        };
+        let closes = closing.clone();
+        let matching_thread = std::thread::Builder::new()
+            .name("matching".to_owned())
+            .spawn(move || acceptance.run(&closes))
+            .map_err(StartError::Threads)?;
+
+        let handle = Handle {
+            store,
+            hooks,
+            dispatcher,
+            reloads,
+            feed,
+            defaults,
+            stop: CancellationToken::new(),
+        };
+        let threads = vec![matching_thread, writer_thread];
+        Ok(Self {
+            handle,
+            writer,
+            tasks,
+            attempts,
+            closing,
+            draining,
+            stop,
+            threads,
+        })
+    }
+
+    /// What the control room works with.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Comes back when somebody asked the engine to stop through its handle, or writing to the store failed.
+    ///
+    /// # Errors
+    /// The latter.
+    pub async fn until_stopped(&self) -> Result<(), StoreFailed> {
+        tokio::select! {
+            () = self.handle.stop.cancelled() => Ok(()),
+            () = self.writer.failed().cancelled() => Err(StoreFailed),
+        }
+    }
+
+    /// Accepts nothing more, starts nothing more, gives running scripts `grace` to end, ends the rest, and comes back when
+    /// everything is written. What did not end is taken up by the next life.
+    pub async fn drain(self, grace: Duration) {
+        let Self {
+            handle,
+            writer,
+            tasks,
+            attempts,
+            closing,
+            draining,
+            stop,
+            threads,
+        } = self;
+        closing.cancel();
+        draining.cancel();
+        attempts.close();
+        if tokio::time::timeout(grace, attempts.wait()).await.is_err() {
+            tracing::warn!(running = attempts.len(), "scripts still run and are ended");
+            handle.end_all().await;
+            attempts.wait().await;
+        }
+        // The last word of each attempt is on its way through the dispatcher; what follows it is behind it.
+        let _ = handle.status().await;
+        stop.cancel();
+        tasks.close();
+        tasks.wait().await;
+        drop((handle, writer));
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a thread of the engine panicked");
+                }
+            }
+        });
+        if joined.await.is_err() {
+            tracing::error!("the engine's threads could not be waited for");
+        }
+    }
+}
+
+/// Writing to the store failed: nothing was acknowledged since, and a restart recovers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("writing to the store failed; what was accepted is kept, and a restart takes it up")]
+pub struct StoreFailed;
+
+/// What a former life left unsettled, with the hooks it is pinned to where those can be had.
+fn unsettled(store: &Store, defaults: &Defaults) -> Result<Vec<(Execution, Option<Arc<Hook>>)>, ReadError> {
+    let mut compiled: HashMap<Version, Option<Arc<Hook>>> = HashMap::new();
+    let left = store.unsettled()?.into_iter().map(|execution| {
+        let hook = compiled.entry(execution.progress.version).or_insert_with(|| {
+            pinned_hook(store, &execution, defaults)
+                .inspect_err(|error| {
+                    tracing::error!(execution = %execution.key, error = error as &dyn std::error::Error, "cannot take it up");
+                })
+                .ok()
+        });
+        let hook = hook.clone();
+        (execution, hook)
+    });
+    Ok(left.collect())
+}
+
+fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .map(|(name, value)| {
+            (
+                name.to_string_lossy().into_owned(),
+                value.to_string_lossy().into_owned(),
+            )
+        })
+        .collect()
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source")
+            .field("name", &self.name)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}

@@ -2,7 +2,7 @@
 
 pub mod check;
 mod command_line;
-mod compile;
+pub mod compile;
 pub mod fault;
 pub mod folder;
 pub mod invocation;

@@ -1,21 +1,110 @@
 //! The journal, executions, counters, overrides and the audit log, on sled. No other room names sled.
+//!
+//! Everything stands in one tree ([`keys`]), in stored forms of its own ([`format`]), in values of at most 8 kB
+//! ([`blob`]). One thread writes ([`writer`]); reads are allowed from any thread. What is read may be an instant
+//! from being durable; what was acknowledged is durable.
+
+mod blob;
+mod format;
+mod keys;
+mod open;
+mod query;
+mod retention;
+pub mod writer;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::engine::execution::{Actor, Attempt, Execution};
-use crate::event::id::{ExecutionKey, HookName, Seq, StoreId};
+use self::format::{FormatError, Totals};
+pub use self::open::OpenError;
+use crate::engine::execution::Actor;
+use crate::event::id::{HookName, Seq, StoreId};
 use crate::event::time::Timestamp;
 use crate::event::{Event, Kind};
-use crate::hooks::Version;
 
-/// A store, open. Cloning is cheap; clones are the same store. Reads are allowed from any thread.
-#[derive(Debug, Clone)]
-pub struct Store {}
+/// A store, open. Cloning is cheap; clones are the same store.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    id: StoreId,
+    path: PathBuf,
+    /// Kept so that sled's own threads live as long as the tree.
+    _db: sled::Db,
+    tree: sled::Tree,
+    /// The log, held open to be synced: sled's own flush does not survive a power cut.
+    log: std::fs::File,
+    /// As of the last batch that was written.
+    totals: Mutex<Totals>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("id", &self.shared.id)
+            .field("path", &self.shared.path)
+            .finish()
+    }
+}
 
 /// A read that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read the store")]
-pub struct ReadError {}
+pub enum ReadError {
+    /// The disk, or what is on it, gave an error.
+    #[error("cannot read the store")]
+    Read(#[source] sled::Error),
+    /// A record is there and does not say what it should.
+    #[error("the record of {what} in the store is damaged; `hem store salvage` keeps what is readable")]
+    Damaged {
+        /// Whose record it is.
+        what: String,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl ReadError {
+    fn format(what: impl ToString) -> impl FnOnce(FormatError) -> Self {
+        let what = what.to_string();
+        move |source| Self::Damaged {
+            what,
+            source: source.into(),
+        }
+    }
+
+    fn blob(what: impl ToString) -> impl FnOnce(blob::GetError) -> Self {
+        let what = what.to_string();
+        move |error| match error {
+            blob::GetError::Sled(source) => Self::Read(source),
+            blob::GetError::Pieces(source) => Self::Damaged {
+                what,
+                source: source.into(),
+            },
+        }
+    }
+}
+
+/// How much the store holds and what it counted.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// The last number given to an event.
+    pub last_seq: Seq,
+    /// Where the events of each source ended.
+    pub events: BTreeMap<String, EventCounters>,
+    /// Kept executions by the name of their state.
+    pub executions: BTreeMap<String, u64>,
+    /// Matches whose condition could not be worked out.
+    pub condition_errors: u64,
+    /// Events kept that matched nothing.
+    pub unmatched_kept: u64,
+    /// Events kept that matched something.
+    pub matched_kept: u64,
+    /// Bytes of payloads and outputs kept, as stored.
+    pub bytes: u64,
+}
 
 /// An event as the store lists it.
 #[derive(Debug, Clone)]
@@ -141,51 +230,24 @@ pub struct Override {
 impl Store {
     /// The store's id.
     pub fn id(&self) -> &StoreId {
-        unimplemented!()
+        &self.shared.id
     }
 
-    /// One event with its payload.
-    pub fn event(&self, _seq: Seq) -> Result<Option<ListedEvent>, ReadError> {
-        unimplemented!()
-    }
-
-    /// Events, newest first, without payloads.
-    pub fn events(&self, _query: &EventQuery) -> Result<Vec<ListedEvent>, ReadError> {
-        unimplemented!()
-    }
-
-    /// One execution.
-    pub fn execution(&self, _key: &ExecutionKey) -> Result<Option<Execution>, ReadError> {
-        unimplemented!()
-    }
-
-    /// The executions an event caused, by hook name.
-    pub fn executions_of(&self, _event: Seq) -> Result<Vec<Execution>, ReadError> {
-        unimplemented!()
-    }
-
-    /// Executions, newest first.
-    pub fn executions(&self, _query: &ExecutionQuery) -> Result<Vec<Execution>, ReadError> {
-        unimplemented!()
-    }
-
-    /// The attempts of an execution, in order, with their output.
-    pub fn attempts(&self, _key: &ExecutionKey) -> Result<Vec<Attempt>, ReadError> {
-        unimplemented!()
-    }
-
-    /// The definition of that version.
-    pub fn definition(&self, _version: &Version) -> Result<Option<Definition>, ReadError> {
-        unimplemented!()
-    }
-
-    /// The last `limit` lines of the audit log, newest first.
-    pub fn audit(&self, _limit: usize) -> Result<Vec<AuditEntry>, ReadError> {
-        unimplemented!()
-    }
-
-    /// The overrides in force.
-    pub fn overrides(&self) -> Result<BTreeMap<HookName, Override>, ReadError> {
-        unimplemented!()
+    /// How much the store holds and what it counted, as of the last batch that was written.
+    pub fn summary(&self) -> Summary {
+        let totals = self.shared.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        Summary {
+            last_seq: Seq(totals.last_seq),
+            events: totals
+                .sources
+                .iter()
+                .map(|(name, stored)| (name.clone(), stored.counters()))
+                .collect(),
+            executions: totals.executions.clone(),
+            condition_errors: totals.condition_errors,
+            unmatched_kept: totals.unmatched_kept,
+            matched_kept: totals.matched_kept,
+            bytes: totals.bytes,
+        }
     }
 }

@@ -19,7 +19,7 @@ pub const MAX_COMMAND: usize = 64 << 10;
 /// A PING's context may have this many bytes (RFC 37).
 const MAX_PING_CONTEXT: usize = 16;
 
-/// An empty buffer larger than this is given back, so that one large message does not cost memory for ever.
+/// After a frame larger than this the buffer is given back, so that one large message does not cost memory for ever.
 const KEPT_CAPACITY: usize = 1 << 20;
 
 /// Bytes of a peer's answer shown when it is no greeting.
@@ -250,9 +250,10 @@ impl Decoder {
     }
 
     fn consume(&mut self, len: usize) {
-        self.buffer.advance(len);
-        if self.buffer.is_empty() && self.buffer.capacity() > KEPT_CAPACITY {
-            self.buffer = BytesMut::new();
+        if len > KEPT_CAPACITY {
+            self.buffer = BytesMut::from(&self.buffer[len..]);
+        } else {
+            self.buffer.advance(len);
         }
     }
 }

@@ -1,0 +1,189 @@
+//! Wires the rooms together: opens the store, starts the engine, the control socket and the sources, and ends them in
+//! the opposite order.
+//!
+//! A [`Daemon`] has no globals and may be started more than once in one process; `hem demo` and the tests do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, OpennebulaSource, Source as SourceConfig};
+use crate::control::server::{BindError, bind};
+use crate::engine::handle::{Connection, Handle, SourceStatus};
+use crate::engine::intake::{IntakeQueue, Limits};
+use crate::engine::{Engine, Source, StartError, StoreFailed};
+use crate::event::time::Timestamp;
+use crate::sources::opennebula;
+use crate::sources::opennebula::decode::Decoder;
+use crate::store::{OpenError, Store};
+
+/// How a daemon is run, besides its configuration.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Any error in a hook file keeps the whole former set.
+    pub strict_hooks: bool,
+    /// How long running scripts have to end when the daemon is stopped, before they are ended.
+    pub stop_grace: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            strict_hooks: false,
+            stop_grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why a daemon cannot start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The store cannot be opened.
+    #[error("cannot open the store")]
+    Store(#[source] OpenError),
+    /// The engine cannot be started.
+    #[error("cannot start the engine")]
+    Engine(#[source] StartError),
+    /// The control socket cannot be bound.
+    #[error("cannot listen on the control socket")]
+    Control(#[source] BindError),
+    /// Writing to the store failed while the daemon ran.
+    #[error(transparent)]
+    StoreFailed(#[from] StoreFailed),
+}
+
+/// A running daemon.
+#[derive(Debug)]
+pub struct Daemon {
+    engine: Engine,
+    sources: TaskTracker,
+    control: TaskTracker,
+    stop_sources: CancellationToken,
+    stop_control: CancellationToken,
+    options: Options,
+}
+
+impl Daemon {
+    /// Starts a daemon. When this comes back, its hooks are in force, its control socket answers, and its sources connect.
+    ///
+    /// # Errors
+    /// See [`DaemonError`].
+    pub async fn start(config: &Config, options: Options) -> Result<Self, DaemonError> {
+        let folder = config.state_dir.clone();
+        // Opening reads files and may wait for the disk for seconds.
+        let opened = tokio::task::spawn_blocking(move || Store::open(&folder)).await;
+        let store = match opened {
+            Ok(opened) => opened.map_err(DaemonError::Store)?,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+        let socket = bind(&config.control).map_err(DaemonError::Control)?;
+
+        let named = |(name, source): (&String, &SourceConfig)| match source {
+            SourceConfig::Opennebula(source) => (name.clone(), source.clone()),
+        };
+        let configured: Vec<(String, OpennebulaSource)> = config.sources.iter().map(named).collect();
+        let limits = configured
+            .iter()
+            .fold(Limits { events: 0, bytes: 0 }, |sum, (_, source)| Limits {
+                events: sum.events + source.queue_events,
+                bytes: sum.bytes + source.queue_bytes,
+            });
+        let queue = IntakeQueue::new(limits);
+        let names_source = configured.len() > 1;
+        let mut intakes = Vec::new();
+        let mut sources = Vec::new();
+        for (name, source) in configured {
+            sources.push(Source {
+                name: name.clone(),
+                decoder: Arc::new(Decoder::new(&name, &source, names_source)),
+                status: SourceStatus {
+                    kind: "opennebula",
+                    endpoint: source.endpoint.clone(),
+                    connection: Connection::Down {
+                        since: Timestamp::now(),
+                    },
+                    last_error: None,
+                    connects: 0,
+                    refused: Default::default(),
+                },
+            });
+            intakes.push((queue.source(&name), name, source));
+        }
+        let engine = Engine::start(config, options.strict_hooks, store, queue, sources)
+            .await
+            .map_err(DaemonError::Engine)?;
+
+        let (control, stop_control) = (TaskTracker::new(), CancellationToken::new());
+        let (handle, redact, until) = (
+            engine.handle().clone(),
+            config.redact.clone(),
+            stop_control.clone(),
+        );
+        control.spawn(async move {
+            if let Err(error) = socket.serve(handle, &redact, until).await {
+                tracing::error!(%error, "the control socket failed; the engine goes on");
+            }
+        });
+        let (tracker, stop_sources) = (TaskTracker::new(), CancellationToken::new());
+        for (intake, name, source) in intakes {
+            let until = stop_sources.clone();
+            tracker.spawn(async move { opennebula::run(source, &name, intake, until).await });
+        }
+        tracing::info!(
+            store = %engine.handle().store().id(),
+            state_dir = %config.state_dir.display(),
+            hooks_dir = %config.hooks_dir.display(),
+            socket = %config.control.socket.display(),
+            "hem is up"
+        );
+        Ok(Self {
+            engine,
+            sources: tracker,
+            control,
+            stop_sources,
+            stop_control,
+            options,
+        })
+    }
+
+    /// What the control room works with.
+    pub fn handle(&self) -> &Handle {
+        self.engine.handle()
+    }
+
+    /// Comes back when somebody asked the daemon to stop through its handle, or writing to the store failed.
+    ///
+    /// # Errors
+    /// The latter.
+    pub async fn until_stopped(&self) -> Result<(), StoreFailed> {
+        self.engine.until_stopped().await
+    }
+
+    /// Reads nothing more from the sources, accepts what was received, gives running scripts their grace, and ends.
+    pub async fn stop(self) {
+        self.stop_sources.cancel();
+        self.sources.close();
+        self.sources.wait().await;
+        self.engine.drain(self.options.stop_grace).await;
+        self.stop_control.cancel();
+        self.control.close();
+        self.control.wait().await;
+        tracing::info!("hem has stopped");
+    }
+}
+
+/// Runs a daemon until `shutdown` is cancelled, or it cannot go on.
+///
+/// # Errors
+/// See [`DaemonError`].
+pub async fn run(config: &Config, options: Options, shutdown: CancellationToken) -> Result<(), DaemonError> {
+    let daemon = Daemon::start(config, options).await?;
+    let ended = tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        ended = daemon.until_stopped() => ended,
+    };
+    daemon.stop().await;
+    Ok(ended?)
+}

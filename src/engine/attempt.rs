@@ -1,0 +1,203 @@
+//! One attempt: from the stored event to the outcome.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::core::Verdict;
+use super::execution::{EndedAttempt, StartedProcess};
+use crate::event::id::ExecutionKey;
+use crate::event::time::Timestamp;
+use crate::hooks::Hook;
+use crate::hooks::invocation::{AttemptFacts, OnehemShell, invocation};
+use crate::runner::{
+    Captured, Invocation, Limits, Observer, Outcome, Report, Runner, StartFailure, StartFailureKind, Started,
+};
+use crate::store::Store;
+use crate::store::writer::{Change, Writer};
+
+/// How long a descendant may hold a script's output after the script's own end.
+const LEAK: Duration = Duration::from_secs(10);
+
+/// What every attempt needs and none changes.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    pub(super) store: Store,
+    pub(super) writer: Writer,
+    pub(super) runner: Runner,
+    /// The environment the daemon was started with.
+    pub(super) environment: Vec<(String, String)>,
+}
+
+impl Attempts {
+    /// Runs one attempt and says how it ended. Everything that can go wrong is an outcome.
+    pub(super) async fn run(
+        &self,
+        key: &ExecutionKey,
+        attempt: u32,
+        hook: &Arc<Hook>,
+        stop: CancellationToken,
+    ) -> EndedAttempt {
+        let prepared = {
+            let (store, environment) = (self.store.clone(), self.environment.clone());
+            let (key, hook) = (key.clone(), Arc::clone(hook));
+            // Reading may wait for the disk, and laying out a large document takes its time.
+            tokio::task::spawn_blocking(move || prepare(&store, &environment, &key, attempt, &hook)).await
+        };
+        let invocation = match prepared {
+            Ok(Ok(invocation)) => invocation,
+            Ok(Err(failure)) => return not_started(failure),
+            Err(panic) => {
+                return not_started(StartFailure {
+                    kind: StartFailureKind::Other,
+                    message: format!("laying out the command failed: {panic}"),
+                });
+            }
+        };
+        let limits = Limits {
+            timeout: hook.policy.timeout,
+            grace: hook.policy.grace,
+            leak: LEAK,
+            output_head: hook.policy.output.head,
+            output_tail: hook.policy.output.tail,
+        };
+        let (tell, told) = oneshot::channel();
+        let observer = Observer::none().on_start(move |started| {
+            // Nobody listens any more only when the whole attempt was dropped.
+            let _ = tell.send(started.clone());
+        });
+        let shown = Shown::of(&invocation);
+        // The process id is recorded beside the run, not before it goes on.
+        let record_start = async {
+            if let Ok(started) = told.await {
+                let process = Box::new(shown.process(hook, &started));
+                let change = Change::Started {
+                    key: key.clone(),
+                    attempt,
+                    process,
+                };
+                if self.writer.submit(vec![change], || ()).await.is_err() {
+                    tracing::warn!(execution = %key, attempt, "the store takes no more writes: the process is not recorded");
+                }
+            }
+        };
+        let (report, ()) = tokio::join!(self.runner.run(invocation, limits, stop, observer), record_start);
+        let Report {
+            outcome,
+            ended,
+            stdout,
+            stderr,
+            ..
+        } = report;
+        EndedAttempt {
+            at: timestamp(ended),
+            outcome,
+            stdout,
+            stderr,
+        }
+    }
+}
+
+/// What is to come of an attempt that ended so.
+pub(super) fn verdict(outcome: &Outcome, daemon_stops: bool) -> Verdict {
+    match outcome {
+        Outcome::Exited { code: 0 } | Outcome::Leaked { code: 0 } => Verdict::Success,
+        Outcome::Exited { .. }
+        | Outcome::Leaked { .. }
+        | Outcome::Signalled { .. }
+        | Outcome::TimedOut { .. } => Verdict::Failure,
+        Outcome::StartFailed(failure) if failure.kind.is_passing() => Verdict::Exhausted,
+        Outcome::StartFailed(_) => Verdict::Hopeless,
+        Outcome::Stopped { .. } if daemon_stops => Verdict::Interrupted,
+        Outcome::Stopped { .. } => Verdict::Stopped,
+        Outcome::Interrupted => Verdict::Interrupted,
+    }
+}
+
+fn prepare(
+    store: &Store,
+    environment: &[(String, String)],
+    key: &ExecutionKey,
+    attempt: u32,
+    hook: &Hook,
+) -> Result<Invocation, StartFailure> {
+    let unreadable = |message: String| StartFailure {
+        kind: StartFailureKind::Other,
+        message,
+    };
+    let listed = store
+        .event(key.event)
+        .map_err(|error| unreadable(format!("cannot read event {} back: {error}", key.event)))?
+        .ok_or_else(|| unreadable(format!("event {} is no longer in the store", key.event)))?;
+    let facts = AttemptFacts {
+        instance: store.id(),
+        execution: key,
+        attempt,
+        daemon_environment: environment,
+        shell: OnehemShell::default(),
+    };
+    invocation(hook, &listed.event, &facts)
+}
+
+fn not_started(failure: StartFailure) -> EndedAttempt {
+    EndedAttempt {
+        at: Timestamp::now(),
+        outcome: Outcome::StartFailed(failure),
+        stdout: Captured::default(),
+        stderr: Captured::default(),
+    }
+}
+
+fn timestamp(time: SystemTime) -> Timestamp {
+    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// The part of an invocation that the record shows. Secrets are named in it, not shown.
+struct Shown {
+    argv: Vec<String>,
+    environment: Vec<(String, String)>,
+    directory: Option<std::path::PathBuf>,
+}
+
+impl Shown {
+    fn of(invocation: &Invocation) -> Self {
+        let text = |text: &std::ffi::OsString| text.to_string_lossy().into_owned();
+        let mut argv = vec![invocation.program.display().to_string()];
+        argv.extend(invocation.arguments.iter().map(text));
+        let mut environment: Vec<(String, String)> = invocation
+            .environment
+            .iter()
+            .map(|(name, value)| (text(name), text(value)))
+            .collect();
+        environment.extend(
+            invocation
+                .secrets
+                .iter()
+                .map(|secret| (secret.name.clone(), format!("[secret {}]", secret.name))),
+        );
+        Self {
+            argv,
+            environment,
+            directory: invocation.directory.clone(),
+        }
+    }
+
+    fn process(self, hook: &Hook, started: &Started) -> StartedProcess {
+        StartedProcess {
+            pid: started.pid,
+            start_ticks: started.start_ticks,
+            at: timestamp(started.at),
+            uid: started.uid,
+            version: hook.version,
+            hook_file: hook.origin.file.clone(),
+            hook_file_sha256: hook.origin.file_sha256,
+            argv: self.argv,
+            environment: self.environment,
+            directory: self.directory,
+            files: started.files.clone(),
+        }
+    }
+}

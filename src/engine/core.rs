@@ -1,0 +1,885 @@
+//! The pure scheduler: lanes, slots, retries. It decides and does nothing.
+//!
+//! [`Core::step`] takes one input and the time and gives back records to be made durable and effects to be
+//! carried out once they are. It knows no clock, no disk and no process, so that a simulation can run it through
+//! any history, crashes included, from a seed.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::execution::{Actor, CancelReason, Cause, Execution, Progress, Settlement, SkipReason, State};
+use crate::event::Subject;
+use crate::event::id::{ExecutionKey, HookName, Seq};
+use crate::event::time::Timestamp;
+use crate::hooks::{Hook, OnInterrupt, Order, Priority};
+
+/// An execution that the daemon's end cut short this often in a row is not run again.
+const INTERRUPTIONS_AT_MOST: u32 = 3;
+
+/// Delays between tries to start a process while the machine is short of processes, memory or files.
+const EXHAUSTED_MIN: Duration = Duration::from_secs(1);
+const EXHAUSTED_MAX: Duration = Duration::from_secs(60);
+
+/// What the core is told.
+#[derive(Debug)]
+pub enum Input {
+    /// An event was numbered and matched.
+    Accept {
+        /// Its number; numbers only grow.
+        seq: Seq,
+        /// What it is about.
+        subject: Option<Subject>,
+        /// The hooks it is to run.
+        matches: Vec<NewExecution>,
+    },
+    /// An attempt ended.
+    Ended {
+        /// Which execution's.
+        key: ExecutionKey,
+        /// Its number.
+        attempt: u32,
+        /// What is to come of it.
+        verdict: Verdict,
+    },
+    /// A settled execution is to run once more.
+    Reopen {
+        /// Its record.
+        execution: Box<Execution>,
+        /// The definition to run.
+        hook: Arc<Hook>,
+        /// Who asked for it.
+        cause: Cause,
+    },
+    /// An execution is to end.
+    Cancel {
+        /// Which.
+        key: ExecutionKey,
+        /// Who asked for it.
+        actor: Actor,
+    },
+    /// A hook is no longer in force: what it has not started yet is cancelled.
+    Withdraw {
+        /// The hook.
+        hook: HookName,
+        /// Why.
+        reason: CancelReason,
+    },
+    /// Time went on.
+    Tick,
+    /// The wall clock was set: no wait is longer than its own full delay from now.
+    ClockJumped,
+    /// Nothing is started any more.
+    Stop,
+}
+
+/// One match, to become an execution.
+#[derive(Debug)]
+pub struct NewExecution {
+    /// The hook, in the version that matched.
+    pub hook: Arc<Hook>,
+    /// Why it matched.
+    pub why: String,
+    /// What causes the first attempt.
+    pub cause: Cause,
+    /// The execution this one repeats.
+    pub retry_of: Option<ExecutionKey>,
+    /// The subject whose lane it joins, where that is not the event's.
+    pub lane_subject: Option<Subject>,
+}
+
+/// What is to come of an attempt that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It did what it was to do.
+    Success,
+    /// It failed; another attempt may go better.
+    Failure,
+    /// It could not be started, and no other attempt would.
+    Hopeless,
+    /// The machine was short of something; tried again outside the budget.
+    Exhausted,
+    /// It was ended on request.
+    Stopped,
+    /// The daemon's stop ended it.
+    Interrupted,
+}
+
+/// Something to be made durable. Records of one step are durable together or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// A new execution.
+    Created(Box<Execution>),
+    /// An execution got further.
+    Progressed {
+        /// Which.
+        key: ExecutionKey,
+        /// The name of the state it left.
+        left: &'static str,
+        /// How far it got.
+        progress: Progress,
+    },
+    /// An attempt is released to start: from here on it may have run.
+    Released {
+        /// Which execution's.
+        key: ExecutionKey,
+        /// Its number.
+        attempt: u32,
+        /// What caused it.
+        cause: Cause,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// Something to be done once the step's records are durable.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Start the script.
+    Start {
+        /// Which execution's.
+        key: ExecutionKey,
+        /// The attempt's number.
+        attempt: u32,
+        /// The definition to run.
+        hook: Arc<Hook>,
+        /// What caused it.
+        cause: Cause,
+    },
+    /// End the running script.
+    End {
+        /// Which execution's.
+        key: ExecutionKey,
+        /// The attempt's number.
+        attempt: u32,
+    },
+}
+
+/// What one step decided.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// To be made durable, in this order.
+    pub records: Vec<Record>,
+    /// To be done after that, in this order.
+    pub effects: Vec<Effect>,
+}
+
+/// Why an order cannot be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The execution reached its end already, or is not known.
+    #[error("`{0}` is not waiting or running")]
+    NotActive(ExecutionKey),
+    /// The execution has not reached its end.
+    #[error("`{0}` has not ended yet; it is {1}")]
+    NotSettled(ExecutionKey, &'static str),
+}
+
+/// What must happen one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum LaneKey {
+    Subject(HookName, Subject),
+    Hook(HookName),
+    /// No order, or no subject: a lane of its own.
+    Own(ExecutionKey),
+}
+
+/// An execution that has not reached its end.
+#[derive(Debug)]
+struct Active {
+    hook: Arc<Hook>,
+    subject: Option<Subject>,
+    accepted: Timestamp,
+    progress: Progress,
+    lane: LaneKey,
+    /// Somebody asked for its end while it ran.
+    cancelled_by: Option<Actor>,
+    /// Tries in a row that the machine was short of something.
+    exhausted: u32,
+}
+
+impl Active {
+    /// When it is skipped if it has not been started by then.
+    fn expires(&self) -> Option<Timestamp> {
+        let State::Queued {
+            cause: Cause::Event | Cause::RetryMessage(_),
+            ..
+        } = self.progress.state
+        else {
+            return None;
+        };
+        let limit = self.hook.policy.start_within?;
+        (self.progress.attempts == 0).then(|| self.accepted.plus(limit))
+    }
+}
+
+/// The lanes of one hook that could start something, oldest turn first, and how many of its scripts run.
+#[derive(Debug, Default)]
+struct HookQueue {
+    ready: BTreeSet<(u64, LaneKey)>,
+    running: usize,
+    max_parallel: usize,
+    priority_high: bool,
+    in_rotation: bool,
+}
+
+/// An execution that waits for another one of its lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// The one that waits longest in its lane.
+    pub waiting: ExecutionKey,
+    /// What the lane is about.
+    pub subject: Option<Subject>,
+    /// The one at the lane's head.
+    pub behind: ExecutionKey,
+    /// Since when the head holds the lane.
+    pub since: Timestamp,
+}
+
+/// The scheduler's whole state.
+#[derive(Debug)]
+pub struct Core {
+    concurrency: usize,
+    rng: fastrand::Rng,
+    active: HashMap<ExecutionKey, Active>,
+    lanes: HashMap<LaneKey, VecDeque<ExecutionKey>>,
+    hooks: HashMap<HookName, HookQueue>,
+    /// Hooks with a ready lane and room for one more script, in the order of their next turn.
+    rotation: VecDeque<HookName>,
+    /// The same for hooks of high priority.
+    rotation_high: VecDeque<HookName>,
+    /// What happens at a time of its own accord: retries, and executions that expire.
+    timers: BTreeSet<(Timestamp, ExecutionKey)>,
+    next_turn: u64,
+    running: usize,
+    running_high: usize,
+    stopping: bool,
+}
+
+impl Core {
+    /// A scheduler with nothing to do, that runs at most `concurrency` scripts at once (at least one), and one more of high priority.
+    pub fn new(concurrency: usize, rng: fastrand::Rng) -> Self {
+        Self {
+            concurrency: concurrency.max(1),
+            rng,
+            active: HashMap::new(),
+            lanes: HashMap::new(),
+            hooks: HashMap::new(),
+            rotation: VecDeque::new(),
+            rotation_high: VecDeque::new(),
+            timers: BTreeSet::new(),
+            next_turn: 1,
+            running: 0,
+            running_high: 0,
+            stopping: false,
+        }
+    }
+
+    /// Takes over what a former life left unsettled, in any order.
+    ///
+    /// An attempt that was released counts as one that may have run: it was interrupted.
+    pub fn recover(&mut self, mut left: Vec<(Execution, Arc<Hook>)>, now: Timestamp) -> Step {
+        let mut step = Step::default();
+        left.sort_by_key(|(execution, _)| execution.progress.turn);
+        let mut interrupted = Vec::new();
+        for (execution, hook) in left {
+            let Execution {
+                key,
+                subject,
+                accepted,
+                progress,
+                ..
+            } = execution;
+            self.next_turn = self.next_turn.max(progress.turn + 1);
+            if let State::Running { attempt, .. } = progress.state {
+                interrupted.push((key.clone(), attempt));
+            }
+            self.insert(key, hook, subject, accepted, progress);
+        }
+        for (key, attempt) in interrupted {
+            self.ended(&key, attempt, Verdict::Interrupted, now, &mut step);
+        }
+        self.shorten_waits(now, &mut step);
+        self.fire(now, &mut step);
+        self.start_what_can(now, &mut step);
+        step
+    }
+
+    /// Takes one input.
+    ///
+    /// # Errors
+    /// A [`Refusal`] for an order that cannot be carried out; the state is then unchanged.
+    pub fn step(&mut self, input: Input, now: Timestamp) -> Result<Step, Refusal> {
+        let mut step = Step::default();
+        match input {
+            Input::Accept {
+                seq,
+                subject,
+                matches,
+            } => self.accept(seq, subject, matches, now, &mut step),
+            Input::Ended {
+                key,
+                attempt,
+                verdict,
+            } => self.ended(&key, attempt, verdict, now, &mut step),
+            Input::Reopen {
+                execution,
+                hook,
+                cause,
+            } => self.reopen(*execution, hook, cause, now, &mut step)?,
+            Input::Cancel { key, actor } => self.cancel(&key, actor, now, &mut step)?,
+            Input::Withdraw { hook, reason } => self.withdraw(&hook, &reason, now, &mut step),
+            Input::Tick => {}
+            Input::ClockJumped => self.shorten_waits(now, &mut step),
+            Input::Stop => self.stopping = true,
+        }
+        self.fire(now, &mut step);
+        self.start_what_can(now, &mut step);
+        Ok(step)
+    }
+
+    /// When [`Input::Tick`] is due next.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(due, _)| *due)
+    }
+
+    /// Scripts running or about to.
+    pub const fn running(&self) -> usize {
+        self.running
+    }
+
+    /// Executions that have not reached their end.
+    pub fn unsettled(&self) -> usize {
+        self.active.len()
+    }
+
+    /// Where an unsettled execution stands.
+    pub fn state(&self, key: &ExecutionKey) -> Option<&State> {
+        self.active.get(key).map(|active| &active.progress.state)
+    }
+
+    /// The lanes whose head has held them for `limit` or longer while another execution waits behind it.
+    pub fn blocked(&self, limit: Duration, now: Timestamp) -> Vec<Waiting> {
+        let mut found: Vec<Waiting> = self
+            .lanes
+            .values()
+            .filter_map(|lane| {
+                let (head, next) = (lane.front()?, lane.get(1)?);
+                let active = self.active.get(head)?;
+                let since = match active.progress.state {
+                    State::Running { since, .. } => since,
+                    State::Retrying { due, delay } => Timestamp::from_millis(
+                        due.as_millis() - i64::try_from(delay.as_millis()).unwrap_or(0),
+                    ),
+                    State::Queued { .. } | State::Settled { .. } => return None,
+                };
+                (now.since(since) >= limit).then(|| Waiting {
+                    waiting: next.clone(),
+                    subject: active.subject.clone(),
+                    behind: head.clone(),
+                    since,
+                })
+            })
+            .collect();
+        found.sort_by(|a, b| (a.since, &a.waiting).cmp(&(b.since, &b.waiting)));
+        found
+    }
+
+    fn accept(
+        &mut self,
+        seq: Seq,
+        subject: Option<Subject>,
+        matches: Vec<NewExecution>,
+        now: Timestamp,
+        step: &mut Step,
+    ) {
+        for NewExecution {
+            hook,
+            why,
+            cause,
+            retry_of,
+            lane_subject,
+        } in matches
+        {
+            let key = ExecutionKey::new(seq, hook.name.clone());
+            if self.active.contains_key(&key) {
+                continue;
+            }
+            let subject = lane_subject.or_else(|| subject.clone());
+            let progress = Progress {
+                state: State::Queued { cause, since: now },
+                turn: self.next_turn,
+                version: hook.version,
+                attempts: 0,
+                budget_used: 0,
+                interruptions: 0,
+            };
+            self.next_turn += 1;
+            self.insert(key.clone(), hook, subject.clone(), now, progress.clone());
+            step.records.push(Record::Created(Box::new(Execution {
+                key,
+                subject,
+                accepted: now,
+                why,
+                retry_of,
+                progress,
+            })));
+        }
+        // What can start at once is accepted already as running: its script waits for one commit, not for two.
+        let before = step.records.len();
+        self.start_what_can(now, step);
+        for record in step.records.split_off(before) {
+            if let Record::Progressed { key, progress, .. } = &record
+                && let Some(execution) = step.records[..before]
+                    .iter_mut()
+                    .find_map(|earlier| match earlier {
+                        Record::Created(execution) if execution.key == *key => Some(execution),
+                        _ => None,
+                    })
+            {
+                execution.progress = progress.clone();
+            } else {
+                step.records.push(record);
+            }
+        }
+    }
+
+    fn reopen(
+        &mut self,
+        execution: Execution,
+        hook: Arc<Hook>,
+        cause: Cause,
+        now: Timestamp,
+        step: &mut Step,
+    ) -> Result<(), Refusal> {
+        let Execution {
+            key,
+            subject,
+            accepted,
+            mut progress,
+            ..
+        } = execution;
+        if let Some(active) = self.active.get(&key) {
+            return Err(Refusal::NotSettled(key, active.progress.state.name()));
+        }
+        let left = progress.state.name();
+        progress.state = State::Queued { cause, since: now };
+        progress.turn = self.next_turn;
+        progress.version = hook.version;
+        progress.budget_used = 0;
+        progress.interruptions = 0;
+        self.next_turn += 1;
+        step.records.push(Record::Progressed {
+            key: key.clone(),
+            left,
+            progress: progress.clone(),
+        });
+        self.insert(key, hook, subject, accepted, progress);
+        Ok(())
+    }
+
+    fn cancel(
+        &mut self,
+        key: &ExecutionKey,
+        actor: Actor,
+        now: Timestamp,
+        step: &mut Step,
+    ) -> Result<(), Refusal> {
+        let Some(active) = self.active.get_mut(key) else {
+            return Err(Refusal::NotActive(key.clone()));
+        };
+        if let State::Running { attempt, .. } = active.progress.state {
+            active.cancelled_by = Some(actor);
+            step.effects.push(Effect::End {
+                key: key.clone(),
+                attempt,
+            });
+        } else {
+            self.settle(
+                key,
+                Settlement::Cancelled(CancelReason::Operator(actor)),
+                now,
+                step,
+            );
+        }
+        Ok(())
+    }
+
+    fn withdraw(&mut self, hook: &HookName, reason: &CancelReason, now: Timestamp, step: &mut Step) {
+        let mut waiting: Vec<(u64, ExecutionKey)> = self
+            .active
+            .iter()
+            .filter(|(key, active)| {
+                key.hook == *hook
+                    && active.progress.attempts == 0
+                    && matches!(active.progress.state, State::Queued { .. })
+            })
+            .map(|(key, active)| (active.progress.turn, key.clone()))
+            .collect();
+        waiting.sort();
+        for (_, key) in waiting {
+            self.settle(&key, Settlement::Cancelled(reason.clone()), now, step);
+        }
+    }
+
+    fn ended(&mut self, key: &ExecutionKey, attempt: u32, verdict: Verdict, now: Timestamp, step: &mut Step) {
+        let Some(active) = self.active.get_mut(key) else {
+            return;
+        };
+        match active.progress.state {
+            State::Running { attempt: current, .. } if current == attempt => {}
+            _ => return,
+        }
+        let policy = &active.hook.policy;
+        let attempts_allowed = policy.retry.as_ref().map_or(1, |retry| retry.attempts);
+        if verdict != Verdict::Interrupted {
+            active.progress.interruptions = 0;
+        }
+        if verdict != Verdict::Exhausted {
+            active.exhausted = 0;
+        }
+        match verdict {
+            Verdict::Success => self.settle(key, Settlement::Succeeded, now, step),
+            Verdict::Hopeless => self.settle(key, Settlement::Failed, now, step),
+            Verdict::Stopped => {
+                let actor = active.cancelled_by.take().unwrap_or(Actor::Daemon);
+                self.settle(
+                    key,
+                    Settlement::Cancelled(CancelReason::Operator(actor)),
+                    now,
+                    step,
+                );
+            }
+            Verdict::Failure => {
+                active.progress.budget_used += 1;
+                if let Some(actor) = active.cancelled_by.take() {
+                    self.settle(
+                        key,
+                        Settlement::Cancelled(CancelReason::Operator(actor)),
+                        now,
+                        step,
+                    );
+                } else if active.progress.budget_used < attempts_allowed {
+                    let (min, max) = policy
+                        .retry
+                        .as_ref()
+                        .map_or((Duration::ZERO, Duration::ZERO), |r| {
+                            (r.backoff_min, r.backoff_max)
+                        });
+                    let delay = backoff(&mut self.rng, min, max, active.progress.budget_used - 1);
+                    self.retry_later(key, delay, now, step);
+                } else {
+                    self.settle(key, Settlement::Failed, now, step);
+                }
+            }
+            Verdict::Exhausted => {
+                let delay = backoff(&mut self.rng, EXHAUSTED_MIN, EXHAUSTED_MAX, active.exhausted);
+                active.exhausted += 1;
+                self.retry_later(key, delay, now, step);
+            }
+            Verdict::Interrupted => {
+                active.progress.interruptions += 1;
+                if policy.on_interrupt == OnInterrupt::Fail
+                    || active.progress.interruptions >= INTERRUPTIONS_AT_MOST
+                {
+                    self.settle(key, Settlement::Failed, now, step);
+                } else {
+                    self.change(
+                        key,
+                        State::Queued {
+                            cause: Cause::Recovery,
+                            since: now,
+                        },
+                        step,
+                    );
+                }
+            }
+        }
+    }
+
+    /// Puts an execution into its lane. It keeps its turn's place there.
+    fn insert(
+        &mut self,
+        key: ExecutionKey,
+        hook: Arc<Hook>,
+        subject: Option<Subject>,
+        accepted: Timestamp,
+        progress: Progress,
+    ) {
+        let lane = match (hook.policy.order, &subject) {
+            (Order::Hook, _) => LaneKey::Hook(hook.name.clone()),
+            (Order::Subject, Some(subject)) => LaneKey::Subject(hook.name.clone(), subject.clone()),
+            (Order::Subject, None) | (Order::None, _) => LaneKey::Own(key.clone()),
+        };
+        let active = Active {
+            hook,
+            subject,
+            accepted,
+            progress,
+            lane,
+            cancelled_by: None,
+            exhausted: 0,
+        };
+        match active.progress.state {
+            State::Running { .. } => {
+                self.running += 1;
+                self.running_high += usize::from(active.hook.policy.priority == Priority::High);
+                self.queue_of(&active.hook).running += 1;
+            }
+            State::Retrying { due, .. } => {
+                self.timers.insert((due, key.clone()));
+            }
+            State::Queued { .. } | State::Settled { .. } => {}
+        }
+        if let Some(expiry) = active.expires() {
+            self.timers.insert((expiry, key.clone()));
+        }
+        let lane = active.lane.clone();
+        self.active.insert(key.clone(), active);
+        let members = self.lanes.entry(lane.clone()).or_default();
+        members.push_back(key);
+        if members.len() == 1 {
+            self.offer(&lane);
+        }
+    }
+
+    /// Marks a lane whose head waits for a slot as ready.
+    fn offer(&mut self, lane: &LaneKey) {
+        let Some(head) = self.lanes.get(lane).and_then(VecDeque::front) else {
+            return;
+        };
+        let Some(active) = self.active.get(head) else {
+            return;
+        };
+        if !matches!(active.progress.state, State::Queued { .. }) {
+            return;
+        }
+        let (hook, turn) = (Arc::clone(&active.hook), active.progress.turn);
+        self.queue_of(&hook).ready.insert((turn, lane.clone()));
+        self.enter_rotation(&hook.name);
+    }
+
+    /// A hook's queue, with the limits of the hook's version at hand.
+    fn queue_of(&mut self, hook: &Hook) -> &mut HookQueue {
+        let default_parallel = (self.concurrency / 2).max(1);
+        let queue = self.hooks.entry(hook.name.clone()).or_default();
+        queue.max_parallel = hook.policy.max_parallel.unwrap_or(default_parallel).max(1);
+        queue.priority_high = hook.policy.priority == Priority::High;
+        queue
+    }
+
+    fn enter_rotation(&mut self, hook: &HookName) {
+        if let Some(queue) = self.hooks.get_mut(hook)
+            && !queue.in_rotation
+            && !queue.ready.is_empty()
+            && queue.running < queue.max_parallel
+        {
+            queue.in_rotation = true;
+            let rotation = if queue.priority_high {
+                &mut self.rotation_high
+            } else {
+                &mut self.rotation
+            };
+            rotation.push_back(hook.clone());
+        }
+    }
+
+    /// Gives free slots to hooks with a ready lane, round-robin, within a hook to its oldest.
+    fn start_what_can(&mut self, now: Timestamp, step: &mut Step) {
+        while !self.stopping {
+            // One slot more than `concurrency` is there for high priority alone: of the running ones of high
+            // priority one counts as being in it.
+            let next = if self.running <= self.concurrency && !self.rotation_high.is_empty() {
+                self.rotation_high.pop_front()
+            } else if self.running - self.running_high.min(1) < self.concurrency {
+                self.rotation.pop_front()
+            } else {
+                None
+            };
+            let Some(name) = next else { return };
+            let Some(queue) = self.hooks.get_mut(&name) else {
+                continue;
+            };
+            queue.in_rotation = false;
+            if queue.running < queue.max_parallel
+                && let Some((_, lane)) = queue.ready.pop_first()
+            {
+                self.start_head(&lane, now, step);
+            }
+            self.enter_rotation(&name);
+        }
+    }
+
+    fn start_head(&mut self, lane: &LaneKey, now: Timestamp, step: &mut Step) {
+        let Some(key) = self.lanes.get(lane).and_then(VecDeque::front).cloned() else {
+            return;
+        };
+        let Some(active) = self.active.get_mut(&key) else {
+            return;
+        };
+        let State::Queued { cause, .. } = active.progress.state.clone() else {
+            return;
+        };
+        if let Some(expiry) = active.expires() {
+            self.timers.remove(&(expiry, key.clone()));
+        }
+        active.progress.attempts += 1;
+        let attempt = active.progress.attempts;
+        let hook = Arc::clone(&active.hook);
+        self.running += 1;
+        self.running_high += usize::from(hook.policy.priority == Priority::High);
+        if let Some(queue) = self.hooks.get_mut(&key.hook) {
+            queue.running += 1;
+        }
+        self.change(
+            &key,
+            State::Running {
+                attempt,
+                cause: cause.clone(),
+                since: now,
+            },
+            step,
+        );
+        step.records.push(Record::Released {
+            key: key.clone(),
+            attempt,
+            cause: cause.clone(),
+            at: now,
+        });
+        step.effects.push(Effect::Start {
+            key,
+            attempt,
+            hook,
+            cause,
+        });
+    }
+
+    fn retry_later(&mut self, key: &ExecutionKey, delay: Duration, now: Timestamp, step: &mut Step) {
+        let due = now.plus(delay);
+        self.change(key, State::Retrying { due, delay }, step);
+        self.timers.insert((due, key.clone()));
+    }
+
+    /// Does what is due: retries queue up at the head of their lane, executions that waited too long expire.
+    fn fire(&mut self, now: Timestamp, step: &mut Step) {
+        while let Some((due, key)) = self.timers.first().cloned() {
+            if due > now {
+                break;
+            }
+            self.timers.pop_first();
+            match self.state(&key) {
+                Some(State::Retrying { .. }) => {
+                    self.change(
+                        &key,
+                        State::Queued {
+                            cause: Cause::Retry,
+                            since: now,
+                        },
+                        step,
+                    );
+                }
+                Some(State::Queued { .. }) => {
+                    self.settle(&key, Settlement::Skipped(SkipReason::Expired), now, step);
+                }
+                Some(State::Running { .. } | State::Settled { .. }) | None => {}
+            }
+        }
+    }
+
+    fn shorten_waits(&mut self, now: Timestamp, step: &mut Step) {
+        let late: Vec<(ExecutionKey, Duration)> = self
+            .active
+            .iter()
+            .filter_map(|(key, active)| match active.progress.state {
+                State::Retrying { due, delay } if due > now.plus(delay) => Some((key.clone(), delay)),
+                _ => None,
+            })
+            .collect();
+        for (key, delay) in late {
+            self.retry_later(&key, delay, now, step);
+        }
+    }
+
+    /// Changes the state of an execution that goes on, with all that hangs on it.
+    fn change(&mut self, key: &ExecutionKey, state: State, step: &mut Step) {
+        let Some(active) = self.active.get_mut(key) else {
+            return;
+        };
+        let former = std::mem::replace(&mut active.progress.state, state);
+        let left = former.name();
+        let queued = matches!(active.progress.state, State::Queued { .. });
+        let (lane, turn) = (active.lane.clone(), active.progress.turn);
+        let high = active.hook.policy.priority == Priority::High;
+        step.records.push(Record::Progressed {
+            key: key.clone(),
+            left,
+            progress: active.progress.clone(),
+        });
+        match former {
+            State::Running { .. } => self.free_slot(&key.hook, high),
+            State::Retrying { due, .. } => {
+                self.timers.remove(&(due, key.clone()));
+            }
+            State::Queued { .. } => {
+                if let Some(queue) = self.hooks.get_mut(&key.hook) {
+                    queue.ready.remove(&(turn, lane.clone()));
+                }
+            }
+            State::Settled { .. } => {}
+        }
+        if queued {
+            self.offer(&lane);
+        }
+    }
+
+    fn settle(&mut self, key: &ExecutionKey, settlement: Settlement, now: Timestamp, step: &mut Step) {
+        if let Some(expiry) = self.active.get(key).and_then(Active::expires) {
+            self.timers.remove(&(expiry, key.clone()));
+        }
+        self.change(key, State::Settled { settlement, at: now }, step);
+        let Some(active) = self.active.remove(key) else {
+            return;
+        };
+        if let Some(members) = self.lanes.get_mut(&active.lane) {
+            members.retain(|member| member != key);
+            if members.is_empty() {
+                self.lanes.remove(&active.lane);
+            } else {
+                self.offer(&active.lane);
+            }
+        }
+        if let Some(queue) = self.hooks.get(&key.hook)
+            && queue.running == 0
+            && queue.ready.is_empty()
+            && !queue.in_rotation
+        {
+            self.hooks.remove(&key.hook);
+        }
+    }
+
+    fn free_slot(&mut self, hook: &HookName, high: bool) {
+        self.running = self.running.saturating_sub(1);
+        self.running_high = self.running_high.saturating_sub(usize::from(high));
+        if let Some(queue) = self.hooks.get_mut(hook) {
+            queue.running = queue.running.saturating_sub(1);
+        }
+        self.enter_rotation(hook);
+    }
+
+    /// How many executions are in each state that is not an end, by its name.
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        let mut counts = BTreeMap::new();
+        for active in self.active.values() {
+            *counts.entry(active.progress.state.name()).or_default() += 1;
+        }
+        counts
+    }
+}
+
+/// The delay before retry number `retry` (from 0): doubled each time up to `max`, the upper half of it by chance,
+/// so that what failed together is not tried again together.
+fn backoff(rng: &mut fastrand::Rng, min: Duration, max: Duration, retry: u32) -> Duration {
+    let full = min.saturating_mul(2_u32.saturating_pow(retry)).min(max.max(min));
+    let half = u64::try_from(full.as_millis() / 2).unwrap_or(u64::MAX / 2);
+    Duration::from_millis(half + rng.u64(..=half))
+}

@@ -1,0 +1,699 @@
+//! The dispatcher: owns the scheduler core, gives events their numbers, has records written and carries effects out.
+//!
+//! It decides in memory, hands the records to the writer, and the writer's thread releases the effects once they are
+//! durable. Only the dispatcher knows what runs.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle as Runtime;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::acceptance::Connections;
+use super::attempt::{Attempts, verdict};
+use super::clock::Clock;
+use super::core::{Core, Effect, Input, NewExecution, Record, Refusal, Step};
+use super::execution::{Actor, CancelReason, Cause, EndedAttempt, Execution, Progress, Settlement, State};
+use super::handle::{Accepted, Blocked, Notice, OrderError, Status, Stopping};
+use super::hooks_in_force::HooksInForce;
+use super::room::Room;
+use crate::event::id::{ExecutionKey, HookName, Seq};
+use crate::event::payload::Payload;
+use crate::event::time::Timestamp;
+use crate::event::{Event, Facts};
+use crate::hooks::Hook;
+use crate::runner::{Captured, Outcome};
+use crate::store::writer::{Change, Closed, Writer, durable};
+use crate::store::{EventCounters, ListedEvent, Override, Store};
+
+/// Messages that may wait for the dispatcher; whoever sends more waits.
+pub(super) const QUEUE: usize = 1_024;
+
+/// How often the clocks are compared and lanes looked at that wait too long.
+const LOOK_AROUND: Duration = Duration::from_secs(1);
+
+/// Upper bounds in milliseconds of the buckets that count how long acceptance takes.
+const ACCEPTANCE_BUCKETS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 500, 1_000, u64::MAX];
+
+/// What the dispatcher is told.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// Events, matched, in the order of their arrival.
+    Offers(Vec<Offer>),
+    /// Received and not accepted.
+    NotAccepted { source: String, counters: EventCounters },
+    /// An attempt ended.
+    Ended {
+        key: ExecutionKey,
+        attempt: u32,
+        ended: Box<EndedAttempt>,
+    },
+    /// `hem retry`.
+    Retry {
+        keys: Vec<(ExecutionKey, Option<Arc<Hook>>)>,
+        as_recorded: bool,
+        actor: Actor,
+        reply: oneshot::Sender<Vec<Result<(), OrderError>>>,
+    },
+    /// `hem cancel`.
+    Cancel {
+        key: ExecutionKey,
+        actor: Actor,
+        reply: oneshot::Sender<Result<(), OrderError>>,
+    },
+    /// `hem hooks enable`, `disable`.
+    Override {
+        hook: HookName,
+        value: Option<Override>,
+        actor: Actor,
+        reply: oneshot::Sender<()>,
+    },
+    /// The set of hooks was replaced.
+    HooksChanged {
+        withdrawn: Vec<(HookName, CancelReason)>,
+        changes: Vec<Change>,
+        reply: oneshot::Sender<()>,
+    },
+    /// A line for the audit log.
+    Audit {
+        actor: Actor,
+        action: &'static str,
+        target: String,
+        reply: oneshot::Sender<()>,
+    },
+    /// The daemon stops: what still runs is ended.
+    EndAll,
+    /// How does it do?
+    Status { reply: oneshot::Sender<Status> },
+}
+
+/// An event and what it is to run, to be accepted together.
+#[derive(Debug)]
+pub(super) struct Offer {
+    pub(super) event: Box<Event>,
+    pub(super) executions: Vec<NewExecution>,
+    pub(super) condition_errors: u64,
+    /// Who waits for its acceptance.
+    pub(super) reply: Option<oneshot::Sender<Accepted>>,
+}
+
+/// Counts how long events take from receipt to acceptance.
+#[derive(Debug, Default)]
+struct AcceptanceTimes([AtomicU64; ACCEPTANCE_BUCKETS.len()]);
+
+impl AcceptanceTimes {
+    fn count(&self, received: Timestamp) {
+        let took = u64::try_from(Timestamp::now().since(received).as_millis()).unwrap_or(u64::MAX);
+        let bucket = ACCEPTANCE_BUCKETS.iter().position(|bound| took <= *bound);
+        if let Some(counter) = bucket.and_then(|at| self.0.get(at)) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn buckets(&self) -> Vec<(u64, u64)> {
+        ACCEPTANCE_BUCKETS
+            .iter()
+            .zip(&self.0)
+            .map(|(bound, count)| (*bound, count.load(Ordering::Relaxed)))
+            .collect()
+    }
+}
+
+/// What the dispatcher works with.
+pub(super) struct Parts {
+    pub(super) store: Store,
+    pub(super) writer: Writer,
+    pub(super) attempts: Arc<Attempts>,
+    pub(super) hooks: Arc<HooksInForce>,
+    pub(super) connections: Connections,
+    pub(super) room: Arc<Room>,
+    pub(super) feed: broadcast::Sender<Notice>,
+    pub(super) tracker: TaskTracker,
+    pub(super) inbox: mpsc::Sender<Message>,
+    pub(super) concurrency: usize,
+    pub(super) blocked_after: Duration,
+    /// Cancelled when nothing is to be started any more.
+    pub(super) draining: CancellationToken,
+}
+
+/// The dispatcher's state.
+pub(super) struct Dispatcher {
+    parts: Parts,
+    core: Core,
+    clock: Clock,
+    started: Timestamp,
+    next_seq: u64,
+    /// What ends a running attempt.
+    running: HashMap<ExecutionKey, CancellationToken>,
+    /// Hooks that are not in force any more; matches made just before are cancelled like those that waited.
+    withdrawn: HashMap<HookName, CancelReason>,
+    reported_blocked: HashSet<ExecutionKey>,
+    times: Arc<AcceptanceTimes>,
+}
+
+impl Dispatcher {
+    /// A dispatcher over a store that was just opened.
+    pub(super) fn new(parts: Parts) -> Self {
+        let clock = Clock::start();
+        Self {
+            core: Core::new(parts.concurrency, fastrand::Rng::new()),
+            started: clock.now(),
+            clock,
+            next_seq: parts.store.summary().last_seq.0 + 1,
+            running: HashMap::new(),
+            withdrawn: HashMap::new(),
+            reported_blocked: HashSet::new(),
+            times: Arc::default(),
+            parts,
+        }
+    }
+
+    /// Takes over what a former life left unsettled. What has no hook any more fails.
+    pub(super) async fn recover(&mut self, left: Vec<(Execution, Option<Arc<Hook>>)>) -> Result<(), Closed> {
+        let now = self.clock.now();
+        let mut changes = Vec::new();
+        let mut taken_up = Vec::new();
+        for (execution, hook) in left {
+            if let State::Running { attempt, .. } = execution.progress.state {
+                let ended = EndedAttempt {
+                    at: now,
+                    outcome: Outcome::Interrupted,
+                    stdout: Captured::default(),
+                    stderr: Captured::default(),
+                };
+                let (key, ended) = (execution.key.clone(), Box::new(ended));
+                changes.push(Change::Ended { key, attempt, ended });
+            }
+            match hook {
+                Some(hook) => taken_up.push((execution, hook)),
+                None => {
+                    let left = execution.progress.state.name();
+                    let state = State::Settled {
+                        settlement: Settlement::Failed,
+                        at: now,
+                    };
+                    let progress = Progress {
+                        state,
+                        ..execution.progress
+                    };
+                    changes.push(Change::Record(Record::Progressed {
+                        key: execution.key,
+                        left,
+                        progress,
+                    }));
+                }
+            }
+        }
+        let step = self.core.recover(taken_up, now);
+        self.submit(changes, step, || ()).await
+    }
+
+    /// Works until `stop` is cancelled.
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>, stop: CancellationToken) {
+        let mut look_around = tokio::time::interval(LOOK_AROUND);
+        let draining = self.parts.draining.clone();
+        let mut drains = false;
+        loop {
+            let due = self.core.next_due().map(|due| due.since(self.clock.now()));
+            let outcome = tokio::select! {
+                message = inbox.recv() => match message {
+                    Some(message) => self.take(message).await,
+                    None => return,
+                },
+                () = sleep_for(due) => self.decide(Input::Tick, Vec::new(), || ()).await,
+                _ = look_around.tick() => self.look_around().await,
+                () = draining.cancelled(), if !drains => {
+                    drains = true;
+                    self.decide(Input::Stop, Vec::new(), || ()).await
+                }
+                () = stop.cancelled() => return,
+            };
+            if outcome.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn take(&mut self, message: Message) -> Result<(), Closed> {
+        match message {
+            Message::Offers(offers) => {
+                for offer in offers {
+                    self.accept(offer).await?;
+                }
+                Ok(())
+            }
+            Message::NotAccepted { source, counters } => {
+                let change = Change::NotAccepted { source, counters };
+                self.parts.writer.submit(vec![change], || ()).await
+            }
+            Message::Ended { key, attempt, ended } => {
+                self.running.remove(&key);
+                let verdict = verdict(&ended.outcome, self.parts.draining.is_cancelled());
+                let change = Change::Ended {
+                    key: key.clone(),
+                    attempt,
+                    ended,
+                };
+                self.decide(
+                    Input::Ended {
+                        key,
+                        attempt,
+                        verdict,
+                    },
+                    vec![change],
+                    || (),
+                )
+                .await
+            }
+            Message::Retry {
+                keys,
+                as_recorded,
+                actor,
+                reply,
+            } => self.retry(keys, as_recorded, actor, reply).await,
+            Message::Cancel { key, actor, reply } => self.cancel(key, actor, reply).await,
+            Message::Override {
+                hook,
+                value,
+                actor,
+                reply,
+            } => {
+                let action = match &value {
+                    Some(value) if value.enabled => "enable",
+                    Some(_) => "disable",
+                    None => "reset",
+                };
+                let changes = vec![
+                    Change::Override(hook.clone(), value.clone()),
+                    self.audit(actor, action, hook.to_string()),
+                ];
+                let withdrawn = self.parts.hooks.set_override(&hook, value);
+                self.withdraw(withdrawn, changes, reply).await
+            }
+            Message::HooksChanged {
+                withdrawn,
+                changes,
+                reply,
+            } => self.withdraw(withdrawn, changes, reply).await,
+            Message::Audit {
+                actor,
+                action,
+                target,
+                reply,
+            } => {
+                let change = self.audit(actor, action, target);
+                self.parts
+                    .writer
+                    .submit(vec![change], move || {
+                        let _ = reply.send(());
+                    })
+                    .await
+            }
+            Message::EndAll => {
+                self.running.values().for_each(CancellationToken::cancel);
+                Ok(())
+            }
+            Message::Status { reply } => {
+                // Whoever asked may have gone away.
+                let _ = reply.send(self.status());
+                Ok(())
+            }
+        }
+    }
+
+    async fn accept(&mut self, offer: Offer) -> Result<(), Closed> {
+        let Offer {
+            mut event,
+            executions,
+            condition_errors,
+            reply,
+        } = offer;
+        event.seq = Seq(self.next_seq);
+        self.next_seq += 1;
+        let executions: Vec<NewExecution> = executions
+            .into_iter()
+            .map(|mut new| {
+                if let Cause::RetryMessage(seq) = &mut new.cause {
+                    *seq = event.seq;
+                }
+                new
+            })
+            .collect();
+        let hooks: Vec<HookName> = executions.iter().map(|new| new.hook.name.clone()).collect();
+        let mut changes: Vec<Change> = executions
+            .iter()
+            .map(|new| Change::Definition(Arc::clone(&new.hook)))
+            .collect();
+        let cancelled: Vec<HookName> = hooks
+            .iter()
+            .filter(|hook| self.withdrawn.contains_key(*hook))
+            .cloned()
+            .collect();
+
+        let accepted = Accepted {
+            seq: event.seq,
+            executions: hooks
+                .iter()
+                .map(|hook| ExecutionKey::new(event.seq, hook.clone()))
+                .collect(),
+        };
+        let notice = Notice::Event(Arc::new(ListedEvent {
+            event: Event {
+                payload: Payload::new(bytes::Bytes::new()),
+                ..(*event).clone()
+            },
+            payload_len: event.payload.bytes().len() as u64,
+            hooks: hooks.clone(),
+        }));
+        let (seq, subject, received) = (event.seq, event.subject.clone(), event.received);
+        // What users do to their accounts carries their passwords: nobody asked for it, so only the fact is kept.
+        let private = hooks.is_empty()
+            && matches!(&event.facts, Facts::Api(call) if call.call.starts_with("one.user."));
+        changes.push(Change::Event {
+            event,
+            hooks,
+            condition_errors,
+            keep_payload: !private,
+        });
+
+        let (feed, times) = (self.parts.feed.clone(), Arc::clone(&self.times));
+        let on_durable = move || {
+            times.count(received);
+            // Nobody may be following.
+            let _ = feed.send(notice);
+            if let Some(reply) = reply {
+                let _ = reply.send(accepted);
+            }
+        };
+        self.decide(
+            Input::Accept {
+                seq,
+                subject,
+                matches: executions,
+            },
+            changes,
+            on_durable,
+        )
+        .await?;
+        for hook in cancelled {
+            if let Some(reason) = self.withdrawn.get(&hook).cloned() {
+                self.decide(Input::Withdraw { hook, reason }, Vec::new(), || ())
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn retry(
+        &mut self,
+        keys: Vec<(ExecutionKey, Option<Arc<Hook>>)>,
+        as_recorded: bool,
+        actor: Actor,
+        reply: oneshot::Sender<Vec<Result<(), OrderError>>>,
+    ) -> Result<(), Closed> {
+        // What was decided and is still being written must stand in the records that are read now.
+        durable(&self.parts.writer, Vec::new()).await?;
+        let mut results = Vec::with_capacity(keys.len());
+        let mut last = None;
+        for (key, hook) in keys {
+            let result = match (hook, self.parts.store.execution(&key)) {
+                (_, Err(error)) => Err(OrderError::NotPossible(error.to_string())),
+                (_, Ok(None)) => Err(OrderError::NoSuchExecution(key.clone())),
+                (None, Ok(Some(_))) => Err(OrderError::NoSuchHook(key.hook.clone())),
+                (Some(hook), Ok(Some(execution))) => {
+                    let changes = vec![
+                        Change::Definition(Arc::clone(&hook)),
+                        self.audit(actor.clone(), "retry", key.to_string()),
+                    ];
+                    let cause = Cause::Operator {
+                        actor: actor.clone(),
+                        as_recorded,
+                    };
+                    let input = Input::Reopen {
+                        execution: Box::new(execution),
+                        hook,
+                        cause,
+                    };
+                    match self.core.step(input, self.clock.now()) {
+                        Ok(step) => {
+                            let (durable, waits) = oneshot::channel();
+                            self.submit(changes, step, move || {
+                                let _ = durable.send(());
+                            })
+                            .await?;
+                            last = Some(waits);
+                            Ok(())
+                        }
+                        Err(refusal) => Err(refused(&refusal)),
+                    }
+                }
+            };
+            results.push(result);
+        }
+        // The journal is one sequence: when the last one is durable, all are.
+        self.parts.tracker.spawn(async move {
+            if let Some(last) = last
+                && last.await.is_err()
+            {
+                return;
+            }
+            let _ = reply.send(results);
+        });
+        Ok(())
+    }
+
+    async fn cancel(
+        &mut self,
+        key: ExecutionKey,
+        actor: Actor,
+        reply: oneshot::Sender<Result<(), OrderError>>,
+    ) -> Result<(), Closed> {
+        let change = self.audit(actor.clone(), "cancel", key.to_string());
+        match self.core.step(Input::Cancel { key, actor }, self.clock.now()) {
+            Ok(step) => {
+                self.submit(vec![change], step, move || {
+                    let _ = reply.send(Ok(()));
+                })
+                .await
+            }
+            Err(refusal) => {
+                let _ = reply.send(Err(refused(&refusal)));
+                Ok(())
+            }
+        }
+    }
+
+    async fn withdraw(
+        &mut self,
+        withdrawn: Vec<(HookName, CancelReason)>,
+        changes: Vec<Change>,
+        reply: oneshot::Sender<()>,
+    ) -> Result<(), Closed> {
+        let in_force = self.parts.hooks.now();
+        self.withdrawn.retain(|name, _| {
+            in_force
+                .set
+                .get(name)
+                .is_none_or(|hook| !in_force.is_enabled(hook))
+        });
+        for (hook, reason) in withdrawn {
+            self.withdrawn.insert(hook.clone(), reason.clone());
+            self.decide(Input::Withdraw { hook, reason }, Vec::new(), || ())
+                .await?;
+        }
+        self.parts
+            .writer
+            .submit(changes, move || {
+                let _ = reply.send(());
+            })
+            .await
+    }
+
+    fn audit(&self, actor: Actor, action: &'static str, target: String) -> Change {
+        Change::Audit {
+            at: self.clock.now(),
+            actor,
+            action,
+            target,
+        }
+    }
+
+    /// Lets the core decide something that it cannot refuse.
+    async fn decide(
+        &mut self,
+        input: Input,
+        changes: Vec<Change>,
+        on_durable: impl FnOnce() + Send + 'static,
+    ) -> Result<(), Closed> {
+        match self.core.step(input, self.clock.now()) {
+            Ok(step) => self.submit(changes, step, on_durable).await,
+            Err(refusal) => {
+                tracing::error!(%refusal, "the scheduler refused what it is not asked about");
+                Ok(())
+            }
+        }
+    }
+
+    /// Has a step written; its effects follow when it is durable.
+    async fn submit(
+        &mut self,
+        mut changes: Vec<Change>,
+        step: Step,
+        on_durable: impl FnOnce() + Send + 'static,
+    ) -> Result<(), Closed> {
+        let Step { records, effects } = step;
+        let follows = self.parts.feed.receiver_count() > 0;
+        let touched: Vec<ExecutionKey> = if follows { touched(&records) } else { Vec::new() };
+        changes.extend(records.into_iter().map(Change::Record));
+        if changes.is_empty() && effects.is_empty() {
+            on_durable();
+            return Ok(());
+        }
+        let mut starts = Vec::new();
+        let mut ends = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Start {
+                    key, attempt, hook, ..
+                } => {
+                    let stop = CancellationToken::new();
+                    self.running.insert(key.clone(), stop.clone());
+                    starts.push((key, attempt, hook, stop));
+                }
+                Effect::End { key, .. } => ends.extend(self.running.get(&key).cloned()),
+            }
+        }
+        let (attempts, inbox) = (Arc::clone(&self.parts.attempts), self.parts.inbox.clone());
+        let (tracker, runtime) = (self.parts.tracker.clone(), Runtime::current());
+        let (store, feed) = (self.parts.store.clone(), self.parts.feed.clone());
+        self.parts
+            .writer
+            .submit(changes, move || {
+                on_durable();
+                for key in touched {
+                    if let Ok(Some(execution)) = store.execution(&key) {
+                        let _ = feed.send(Notice::Execution(Arc::new(execution)));
+                    }
+                }
+                for stop in ends {
+                    stop.cancel();
+                }
+                for (key, attempt, hook, stop) in starts {
+                    let (attempts, inbox) = (Arc::clone(&attempts), inbox.clone());
+                    tracker.spawn_on(
+                        async move {
+                            let ended = Box::new(attempts.run(&key, attempt, &hook, stop).await);
+                            // The dispatcher is gone only when the daemon is: the next one finds the attempt interrupted.
+                            let _ = inbox.send(Message::Ended { key, attempt, ended }).await;
+                        },
+                        &runtime,
+                    );
+                }
+            })
+            .await
+    }
+
+    async fn look_around(&mut self) -> Result<(), Closed> {
+        if self.clock.follow_jump(Timestamp::now()) {
+            tracing::warn!(now = %self.clock.now(), "the clock was set; waits are shortened to their full delay at most");
+            self.decide(Input::ClockJumped, Vec::new(), || ()).await?;
+        }
+        let backlog = self.core.unsettled();
+        self.parts.room.look(backlog);
+        let blocked = self.blocked();
+        for waiting in &blocked {
+            if self.reported_blocked.insert(waiting.waiting.clone()) {
+                tracing::warn!(
+                    subject = waiting.subject.as_deref().unwrap_or("-"),
+                    waiting = %waiting.waiting, behind = %waiting.behind, since = %waiting.since,
+                    "an execution waits for another one of its lane"
+                );
+            }
+        }
+        self.reported_blocked
+            .retain(|key| blocked.iter().any(|waiting| waiting.waiting == *key));
+        Ok(())
+    }
+
+    fn blocked(&self) -> Vec<Blocked> {
+        let waiting = self.core.blocked(self.parts.blocked_after, self.clock.now());
+        waiting
+            .into_iter()
+            .map(|waiting| Blocked {
+                subject: waiting.subject.map(|subject| subject.to_string()),
+                waiting: waiting.waiting,
+                behind: waiting.behind,
+                since: waiting.since,
+            })
+            .collect()
+    }
+
+    fn status(&self) -> Status {
+        let summary = self.parts.store.summary();
+        let mut executions: BTreeMap<&'static str, u64> = BTreeMap::new();
+        for name in [
+            "queued",
+            "running",
+            "retrying",
+            "succeeded",
+            "failed",
+            "skipped",
+            "cancelled",
+        ] {
+            executions.insert(name, summary.executions.get(name).copied().unwrap_or_default());
+        }
+        Status {
+            store: self.parts.store.id().clone(),
+            started: self.started,
+            last_seq: summary.last_seq,
+            events: summary.events,
+            executions,
+            sources: self
+                .parts
+                .connections
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+            blocked: self.blocked(),
+            running: self.core.running(),
+            concurrency: self.parts.concurrency,
+            stale: self.parts.hooks.stale(),
+            condition_errors: summary.condition_errors,
+            acceptance_millis: self.times.buckets(),
+            not_accepting: self.parts.room.lacking(),
+        }
+    }
+}
+
+fn refused(refusal: &Refusal) -> OrderError {
+    OrderError::NotPossible(refusal.to_string())
+}
+
+fn touched(records: &[Record]) -> Vec<ExecutionKey> {
+    let mut keys: Vec<ExecutionKey> = records
+        .iter()
+        .map(|record| match record {
+            Record::Created(execution) => execution.key.clone(),
+            Record::Progressed { key, .. } | Record::Released { key, .. } => key.clone(),
+        })
+        .collect();
+    keys.dedup();
+    keys
+}
+
+async fn sleep_for(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl From<Closed> for Stopping {
+    fn from(_: Closed) -> Self {
+        Self
+    }
+}

@@ -1,0 +1,108 @@
+//! The hooks in force: the set, its index, the operators' overrides, and the files that are broken.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use super::execution::CancelReason;
+use super::handle::StaleFile;
+use crate::event::id::HookName;
+use crate::hooks::{Hook, HookSet};
+use crate::matching::Index;
+use crate::store::Override;
+
+/// What is in force, replaced as a whole. Reading never waits for a replacement.
+#[derive(Debug)]
+pub(super) struct HooksInForce {
+    now: ArcSwap<InForce>,
+    stale: Mutex<Vec<StaleFile>>,
+}
+
+/// One set with its overrides and the index made of both.
+#[derive(Debug)]
+pub(super) struct InForce {
+    pub(super) set: Arc<HookSet>,
+    pub(super) overrides: BTreeMap<HookName, Override>,
+    pub(super) index: Index,
+}
+
+impl InForce {
+    fn new(set: Arc<HookSet>, overrides: BTreeMap<HookName, Override>) -> Self {
+        let index = Index::new(Arc::clone(&set), |hook| is_enabled(hook, &overrides));
+        Self {
+            set,
+            overrides,
+            index,
+        }
+    }
+
+    /// Whether the hook runs: its file's word, unless an operator said otherwise.
+    pub(super) fn is_enabled(&self, hook: &Hook) -> bool {
+        is_enabled(hook, &self.overrides)
+    }
+}
+
+fn is_enabled(hook: &Hook, overrides: &BTreeMap<HookName, Override>) -> bool {
+    overrides
+        .get(&hook.name)
+        .map_or(hook.enabled, |over| over.enabled)
+}
+
+impl HooksInForce {
+    /// Nothing but the overrides, until the folder has been read.
+    pub(super) fn new(overrides: BTreeMap<HookName, Override>) -> Self {
+        Self {
+            now: ArcSwap::from_pointee(InForce::new(Arc::default(), overrides)),
+            stale: Mutex::default(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Arc<InForce> {
+        self.now.load_full()
+    }
+
+    pub(super) fn stale(&self) -> Vec<StaleFile> {
+        self.stale.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_stale(&self, files: Vec<StaleFile>) {
+        *self.stale.lock().unwrap_or_else(PoisonError::into_inner) = files;
+    }
+
+    /// Puts a new set into force; returns the hooks that ran before and do not any more, and why.
+    pub(super) fn replace_set(&self, set: Arc<HookSet>) -> Vec<(HookName, CancelReason)> {
+        let overrides = self.now().overrides.clone();
+        self.replace(InForce::new(set, overrides))
+    }
+
+    /// Puts an override into force, or takes one back; returns the hooks that ran before and do not any more.
+    pub(super) fn set_override(
+        &self,
+        hook: &HookName,
+        value: Option<Override>,
+    ) -> Vec<(HookName, CancelReason)> {
+        let now = self.now();
+        let mut overrides = now.overrides.clone();
+        match value {
+            Some(value) => overrides.insert(hook.clone(), value),
+            None => overrides.remove(hook),
+        };
+        self.replace(InForce::new(Arc::clone(&now.set), overrides))
+    }
+
+    fn replace(&self, next: InForce) -> Vec<(HookName, CancelReason)> {
+        let next = Arc::new(next);
+        let former = self.now.swap(Arc::clone(&next));
+        former
+            .set
+            .iter()
+            .filter(|hook| former.is_enabled(hook))
+            .filter_map(|hook| match next.set.get(&hook.name) {
+                None => Some((hook.name.clone(), CancelReason::HookRemoved)),
+                Some(now) if !next.is_enabled(now) => Some((hook.name.clone(), CancelReason::HookDisabled)),
+                Some(_) => None,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,235 @@
+//! Brings changes of the hooks folder into force, the whole folder at once.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::dispatcher::Message;
+use super::execution::Actor;
+use super::handle::{ReloadReport, StaleFile};
+use super::hooks_in_force::HooksInForce;
+use crate::event::id::HookName;
+use crate::event::time::Timestamp;
+use crate::hooks::check::CheckOptions;
+use crate::hooks::folder::{LastGood, LastGoodFile, LoadOptions, Loaded, load};
+use crate::hooks::{HookSet, Version};
+use crate::store::writer::Change;
+use crate::store::{ReadError, Store};
+
+/// `hem reload`.
+#[derive(Debug)]
+pub(super) struct ReloadRequest {
+    pub(super) accept: bool,
+    pub(super) actor: Actor,
+    pub(super) reply: oneshot::Sender<ReloadReport>,
+}
+
+/// Knows the folder and what of it is in force.
+pub(super) struct Reloader {
+    folder: PathBuf,
+    check: CheckOptions,
+    strict: bool,
+    last_good: LastGood,
+    hooks: Arc<HooksInForce>,
+    dispatcher: mpsc::Sender<Message>,
+}
+
+impl Reloader {
+    /// A reloader that takes up the last good texts of a former life.
+    pub(super) fn new(
+        folder: PathBuf,
+        check: CheckOptions,
+        strict: bool,
+        store: &Store,
+        hooks: Arc<HooksInForce>,
+        dispatcher: mpsc::Sender<Message>,
+    ) -> Result<Self, ReadError> {
+        let files = store
+            .last_good()?
+            .into_iter()
+            .map(|(file, (text, since_stale))| {
+                let sha256 = Sha256::digest(text.as_bytes()).into();
+                (
+                    PathBuf::from(file),
+                    LastGoodFile {
+                        text,
+                        sha256,
+                        since_stale,
+                    },
+                )
+            })
+            .collect();
+        Ok(Self {
+            folder,
+            check,
+            strict,
+            last_good: LastGood { files },
+            hooks,
+            dispatcher,
+        })
+    }
+
+    /// Reads the folder at each hint and each request, until `stop` is cancelled.
+    pub(super) async fn run(
+        mut self,
+        mut hints: mpsc::Receiver<()>,
+        mut requests: mpsc::Receiver<ReloadRequest>,
+        stop: CancellationToken,
+    ) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(()) = hints.recv() => {
+                    self.reload(false, Actor::Daemon).await;
+                }
+                request = requests.recv() => {
+                    let Some(ReloadRequest { accept, actor, reply }) = request else { return };
+                    if let Some(report) = self.reload(accept, actor).await {
+                        // Whoever asked may have gone away.
+                        let _ = reply.send(report);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads the folder now. None when the engine has stopped.
+    pub(super) async fn reload(&mut self, accept: bool, actor: Actor) -> Option<ReloadReport> {
+        let options = LoadOptions {
+            check: self.check.clone(),
+            strict: self.strict,
+            accept,
+            now: Timestamp::now(),
+        };
+        let (folder, last_good) = (self.folder.clone(), self.last_good.clone());
+        let loaded = tokio::task::spawn_blocking(move || load(&folder, &last_good, &options)).await;
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(panic) => {
+                tracing::error!(%panic, "reading the hooks folder failed; the hooks in force stay");
+                return None;
+            }
+        };
+        let former = self.hooks.now();
+        let report = compare(&former.set, &loaded);
+        let stale = stale_files(&loaded);
+        let by_operator = !matches!(actor, Actor::Daemon);
+        let unchanged = report.added.is_empty()
+            && report.changed.is_empty()
+            && report.removed.is_empty()
+            && stale == self.hooks.stale()
+            && loaded.last_good == self.last_good;
+        if unchanged && !by_operator {
+            return Some(report);
+        }
+        log(&report, loaded.set.len());
+        let mut changes = kept_texts(&self.last_good, &loaded.last_good);
+        if by_operator || !unchanged {
+            let target = format!(
+                "+{} ~{} -{}{}",
+                report.added.len(),
+                report.changed.len(),
+                report.removed.len(),
+                if accept { " accepted" } else { "" }
+            );
+            changes.push(Change::Audit {
+                at: Timestamp::now(),
+                actor,
+                action: "reload",
+                target,
+            });
+        }
+        self.last_good = loaded.last_good;
+        self.hooks.set_stale(stale);
+        let withdrawn = self.hooks.replace_set(Arc::new(loaded.set));
+        let (reply, done) = oneshot::channel();
+        self.dispatcher
+            .send(Message::HooksChanged {
+                withdrawn,
+                changes,
+                reply,
+            })
+            .await
+            .ok()?;
+        done.await.ok()?;
+        Some(report)
+    }
+}
+
+fn log(report: &ReloadReport, hooks: usize) {
+    for fault in &report.faults {
+        tracing::warn!("{fault}");
+    }
+    if let Some(kept) = &report.kept {
+        tracing::error!(kept, "the former hooks stay in force");
+    }
+    let names = |names: &[HookName]| names.iter().map(HookName::as_str).collect::<Vec<_>>().join(" ");
+    tracing::info!(
+        hooks,
+        added = names(&report.added),
+        changed = names(&report.changed),
+        removed = names(&report.removed),
+        "hooks in force"
+    );
+}
+
+fn compare(former: &HookSet, loaded: &Loaded) -> ReloadReport {
+    let versions = |set: &HookSet| -> BTreeMap<HookName, Version> {
+        set.iter().map(|hook| (hook.name.clone(), hook.version)).collect()
+    };
+    let (before, after) = (versions(former), versions(&loaded.set));
+    let mut report = ReloadReport {
+        faults: loaded.faults.iter().map(ToString::to_string).collect(),
+        kept: loaded.kept.clone(),
+        ..ReloadReport::default()
+    };
+    for (name, version) in &after {
+        match before.get(name) {
+            None => report.added.push(name.clone()),
+            Some(former) if former != version => report.changed.push(name.clone()),
+            Some(_) => {}
+        }
+    }
+    report
+        .removed
+        .extend(before.into_keys().filter(|name| !after.contains_key(name)));
+    report
+}
+
+fn stale_files(loaded: &Loaded) -> Vec<StaleFile> {
+    loaded
+        .stale
+        .iter()
+        .map(|stale| StaleFile {
+            file: stale.file.clone(),
+            since: stale.since,
+            fault: stale.fault.to_string(),
+        })
+        .collect()
+}
+
+/// What the store is to keep anew of the texts.
+fn kept_texts(former: &LastGood, now: &LastGood) -> Vec<Change> {
+    let name = |file: &PathBuf| file.display().to_string();
+    let changed = now
+        .files
+        .iter()
+        .filter(|(file, kept)| former.files.get(*file) != Some(kept))
+        .map(|(file, kept)| Change::LastGood {
+            file: name(file),
+            text: Some((kept.text.clone(), kept.since_stale)),
+        });
+    let gone = former
+        .files
+        .keys()
+        .filter(|file| !now.files.contains_key(*file))
+        .map(|file| Change::LastGood {
+            file: name(file),
+            text: None,
+        });
+    changed.chain(gone).collect()
+}

@@ -1,0 +1,70 @@
+//! Whether there is room for more: on the disk, and in the backlog.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use nix::sys::statvfs::statvfs;
+
+use crate::config::Limits;
+
+/// Below this share of the disk nothing new is accepted either, where that is less than the configured reserve.
+const RESERVE_PART: u64 = 20;
+
+/// Looks at the disk and the backlog, and says what is lacking.
+#[derive(Debug)]
+pub(super) struct Room {
+    folder: PathBuf,
+    limits: Limits,
+    lacking: Mutex<Option<String>>,
+}
+
+impl Room {
+    pub(super) fn new(folder: PathBuf, limits: Limits) -> Self {
+        Self {
+            folder,
+            limits,
+            lacking: Mutex::default(),
+        }
+    }
+
+    /// Why nothing new is accepted at present; unset while it is.
+    pub(super) fn lacking(&self) -> Option<String> {
+        self.lacking
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Looks again, with that many executions waiting or running.
+    pub(super) fn look(&self, backlog: usize) {
+        let found = self.disk().or_else(|| {
+            (backlog > self.limits.max_backlog)
+                .then(|| format!("the backlog is full: {backlog} executions wait (`limits.max_backlog`)"))
+        });
+        let mut lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*lacking, &found) {
+            (None, Some(why)) => tracing::error!(why, "nothing new is accepted"),
+            (Some(_), None) => tracing::warn!("there is room again; events are accepted"),
+            _ => {}
+        }
+        *lacking = found;
+    }
+
+    fn disk(&self) -> Option<String> {
+        let disk = statvfs(&self.folder).ok()?;
+        let block = disk.fragment_size();
+        let free = disk.blocks_available().saturating_mul(block);
+        let reserve = self
+            .limits
+            .reserve
+            .min(disk.blocks().saturating_mul(block) / RESERVE_PART);
+        (free < reserve).then(|| {
+            format!(
+                "the disk is full: {} MiB are free below {}, {} MiB are kept in reserve (`limits.reserve`)",
+                free >> 20,
+                self.folder.display(),
+                reserve >> 20
+            )
+        })
+    }
+}

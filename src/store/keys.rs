@@ -1,0 +1,160 @@
+//! Where everything stands in the one tree. One tree, because only a batch on one tree is atomic.
+//!
+//! A key begins with a letter for its kind; numbers are big-endian, so that a scan is in event order.
+
+use crate::event::id::{ExecutionKey, HookName, Seq};
+use crate::hooks::Version;
+
+/// The kinds of entries. The letters are part of the stored format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Space {
+    /// An event without its payload, by number.
+    Event = b'E',
+    /// A piece of an event's payload, by number and piece.
+    Payload = b'P',
+    /// The part of an execution that never changes, by event and hook.
+    Execution = b'X',
+    /// How far an execution got, by event and hook.
+    Progress = b'S',
+    /// Executions that have not reached their end, by event and hook.
+    Unsettled = b'Q',
+    /// Attempts, by event, hook, attempt and part.
+    Attempt = b'A',
+    /// Executions by hook and event, so that one hook's are found without looking at the others.
+    ByHook = b'H',
+    /// Events that matched nothing, by number.
+    Unmatched = b'U',
+    /// Hook definitions, by version.
+    Definition = b'D',
+    /// Operators' overrides, by hook.
+    Override = b'O',
+    /// The last good text of each hook file, by file and piece.
+    LastGood = b'G',
+    /// The audit log, by number.
+    Audit = b'L',
+    /// What the store says of itself, by name.
+    Meta = b'M',
+}
+
+/// The parts of an attempt's record, each written when it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum AttemptPart {
+    Released = 0,
+    Started = 1,
+    Ended = 2,
+    Stdout = 3,
+    Stderr = 4,
+}
+
+pub(super) fn space(space: Space) -> Vec<u8> {
+    vec![space as u8]
+}
+
+pub(super) fn event(seq: Seq) -> Vec<u8> {
+    numbered(Space::Event, seq.0)
+}
+
+pub(super) fn payload(seq: Seq) -> Vec<u8> {
+    numbered(Space::Payload, seq.0)
+}
+
+pub(super) fn unmatched(seq: Seq) -> Vec<u8> {
+    numbered(Space::Unmatched, seq.0)
+}
+
+pub(super) fn audit(number: u64) -> Vec<u8> {
+    numbered(Space::Audit, number)
+}
+
+pub(super) fn numbered(space: Space, number: u64) -> Vec<u8> {
+    let mut key = Vec::with_capacity(9);
+    key.push(space as u8);
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The number in a key that `numbered` made, or that begins like one.
+pub(super) fn number(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.get(1..9)?.try_into().ok()?))
+}
+
+pub(super) fn of_execution(space: Space, key: &ExecutionKey) -> Vec<u8> {
+    let mut bytes = numbered(space, key.event.0);
+    bytes.extend_from_slice(key.hook.as_str().as_bytes());
+    bytes
+}
+
+/// The execution in a key that `of_execution` made.
+pub(super) fn execution(key: &[u8]) -> Option<ExecutionKey> {
+    let hook = std::str::from_utf8(key.get(9..)?).ok()?;
+    Some(ExecutionKey::new(Seq(number(key)?), HookName::trusted(hook)))
+}
+
+/// The beginning of all attempts of an execution.
+pub(super) fn attempts(key: &ExecutionKey) -> Vec<u8> {
+    let mut bytes = of_execution(Space::Attempt, key);
+    // Names hold no NUL, so `a` is not mistaken for the beginning of `ab`.
+    bytes.push(0);
+    bytes
+}
+
+pub(super) fn attempt(key: &ExecutionKey, attempt: u32, part: AttemptPart) -> Vec<u8> {
+    let mut bytes = attempts(key);
+    bytes.extend_from_slice(&attempt.to_be_bytes());
+    bytes.push(part as u8);
+    bytes
+}
+
+/// The attempt's number in a key below `attempts(execution)`.
+pub(super) fn attempt_number(key: &[u8], prefix_len: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(
+        key.get(prefix_len..prefix_len + 4)?.try_into().ok()?,
+    ))
+}
+
+/// The beginning of all executions of a hook.
+pub(super) fn by_hook(hook: &HookName) -> Vec<u8> {
+    let mut bytes = space(Space::ByHook);
+    bytes.extend_from_slice(hook.as_str().as_bytes());
+    bytes.push(0);
+    bytes
+}
+
+pub(super) fn by_hook_and_event(key: &ExecutionKey) -> Vec<u8> {
+    let mut bytes = by_hook(&key.hook);
+    bytes.extend_from_slice(&key.event.0.to_be_bytes());
+    bytes
+}
+
+pub(super) fn definition(version: &Version) -> Vec<u8> {
+    let mut bytes = space(Space::Definition);
+    bytes.extend_from_slice(&version.0);
+    bytes
+}
+
+pub(super) fn of_override(hook: &HookName) -> Vec<u8> {
+    let mut bytes = space(Space::Override);
+    bytes.extend_from_slice(hook.as_str().as_bytes());
+    bytes
+}
+
+pub(super) fn last_good(file: &str) -> Vec<u8> {
+    let mut bytes = space(Space::LastGood);
+    bytes.extend_from_slice(file.as_bytes());
+    bytes.push(0);
+    bytes
+}
+
+pub(super) fn meta(name: &str) -> Vec<u8> {
+    let mut bytes = space(Space::Meta);
+    bytes.extend_from_slice(name.as_bytes());
+    bytes
+}
+
+/// Whether a key below `attempts(execution)`, which is `prefix`, is a piece of output.
+pub(super) fn is_output(key: &[u8], prefix: &[u8]) -> bool {
+    key.get(prefix.len() + 4)
+        .is_some_and(|part| *part >= AttemptPart::Stdout as u8)
+}

@@ -1,0 +1,173 @@
+//! Opening: one process at a time, a format this program understands, nothing replaced in silence.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use super::format::{self, FORMAT, Totals};
+use super::{Shared, Store, keys};
+use crate::event::id::StoreId;
+
+/// Pages of the store that sled keeps in memory, in bytes.
+const CACHE: u64 = 64 << 20;
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("another hem already uses the store in {}; `hem status` asks it how it does", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// It was written by a newer program.
+    #[error("the store in {} has format {found}; this hem reads up to {FORMAT} and leaves it untouched: use the hem that wrote it", path.display())]
+    Newer {
+        /// The folder.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// What is in the folder cannot be read as a store. Nothing was changed.
+    #[error("the store in {} is damaged; `hem store salvage` keeps what is readable", path.display())]
+    Damaged {
+        /// The folder.
+        path: PathBuf,
+        /// What was found.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The folder cannot be made, read or written.
+    #[error("cannot use the folder {}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A panic of the database library while it opened its files.
+#[derive(Debug, thiserror::Error)]
+#[error("its files do not fit together: {0}")]
+struct Panicked(String);
+
+/// The store does not know its own id or counters.
+#[derive(Debug, thiserror::Error)]
+#[error("it has records, but not {0}")]
+struct Missing(&'static str);
+
+impl Store {
+    /// Opens the store in `folder`; makes both when they are not there.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; a store that is damaged or newer is left as it is.
+    pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        let path = folder.to_path_buf();
+        let in_folder = |source| OpenError::Folder {
+            path: path.clone(),
+            source,
+        };
+        let damaged = |source| OpenError::Damaged {
+            path: path.clone(),
+            source,
+        };
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(in_folder)?;
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).map_err(in_folder)?;
+
+        let config = sled::Config::new()
+            .path(folder)
+            .cache_capacity(CACHE)
+            .flush_every_ms(None)
+            .mode(sled::Mode::HighThroughput);
+        // After a power cut sled may find files it did not expect and panics rather than to return an error.
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            let db = config.open()?;
+            let tree = db.open_tree(b"hem")?;
+            Ok::<_, sled::Error>((db, tree))
+        }));
+        let (db, tree) = match opened {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(sled::Error::Io(error))) if is_lock(&error) => return Err(OpenError::InUse { path }),
+            Ok(Err(sled::Error::Io(error))) => return Err(in_folder(error)),
+            Ok(Err(error)) => return Err(damaged(error.into())),
+            Err(panic) => {
+                let text = panic
+                    .downcast_ref::<String>()
+                    .map(String::as_str)
+                    .or_else(|| panic.downcast_ref::<&str>().copied());
+                return Err(damaged(
+                    Panicked(text.unwrap_or("no reason given").to_owned()).into(),
+                ));
+            }
+        };
+
+        let read = |name: &str| tree.get(keys::meta(name)).map_err(|error| damaged(error.into()));
+        let (id, totals) = match read("format")? {
+            Some(bytes) => {
+                let found = <[u8; 4]>::try_from(bytes.as_ref()).map_or(u32::MAX, u32::from_be_bytes);
+                if found > FORMAT {
+                    return Err(OpenError::Newer { path, found });
+                }
+                let id = read("id")?
+                    .and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse().ok())
+                    .ok_or_else(|| damaged(Missing("its id").into()))?;
+                let totals = read("totals")?.ok_or_else(|| damaged(Missing("its counters").into()))?;
+                (
+                    id,
+                    format::read_totals(&totals).map_err(|error| damaged(error.into()))?,
+                )
+            }
+            None if tree.is_empty() => {
+                let id = StoreId::draw(&mut fastrand::Rng::new());
+                let totals = Totals::default();
+                let mut batch = sled::Batch::default();
+                batch.insert(keys::meta("format"), &FORMAT.to_be_bytes());
+                batch.insert(keys::meta("id"), id.as_str());
+                batch.insert(keys::meta("totals"), format::write(&totals));
+                tree.apply_batch(batch).map_err(|error| damaged(error.into()))?;
+                (id, totals)
+            }
+            None => return Err(damaged(Missing("its format").into())),
+        };
+        tree.flush().map_err(|error| damaged(error.into()))?;
+        sync_all_of(folder).map_err(in_folder)?;
+        let log = File::open(folder.join("db")).map_err(in_folder)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                id,
+                path,
+                _db: db,
+                tree,
+                log,
+                totals: Mutex::new(totals),
+            }),
+        })
+    }
+}
+
+fn is_lock(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
+}
+
+/// Makes what sled made durable as far as folders go: the names of its files, and the folder's own.
+fn sync_all_of(folder: &Path) -> io::Result<()> {
+    for name in ["conf", "db", "blobs"] {
+        match File::open(folder.join(name)) {
+            Ok(file) => file.sync_all()?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    File::open(folder)?.sync_all()?;
+    if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(())
+}

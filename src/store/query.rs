@@ -1,0 +1,315 @@
+//! Reading: events, executions, attempts, definitions, the audit log.
+
+use std::collections::BTreeMap;
+
+use super::format::AttemptParts;
+use super::keys::{AttemptPart, Space};
+use super::{
+    AuditEntry, Definition, EventQuery, ExecutionQuery, ListedEvent, Override, ReadError, Store, blob,
+    format, keys,
+};
+use crate::engine::execution::{Attempt, Execution};
+use crate::event::id::{ExecutionKey, HookName, Seq};
+use crate::event::payload::Payload;
+use crate::event::time::Timestamp;
+use crate::hooks::Version;
+
+impl Store {
+    /// One event with its payload.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the record is damaged.
+    pub fn event(&self, seq: Seq) -> Result<Option<ListedEvent>, ReadError> {
+        let Some(bytes) = self.shared.tree.get(keys::event(seq)).map_err(ReadError::Read)? else {
+            return Ok(None);
+        };
+        let what = || format!("event {seq}");
+        let mut listed = format::read_event(seq, &bytes).map_err(ReadError::format(what()))?;
+        let payload = blob::get(&self.shared.tree, &keys::payload(seq)).map_err(ReadError::blob(what()))?;
+        listed.event.payload = Payload::new(payload.unwrap_or_default().into());
+        Ok(Some(listed))
+    }
+
+    /// Events, newest first, without payloads.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a record is damaged.
+    pub fn events(&self, query: &EventQuery) -> Result<Vec<ListedEvent>, ReadError> {
+        let mut found = Vec::new();
+        for entry in self.shared.tree.scan_prefix(keys::space(Space::Event)).rev() {
+            if found.len() >= query.limit {
+                break;
+            }
+            let (key, bytes) = entry.map_err(ReadError::Read)?;
+            let seq = Seq(keys::number(&key).unwrap_or_default());
+            let listed =
+                format::read_event(seq, &bytes).map_err(ReadError::format(format!("event {seq}")))?;
+            if query.selects(&listed) {
+                found.push(listed);
+            }
+        }
+        Ok(found)
+    }
+
+    /// One execution.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the record is damaged.
+    pub fn execution(&self, key: &ExecutionKey) -> Result<Option<Execution>, ReadError> {
+        let tree = &self.shared.tree;
+        let execution = tree
+            .get(keys::of_execution(Space::Execution, key))
+            .map_err(ReadError::Read)?;
+        let progress = tree
+            .get(keys::of_execution(Space::Progress, key))
+            .map_err(ReadError::Read)?;
+        let (Some(execution), Some(progress)) = (execution, progress) else {
+            return Ok(None);
+        };
+        format::read_execution(key.clone(), &execution, &progress)
+            .map(Some)
+            .map_err(ReadError::format(format!("execution {key}")))
+    }
+
+    /// The executions an event caused, by hook name.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a record is damaged.
+    pub fn executions_of(&self, event: Seq) -> Result<Vec<Execution>, ReadError> {
+        self.listed_executions(
+            self.shared
+                .tree
+                .scan_prefix(keys::numbered(Space::Execution, event.0))
+                .keys(),
+            usize::MAX,
+            |_| true,
+        )
+    }
+
+    /// Executions, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a record is damaged.
+    pub fn executions(&self, query: &ExecutionQuery) -> Result<Vec<Execution>, ReadError> {
+        let selects = |execution: &Execution| query.selects(execution);
+        match &query.hook {
+            None => self.listed_executions(
+                self.shared
+                    .tree
+                    .scan_prefix(keys::space(Space::Execution))
+                    .keys()
+                    .rev(),
+                query.limit,
+                selects,
+            ),
+            Some(hook) => {
+                let prefix = keys::by_hook(hook);
+                let of_hook = self.shared.tree.scan_prefix(&prefix).keys().rev().map(|key| {
+                    key.map(|key| {
+                        let event = key.get(prefix.len()..).and_then(|number| number.try_into().ok());
+                        let event = Seq(u64::from_be_bytes(event.unwrap_or_default()));
+                        let execution = ExecutionKey::new(event, hook.clone());
+                        sled::IVec::from(keys::of_execution(Space::Execution, &execution))
+                    })
+                });
+                self.listed_executions(of_hook, query.limit, selects)
+            }
+        }
+    }
+
+    fn listed_executions(
+        &self,
+        found: impl Iterator<Item = sled::Result<sled::IVec>>,
+        limit: usize,
+        selects: impl Fn(&Execution) -> bool,
+    ) -> Result<Vec<Execution>, ReadError> {
+        let mut executions = Vec::new();
+        for key in found {
+            if executions.len() >= limit {
+                break;
+            }
+            let key = key.map_err(ReadError::Read)?;
+            let Some(key) = keys::execution(&key) else {
+                continue;
+            };
+            if let Some(execution) = self.execution(&key)?
+                && selects(&execution)
+            {
+                executions.push(execution);
+            }
+        }
+        Ok(executions)
+    }
+
+    /// The executions that have not reached their end, in no order.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a record is damaged.
+    pub fn unsettled(&self) -> Result<Vec<Execution>, ReadError> {
+        let mut found = Vec::new();
+        for key in self.shared.tree.scan_prefix(keys::space(Space::Unsettled)).keys() {
+            let key = key.map_err(ReadError::Read)?;
+            if let Some(key) = keys::execution(&key)
+                && let Some(execution) = self.execution(&key)?
+            {
+                found.push(execution);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The attempts of an execution, in order, with their output.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a record is damaged.
+    pub fn attempts(&self, key: &ExecutionKey) -> Result<Vec<Attempt>, ReadError> {
+        let prefix = keys::attempts(key);
+        let mut numbers = Vec::new();
+        for entry in self.shared.tree.scan_prefix(&prefix).keys() {
+            let entry = entry.map_err(ReadError::Read)?;
+            if let Some(number) = keys::attempt_number(&entry, prefix.len())
+                && numbers.last() != Some(&number)
+            {
+                numbers.push(number);
+            }
+        }
+        numbers
+            .into_iter()
+            .map(|number| self.attempt(key, number))
+            .collect()
+    }
+
+    fn attempt(&self, key: &ExecutionKey, number: u32) -> Result<Attempt, ReadError> {
+        let what = || format!("attempt {number} of {key}");
+        let part = |part| {
+            blob::get(&self.shared.tree, &keys::attempt(key, number, part)).map_err(ReadError::blob(what()))
+        };
+        let parts = AttemptParts {
+            released: part(AttemptPart::Released)?.unwrap_or_default(),
+            started: part(AttemptPart::Started)?,
+            ended: part(AttemptPart::Ended)?,
+            stdout: part(AttemptPart::Stdout)?.unwrap_or_default(),
+            stderr: part(AttemptPart::Stderr)?.unwrap_or_default(),
+        };
+        format::read_attempt(number, parts).map_err(ReadError::format(what()))
+    }
+
+    /// The definition of that version.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the record is damaged.
+    pub fn definition(&self, version: &Version) -> Result<Option<Definition>, ReadError> {
+        let what = || format!("hook definition {version}");
+        let bytes =
+            blob::get(&self.shared.tree, &keys::definition(version)).map_err(ReadError::blob(what()))?;
+        bytes
+            .map(|bytes| format::read_definition(&bytes).map_err(ReadError::format(what())))
+            .transpose()
+    }
+
+    /// The last `limit` lines of the audit log, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a line is damaged.
+    pub fn audit(&self, limit: usize) -> Result<Vec<AuditEntry>, ReadError> {
+        let lines = self
+            .shared
+            .tree
+            .scan_prefix(keys::space(Space::Audit))
+            .rev()
+            .take(limit);
+        lines
+            .map(|entry| {
+                let (key, bytes) = entry.map_err(ReadError::Read)?;
+                let number = keys::number(&key).unwrap_or_default();
+                format::read_audit(number, &bytes)
+                    .map_err(ReadError::format(format!("line {number} of the audit log")))
+            })
+            .collect()
+    }
+
+    /// The overrides in force.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a record is damaged.
+    pub fn overrides(&self) -> Result<BTreeMap<HookName, Override>, ReadError> {
+        self.shared
+            .tree
+            .scan_prefix(keys::space(Space::Override))
+            .map(|entry| {
+                let (key, bytes) = entry.map_err(ReadError::Read)?;
+                let name = HookName::trusted(&String::from_utf8_lossy(key.get(1..).unwrap_or_default()));
+                let value = format::read_override(&bytes)
+                    .map_err(ReadError::format(format!("the override of hook {name}")))?;
+                Ok((name, value))
+            })
+            .collect()
+    }
+
+    /// The last good text of each hook file, and since when the file has been broken, if it is.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a record is damaged.
+    pub fn last_good(&self) -> Result<BTreeMap<String, (String, Option<Timestamp>)>, ReadError> {
+        let mut files = BTreeMap::new();
+        for key in self.shared.tree.scan_prefix(keys::space(Space::LastGood)).keys() {
+            let key = key.map_err(ReadError::Read)?;
+            // The key ends with a NUL and the number of the piece.
+            let Some(name) = key.get(1..key.len().saturating_sub(5)) else {
+                continue;
+            };
+            let name = String::from_utf8_lossy(name).into_owned();
+            if files.contains_key(&name) {
+                continue;
+            }
+            let what = || format!("the last good text of {name}");
+            let bytes =
+                blob::get(&self.shared.tree, &keys::last_good(&name)).map_err(ReadError::blob(what()))?;
+            let value =
+                format::read_last_good(&bytes.unwrap_or_default()).map_err(ReadError::format(what()))?;
+            files.insert(name, value);
+        }
+        Ok(files)
+    }
+}
+
+impl EventQuery {
+    /// Whether an event is among those asked for; the limit is the caller's.
+    pub fn selects(&self, listed: &ListedEvent) -> bool {
+        let event = &listed.event;
+        let fits = |wanted: &Option<String>, found: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| Some(wanted) == found)
+        };
+        fits(
+            &self.subject,
+            event.subject.as_ref().map(|subject| subject.as_str()),
+        ) && fits(&self.source, Some(&event.source))
+            && self
+                .key
+                .as_ref()
+                .is_none_or(|part| event.key.contains(part.as_str()))
+            && self.kind.is_none_or(|kind| kind == event.kind())
+            && (!self.unmatched || listed.hooks.is_empty())
+            && self.since.is_none_or(|since| event.received >= since)
+            && self.until.is_none_or(|until| event.received <= until)
+    }
+}
+
+impl ExecutionQuery {
+    /// Whether an execution is among those asked for; the limit is the caller's.
+    pub fn selects(&self, execution: &Execution) -> bool {
+        self.hook.as_ref().is_none_or(|hook| *hook == execution.key.hook)
+            && self
+                .status
+                .as_deref()
+                .is_none_or(|status| status == execution.progress.state.name())
+            && self.subject.as_deref().is_none_or(|wanted| {
+                execution
+                    .subject
+                    .as_ref()
+                    .is_some_and(|found| found.as_str() == wanted)
+            })
+            && self.since.is_none_or(|since| execution.accepted >= since)
+            && self.until.is_none_or(|until| execution.accepted <= until)
+    }
+}

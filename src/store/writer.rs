@@ -1,0 +1,476 @@
+//! The one thread that writes: it takes what queued up, writes it as one batch, syncs it, and only then says so.
+//!
+//! The journal is one sequence: what is durable implies everything submitted before it. After a failed write or
+//! sync nothing is acknowledged any more; a failed sync is never tried again, for nobody can tell what it left.
+
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use sled::Batch;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::format::{self, Totals};
+use super::keys::{AttemptPart, Space};
+use super::retention::Pruner;
+use super::{Definition, EventCounters, Override, Store, blob, keys};
+use crate::config::Retention;
+use crate::engine::core::Record;
+use crate::engine::execution::{Actor, EndedAttempt, Execution, StartedProcess};
+use crate::event::id::{ExecutionKey, HookName};
+use crate::event::time::Timestamp;
+use crate::event::{Event, Kind};
+use crate::hooks::{Hook, Version};
+
+/// Submissions that may wait for the writer; whoever submits more waits.
+const QUEUE: usize = 4_096;
+
+/// A commit takes no more submissions than this, nor goes on beyond this many bytes of payloads and outputs.
+const SUBMISSIONS_AT_MOST: usize = 2_048;
+const BYTES_AT_MOST: usize = 16 << 20;
+
+/// Pruning for age, where nothing else calls for it.
+const PRUNE_EVERY: Duration = Duration::from_secs(10);
+
+/// One thing to be made durable.
+#[derive(Debug)]
+pub enum Change {
+    /// An event is accepted. The executions it causes stand in the same submission.
+    Event {
+        /// The event, numbered.
+        event: Box<Event>,
+        /// The hooks it causes executions of.
+        hooks: Vec<HookName>,
+        /// Matches whose condition could not be worked out.
+        condition_errors: u64,
+        /// Whether its payload is kept.
+        keep_payload: bool,
+    },
+    /// What the scheduler decided.
+    Record(Record),
+    /// The definition of a hook in the version that matched, if it is not there yet.
+    Definition(Arc<Hook>),
+    /// The process of an attempt exists.
+    Started {
+        /// Which execution's.
+        key: ExecutionKey,
+        /// The attempt's number.
+        attempt: u32,
+        /// What was started.
+        process: Box<StartedProcess>,
+    },
+    /// An attempt ended.
+    Ended {
+        /// Which execution's.
+        key: ExecutionKey,
+        /// The attempt's number.
+        attempt: u32,
+        /// How.
+        ended: Box<EndedAttempt>,
+    },
+    /// Received and not accepted.
+    NotAccepted {
+        /// From which source.
+        source: String,
+        /// Where those ended; `received` included.
+        counters: EventCounters,
+    },
+    /// An operator's override of a hook, or its end.
+    Override(HookName, Option<Override>),
+    /// A line for the audit log.
+    Audit {
+        /// When.
+        at: Timestamp,
+        /// Who.
+        actor: Actor,
+        /// What.
+        action: &'static str,
+        /// On what.
+        target: String,
+    },
+    /// The last good text of a hook file; none when the file is gone.
+    LastGood {
+        /// The file.
+        file: String,
+        /// Its text, and since when the file has been broken.
+        text: Option<(String, Option<Timestamp>)>,
+    },
+}
+
+/// What is called once a submission is durable. It is not called, and dropped, when it never will be.
+type OnDurable = Box<dyn FnOnce() + Send>;
+
+struct Submission {
+    changes: Vec<Change>,
+    on_durable: Option<OnDurable>,
+}
+
+/// A write or a sync failed, or the writer has ended: nothing is made durable any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the store takes no more writes")]
+pub struct Closed;
+
+/// The way to the writer's thread. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    submissions: mpsc::Sender<Submission>,
+    failed: CancellationToken,
+}
+
+impl std::fmt::Debug for Submission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Submission")
+            .field("changes", &self.changes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    /// Starts the thread. It ends, everything written, once all writers are dropped.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(store: Store, retention: Retention) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let (submissions, queue) = mpsc::channel(QUEUE);
+        let failed = CancellationToken::new();
+        let totals = store
+            .shared
+            .totals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let thread = WriterThread {
+            totals,
+            store,
+            retention,
+            definitions: HashSet::new(),
+            pruner: Pruner::default(),
+            pruned: Instant::now(),
+        };
+        let on_failure = failed.clone();
+        let handle = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || thread.run(queue, &on_failure))?;
+        Ok((Self { submissions, failed }, handle))
+    }
+
+    /// Hands changes over, to become durable together. Waits while too many wait already.
+    ///
+    /// # Errors
+    /// When nothing is made durable any more.
+    pub async fn submit(
+        &self,
+        changes: Vec<Change>,
+        on_durable: impl FnOnce() + Send + 'static,
+    ) -> Result<(), Closed> {
+        let submission = Submission {
+            changes,
+            on_durable: Some(Box::new(on_durable)),
+        };
+        self.submissions.send(submission).await.map_err(|_| Closed)
+    }
+
+    /// Is cancelled when a write or a sync failed.
+    pub fn failed(&self) -> &CancellationToken {
+        &self.failed
+    }
+}
+
+struct WriterThread {
+    store: Store,
+    retention: Retention,
+    totals: Totals,
+    definitions: HashSet<Version>,
+    pruner: Pruner,
+    pruned: Instant,
+}
+
+impl WriterThread {
+    fn run(mut self, mut queue: mpsc::Receiver<Submission>, failed: &CancellationToken) {
+        // No timer: whatever queued up while the last batch was written is the next batch.
+        while let Some(first) = queue.blocking_recv() {
+            let mut batch = Batch::default();
+            let mut durable = Vec::new();
+            let (mut submissions, mut bytes) = (0, 0);
+            let mut next = Some(first);
+            while let Some(submission) = next {
+                for change in submission.changes {
+                    bytes += self.add(&mut batch, change);
+                }
+                durable.extend(submission.on_durable);
+                submissions += 1;
+                if submissions >= SUBMISSIONS_AT_MOST || bytes >= BYTES_AT_MOST {
+                    break;
+                }
+                next = queue.try_recv().ok();
+            }
+            if let Err(error) = self.prune(&mut batch) {
+                tracing::warn!(error = &error as &dyn std::error::Error, "cannot prune the store");
+            }
+            batch.insert(keys::meta("totals"), format::write(&self.totals));
+            if let Err(error) = self.commit(batch) {
+                tracing::error!(
+                    error = &*error,
+                    "writing to the store failed: nothing more is accepted or acknowledged"
+                );
+                failed.cancel();
+                return;
+            }
+            *self
+                .store
+                .shared
+                .totals
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = self.totals.clone();
+            for on_durable in durable {
+                on_durable();
+            }
+        }
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let shared = &self.store.shared;
+        shared.tree.apply_batch(batch)?;
+        shared.tree.flush()?;
+        // sled's flush leaves the data to the kernel (sync_file_range): without this a power cut takes back what
+        // was acknowledged.
+        shared.log.sync_all()?;
+        Ok(())
+    }
+
+    fn prune(&mut self, batch: &mut Batch) -> Result<(), super::ReadError> {
+        let due = self.pruned.elapsed() >= PRUNE_EVERY;
+        let over = self.totals.unmatched_kept > self.retention.unmatched_events
+            || self.totals.bytes > self.retention.bytes;
+        if !due && !over {
+            return Ok(());
+        }
+        self.pruned = Instant::now();
+        self.pruner.prune(
+            &self.store,
+            &self.retention,
+            Timestamp::now(),
+            &mut self.totals,
+            batch,
+        )
+    }
+
+    /// Adds a change to the batch; returns the bytes of payload or output it brought.
+    fn add(&mut self, batch: &mut Batch, change: Change) -> usize {
+        match change {
+            Change::Event {
+                event,
+                hooks,
+                condition_errors,
+                keep_payload,
+            } => self.add_event(batch, &event, &hooks, condition_errors, keep_payload),
+            Change::Record(record) => {
+                self.add_record(batch, record);
+                0
+            }
+            Change::Definition(hook) => {
+                if self.definitions.insert(hook.version) {
+                    let definition = Definition {
+                        name: hook.name.clone(),
+                        text: hook.text.to_string(),
+                        file: hook.origin.file.display().to_string(),
+                        line: hook.origin.line,
+                        file_sha256: hook.origin.file_sha256,
+                    };
+                    blob::put(
+                        batch,
+                        &keys::definition(&hook.version),
+                        &format::write_definition(&definition),
+                    );
+                }
+                0
+            }
+            Change::Started {
+                key,
+                attempt,
+                process,
+            } => {
+                let value = format::write_started(&process);
+                blob::put(batch, &keys::attempt(&key, attempt, AttemptPart::Started), &value);
+                value.len()
+            }
+            Change::Ended { key, attempt, ended } => {
+                let part = |part| keys::attempt(&key, attempt, part);
+                blob::put(batch, &part(AttemptPart::Ended), &format::write_ended(&ended));
+                let mut brought = 0;
+                for (stream, captured) in [
+                    (AttemptPart::Stdout, &ended.stdout),
+                    (AttemptPart::Stderr, &ended.stderr),
+                ] {
+                    let kept = [captured.head.as_ref(), captured.tail.as_ref()].concat();
+                    if !kept.is_empty() {
+                        self.totals.bytes += blob::put(batch, &part(stream), &kept);
+                        brought += kept.len();
+                    }
+                }
+                brought
+            }
+            Change::NotAccepted { source, counters } => {
+                self.totals.sources.entry(source).or_default().add(&counters);
+                0
+            }
+            Change::Override(hook, value) => {
+                match value {
+                    Some(value) => batch.insert(keys::of_override(&hook), format::write_override(&value)),
+                    None => batch.remove(keys::of_override(&hook)),
+                }
+                0
+            }
+            Change::Audit {
+                at,
+                actor,
+                action,
+                target,
+            } => {
+                self.totals.last_audit += 1;
+                let line = format::write_audit(at, &actor, action, &target);
+                batch.insert(keys::audit(self.totals.last_audit), line);
+                0
+            }
+            Change::LastGood { file, text } => {
+                let prefix = keys::last_good(&file);
+                // A former text may have had more pieces.
+                if let Err(error) = blob::remove(&self.store.shared.tree, batch, &prefix) {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        file,
+                        "cannot read a last good text"
+                    );
+                }
+                if let Some((text, stale_since)) = text {
+                    blob::put(batch, &prefix, &format::write_last_good(&text, stale_since));
+                }
+                0
+            }
+        }
+    }
+
+    fn add_event(
+        &mut self,
+        batch: &mut Batch,
+        event: &Event,
+        hooks: &[HookName],
+        condition_errors: u64,
+        keep_payload: bool,
+    ) -> usize {
+        batch.insert(keys::event(event.seq), format::write_event(event, hooks));
+        let payload = event.payload.bytes();
+        if keep_payload && !payload.is_empty() {
+            self.totals.bytes += blob::put(batch, &keys::payload(event.seq), payload);
+        }
+        let mut counters = EventCounters {
+            received: 1,
+            ..EventCounters::default()
+        };
+        if !hooks.is_empty() {
+            counters.matched = 1;
+            self.totals.matched_kept += 1;
+        } else {
+            batch.insert(keys::unmatched(event.seq), &[]);
+            self.totals.unmatched_kept += 1;
+            if event.kind() == Kind::Undecodable {
+                counters.undecodable = 1;
+            } else {
+                counters.unmatched = 1;
+            }
+        }
+        self.totals
+            .sources
+            .entry(event.source.to_string())
+            .or_default()
+            .add(&counters);
+        self.totals.last_seq = self.totals.last_seq.max(event.seq.0);
+        self.totals.condition_errors += condition_errors;
+        payload.len()
+    }
+
+    fn add_record(&mut self, batch: &mut Batch, record: Record) {
+        match record {
+            Record::Created(execution) => {
+                let Execution { key, progress, .. } = execution.as_ref();
+                batch.insert(
+                    keys::of_execution(Space::Execution, key),
+                    format::write_execution(&execution),
+                );
+                batch.insert(keys::by_hook_and_event(key), &[]);
+                self.add_progress(batch, key, None, progress);
+            }
+            Record::Progressed { key, left, progress } => {
+                self.add_progress(batch, &key, Some(left), &progress);
+            }
+            Record::Released {
+                key,
+                attempt,
+                cause,
+                at,
+            } => {
+                let value = format::write_released(&cause, at);
+                blob::put(
+                    batch,
+                    &keys::attempt(&key, attempt, AttemptPart::Released),
+                    &value,
+                );
+            }
+        }
+    }
+
+    fn add_progress(
+        &mut self,
+        batch: &mut Batch,
+        key: &ExecutionKey,
+        left: Option<&'static str>,
+        progress: &crate::engine::execution::Progress,
+    ) {
+        batch.insert(
+            keys::of_execution(Space::Progress, key),
+            format::write_progress(progress),
+        );
+        let unsettled = keys::of_execution(Space::Unsettled, key);
+        if progress.state.is_settled() {
+            batch.remove(unsettled);
+        } else {
+            batch.insert(unsettled, &[]);
+        }
+        if let Some(left) = left
+            && let Some(count) = self.totals.executions.get_mut(left)
+        {
+            *count = count.saturating_sub(1);
+        }
+        *self
+            .totals
+            .executions
+            .entry(progress.state.name().to_owned())
+            .or_default() += 1;
+    }
+}
+
+/// Waits for what was submitted to be durable.
+///
+/// # Errors
+/// When it never will be.
+pub async fn durable(writer: &Writer, changes: Vec<Change>) -> Result<(), Closed> {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    writer
+        .submit(changes, move || {
+            // Whoever asked may have gone away.
+            let _ = sender.send(());
+        })
+        .await?;
+    receiver.await.map_err(|_| Closed)
+}
+
+/// Shared by tests of this room and of the engine: a store in a folder of its own.
+#[cfg(test)]
+pub(crate) fn open_for_test(folder: &std::path::Path) -> (Store, Writer, JoinHandle<()>) {
+    let store = Store::open(folder).expect("a store");
+    let retention = crate::config::Config::defaults(folder).retention;
+    let (writer, thread) = Writer::start(store.clone(), retention).expect("a thread");
+    (store, writer, thread)
+}

@@ -1,0 +1,155 @@
+//! A whole daemon in this process, on a folder of its own, fed by a publisher over real sockets.
+
+#![allow(dead_code, reason = "each test program uses its own part")]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hem::config::{Config, OpennebulaSource, Permissions, Source};
+use hem::daemon::{Daemon, Options};
+use hem::engine::handle::Handle;
+use hem::sources::opennebula::publisher::Publisher;
+use hem::sources::opennebula::zmtp::Endpoint;
+use hem::store::{Store, Summary};
+
+use crate::recorded::Recorded;
+
+/// Nothing in these tests takes this long on any machine.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// A publisher on a free port, whose replies nobody looks at.
+pub async fn publisher() -> Publisher {
+    let free: Endpoint = "tcp://127.0.0.1:0".parse().expect("an endpoint");
+    Publisher::bind(&free, &free).await.expect("a publisher").0
+}
+
+/// Publishes a recorded event as the hook manager does.
+pub async fn publish(publisher: &Publisher, event: &Recorded) {
+    publisher
+        .publish(&event.key, STANDARD.encode(&event.content).as_bytes())
+        .await;
+}
+
+/// A folder with hooks and scripts, and the configuration of a daemon on it.
+pub struct House {
+    pub folder: tempfile::TempDir,
+    pub config: Config,
+}
+
+impl House {
+    /// An empty house.
+    pub fn new() -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("hem-")
+            .tempdir()
+            .expect("a folder");
+        let mut config = Config::defaults(folder.path());
+        config.state_dir = folder.path().join("state");
+        config.hooks_dir = folder.path().join("hooks.d");
+        config.scripts_dir = folder.path().join("scripts");
+        config.control.socket = folder.path().join("run/hem.sock");
+        config.permissions = Permissions::Lax;
+        for folder in [&config.hooks_dir, &config.scripts_dir] {
+            std::fs::create_dir_all(folder).expect("a folder");
+        }
+        Self { folder, config }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a hook file.
+    pub fn hook(&self, name: &str, yaml: &str) -> &Self {
+        std::fs::write(self.config.hooks_dir.join(format!("{name}.yaml")), yaml).expect("a hook file");
+        self
+    }
+
+    /// Writes an executable script.
+    pub fn script(&self, name: &str, text: &str) -> &Self {
+        let path = self.config.scripts_dir.join(name);
+        std::fs::write(&path, text).expect("a script");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+        self
+    }
+
+    /// Adds the source `opennebula`.
+    pub fn listen_to(&mut self, publisher: &Publisher) -> &mut Self {
+        let source = OpennebulaSource {
+            endpoint: publisher.events().to_string(),
+            ..OpennebulaSource::default()
+        };
+        self.config
+            .sources
+            .insert("opennebula".to_owned(), Source::Opennebula(source));
+        self
+    }
+
+    /// Starts the daemon.
+    pub async fn daemon(&self) -> Daemon {
+        Daemon::start(
+            &self.config,
+            Options {
+                strict_hooks: false,
+                stop_grace: Duration::from_secs(5),
+            },
+        )
+        .await
+        .expect("a daemon")
+    }
+
+    /// The lines that scripts appended to a file.
+    pub fn lines(&self, name: &str) -> Vec<String> {
+        std::fs::read_to_string(self.path(name))
+            .unwrap_or_default()
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+/// Waits until a condition holds.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < LIMIT, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Waits until nothing is queued, running or waiting for a retry, and this many events were received.
+pub async fn until_settled(handle: &Handle, received: u64) {
+    let store = handle.store().clone();
+    until(
+        &format!(
+            "{received} events are received and settled: {:?}",
+            store.summary()
+        ),
+        || {
+            let summary = store.summary();
+            let got: u64 = summary.events.values().map(|counters| counters.received).sum();
+            got >= received && unsettled(&summary) == 0
+        },
+    )
+    .await;
+}
+
+/// Executions that have not reached their end.
+pub fn unsettled(summary: &Summary) -> u64 {
+    ["queued", "running", "retrying"]
+        .iter()
+        .filter_map(|state| summary.executions.get(*state))
+        .sum()
+}
+
+/// The store of a daemon that has stopped.
+pub fn store_of(config: &Config) -> Store {
+    open(&config.state_dir)
+}
+
+fn open(folder: &Path) -> Store {
+    Store::open(folder).expect("a store")
+}

@@ -1,0 +1,61 @@
+"""A real libzmq publisher, told what to do line by line.
+
+It binds an XPUB, which is a PUB that shows who subscribes, prints `bound`, and then obeys the lines of its standard
+input. Frames are given in base64, `-` is an empty one. Each command is answered with one line.
+
+    wait N               until N subscriptions were made
+    send FRAME...        publish one message
+    numbered N SIZE      publish N messages `EVENT API one.test N` of SIZE bytes, waiting where the subscriber is slow
+    quit                 close the socket, all that was sent included
+"""
+
+import argparse
+import base64
+import sys
+
+import zmq
+
+parser = argparse.ArgumentParser()
+parser.add_argument("endpoint")
+parser.add_argument("--heartbeat", type=int, help="milliseconds between PINGs")
+parser.add_argument("--heartbeat-timeout", type=int, help="milliseconds a PONG may take")
+options = parser.parse_args()
+
+socket = zmq.Context().socket(zmq.XPUB)
+socket.setsockopt(zmq.XPUB_VERBOSE, 1)
+# The hook manager's default high-water mark; beyond it this socket waits in place of dropping.
+socket.setsockopt(zmq.SNDHWM, 1000)
+socket.setsockopt(zmq.XPUB_NODROP, 1)
+socket.setsockopt(zmq.LINGER, 10_000)
+if options.heartbeat:
+    socket.setsockopt(zmq.HEARTBEAT_IVL, options.heartbeat)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, options.heartbeat_timeout)
+socket.bind(options.endpoint)
+
+
+def answer(line):
+    print(line, flush=True)
+
+
+answer("bound")
+subscriptions = 0
+for line in sys.stdin:
+    command, *arguments = line.split()
+    if command == "wait":
+        while subscriptions < int(arguments[0]):
+            if socket.recv()[:1] == b"\x01":
+                subscriptions += 1
+        answer("subscribed")
+    elif command == "send":
+        socket.send_multipart([b"" if a == "-" else base64.b64decode(a) for a in arguments])
+        answer("sent")
+    elif command == "numbered":
+        count, size = map(int, arguments)
+        content = base64.b64encode(b"x" * size)
+        for number in range(count):
+            socket.send_multipart([b"EVENT API one.test %d" % number, content])
+        answer("sent")
+    elif command == "quit":
+        break
+socket.close()
+zmq.Context.instance().term()

@@ -1,0 +1,191 @@
+//! The whole way of an event: published over ZeroMQ, matched, durable, run, recorded, retried.
+
+mod daemon;
+mod recorded;
+
+use daemon::{House, publish, publisher, until, until_settled};
+use hem::engine::execution::{Actor, Cause, State};
+use hem::event::id::{ExecutionKey, HookName, Seq};
+use hem::runner::Outcome;
+use hem::store::{EventQuery, ExecutionQuery};
+
+fn all() -> ExecutionQuery {
+    ExecutionQuery {
+        limit: usize::MAX,
+        ..ExecutionQuery::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_runs_its_hook_and_leaves_a_record_that_can_be_retried() {
+    let publisher = publisher().await;
+    let mut house = House::new();
+    house.listen_to(&publisher);
+    house
+        .script(
+            "note.sh",
+            "#!/bin/sh\necho \"$1 $HEM_ATTEMPT $HEM_SUBJECT\" >> \"$2\"\necho seen\n",
+        )
+        .hook(
+            "running",
+            &format!(
+                "name: vm-running\ntrigger: {{ state: {{ resource: VM, on: RUNNING }} }}\n\
+             command: note.sh\narguments: [\"${{{{ event.VM.ID }}}}\", {}]\n",
+                house.path("notes").display()
+            ),
+        );
+    let daemon = house.daemon().await;
+    publisher.wait_for_subscriber().await;
+    let running: Vec<_> = recorded::events()
+        .into_iter()
+        .filter(|event| event.key.contains("VM/ACTIVE/RUNNING/"))
+        .collect();
+    for event in &running {
+        publish(&publisher, event).await;
+    }
+    let handle = daemon.handle().clone();
+    until_settled(&handle, running.len() as u64).await;
+    assert_eq!(house.lines("notes").len(), running.len());
+
+    let executions = handle.store().executions(&all()).expect("executions");
+    assert_eq!(executions.len(), running.len());
+    for execution in &executions {
+        assert_eq!(execution.progress.state.name(), "succeeded");
+        let attempts = handle.store().attempts(&execution.key).expect("attempts");
+        let [attempt] = attempts.as_slice() else {
+            panic!("one attempt, not {attempts:?}")
+        };
+        let ended = attempt.ended.as_ref().expect("an end");
+        assert_eq!(ended.outcome, Outcome::Exited { code: 0 });
+        assert_eq!(ended.stdout.head, "seen\n");
+        let process = attempt.process.as_ref().expect("a process");
+        assert!(process.argv[0].ends_with("note.sh"));
+        assert!(process.files.iter().any(|file| file.path.ends_with("note.sh")));
+    }
+
+    let key = executions[0].key.clone();
+    let results = handle
+        .retry(vec![key.clone()], false, Actor::User { uid: 7 })
+        .await
+        .expect("an answer");
+    assert_eq!(results, vec![Ok(())]);
+    until_settled(&handle, running.len() as u64).await;
+    let attempts = handle.store().attempts(&key).expect("attempts");
+    assert_eq!(attempts.len(), 2);
+    assert_eq!(
+        attempts[1].cause,
+        Cause::Operator {
+            actor: Actor::User { uid: 7 },
+            as_recorded: false
+        }
+    );
+    assert_eq!(handle.store().audit(1).expect("the audit log")[0].action, "retry");
+    drop(handle);
+    daemon.stop().await;
+
+    // Everything is still there in the next life.
+    let store = daemon::store_of(&house.config);
+    assert_eq!(store.executions(&all()).expect("executions").len(), running.len());
+    assert_eq!(store.summary().last_seq, Seq(running.len() as u64));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_recorded_events_run_a_hook_on_everything_and_the_sums_add_up() {
+    let publisher = publisher().await;
+    let mut house = House::new();
+    house.listen_to(&publisher);
+    house.script("true.sh", "#!/bin/sh\nexit 0\n").hook(
+        "everything",
+        "name: every-call\ntrigger: { api: { call: any } }\ncommand: true.sh\n---\n\
+         name: every-state\ntrigger:\n  - state: { resource: VM, state: any, lcm_state: any }\n  \
+         - state: { resource: HOST, state: any }\n  - state: { resource: IMAGE, state: any }\n  \
+         - state: { resource: NET, state: any }\ncommand: true.sh\n",
+    );
+    let daemon = house.daemon().await;
+    publisher.wait_for_subscriber().await;
+    let events = recorded::events();
+    for event in &events {
+        publish(&publisher, event).await;
+    }
+    let handle = daemon.handle().clone();
+    until_settled(&handle, events.len() as u64).await;
+    let counters = handle.store().summary().events["opennebula"].clone();
+    assert_eq!(counters.received, events.len() as u64);
+    assert!(counters.adds_up(), "{counters:?}");
+    assert_eq!(counters.lost, 0);
+    assert_eq!(counters.undecodable, 0);
+    let twins = events
+        .iter()
+        .filter(|event| {
+            [
+                "EVENT VM ",
+                "EVENT HOST ",
+                "EVENT IMAGE ",
+                "EVENT NET ",
+                "EVENT SERVICE ",
+            ]
+            .iter()
+            .any(|kind| event.key.starts_with(kind))
+        })
+        .count();
+    assert!(counters.duplicate >= twins as u64, "{counters:?}, {twins} twins");
+    let executions = handle.store().executions(&all()).expect("executions");
+    assert_eq!(executions.len() as u64, counters.matched);
+    let kept = EventQuery {
+        limit: usize::MAX,
+        ..EventQuery::default()
+    };
+    assert_eq!(
+        handle.store().events(&kept).expect("events").len() as u64,
+        counters.accepted()
+    );
+    for execution in executions {
+        assert_eq!(execution.progress.state.name(), "succeeded", "{}", execution.key);
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_stop_cuts_short_runs_again_in_the_next_life_with_a_higher_number() {
+    let publisher = publisher().await;
+    let mut house = House::new();
+    house.listen_to(&publisher);
+    house
+        .script(
+            "once-more.sh",
+            "#!/bin/sh\necho $HEM_ATTEMPT >> \"$1\"\n[ $HEM_ATTEMPT -gt 1 ] || exec sleep 600\n",
+        )
+        .hook(
+            "slow",
+            &format!(
+                "name: slow\ntrigger: {{ api: {{ call: any }} }}\ncommand: once-more.sh\narguments: [{}]\n",
+                house.path("notes").display()
+            ),
+        );
+    let daemon = house.daemon().await;
+    publisher.wait_for_subscriber().await;
+    let events = recorded::events();
+    let event = events
+        .iter()
+        .find(|event| event.key.starts_with("EVENT API one.vm."))
+        .expect("one");
+    publish(&publisher, event).await;
+    until("the script runs", || house.lines("notes") == ["1"]).await;
+    daemon.stop().await;
+
+    let daemon = house.daemon().await;
+    until("the script ran again", || house.lines("notes") == ["1", "2"]).await;
+    let handle = daemon.handle().clone();
+    until_settled(&handle, 1).await;
+    let key = ExecutionKey::new(Seq(1), HookName::new("slow").expect("a name"));
+    let execution = handle
+        .store()
+        .execution(&key)
+        .expect("a read")
+        .expect("the execution");
+    assert!(matches!(execution.progress.state, State::Settled { .. }));
+    let attempts = handle.store().attempts(&key).expect("attempts");
+    assert_eq!(attempts.len(), 2);
+    assert_eq!(attempts[1].cause, Cause::Recovery);
+    daemon.stop().await;
+}
