@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::event::redaction::Redaction;
+
 pub use self::load::{ConfigError, Overrides, Place};
 
 /// The configuration, checked; paths are absolute.
@@ -114,6 +116,14 @@ pub struct Limits {
     pub reserve: u64,
     /// Above this many unsettled executions nothing new is accepted.
     pub max_backlog: usize,
+}
+
+impl Config {
+    /// What is never printed: the built-in table and `redact:`.
+    pub fn redaction(&self) -> Redaction {
+        // The paths were checked when the file was read.
+        Redaction::new(&self.redact).unwrap_or_default()
+    }
 }
 
 impl Default for OpennebulaSource {

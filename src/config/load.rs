@@ -330,7 +330,12 @@ fn check(raw: RawConfig, defaults: Config, path: &Path, text: &str) -> Result<Co
             reserve: limits.reserve.map_or(defaults.limits.reserve, |bytes| bytes.0),
             max_backlog: limits.max_backlog.unwrap_or(defaults.limits.max_backlog),
         },
-        redact: raw.redact.unwrap_or_default(),
+        redact: raw
+            .redact
+            .unwrap_or_default()
+            .into_iter()
+            .map(|path| path.0)
+            .collect(),
     })
 }
 

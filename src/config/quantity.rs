@@ -8,6 +8,8 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use crate::event::redaction::Redaction;
+
 /// A duration with its unit: `250ms`, `30s`, `10m`, `2h`, `30d`, or several in a row, `1h30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DurationText(pub Duration);
@@ -206,6 +208,20 @@ impl FromStr for SourceName {
     }
 }
 
+/// An element or a parameter whose value is never printed: `//PIN`, `one.vm.exec IN 3`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedactionPath(pub String);
+
+impl FromStr for RedactionPath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Redaction::new(&[text])
+            .map(|_| Self(text.to_owned()))
+            .map_err(|error| error.to_string())
+    }
+}
+
 macro_rules! read_from_text {
     ($type:ty, $name:literal, $schema:tt) => {
         impl<'de> Deserialize<'de> for $type {
@@ -253,6 +269,7 @@ read_from_text!(Concurrency, "Concurrency", {
     "minimum": 1,
     "maximum": 1000
 });
+read_from_text!(RedactionPath, "RedactionPath", { "type": "string" });
 read_from_text!(SourceName, "SourceName", {
     "type": "string",
     "pattern": r"^[A-Za-z0-9_-]+$"

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::quantity::{Concurrency, DurationText, Endpoint, ModeText, SizeText, SourceName};
+use super::quantity::{Concurrency, DurationText, Endpoint, ModeText, RedactionPath, SizeText, SourceName};
 
 /// The configuration of hem, `hem.yaml`. Every setting has a default; relative paths are relative to this file.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -37,8 +37,9 @@ pub struct RawConfig {
     pub retention: Option<RawRetention>,
     /// Limits of the disk and of the backlog.
     pub limits: Option<RawLimits>,
-    /// Further elements whose text is never printed, besides the built-in ones, such as `//MY_TOKEN`.
-    pub redact: Option<Vec<String>>,
+    /// Further elements whose text is never printed, besides the built-in ones, such as `//MY_TOKEN`,
+    /// and parameters of calls, such as `one.vm.exec IN 3`.
+    pub redact: Option<Vec<RedactionPath>>,
 }
 
 /// How the daemon is reached.

@@ -249,7 +249,8 @@ fn ended(ended: &EndedAttempt) -> EndedView {
     }
 }
 
-pub(super) fn outcome(outcome: &Outcome) -> OutcomeView {
+/// An outcome in the interface's terms.
+pub fn outcome(outcome: &Outcome) -> OutcomeView {
     match outcome {
         Outcome::Exited { code } => OutcomeView::Exited { code: *code },
         Outcome::Signalled { signal } => OutcomeView::Signalled { signal: *signal },

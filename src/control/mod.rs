@@ -13,4 +13,5 @@ pub mod query;
 mod routes;
 pub mod server;
 mod veil;
+pub use self::convert::outcome as outcome_view;
 pub use self::veil::Veil;

@@ -8,8 +8,8 @@ use super::api::{
 };
 use super::convert;
 use super::veil::Veil;
-use crate::event::Kind;
 use crate::event::id::{ExecutionKey, HookName, Reference, Seq, StoreId};
+use crate::event::{Facts, Kind};
 use crate::hooks::HookSet;
 use crate::store::{EventQuery, ExecutionQuery, ListedEvent, ReadError, Store};
 
@@ -183,7 +183,14 @@ impl Reader {
         if event.is_none() && keys.is_empty() {
             return Err(QueryError::absent_event(seq));
         }
-        let executions = keys.iter().map(|key| self.told(key)).collect::<Result<_, _>>()?;
+        let call = event.as_ref().and_then(|listed| match &listed.event.facts {
+            Facts::Api(api) => Some(api.call.as_str()),
+            _ => None,
+        });
+        let executions = keys
+            .iter()
+            .map(|key| self.told(key, call))
+            .collect::<Result<_, _>>()?;
         Ok(Story {
             event: event.map(|listed| self.whole(&listed)),
             executions,
@@ -229,7 +236,7 @@ impl Reader {
         }
     }
 
-    fn told(&self, key: &ExecutionKey) -> Result<ExecutionStory, QueryError> {
+    fn told(&self, key: &ExecutionKey, call: Option<&str>) -> Result<ExecutionStory, QueryError> {
         let execution = self
             .store
             .execution(key)?
@@ -249,7 +256,7 @@ impl Reader {
             .iter()
             .map(|attempt| {
                 let mut view = convert::attempt(attempt);
-                self.veil.attempt(&mut view);
+                self.veil.attempt(&mut view, call);
                 view
             })
             .collect();

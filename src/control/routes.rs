@@ -34,6 +34,7 @@ use crate::engine::execution::{Actor, State as ExecutionState};
 use crate::engine::handle::{Handle, OrderError, Stopping};
 use crate::event::id::{ExecutionKey, HookName, Reference, Seq};
 use crate::event::payload::Payload;
+use crate::event::redaction::Redaction;
 use crate::event::time::Timestamp;
 use crate::event::{Event, Subject, opennebula};
 use crate::store::ReadError;
@@ -54,10 +55,10 @@ struct Room {
     shutdown: CancellationToken,
 }
 
-pub(super) fn router(handle: Handle, redact: &[String], shutdown: CancellationToken) -> Router {
+pub(super) fn router(handle: Handle, redaction: Redaction, shutdown: CancellationToken) -> Router {
     let room = Arc::new(Room {
         handle,
-        veil: Veil::new(redact),
+        veil: Veil::new(redaction),
         shutdown,
     });
     Router::new()

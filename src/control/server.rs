@@ -13,6 +13,7 @@ use super::routes;
 use crate::config::Control;
 use crate::engine::execution::Actor;
 use crate::engine::handle::Handle;
+use crate::event::redaction::Redaction;
 
 /// Longest path of a Unix socket on Linux, in bytes.
 const LONGEST_PATH: usize = 107;
@@ -189,17 +190,17 @@ impl Bound {
 
     /// Serves until `shutdown` is cancelled; answers that are under way are finished, feeds end.
     ///
-    /// `redact` are the configured redaction paths, besides the built-in ones.
+    /// `redaction` is what no answer shows, but to those who ask with `reveal`.
     ///
     /// # Errors
     /// The listener failed.
     pub async fn serve(
         self,
         handle: Handle,
-        redact: &[String],
+        redaction: Redaction,
         shutdown: CancellationToken,
     ) -> io::Result<()> {
-        let router = routes::router(handle, redact, shutdown.clone());
+        let router = routes::router(handle, redaction, shutdown.clone());
         let service = router.into_make_service_with_connect_info::<Caller>();
         axum::serve(self.listener, service)
             .with_graceful_shutdown(shutdown.cancelled_owned())

@@ -1,0 +1,65 @@
+//! Where a command that only reads gets its answers: from the daemon, or from the store itself.
+
+use super::Global;
+use super::exit::Failure;
+use crate::control::api::{AuditView, EventFilter, EventView, ExecutionFilter, ExecutionView, Story};
+use crate::control::client::Client;
+use crate::control::query::Reader;
+use crate::event::id::Reference;
+
+/// Where the answers come from.
+pub(super) enum Backend {
+    /// A daemon.
+    Daemon(Client),
+    /// The store, while no daemon is alive.
+    Store(Box<Reader>),
+}
+
+impl Backend {
+    pub(super) async fn open(global: &Global, offline: bool) -> Result<Self, Failure> {
+        if offline {
+            return Ok(Self::Store(Box::new(open_store(global)?)));
+        }
+        Ok(Self::Daemon(global.client().await?))
+    }
+
+    pub(super) async fn events(&self, filter: &EventFilter) -> Result<Vec<EventView>, Failure> {
+        match self {
+            Self::Daemon(client) => Ok(client.events(filter).await?),
+            Self::Store(reader) => Ok(reader.events(filter)?),
+        }
+    }
+
+    pub(super) async fn executions(&self, filter: &ExecutionFilter) -> Result<Vec<ExecutionView>, Failure> {
+        match self {
+            Self::Daemon(client) => Ok(client.executions(filter).await?),
+            Self::Store(reader) => Ok(reader.executions(filter)?),
+        }
+    }
+
+    pub(super) async fn story(
+        &self,
+        reference: &str,
+        parsed: &Reference,
+        reveal: bool,
+    ) -> Result<Story, Failure> {
+        match self {
+            Self::Daemon(client) => Ok(client.story(reference, reveal).await?),
+            Self::Store(reader) => Ok(reader.story(parsed)?),
+        }
+    }
+
+    pub(super) async fn audit(&self, limit: usize) -> Result<Vec<AuditView>, Failure> {
+        match self {
+            Self::Daemon(client) => Ok(client.audit(Some(limit)).await?),
+            Self::Store(reader) => Ok(reader.audit(Some(limit))?),
+        }
+    }
+}
+
+fn open_store(_global: &Global) -> Result<Reader, Failure> {
+    Err(Failure::new(
+        super::exit::Exit::Store,
+        "the store cannot be opened without a daemon",
+    ))
+}

@@ -1,0 +1,112 @@
+//! The reference page of the command line, made from the definitions that parse it.
+
+mod tests {
+    use std::fmt::Write as _;
+    use std::path::Path;
+
+    use clap::CommandFactory as _;
+
+    use crate::cli::Cli;
+    use crate::cli::exit::EXIT_CODES;
+    use crate::config::raw::RawConfig;
+
+    const HOW: &str = "HEM_UPDATE_DOCS=1 cargo test --lib reference";
+
+    /// Compares a checked-in file with what it should be; writes it when `HEM_UPDATE_DOCS` is set.
+    fn compare(file: &str, expected: &str) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        if std::env::var_os("HEM_UPDATE_DOCS").is_some() {
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("its folder is there");
+            std::fs::write(&path, expected).expect("it is written");
+        }
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(found == expected, "{file} is out of date; run: {HOW}");
+    }
+
+    #[test]
+    fn the_command_line_reference_is_up_to_date() {
+        let mut hem = Cli::command().term_width(100);
+        hem.build();
+        let mut page = format!(
+            "# The command line\n\nMade from the program's own definitions; `{HOW}` makes it anew.\n\n\
+             ```text\n{}```\n\n```text\n{EXIT_CODES}\n```\n",
+            hem.render_help()
+        );
+        let mut subcommands: Vec<_> = hem.get_subcommands().cloned().collect();
+        for command in &mut subcommands {
+            let help = command.render_long_help();
+            let _ = write!(page, "\n## hem {}\n\n```text\n{help}```\n", command.get_name());
+        }
+        let page: String = page
+            .lines()
+            .map(|line| format!("{}\n", line.trim_end()))
+            .collect();
+        compare("docs/cli/reference.md", &page);
+    }
+
+    #[test]
+    fn the_schema_of_the_configuration_is_up_to_date() {
+        let mut text = serde_json::to_string_pretty(&schemars::schema_for!(RawConfig)).expect("JSON");
+        text.push('\n');
+        compare("docs/schema/config.schema.json", &text);
+    }
+
+    #[test]
+    fn the_configuration_manual_is_up_to_date() {
+        let schema = serde_json::to_value(schemars::schema_for!(RawConfig)).expect("JSON");
+        let mut page = format!(
+            "# Configuration\n\n\
+             hem reads the file named by `--config`, else by `HEM_CONFIG`, else `/etc/hem/hem.yaml`; without any, the \
+             defaults below hold.\n`docs/schema/config.schema.json` is the same for editors (`hem schema config`). This page \
+             is made from the program's own\ndefinitions; `{HOW}` makes it anew.\n\n\
+             Durations are a number and a unit (`250ms`, `30s`, `10m`, `2h`, `30d`), sizes likewise (`64KiB`, `256MiB`, \
+             `2GiB`).\nUnknown settings are refused.\n\n```yaml\nhooks_dir: /etc/hem/hooks.d\nconcurrency: 20\n\
+             control: {{ socket_mode: \"0660\", socket_group: oneadmin }}\nsources:\n  opennebula: {{ type: opennebula, \
+             endpoint: \"tcp://127.0.0.1:2101\" }}\nretention: {{ age: 14d, bytes: 4GiB }}\n```\n\n## hem.yaml\n\n"
+        );
+        settings(&mut page, &schema);
+        let definitions = schema["$defs"].as_object().expect("definitions");
+        let titles = [
+            ("RawControl", "control"),
+            ("RawSource", "sources: { NAME: … }"),
+            ("RawQueue", "sources: { NAME: { queue } }"),
+            ("RawRetention", "retention"),
+            ("RawLimits", "limits"),
+        ];
+        for (name, title) in titles {
+            let definition = &definitions[name];
+            let about = definition["description"].as_str().unwrap_or_default();
+            let _ = write!(page, "\n## {title}\n\n{about}\n\n");
+            settings(&mut page, definition);
+        }
+        for (name, title) in [
+            ("RawReload", "reload"),
+            ("RawPermissions", "permissions"),
+            ("RawValidate", "validate"),
+        ] {
+            let _ = write!(page, "\n## Values of `{title}`\n\n");
+            for value in definitions[name]["oneOf"].as_array().expect("its values") {
+                let _ = writeln!(
+                    page,
+                    "- `{}`: {}",
+                    value["const"].as_str().expect("a value"),
+                    value["description"]
+                        .as_str()
+                        .expect("what it means")
+                        .replace('\n', " ")
+                );
+            }
+        }
+        compare("docs/configuration.md", &page);
+    }
+
+    /// The settings of one mapping, each with what its doc comment says.
+    fn settings(page: &mut String, schema: &serde_json::Value) {
+        for (name, setting) in schema["properties"].as_object().expect("properties") {
+            let about = setting["description"]
+                .as_str()
+                .expect("every setting says what it is for");
+            let _ = writeln!(page, "- `{name}`: {}", about.replace('\n', " "));
+        }
+    }
+}

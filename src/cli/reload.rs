@@ -1,0 +1,75 @@
+//! `hem reload`.
+
+use clap::Args;
+
+use super::exit::Exit;
+use super::{Global, Outcome, output};
+use crate::control::api::ReloadReply;
+
+/// Read the hooks folder now
+///
+/// Broken files are refused and the last good version of their hooks stays in force; a set that lost more than half
+/// of its hooks at once is taken only with --accept.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hem reload
+  hem reload --accept     # the folder is meant to be nearly empty")]
+pub(super) struct Arguments {
+    /// Take a set that lost more than half of its hooks
+    #[arg(long)]
+    accept: bool,
+}
+
+pub(super) async fn run(global: Global, arguments: Arguments) -> Outcome {
+    let reply = global.client().await?.reload(arguments.accept).await?;
+    if global.json {
+        output::print_json(&reply)?;
+    } else {
+        output::print(&render(&reply))?;
+    }
+    let fine = reply.faults.is_empty() && reply.kept.is_none();
+    Ok(if fine { Exit::Ok } else { Exit::Invalid })
+}
+
+fn render(reply: &ReloadReply) -> String {
+    let mut text = String::new();
+    if let Some(why) = &reply.kept {
+        text.push_str(&format!(
+            "the former hooks stay in force: {why}\n`hem reload --accept` takes the new ones\n"
+        ));
+    }
+    for (names, word) in [
+        (&reply.added, "added"),
+        (&reply.changed, "changed"),
+        (&reply.removed, "removed"),
+    ] {
+        for name in names {
+            text.push_str(&format!("{word:<8} {name}\n"));
+        }
+    }
+    for fault in &reply.faults {
+        text.push_str(&format!("\n{}\n", output::safe(fault).trim_end()));
+    }
+    if text.is_empty() {
+        text.push_str("nothing changed\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reload_says_what_it_did() {
+        assert_eq!(render(&ReloadReply::default()), "nothing changed\n");
+        let reply = ReloadReply {
+            added: vec!["a".to_owned()],
+            removed: vec!["b".to_owned()],
+            kept: Some("3 of 4 hooks are gone".to_owned()),
+            faults: vec!["dns.yaml:3:1: unknown field `nmae`".to_owned()],
+            ..ReloadReply::default()
+        };
+        insta::assert_snapshot!(render(&reply));
+    }
+}

@@ -1,0 +1,305 @@
+//! `hem status`.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+
+use super::exit::Exit;
+use super::output::{self, Style, Tint, count};
+use super::{Global, Outcome};
+use crate::control::api::{EventSums, StateView, StatusView};
+
+/// How the daemon does, and whether everything adds up
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hem status
+  hem status --check     # for monitoring: says nothing and exits with 0 when all is well, else with 1")]
+pub(super) struct Arguments {
+    /// Print only what is not as it should be, and exit with 1 if there is anything
+    #[arg(long)]
+    check: bool,
+}
+
+pub(super) async fn run(global: Global, arguments: Arguments) -> Outcome {
+    let status = global.client().await?.status().await?;
+    if global.json {
+        output::print_json(&status)?;
+    } else if arguments.check {
+        output::print(&concerns(&status))?;
+    } else {
+        output::print(&render(&status, &global.style()))?;
+    }
+    let fine = !arguments.check || status.concerns.is_empty();
+    Ok(if fine { Exit::Ok } else { Exit::Failed })
+}
+
+fn concerns(status: &StatusView) -> String {
+    status.concerns.iter().fold(String::new(), |mut text, concern| {
+        text.push_str(&output::safe(concern));
+        text.push('\n');
+        text
+    })
+}
+
+fn render(status: &StatusView, style: &Style) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail, here and below.
+    let _ = if status.concerns.is_empty() {
+        writeln!(text, "{}", style.paint(Tint::Good, "all is well"))
+    } else {
+        let heading = format!("{} to look at", count(status.concerns.len() as u64));
+        writeln!(text, "{}", style.paint(Tint::Bad, &heading))
+    };
+    for concern in &status.concerns {
+        let _ = writeln!(text, "  {}", output::safe(concern));
+    }
+    let _ = writeln!(
+        text,
+        "\nhem {}, store {}, started {} ({})",
+        status.version,
+        status.store,
+        style.time(status.started),
+        style.ago(status.started)
+    );
+    let _ = writeln!(
+        text,
+        "{} hooks in force; {} of {} scripts running; last event {}",
+        status.hooks, status.running, status.concurrency, status.last_seq
+    );
+
+    text.push_str(&style.paint(Tint::Strong, "\nSources\n"));
+    for (name, source) in &status.sources {
+        let connection = if source.connected {
+            style.paint(Tint::Good, "connected")
+        } else {
+            style.paint(Tint::Bad, "not connected")
+        };
+        let _ = writeln!(
+            text,
+            "  {name}: {connection} to {} since {} (connection {})",
+            source.endpoint,
+            style.time(source.since),
+            source.connects
+        );
+        if let Some(error) = &source.last_error {
+            let _ = writeln!(
+                text,
+                "    last error {}: {}",
+                style.time(error.at),
+                output::safe(&error.message)
+            );
+        }
+        for (reason, number) in &source.refused {
+            let _ = writeln!(text, "    refused: {} {}", count(*number), output::safe(reason));
+        }
+    }
+
+    text.push_str(&style.paint(Tint::Strong, "\nEvents\n"));
+    for (name, sums) in &status.events {
+        text.push_str(&sums_of(name, sums, style));
+    }
+
+    text.push_str(&style.paint(Tint::Strong, "\nExecutions kept\n"));
+    let total: u64 = status.executions.values().sum();
+    let parts: Vec<_> = StateView::NAMES
+        .iter()
+        .map(|name| {
+            let number = status.executions.get(*name).copied().unwrap_or(0);
+            format!("{} {name}", count(number))
+        })
+        .collect();
+    let _ = writeln!(text, "  {} = {}", count(total), parts.join(" + "));
+    if status.condition_errors > 0 {
+        let _ = writeln!(
+            text,
+            "  {} matches did not run because their condition could not be worked out",
+            count(status.condition_errors)
+        );
+    }
+
+    if !status.blocked.is_empty() {
+        text.push_str(&style.paint(Tint::Strong, "\nWaiting too long\n"));
+        for blocked in &status.blocked {
+            let _ = writeln!(
+                text,
+                "  {}: `{}` waits for `{}`, which is under way since {} ({})",
+                output::safe(blocked.subject.as_deref().unwrap_or("-")),
+                blocked.waiting,
+                blocked.behind,
+                style.time(blocked.since),
+                style.ago(blocked.since)
+            );
+        }
+    }
+
+    if !status.stale.is_empty() {
+        text.push_str(&style.paint(
+            Tint::Strong,
+            "\nBroken hook files; their last good version is in force\n",
+        ));
+        for stale in &status.stale {
+            let _ = writeln!(
+                text,
+                "  {} since {}",
+                output::safe(&stale.file),
+                style.time(stale.since)
+            );
+            for line in stale.fault.lines() {
+                let _ = writeln!(text, "    {}", output::safe(line));
+            }
+        }
+    }
+
+    if let Some(acceptance) = acceptance(status) {
+        let _ = writeln!(text, "\n{acceptance}");
+    }
+    text
+}
+
+fn sums_of(name: &str, sums: &EventSums, style: &Style) -> String {
+    let verdict = if sums.adds_up {
+        String::new()
+    } else {
+        style.paint(Tint::Bad, "  does not add up")
+    };
+    format!(
+        "  {name}: received {} = accepted {} + duplicate {} + refused {} + lost {}{verdict}\n    \
+         accepted {} = matched {} + unmatched {} + undecodable {}\n",
+        count(sums.received),
+        count(sums.accepted),
+        count(sums.duplicate),
+        count(sums.refused),
+        count(sums.lost),
+        count(sums.accepted),
+        count(sums.matched),
+        count(sums.unmatched),
+        count(sums.undecodable),
+    )
+}
+
+/// From receipt to acceptance: the buckets in which the middle event and the 99th of a hundred lie.
+fn acceptance(status: &StatusView) -> Option<String> {
+    let total: u64 = status.acceptance.iter().map(|bucket| bucket.events).sum();
+    if total == 0 {
+        return None;
+    }
+    let within = |share: u64| {
+        let mut seen = 0;
+        for bucket in &status.acceptance {
+            seen += bucket.events;
+            if seen.saturating_mul(100) >= total.saturating_mul(share) {
+                return match bucket.up_to_ms {
+                    u64::MAX => "more".to_owned(),
+                    millis => format!("{millis} ms"),
+                };
+            }
+        }
+        "more".to_owned()
+    };
+    Some(format!(
+        "From receipt to acceptance: half of the events within {}, 99 of 100 within {}",
+        within(50),
+        within(99)
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::cli::show::tests::time;
+    use crate::control::api::{AcceptanceBucket, BlockedView, SourceErrorView, SourceView, StaleView};
+
+    fn status() -> StatusView {
+        let sums = EventSums {
+            received: 12_345,
+            accepted: 12_300,
+            matched: 300,
+            unmatched: 11_999,
+            undecodable: 1,
+            duplicate: 40,
+            refused: 5,
+            lost: 0,
+            adds_up: true,
+        };
+        StatusView {
+            version: "0.1.0".to_owned(),
+            store: "k3vd".to_owned(),
+            started: time(-3_600_000),
+            now: time(0),
+            last_seq: 12_300,
+            events: BTreeMap::from([("opennebula".to_owned(), sums)]),
+            executions: BTreeMap::from([("succeeded".to_owned(), 1200), ("failed".to_owned(), 3)]),
+            sources: BTreeMap::from([(
+                "opennebula".to_owned(),
+                SourceView {
+                    kind: "opennebula".to_owned(),
+                    endpoint: "tcp://127.0.0.1:2101".to_owned(),
+                    connected: true,
+                    since: time(-3_599_000),
+                    connects: 1,
+                    last_error: None,
+                    refused: BTreeMap::from([("ignore_calls".to_owned(), 5)]),
+                },
+            )]),
+            blocked: Vec::new(),
+            running: 2,
+            concurrency: 10,
+            hooks: 4,
+            stale: Vec::new(),
+            condition_errors: 0,
+            acceptance: vec![
+                AcceptanceBucket {
+                    up_to_ms: 10,
+                    events: 98,
+                },
+                AcceptanceBucket {
+                    up_to_ms: 100,
+                    events: 2,
+                },
+                AcceptanceBucket {
+                    up_to_ms: u64::MAX,
+                    events: 0,
+                },
+            ],
+            not_accepting: None,
+            concerns: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_daemon_that_does_well_says_so_and_adds_up() {
+        insta::assert_snapshot!(render(&status(), &output::tests::fixed()));
+    }
+
+    #[test]
+    fn what_is_wrong_comes_first() {
+        let mut status = status();
+        status.concerns =
+            vec!["source `opennebula` is not connected to tcp://127.0.0.1:2101: refused".to_owned()];
+        if let Some(source) = status.sources.get_mut("opennebula") {
+            source.connected = false;
+            source.last_error = Some(SourceErrorView {
+                at: time(0),
+                message: "refused".to_owned(),
+            });
+        }
+        if let Some(sums) = status.events.get_mut("opennebula") {
+            sums.adds_up = false;
+        }
+        status.condition_errors = 2;
+        status.blocked = vec![BlockedView {
+            subject: Some("vm/12".to_owned()),
+            waiting: "1044.vm-running".to_owned(),
+            behind: "1042.vm-running".to_owned(),
+            since: time(0),
+        }];
+        status.stale = vec![StaleView {
+            file: "dns.yaml".to_owned(),
+            since: time(0),
+            fault: "dns.yaml:3:1: unknown field `nmae`".to_owned(),
+        }];
+        insta::assert_snapshot!(render(&status, &output::tests::fixed()));
+    }
+}

@@ -1,0 +1,318 @@
+//! `hem match`.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use clap::Args;
+use serde::Serialize;
+
+use super::exit::{Exit, Failure};
+use super::output::{self, Style, Tint, safe};
+use super::{Global, Outcome, check};
+use crate::control::api::{EventView, Text};
+use crate::event::id::{ExecutionKey, Seq, StoreId};
+use crate::event::payload::Payload;
+use crate::event::redaction::Redaction;
+use crate::event::{Event, Facts, Subject, opennebula};
+use crate::hooks::Hook;
+use crate::hooks::invocation::{AttemptFacts, OnehemShell, invocation};
+use crate::matching::{Explanation, explain};
+use crate::runner::{Invocation, StartFailure, Stdin};
+use crate::sources::opennebula::saved;
+
+/// Bytes shown of what a script reads from its standard input.
+const SHOWN_STDIN: usize = 2000;
+
+/// Say which hooks an event triggers, and why not the others
+///
+/// Every condition is shown with the value found; of hooks that match, the exact arguments, environment and standard
+/// input. Nothing runs and nothing is recorded.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hem match examples/events/vm-running.xml
+  hem match 1042                               # an event the daemon has kept
+  hem match events.jsonl#17 --hooks hooks.d --hook vm-running")]
+pub(super) struct Arguments {
+    /// A saved event (.xml, .b64, FILE.jsonl#17), or the number of an event the daemon has kept
+    #[arg(value_name = "EVENT")]
+    event: String,
+    /// Only this hook
+    #[arg(long)]
+    hook: Option<String>,
+    /// A hook file or a folder of them [default: hooks_dir of the configuration]
+    #[arg(long, value_name = "PATH")]
+    hooks: Option<PathBuf>,
+}
+
+/// What came of one hook, for programs.
+#[derive(Debug, Serialize)]
+struct HookAnswer {
+    hook: String,
+    enabled: bool,
+    matches: bool,
+    steps: Vec<StepView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<CommandView>,
+}
+
+/// One thing looked at.
+#[derive(Debug, Serialize)]
+struct StepView {
+    asked: String,
+    found: String,
+    holds: bool,
+}
+
+/// What would run.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum CommandView {
+    /// This.
+    Starts {
+        argv: Vec<String>,
+        environment: Vec<(String, String)>,
+        directory: Option<String>,
+        stdin: Option<String>,
+    },
+    /// Nothing: it cannot be laid out.
+    Fails { why: String },
+}
+
+pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
+    let config = global.config()?;
+    let event = find_event(global, &arguments.event)?;
+    let path = arguments.hooks.unwrap_or_else(|| config.hooks_dir.clone());
+    let checked = check::read(&path, &config)?;
+    for fault in checked.faults.iter().filter(|fault| fault.is_error()) {
+        output::say(fault.to_string().trim_end());
+    }
+    let hooks: Vec<&Arc<Hook>> = checked
+        .hooks
+        .iter()
+        .filter(|hook| {
+            arguments
+                .hook
+                .as_deref()
+                .is_none_or(|name| hook.name.as_str() == name)
+        })
+        .collect();
+    if let Some(name) = arguments.hook.filter(|_| hooks.is_empty()) {
+        return Err(unknown_hook(&name, &path));
+    }
+    let redaction = config.redaction();
+    let mut answers: Vec<HookAnswer> = hooks
+        .iter()
+        .map(|hook| answer(hook, &event, &redaction))
+        .collect();
+    // What runs comes first.
+    answers.sort_by_key(|answer| !(answer.matches && answer.enabled));
+    if global.json {
+        output::print_json(&answers)?;
+    } else {
+        output::print(&render(&event, &answers, &global.style()))?;
+    }
+    Ok(Exit::Ok)
+}
+
+pub(super) fn unknown_hook(name: &str, path: &Path) -> Failure {
+    Failure::new(
+        Exit::Failed,
+        format!("there is no good hook `{name}` in `{}`", path.display()),
+    )
+    .with_hint("`hem check` says what is there, and what is wrong with it")
+}
+
+/// An event from a file, or from the daemon when a number is given and no file has that name.
+pub(super) fn find_event(global: &Global, named: &str) -> Result<Event, Failure> {
+    if let Ok(seq) = named.parse::<u64>()
+        && !Path::new(named).exists()
+    {
+        let view = super::wait_for_value(async { Ok(global.client().await?.event(seq, false).await?) })?;
+        return kept_event(view);
+    }
+    let (path, line) = saved::locate(Path::new(named));
+    saved::read(&path, line).map_err(|error| Failure::of(Exit::Failed, &error))
+}
+
+/// The event that the daemon shows; its secrets are blotted out, which conditions hardly ever look at.
+fn kept_event(view: EventView) -> Result<Event, Failure> {
+    let payload = match view.payload {
+        Some(Text::Text(text)) => text.into_bytes(),
+        Some(Text::Base64(base64)) => BASE64.decode(base64).map_err(|error| {
+            Failure::new(Exit::Failed, format!("the daemon's answer is no base64: {error}"))
+        })?,
+        None => Vec::new(),
+    };
+    let reading = opennebula::read(&view.key, &payload);
+    Ok(Event {
+        seq: Seq(view.seq),
+        source: view.source.into(),
+        key: view.key,
+        subject: view.subject.as_deref().map(Subject::new),
+        received: view.received.0,
+        facts: reading.facts,
+        ambiguous: view.ambiguous,
+        synthesised: view.synthesised,
+        payload: Payload::new(payload.into()),
+    })
+}
+
+/// What would be started for a hook and an event, outside of any store.
+///
+/// # Errors
+/// It cannot be laid out.
+pub(super) fn command_for(hook: &Hook, event: &Event) -> Result<Invocation, StartFailure> {
+    let environment: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let instance = StoreId::draw(&mut fastrand::Rng::with_seed(0));
+    let execution = ExecutionKey::new(event.seq, hook.name.clone());
+    let facts = AttemptFacts {
+        instance: &instance,
+        execution: &execution,
+        attempt: 1,
+        daemon_environment: &environment,
+        shell: OnehemShell::Auto,
+    };
+    invocation(hook, event, &facts)
+}
+
+fn answer(hook: &Hook, event: &Event, redaction: &Redaction) -> HookAnswer {
+    let Explanation { steps, matches } = explain(hook, event);
+    let call = match &event.facts {
+        Facts::Api(api) => Some(api.call.as_str()),
+        _ => None,
+    };
+    HookAnswer {
+        hook: hook.name.to_string(),
+        enabled: hook.enabled,
+        matches,
+        steps: steps
+            .into_iter()
+            .map(|step| StepView {
+                asked: step.asked,
+                found: redaction.text(&step.found, call),
+                holds: step.holds,
+            })
+            .collect(),
+        command: matches.then(|| match command_for(hook, event) {
+            Ok(invocation) => shown(&invocation, redaction, call),
+            Err(failure) => CommandView::Fails { why: failure.message },
+        }),
+    }
+}
+
+fn shown(invocation: &Invocation, redaction: &Redaction, call: Option<&str>) -> CommandView {
+    let mut argv = vec![invocation.program.display().to_string()];
+    argv.extend(
+        invocation
+            .arguments
+            .iter()
+            .map(|argument| redaction.argument(&argument.to_string_lossy(), call)),
+    );
+    let mut environment: Vec<(String, String)> = invocation
+        .environment
+        .iter()
+        .map(|(name, value)| {
+            let name = name.to_string_lossy().into_owned();
+            let value = redaction.variable(&name, &value.to_string_lossy(), call);
+            (name, value)
+        })
+        .collect();
+    environment.extend(
+        invocation
+            .secrets
+            .iter()
+            .map(|secret| (secret.name.clone(), format!("(from {})", secret.file.display()))),
+    );
+    CommandView::Starts {
+        argv,
+        environment,
+        directory: invocation
+            .directory
+            .as_ref()
+            .map(|path| path.display().to_string()),
+        stdin: match &invocation.stdin {
+            Stdin::Empty => None,
+            Stdin::Bytes(bytes) => Some(redaction.text(&String::from_utf8_lossy(bytes), call)),
+        },
+    }
+}
+
+fn render(event: &Event, answers: &[HookAnswer], style: &Style) -> String {
+    let what = match &event.facts {
+        Facts::Undecodable { reason } => format!("undecodable: {reason}"),
+        _ => format!("{} event", event.kind()),
+    };
+    let subject = event.subject.as_ref().map_or("-", |subject| subject.as_str());
+    let mut text = format!("{}  {}  {}\n", safe(&what), safe(subject), safe(&event.key));
+    for answer in answers {
+        let (tint, verdict) = match (answer.matches, answer.enabled) {
+            (true, true) => (Tint::Good, "matches"),
+            (true, false) => (Tint::Busy, "would match, but is disabled"),
+            (false, _) => (Tint::Faint, "does not match"),
+        };
+        // Writing to a string cannot fail, here and below.
+        let _ = writeln!(
+            text,
+            "\n{}  {}",
+            style.paint(Tint::Strong, &answer.hook),
+            style.paint(tint, verdict)
+        );
+        for step in &answer.steps {
+            let mark = if step.holds {
+                style.paint(Tint::Good, "yes")
+            } else {
+                style.paint(Tint::Bad, "no ")
+            };
+            let _ = writeln!(
+                text,
+                "  {mark}  {}  (found: {})",
+                safe(&step.asked),
+                safe(&step.found)
+            );
+        }
+        match &answer.command {
+            None => {}
+            Some(CommandView::Fails { why }) => {
+                let _ = writeln!(
+                    text,
+                    "  {}",
+                    style.paint(Tint::Bad, &format!("cannot start: {}", safe(why)))
+                );
+            }
+            Some(CommandView::Starts {
+                argv,
+                environment,
+                directory,
+                stdin,
+            }) => {
+                text.push_str("  would run\n");
+                for (index, argument) in argv.iter().enumerate() {
+                    let _ = writeln!(text, "    [{index}] {}", safe(argument));
+                }
+                if let Some(directory) = directory {
+                    let _ = writeln!(text, "  in {directory}");
+                }
+                text.push_str("  with\n");
+                for (name, value) in environment {
+                    let _ = writeln!(text, "    {}={}", safe(name), safe(value));
+                }
+                if let Some(stdin) = stdin {
+                    let shown: String = stdin.chars().take(SHOWN_STDIN).collect();
+                    let cut = if shown.len() < stdin.len() { " …" } else { "" };
+                    let _ = writeln!(text, "  reading {} bytes\n    {}{cut}", stdin.len(), safe(&shown));
+                }
+            }
+        }
+    }
+    let matching = answers
+        .iter()
+        .filter(|answer| answer.matches && answer.enabled)
+        .count();
+    let _ = writeln!(text, "\n{matching} of {} hooks would run", answers.len());
+    text
+}
