@@ -675,6 +675,28 @@ fn the_examples_hold() {
     }
 }
 
+/// What the reference shows on one line works.
+#[test]
+fn the_reference_is_right() {
+    let reference = include_str!("../docs/hooks.md");
+    let mut tried = 0;
+    for line in reference.lines() {
+        let Some((attribute, value)) = line.split_once(": ") else {
+            continue;
+        };
+        let text = match attribute {
+            "trigger" => triggered(value),
+            "when" | "arguments" | "retry" => with(line),
+            _ => continue,
+        };
+        let site = Site::new();
+        site.write("a.yaml", text);
+        assert!(!site.check().has_errors(), "{line}: {}", site.faults());
+        tried += 1;
+    }
+    assert!(tried > 12, "{tried}");
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_panics(
