@@ -116,8 +116,7 @@ impl Daemon {
             .map_err(DaemonError::Engine)?;
 
         let (control, stop_control) = (TaskTracker::new(), CancellationToken::new());
-        let (handle, redaction, until) =
-            (engine.handle().clone(), config.redaction(), stop_control.clone());
+        let (handle, redaction, until) = (engine.handle().clone(), config.redaction(), stop_control.clone());
         control.spawn(async move {
             if let Err(error) = socket.serve(handle, redaction, until).await {
                 tracing::error!(%error, "the control socket failed; the engine goes on");
