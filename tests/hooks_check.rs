@@ -1,5 +1,11 @@
 //! Hook files as their authors meet them: what is said of broken ones, what a folder does, that the examples hold.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends at the first surprise"
+)]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -255,6 +261,82 @@ fn faults_are_told_with_place_and_cure() {
         writeln!(printed, "## {title}\n{faults}").expect("a string");
     }
     insta::assert_snapshot!(printed);
+}
+
+/// A few lines that make a million nodes.
+fn multiplying_aliases() -> String {
+    let mut text = "x-0: &a0 [x, x]\n".to_owned();
+    for level in 1..8 {
+        let inner = vec![format!("*a{}", level - 1); 10].join(", ");
+        writeln!(text, "x-{level}: &a{level} [{inner}]").expect("a string");
+    }
+    text
+}
+
+#[test]
+fn documents_without_end_are_refused() {
+    for text in [
+        with(&format!("env: {}", "[".repeat(50_000))),
+        with(&multiplying_aliases()),
+        "a: ".repeat(100_000),
+    ] {
+        let site = Site::new();
+        site.write("a.yaml", text);
+        assert!(site.check().has_errors());
+        assert!(site.check().hooks.is_empty());
+    }
+}
+
+#[test]
+fn what_yaml_allows_is_read() {
+    for text in [
+        format!("\u{feff}{}", hook("a")),
+        hook("a").replace('\n', "\r\n"),
+        format!("%YAML 1.2\n---\n{}...\n# the end\n", hook("a")),
+        format!("--- # a hook\n{}---\n", hook("a")),
+        "{ name: a, \"trigger\": { 'api': { call: any } }, command: ok.sh }".to_owned(),
+        with("x-all: &limits { attempts: 3 }\nretry: *limits").replace("name: x", "name: a"),
+        with("retry: { <<: { attempts: 3 }, backoff: 1s }").replace("name: x", "name: a"),
+    ] {
+        let site = Site::new();
+        site.write("a.yaml", &text);
+        assert_eq!(site.faults(), "", "{text}");
+        assert_eq!(site.check().hooks.len(), 1, "{text}");
+        assert_eq!(site.check().hooks[0].name.as_str(), "a");
+    }
+}
+
+#[test]
+fn a_test_that_fails_says_why() {
+    let failures = |tests: &str| -> Vec<String> {
+        let site = Site::new();
+        let events = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/events");
+        site.write(
+            "a.yaml",
+            with(&format!("arguments: [a, \"$TEMPLATE\"]\ntests: [{{ {tests} }}]")),
+        );
+        let checked = site.check();
+        assert!(!checked.has_errors(), "{}", site.faults());
+        let results = trial::run_tests(&checked.hooks[0], &[events]);
+        assert_eq!(results[0].line, 5);
+        results.into_iter().flat_map(|result| result.failures).collect()
+    };
+    assert_eq!(
+        failures("event: vm-running.xml, expect: { argv: [ok.sh, a, ...] }"),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        failures("event: vm-running.xml, expect: { argv: [ok.sh, b, ...] }"),
+        ["argv[1] is `a` and should be `b`"]
+    );
+    assert!(failures("event: vm-running.xml, expect: { argv: [ok.sh] }")[0].starts_with("argv has 3 words"));
+    assert_eq!(
+        failures("event: vm-running.xml, expect: { match: false }"),
+        ["the hook matches and should not"]
+    );
+    assert!(failures("event: vm-poweroff.xml")[0].starts_with("the hook does not match: "));
+    assert!(failures("event: nowhere.xml")[0].starts_with("there is no `nowhere.xml`"));
+    assert_eq!(failures("event: day.jsonl#9999").len(), 1);
 }
 
 #[test]
@@ -591,6 +673,28 @@ fn the_examples_hold() {
             }
         }
     }
+}
+
+/// What the reference shows on one line works.
+#[test]
+fn the_reference_is_right() {
+    let reference = include_str!("../docs/hooks.md");
+    let mut tried = 0;
+    for line in reference.lines() {
+        let Some((attribute, value)) = line.split_once(": ") else {
+            continue;
+        };
+        let text = match attribute {
+            "trigger" => triggered(value),
+            "when" | "arguments" | "retry" => with(line),
+            _ => continue,
+        };
+        let site = Site::new();
+        site.write("a.yaml", text);
+        assert!(!site.check().has_errors(), "{line}: {}", site.faults());
+        tried += 1;
+    }
+    assert!(tried > 12, "{tried}");
 }
 
 proptest::proptest! {

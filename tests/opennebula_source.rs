@@ -358,6 +358,15 @@ fn ip(arguments: &str) {
     );
 }
 
+#[test]
+fn an_endpoint_that_is_none_is_told_in_place_of_a_connection() {
+    let mut source = Source::start("127.0.0.1:2101");
+    assert_eq!(
+        source.wait_for_disconnection(),
+        "`127.0.0.1:2101` is no endpoint; expected `tcp://host:port` or `ipc:///path/of/socket`"
+    );
+}
+
 // Peers that are no publishers, or hostile ones. Each is followed by a good connection: the source has survived.
 
 /// A publisher that sends `KEY` and a fitting content, again and again, so that it is known to be alive.

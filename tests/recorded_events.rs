@@ -1,5 +1,7 @@
 //! Every recorded message is read for what it is.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
 mod recorded;
 
 use hem::event::opennebula::key::Key;

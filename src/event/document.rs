@@ -125,8 +125,10 @@ struct Tokens<'a> {
 
 impl<'a> Tokens<'a> {
     fn new(text: &'a str) -> Self {
+        let mut reader = Reader::from_str(text);
+        reader.config_mut().check_comments = true;
         Self {
-            reader: Reader::from_str(text),
+            reader,
             depth: 0,
             elements: 0,
         }
@@ -158,11 +160,17 @@ impl<'a> Tokens<'a> {
                 self.depth = self.depth.saturating_sub(1);
                 Token::Close
             }
+            Event::Text(text) if text.contains("]]>") => {
+                return Err(Fault::Syntax("`]]>` outside of a CDATA section".to_owned()));
+            }
             Event::Text(text) => Token::Text(legal(text.xml10_content())?),
             Event::CData(data) => Token::CData(legal(data.xml10_content())?),
             Event::GeneralRef(reference) => Token::Text(resolve(&reference)?),
             Event::Comment(comment) => Token::Comment(legal(comment.xml10_content())?),
             Event::PI(instruction) => Token::Instruction(legal(Cow::Borrowed(&instruction))?),
+            Event::Decl(_) if self.elements > 0 => {
+                return Err(Fault::Syntax("an XML declaration within the document".to_owned()));
+            }
             Event::Decl(declaration) => Token::Instruction(legal(Cow::Borrowed(&declaration))?),
             Event::DocType(_) => return Err(Fault::DocumentType),
             Event::Eof => Token::End,
@@ -377,10 +385,6 @@ fn build(tokens: &mut Tokens<'_>) -> Result<Element, Fault> {
             }
             Token::Instruction(instruction) => {
                 if let Some(parent) = open.last_mut() {
-                    // `<?xml … ?>` is a declaration and only that, wherever it stands.
-                    if instruction.split_ascii_whitespace().next() == Some("xml") {
-                        return Err(Fault::Syntax("an XML declaration within the document".to_owned()));
-                    }
                     parent.children.push(Node::Instruction(instruction));
                 }
                 continue;
@@ -443,6 +447,9 @@ mod tests {
             "<A>1 < 2</A>",
             "<A><B></A>",
             "<A>\u{1}</A>",
+            "<A>]]></A>",
+            "<A><?xml version='1.0'?></A>",
+            "<A><!-- -- --></A>",
             "<A b=<C/>/>",
         ] {
             assert!(measure(bad).is_err(), "{bad}");

@@ -47,8 +47,7 @@ impl Payload {
     ///
     /// An element that holds text only is a string, an empty one the empty string; text beside elements is `#text`, CDATA is
     /// text like any other. A JSON document is its own tree. Of a message whose parameter values are not escaped, or can be
-    /// read in more than one way, the tree is made of what was read: `PARAMETERS.PARAMETER` a list of `POSITION`, `TYPE` and
-    /// `VALUE`, each a string.
+    /// read in more than one way, the tree is made of what was read, every value a string.
     pub fn tree(&self) -> &Value {
         self.0.tree.get_or_init(|| tree(&self.0.bytes))
     }
@@ -142,4 +141,107 @@ fn own_text(element: &Element) -> Option<String> {
         .iter()
         .any(|node| matches!(node, Node::CData(data) if !data.is_empty()));
     (marked || !text.trim().is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn payload(document: &str) -> Payload {
+        Payload::new(Bytes::from(document.to_owned()))
+    }
+
+    #[test]
+    fn a_document_is_a_tree() {
+        let table = [
+            (
+                "<R><A>x</A><B><C>1</C><C>2</C><C><D/></C></B><E/></R>",
+                json!({"A": "x", "B": {"C": ["1", "2", {"D": ""}]}, "E": ""}),
+            ),
+            (
+                "<R><A k='v'>x</A><B k='v'/><C><![CDATA[<&>]]></C></R>",
+                json!({"A": {"@k": "v", "#text": "x"}, "B": {"@k": "v"}, "C": "<&>"}),
+            ),
+            (
+                "<R>\n  <A> x </A>\n  <B>\n    <C/>\n  </B>\n</R>",
+                json!({"A": " x ", "B": {"C": ""}}),
+            ),
+            ("<R>a<B/>c</R>", json!({"B": "", "#text": "ac"})),
+            ("<R>text</R>", json!({"#text": "text"})),
+            ("<R/>", json!({})),
+            (
+                "<?xml version='1.0'?><!-- c --><R><A>&lt;&#65;</A></R>\n",
+                json!({"A": "<A"}),
+            ),
+            (" {\"a\": [1, {\"b\": null}]}", json!({"a": [1, {"b": null}]})),
+            ("[1]", json!([1])),
+            ("{broken", Value::Null),
+            ("", Value::Null),
+            ("text", Value::Null),
+            ("<R><A></R>", Value::Null),
+            ("<!DOCTYPE R><R/>", Value::Null),
+        ];
+        for (document, tree) in table {
+            assert_eq!(payload(document).tree(), &tree, "{document}");
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let deep = |n: usize| "<A>".repeat(n) + &"</A>".repeat(n);
+        assert!(payload(&deep(128)).tree().is_object());
+        assert!(payload(&deep(129)).tree().is_null());
+        assert!(payload(&deep(100_000)).tree().is_null());
+        assert!(payload(&"[".repeat(100_000)).tree().is_null());
+    }
+
+    #[test]
+    fn a_path_leads_to_a_text() {
+        let payload = payload(
+            "<HOOK_MESSAGE><VM><USER_TEMPLATE><TIER>web</TIER></USER_TEMPLATE><DISK><ID>0</ID></DISK><DISK><ID>1</ID></DISK>\
+             <N k='v'>t</N></VM></HOOK_MESSAGE>",
+        );
+        assert_eq!(payload.text("VM/USER_TEMPLATE/TIER"), "web");
+        assert_eq!(payload.text("VM/USER_TEMPLATE/NONE"), "");
+        assert_eq!(payload.text("VM/USER_TEMPLATE"), "");
+        assert_eq!(payload.text("VM/DISK/ID"), "0");
+        assert_eq!(payload.text("VM/N"), "t");
+        assert_eq!(payload.text("VM/N/@k"), "v");
+        assert!(payload.at("VM/DISK").is_some_and(Value::is_array));
+        assert!(payload.at("VM/DISK/NONE").is_none());
+        assert_eq!(payload.at(""), Some(payload.tree()));
+    }
+
+    #[test]
+    fn a_state_message_that_is_not_well_formed_still_has_its_head() {
+        let document = "<HOOK_MESSAGE><HOOK_TYPE>STATE</HOOK_TYPE><STATE>HOLD</STATE><VM><NAME>a & b</NAME></VM></HOOK_MESSAGE>";
+        assert_eq!(
+            payload(document).tree(),
+            &json!({"HOOK_TYPE": "STATE", "STATE": "HOLD"})
+        );
+    }
+
+    #[test]
+    fn clones_share_the_tree() {
+        let first = payload("<R><A>x</A></R>");
+        let second = first.clone();
+        assert!(std::ptr::eq(first.tree(), second.tree()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_tree_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let payload = Payload::new(Bytes::from(bytes));
+            let _ = payload.tree();
+            let _ = payload.text("A/B");
+        }
+
+        #[test]
+        fn no_text_makes_the_tree_panic(text in "(<[A-C]>|</[A-C]>|<[A-C]/>|<HOOK_MESSAGE>|<HOOK_TYPE>API</HOOK_TYPE>|<CALL_INFO>|<RESULT>1</RESULT>|\\{|\\[|\"|&|\\PC){0,20}") {
+            let _ = payload(&text).tree();
+        }
+    }
 }

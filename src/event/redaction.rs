@@ -127,7 +127,7 @@ impl Redaction {
     /// Whether the value of something with this name is hidden as a whole.
     pub fn is_secret_name(&self, name: &str) -> bool {
         let name = name.to_ascii_uppercase().replace('-', "_");
-        SECRET_WORDS.iter().any(|word| name.contains(word)) || self.names.iter().any(|own| *own == name)
+        SECRET_WORDS.iter().any(|word| name.contains(word)) || self.names.contains(&name)
     }
 
     /// A document as it may be shown, well-formed or not.
@@ -386,7 +386,9 @@ fn matching_end(text: &str, from: usize, name: &str) -> usize {
                 }
             }
         } else if leading_name(rest) == name {
-            let empty = rest.find('>').is_some_and(|end| rest[..end].ends_with('/'));
+            let empty = rest
+                .find(['<', '>'])
+                .is_some_and(|end| rest[..end].ends_with('/'));
             depth += usize::from(!empty);
         }
     }
@@ -410,12 +412,22 @@ fn assigned(text: &str, at: usize) -> Option<Range<usize>> {
     if rest.starts_with('[') && !rest.starts_with("[redacted]") {
         return Some(start..closing_bracket(text, start));
     }
-    let end = ["\n", "</VALUE>", "]]>"]
-        .iter()
-        .filter_map(|stop| rest.find(stop))
-        .min()
-        .unwrap_or(rest.len());
+    let end = end_of_bare_value(rest);
     (end > 0).then_some(start..start + end)
+}
+
+/// Where a value without quotes ends: with the line, the parameter or the CDATA section it stands in.
+fn end_of_bare_value(text: &str) -> usize {
+    let mut at = 0;
+    while let Some(found) = text[at..].find(['\n', '<', ']']) {
+        let here = at + found;
+        let rest = &text[here..];
+        if rest.starts_with('\n') || rest.starts_with("</VALUE>") || rest.starts_with("]]>") {
+            return here;
+        }
+        at = here + 1;
+    }
+    text.len()
 }
 
 /// Where the quote stands that ends a value: one with no more backslashes before it than the opening one had.
@@ -510,6 +522,8 @@ fn blot(text: &str, mut hidden: Vec<Range<usize>>) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use base64::engine::general_purpose::STANDARD;
     use bytes::Bytes;
     use proptest::prelude::*;
@@ -637,6 +651,31 @@ mod tests {
         let redaction = Redaction::default();
         assert_eq!(redaction.variable("DNS_TOKEN", "abc", None), MARK);
         assert_eq!(redaction.variable("ZONE", "prod", None), "prod");
+    }
+
+    #[test]
+    fn a_hostile_text_takes_no_longer_than_its_length() {
+        for filler in [
+            "<TOKEN ",
+            "<TOKEN>",
+            "PASSWORD=x\n",
+            "PASSWORD=[",
+            "PASSWORD=\"",
+            "TOKEN",
+            "<![CDATA[",
+            "<PARAMETER>",
+        ] {
+            let text = format!("<TOKEN>{}>", filler.repeat(1_000_000 / filler.len()));
+            for text in [&text[..], &text["<TOKEN>".len()..]] {
+                let started = Instant::now();
+                let _ = Redaction::default().document(text.as_bytes());
+                assert!(
+                    started.elapsed() < Duration::from_secs(20),
+                    "{filler}: {:?}",
+                    started.elapsed()
+                );
+            }
+        }
     }
 
     /// Each place a secret was seen in, or may be written to.

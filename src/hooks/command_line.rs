@@ -246,6 +246,7 @@ mod tests {
                 vec!["<{'a': {'b': '}}'}}.a.b>x"],
             ),
             ("'' a", vec!["", "a"]),
+            ("${{ '${{' }}", vec!["<'${{'>"]),
             ("a;b $(c) | d", vec!["a;b", "$(c)", "|", "d"]),
         ] {
             assert_eq!(shown(&split(line, Profile::Hem).expect(line)), words, "{line}");

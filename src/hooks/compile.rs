@@ -14,7 +14,8 @@ use super::raw::{
     RawExpectation, RawHook, RawOnInterrupt, RawOrder, RawOutput, RawPriority, RawProfile, RawRetry,
     RawStdin, RawTest, Triggers, Words, Written,
 };
-use super::yaml::{self, At, Document, Node, ReadError, Value};
+use super::tree::{At, Node, ReadError, Value};
+use super::yaml::{self, Document};
 use super::{
     Action, Defaults, Hook, HookTest, OnInterrupt, Order, Origin, OutputLimits, Piece, Policy, Priority,
     Profile, Retry, StdinChoice, Template, Trigger, Version,

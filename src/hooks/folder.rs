@@ -14,6 +14,7 @@ use super::check::{
 };
 use super::compile::Compiled;
 use super::fault::{Fault, Severity};
+use super::yaml::documents;
 use crate::event::time::Timestamp;
 
 /// The last text of each file that was good, by the file's name in the folder.
@@ -93,7 +94,12 @@ pub fn load(folder: &Path, previous: &LastGood, options: &LoadOptions) -> Loaded
     let has_doubles = !doubles.is_empty();
     loading.faults.extend(doubles);
 
-    let former = former_hooks(folder, previous, options);
+    // Every document of a good text is one hook.
+    let former: usize = previous
+        .files
+        .values()
+        .map(|good| documents(&good.text).len())
+        .sum();
     let kept = if is_refused {
         Some(format!("others may write the folder {}", folder.display()))
     } else if has_doubles {
@@ -103,11 +109,11 @@ pub fn load(folder: &Path, previous: &LastGood, options: &LoadOptions) -> Loaded
     } else if options.accept {
         None
     } else {
-        losses(former.len(), loading.hooks.len())
+        losses(former, loading.hooks.len())
     };
     match kept {
         Some(reason) => Loaded {
-            set: set_of(former),
+            set: set_of(former_hooks(folder, previous, options)),
             faults: loading.faults,
             stale: loading.stale,
             kept: Some(reason),

@@ -9,6 +9,7 @@ pub mod invocation;
 mod quantity;
 mod raw;
 mod schema;
+mod tree;
 pub mod trial;
 mod trigger;
 pub mod watch;

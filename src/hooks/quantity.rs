@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
-use super::yaml::HINT;
+use super::tree::HINT;
 
 const DURATION_HINT: &str = "write a number and a unit: `500ms`, `30s`, `5m`, `2h`, `1d`";
 const SIZE_HINT: &str = "write a number and a unit: `512B`, `64KiB`, `1MiB`";

@@ -9,7 +9,7 @@ use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::quantity::{Backoff, HumanDuration, Size, TimeLimit};
-use super::yaml::{AS_WRITTEN, At, HINT};
+use super::tree::{AS_WRITTEN, At, HINT};
 
 /// A hook of hem: what triggers it, what it runs, and with which limits.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::quantity::{Backoff, HumanDuration, Size, TimeLimit};
 use super::raw::{RawHook, RawNames, RawTrigger, Triggers, Words, Written};
-use super::yaml::At;
+use super::tree::At;
 
 /// The JSON Schema (draft 2020-12) of one YAML document in the hooks folder.
 ///

@@ -3,7 +3,7 @@
 use super::compile::Compiler;
 use super::fault::{Mark, listed};
 use super::raw::{RawApiTrigger, RawNames, RawResult, RawStateTrigger, RawTrigger};
-use super::yaml::At;
+use super::tree::At;
 use super::{ApiTrigger, Names, StateTrigger, Trigger};
 use crate::event::opennebula::Resource;
 use crate::event::opennebula::vocabulary::{
@@ -187,6 +187,9 @@ impl Compiler<'_> {
     ) -> Vec<(Names, Names)> {
         let on_mark = on.mark;
         let words: Vec<(String, Mark)> = match on.value {
+            RawNames::One(word) if word == "any" && beside.is_none() => {
+                return vec![(Names::Any, Names::Any)];
+            }
             RawNames::One(word) => vec![(word, on_mark)],
             RawNames::Of(words) => words.into_iter().map(|word| (word.value, word.mark)).collect(),
         };
@@ -204,8 +207,9 @@ impl Compiler<'_> {
         }
         let mut pairs = Vec::new();
         for (word, mark) in words {
-            if word == "any" && pairs.is_empty() {
-                pairs.push((Names::Any, Names::Any));
+            if word == "any" {
+                self.error(mark, "`any` cannot stand in a list".to_owned())
+                    .help("write `any` instead of the list");
             } else if word == CUSTOM {
                 match (&state, &lcm_state) {
                     (Some(state), Some(lcm_state)) => pairs.push((state.clone(), lcm_state.clone())),

@@ -246,6 +246,16 @@ mod tests {
 
         fs::remove_file(folder.join("a.yaml")).expect("removed");
         watched.ticks_in_time("removed").await;
+
+        fs::write(folder.join("a.yaml"), "a: 1").expect("written");
+        watched.ticks_in_time("a file again").await;
+        fs::remove_dir_all(&folder).expect("removed");
+        watched.ticks_in_time("the folder is gone").await;
+        fs::create_dir(&folder).expect("a folder");
+        fs::write(folder.join("b.yaml"), "a: 1").expect("written");
+        watched.ticks_in_time("the folder is made anew").await;
+        fs::write(folder.join("b.yaml"), "a: 2").expect("written");
+        watched.ticks_in_time("a file in the new folder").await;
         watched.end().await;
     }
 

@@ -26,6 +26,8 @@ pub(crate) struct Passed {
     pub(crate) event: Recorded,
     /// The XML that the hook's argument was the base64 of.
     pub(crate) argument_xml: String,
+    /// What it told `oned`, decoded; it has no root element.
+    pub(crate) reply: String,
 }
 
 /// The recorded messages, in the order they were published.
@@ -40,6 +42,7 @@ pub(crate) fn passed() -> Vec<Passed> {
         .map(|line| Passed {
             event: recorded(line),
             argument_xml: text(line, "argument_xml").to_owned(),
+            reply: String::from_utf8(STANDARD.decode(text(line, "reply")).expect("base64")).expect("UTF-8"),
         })
         .collect()
 }

@@ -2,19 +2,18 @@
 //!
 //! A parameter's value is whatever a user sent, tags included, so the text can be cut in more than one way. What is sure:
 //! the call and its result stand before the first value; EXTRA is written by the controller and ends the document. So EXTRA
-//! is the one element behind `</PARAMETERS>` that is well-formed and ends exactly where the document's frame closes; the
-//! parameters between are cut where the positions run IN 1, 2, 3 … and then OUT 1, 2, 3 …. Where more than one cut is
+//! is the element behind the one `</PARAMETERS>`, well-formed, that ends exactly where the document's frame closes; the
+//! parameters before it are cut where the positions run IN 1, 2, 3 … and then OUT 1, 2, 3 …. Where more than one cut is
 //! possible, the call is `ambiguous` and has no EXTRA.
+//!
+//! One forgery cannot be told from the truth: the last parameter that goes in can add more of them behind itself. What a
+//! call is about never hangs on those.
 
 use std::ops::Range;
 
 use super::envelope::Envelope;
 use super::subject;
 use crate::event::document::{self, Element, Node};
-
-/// So many places are tried as the start of EXTRA; a document with more is hostile and simply ambiguous. It keeps the work
-/// within a small multiple of the document's length.
-const MAX_CANDIDATES: usize = 8;
 
 /// What `CALL_INFO` says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -124,13 +123,12 @@ impl CallInfo {
             }
             return info;
         };
-        let ends = possible_ends(parameters);
-        match ends.as_slice() {
-            &[(end, extra)] => {
+        match only_end(parameters) {
+            Some((end, extra)) => {
                 extra.clone_into(&mut info.extra);
                 info.cut_parameters(&parameters[..end]);
             }
-            _ => {
+            None => {
                 let end = parameters.rfind("</PARAMETERS>").unwrap_or(parameters.len());
                 info.cut_parameters(&parameters[..end]);
                 info.ambiguous = true;
@@ -258,26 +256,22 @@ fn extra(text: &str) -> Option<&str> {
     (document::measure(text) == Ok(text.len())).then_some(inner)
 }
 
-/// Each place where the parameters can end, with the EXTRA that follows. More than one means that a value imitates the
-/// frame; so does a document with more places to try than any honest one has.
-fn possible_ends(text: &str) -> Vec<(usize, &str)> {
+/// The place where the parameters end, with the EXTRA that follows; none if that EXTRA is not whole, or another place looks
+/// like the end as well.
+///
+/// A second place is enough to doubt, even where only one of them leads to a whole EXTRA: a value in which a CDATA section
+/// begins or ends can spoil the true one as easily as it can make up a false one.
+fn only_end(text: &str) -> Option<(usize, &str)> {
     const END: &str = "</PARAMETERS>";
-    let mut ends = Vec::new();
-    let mut tried = 0;
-    for (at, _) in text.match_indices(END) {
+    let mut ends = text.match_indices(END).filter_map(|(at, _)| {
         let rest = blanks_off(&text[at + END.len()..]);
-        if !rest.is_empty() && !rest.starts_with("<EXTRA") {
-            continue;
-        }
-        tried += 1;
-        if tried > MAX_CANDIDATES {
-            return Vec::new();
-        }
-        if let Some(extra) = extra(rest) {
-            ends.push((at, extra));
-        }
+        (rest.is_empty() || rest.starts_with("<EXTRA")).then_some((at, rest))
+    });
+    let (at, rest) = ends.next()?;
+    match ends.next() {
+        Some(_) => None,
+        None => Some((at, extra(rest)?)),
     }
-    ends
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -299,16 +293,10 @@ fn parameter_starts(text: &str) -> Vec<Start> {
                 earlier => value_end(earlier)?,
             };
             let rest = after(&text[at + found.len()..], "<POSITION>")?;
-            let (position, rest) = rest.get(..16.min(rest.len())).map_or_else(
-                || rest.split_once("</POSITION>"),
-                |near| {
-                    let end = near.find('<')?;
-                    rest[end..]
-                        .strip_prefix("</POSITION>")
-                        .map(|tail| (&rest[..end], tail))
-                },
-            )?;
-            let position = position.trim().parse().ok()?;
+            let rest = blanks_off(rest);
+            let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            let position = rest[..digits].parse().ok()?;
+            let rest = after(&rest[digits..], "</POSITION>")?;
             let rest = after(rest, "<TYPE>")?;
             let (direction, rest) = match rest.strip_prefix("IN</TYPE>") {
                 Some(rest) => (Direction::In, rest),
@@ -442,8 +430,8 @@ mod tests {
             "<?xml version='1.0'?>",
             "<![CDATA[",
             "</VALUE></PARAMETER>",
-            "</PARAMETERS><EXTRA>",
-            "</PARAMETERS><EXTRA><VM><ID>666</ID></VM></EXTRA></CALL_INFO>",
+            "</PARAMETERS>",
+            "</PARAMETERS></CALL_INFO>",
         ] {
             let document = allocate(template, REAL_EXTRA);
             let info = parsed(&document);
@@ -469,6 +457,8 @@ mod tests {
              <PARAMETER><POSITION>2</POSITION><TYPE>OUT</TYPE><VALUE>666</VALUE></PARAMETER></PARAMETERS>\
              <EXTRA><VM><ID>666</ID><TEMPLATE><CPU><![CDATA[",
             "</VALUE></PARAMETER></PARAMETERS><EXTRA><VM><ID>666</ID><TEMPLATE><CPU><![CDATA[",
+            "</PARAMETERS><EXTRA><VM><ID>666</ID></VM></EXTRA></CALL_INFO>",
+            "</PARAMETERS>\n<EXTRA>",
         ] {
             let document = allocate(template, REAL_EXTRA);
             let info = parsed(&document);
@@ -491,6 +481,21 @@ mod tests {
                 assert_eq!((extra.name.as_str(), extra.children.len()), ("EXTRA", 0));
             }
         }
+    }
+
+    /// The owner of a VM spoils the true EXTRA with the end of a CDATA section, and swallows it in one of his own.
+    #[test]
+    fn a_forged_extra_is_not_believed_because_the_true_one_is_broken() {
+        let template = "</VALUE></PARAMETER><PARAMETER><POSITION>1</POSITION><TYPE>OUT</TYPE><VALUE>true</VALUE></PARAMETER>\
+                        <PARAMETER><POSITION>2</POSITION><TYPE>OUT</TYPE><VALUE>666</VALUE></PARAMETER></PARAMETERS>\
+                        <EXTRA><VM><ID>666</ID><TEMPLATE><CPU><![CDATA[";
+        let broken = "<VM><ID>12</ID><TEMPLATE><A>&no</A><CPU><![CDATA[]]></CPU></TEMPLATE></VM>";
+        let info = parsed(&allocate(template, broken));
+        assert!(info.ambiguous);
+        assert_eq!(
+            (info.extra.as_str(), info.value(Direction::Out, 2)),
+            ("", Some("12"))
+        );
     }
 
     #[test]

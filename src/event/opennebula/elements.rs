@@ -96,3 +96,79 @@ pub(in crate::event) fn tolerant_tree(text: &str) -> Option<Value> {
     }
     Some(payload::children(&Element::of("HOOK_MESSAGE", children)))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const HEAD: &str = "<HOOK_MESSAGE><HOOK_TYPE>STATE</HOOK_TYPE><HOOK_OBJECT>NET</HOOK_OBJECT><STATE>READY</STATE>\
+                        <RESOURCE_ID>3</RESOURCE_ID>";
+
+    fn payload(parts: &[&[u8]]) -> Payload {
+        Payload::new(Bytes::from(parts.concat()))
+    }
+
+    #[test]
+    fn the_resource_is_cut_out_as_received_or_laid_out() {
+        let net = b"<VNET><ID>3</ID><A></A>\n<B/></VNET>";
+        let payload = payload(&[HEAD.as_bytes(), net, b"</HOOK_MESSAGE>"]);
+        let received = resource_element(&payload, Layout::AsReceived).expect("an element");
+        assert_eq!(&received[..], net);
+        let laid_out = resource_element(&payload, Layout::Libxml2).expect("an element");
+        assert_eq!(laid_out, "<VNET><ID>3</ID><A/>\n<B/></VNET>");
+        assert_eq!(call_info(&payload, Layout::AsReceived), None);
+        assert_eq!(parsed_call(&payload), None);
+    }
+
+    #[test]
+    fn a_script_gets_the_bytes_that_came_though_they_are_no_text() {
+        let net = b"<VNET><ID>3</ID><N>\xff\xfe</N></VNET>";
+        let payload = payload(&[HEAD.as_bytes(), net, b"</HOOK_MESSAGE>"]);
+        assert_eq!(
+            &resource_element(&payload, Layout::AsReceived).expect("an element")[..],
+            net
+        );
+        assert_eq!(payload.text("VNET/N"), "??");
+    }
+
+    #[test]
+    fn an_element_that_is_not_well_formed_is_passed_on_as_it_is() {
+        let net = b"<VNET><ID>3</ID><N>a & b</N></VNET>";
+        let payload = payload(&[HEAD.as_bytes(), net, b"</HOOK_MESSAGE>"]);
+        for layout in [Layout::AsReceived, Layout::Libxml2] {
+            assert_eq!(&resource_element(&payload, layout).expect("an element")[..], net);
+        }
+    }
+
+    #[test]
+    fn an_unescaped_value_becomes_text() {
+        let payload = payload(&[
+            b"<HOOK_MESSAGE><HOOK_TYPE>API</HOOK_TYPE><CALL>one.vm.update</CALL><CALL_INFO><RESULT>1</RESULT><PARAMETERS>",
+            b"<PARAMETER><POSITION>1</POSITION><TYPE>IN</TYPE><VALUE>a<b> & &amp;\x01</VALUE></PARAMETER></PARAMETERS>",
+            b"<EXTRA><VM><ID>1</ID></VM></EXTRA></CALL_INFO></HOOK_MESSAGE>",
+        ]);
+        assert_eq!(resource_element(&payload, Layout::AsReceived), None);
+        assert_eq!(
+            call_info(&payload, Layout::AsReceived).expect("a call"),
+            "<CALL_INFO><RESULT>1</RESULT><PARAMETERS><PARAMETER><POSITION>1</POSITION><TYPE>IN</TYPE>\
+             <VALUE>a&lt;b&gt; &amp; &amp;amp;&#xFFFD;</VALUE></PARAMETER></PARAMETERS><EXTRA><VM><ID>1</ID></VM></EXTRA>\
+             </CALL_INFO>"
+        );
+        assert_eq!(
+            payload.at("CALL_INFO/PARAMETERS"),
+            Some(&json!({"PARAMETER": {"POSITION": "1", "TYPE": "IN", "VALUE": "a<b> & &amp;\u{fffd}"}}))
+        );
+        assert_eq!(payload.text("CALL_INFO/EXTRA/VM/ID"), "1");
+    }
+
+    #[test]
+    fn what_is_no_message_has_no_parts() {
+        for document in ["", "text", "{\"a\":1}", "<R/>", "<HOOK_MESSAGE/>"] {
+            let payload = payload(&[document.as_bytes()]);
+            assert_eq!(resource_element(&payload, Layout::Libxml2), None, "{document}");
+            assert_eq!(call_info(&payload, Layout::Libxml2), None, "{document}");
+        }
+    }
+}

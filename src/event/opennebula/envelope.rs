@@ -104,7 +104,8 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    fn is_retry(&self) -> bool {
+    /// Whether the message asks for a hook to run once more.
+    pub(super) fn is_retry(&self) -> bool {
         self.get("HOOK_TYPE").is_none() && self.get("HOOK_ID").is_some()
     }
 }
@@ -296,15 +297,19 @@ fn state(key: &Key, text: &str, envelope: &Envelope<'_>) -> Reading {
         .or(key_lcm_state.map(String::as_str))
         .filter(|lcm| !lcm.is_empty())
         .map(str::to_owned);
-    let own = body.map_or([const { None }; 3], |(element, _)| {
-        // Before TEMPLATE an element holds only what the controller writes itself.
-        document::leading_texts(
-            element,
-            ["ID", "PREV_STATE", "PREV_LCM_STATE"],
-            &["TEMPLATE", "USER_TEMPLATE"],
-        )
-    });
-    let [own_id, previous_state, previous_lcm_state] = own;
+    // Before TEMPLATE an element holds only what the controller writes itself.
+    const STOP: &[&str] = &["TEMPLATE", "USER_TEMPLATE"];
+    let [own_id, previous_state, previous_lcm_state] = match body {
+        Some((element, "VM")) => {
+            document::leading_texts(element, ["ID", "PREV_STATE", "PREV_LCM_STATE"], STOP)
+        }
+        // A host's element is long, and only its number is wanted.
+        Some((element, _)) => {
+            let [id] = document::leading_texts(element, ["ID"], STOP);
+            [id, None, None]
+        }
+        None => [const { None }; 3],
+    };
     let id = envelope
         .get("RESOURCE_ID")
         .or(key_id.map(String::as_str))
@@ -317,7 +322,6 @@ fn state(key: &Key, text: &str, envelope: &Envelope<'_>) -> Reading {
         || disputed_host
         || body.is_some_and(|(_, name)| Resource::parse(name) != resource)
         || (own_id.is_some() && own_id != id);
-    let is_vm = resource == Resource::Vm;
     Reading {
         subject: id
             .as_ref()
@@ -326,12 +330,8 @@ fn state(key: &Key, text: &str, envelope: &Envelope<'_>) -> Reading {
             id,
             state,
             lcm_state,
-            previous_state: previous_state
-                .filter(|_| is_vm)
-                .map(|number| vocabulary::vm_state_name(&number)),
-            previous_lcm_state: previous_lcm_state
-                .filter(|_| is_vm)
-                .map(|number| vocabulary::lcm_state_name(&number)),
+            previous_state: previous_state.map(|number| vocabulary::vm_state_name(&number)),
+            previous_lcm_state: previous_lcm_state.map(|number| vocabulary::lcm_state_name(&number)),
             host: envelope
                 .get("REMOTE_HOST")
                 .filter(|host| !host.is_empty() && !disputed_host)

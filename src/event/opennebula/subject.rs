@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn each_call_is_about_its_resource() {
-        let table: &[(&str, bool, &[&str], &[&str], Option<&str>)] = &[
+        type Case<'a> = (&'a str, bool, &'a [&'a str], &'a [&'a str], Option<&'a str>);
+        let table: &[Case<'_>] = &[
             (
                 "one.vm.allocate",
                 true,

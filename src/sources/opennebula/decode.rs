@@ -1,17 +1,19 @@
 //! From what the hook manager sent to an event.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 
+use super::repeats::Repeats;
 use crate::config::OpennebulaSource;
 use crate::engine::intake::{Decode, Decoded, NotKept, Received};
 use crate::event::id::Seq;
 use crate::event::opennebula::key::Key;
-use crate::event::opennebula::{self, Reading};
+use crate::event::opennebula::{self, Reading, schema};
 use crate::event::payload::Payload;
 use crate::event::{Event, Facts, Subject};
 
@@ -30,6 +32,8 @@ pub struct Decoder {
     source: Arc<str>,
     names_source: bool,
     ignored_calls: Vec<String>,
+    /// Set where messages are checked against the schemas.
+    validation: Option<Mutex<Repeats>>,
 }
 
 impl Decoder {
@@ -40,6 +44,35 @@ impl Decoder {
             source: source.into(),
             names_source,
             ignored_calls: config.ignore_calls.clone(),
+            validation: config.validate.then(Mutex::default),
+        }
+    }
+
+    /// Warns of a message that differs from its schema, once a minute for each kind of message. It is an event nevertheless.
+    fn validate(&self, repeats: &Mutex<Repeats>, key: &str, document: &[u8], facts: &Facts) {
+        let what = match facts {
+            Facts::State(change) => change.resource.as_str(),
+            Facts::Api(call) => call.call.as_str(),
+            Facts::Retry(_) => "RETRY",
+            Facts::Undecodable { .. } => return,
+        };
+        let faults = schema::validate(document);
+        if faults.is_empty() {
+            return;
+        }
+        let allowed = repeats
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .allows(what, Instant::now());
+        if let Some(repeats) = allowed {
+            let faults = faults.join("; ");
+            tracing::warn!(
+                source = &*self.source,
+                key,
+                repeats,
+                faults,
+                "a message differs from its schema"
+            );
         }
     }
 
@@ -115,6 +148,9 @@ impl Decode for Decoder {
         let reading = opennebula::read(&message.key, &document);
         if self.is_ignored(&reading.facts) {
             return Decoded::NotKept(NotKept::Refused("ignored call"));
+        }
+        if let Some(repeats) = &self.validation {
+            self.validate(repeats, &message.key, &document, &reading.facts);
         }
         Decoded::Event(Box::new(self.event(message, document.into(), reading)))
     }
@@ -262,6 +298,104 @@ mod tests {
             let decoded = decode(key, &[b"YQ=="]);
             assert!(!matches!(decoded, Decoded::NotKept(NotKept::Duplicate)), "{key}");
         }
+    }
+
+    const STATE: &[u8] = b"<HOOK_MESSAGE><HOOK_TYPE>STATE</HOOK_TYPE><HOOK_OBJECT>HOST</HOOK_OBJECT>\
+        <STATE>ERROR</STATE><REMOTE_HOST>h1</REMOTE_HOST><RESOURCE_ID>7</RESOURCE_ID><HOST><ID>7</ID></HOST></HOOK_MESSAGE>";
+
+    fn api(call: &str) -> String {
+        let document = format!(
+            "<HOOK_MESSAGE><HOOK_TYPE>API</HOOK_TYPE><CALL>{call}</CALL><CALL_INFO><RESULT>1</RESULT><PARAMETERS>\
+             </PARAMETERS><EXTRA></EXTRA></CALL_INFO></HOOK_MESSAGE>"
+        );
+        BASE64.encode(document)
+    }
+
+    #[test]
+    fn ignored_calls_are_refused_by_the_envelope_whatever_the_key_says() {
+        for (call, kept) in [("one.zone.raftstatus", false), ("one.vm.allocate", true)] {
+            for key in [
+                "EVENT API one.vm.allocate 1",
+                "EVENT API one.zone.raftstatus 1",
+                "EVENT ",
+            ] {
+                match decode(key, &[api(call).as_bytes()]) {
+                    Decoded::Event(event) => assert!(kept && event.kind() == Kind::Api, "{call} as {key}"),
+                    Decoded::NotKept(why) => {
+                        assert_eq!(
+                            (kept, why),
+                            (false, NotKept::Refused("ignored call")),
+                            "{call} as {key}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn identical_state_events_all_count() {
+        let content = BASE64.encode(STATE);
+        for _ in 0..3 {
+            let event = event(decode("EVENT STATE HOST/ERROR//7 ", &[content.as_bytes()]));
+            assert_eq!(event.kind(), Kind::State);
+        }
+    }
+
+    #[test]
+    fn subjects_name_their_source_where_several_are_configured() {
+        let message = received("EVENT STATE HOST/ERROR//7 ", &[BASE64.encode(STATE).as_bytes()]);
+        for (names_source, subject) in [(false, "host/7"), (true, "zone1:host/7")] {
+            let decoder = Decoder::new("zone1", &config(&[]), names_source);
+            let event = event(decoder.decode(message.clone()));
+            assert_eq!(event.subject, Some(Subject::new(subject)));
+            assert_eq!(event.payload.bytes(), STATE);
+        }
+    }
+
+    /// A log that can be read.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("no panic").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_message_that_differs_from_its_schema_is_warned_of_once_and_is_an_event_nevertheless() {
+        let config = OpennebulaSource {
+            validate: true,
+            ..config(&[])
+        };
+        let decoder = Decoder::new("one", &config, false);
+        let good = received("EVENT good", &[BASE64.encode(STATE).as_bytes()]);
+        let document =
+            String::from_utf8_lossy(STATE).replace("<STATE>ERROR</STATE>", "<STATE>ERROR</STATE><STATE/>");
+        let odd = received("EVENT odd", &[BASE64.encode(document).as_bytes()]);
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            for message in [&good, &odd, &odd, &good] {
+                assert_eq!(event(decoder.decode(message.clone())).kind(), Kind::State);
+            }
+        });
+        let said = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("text");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(
+            said.contains("a message differs from its schema") && said.contains("EVENT odd"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod backoff;
 pub mod decode;
 pub mod publisher;
+mod repeats;
 pub mod saved;
 pub mod zmtp;
 
@@ -15,7 +16,8 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use self::backoff::{Backoff, Repeats};
+use self::backoff::Backoff;
+use self::repeats::Repeats;
 use self::zmtp::{ConnectError, Endpoint, Options, ReceiveError, Session, SocketType};
 use crate::config::OpennebulaSource;
 use crate::engine::intake::{Intake, Received};
