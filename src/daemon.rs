@@ -116,13 +116,9 @@ impl Daemon {
             .map_err(DaemonError::Engine)?;
 
         let (control, stop_control) = (TaskTracker::new(), CancellationToken::new());
-        let (handle, redact, until) = (
-            engine.handle().clone(),
-            config.redact.clone(),
-            stop_control.clone(),
-        );
+        let (handle, redaction, until) = (engine.handle().clone(), config.redaction(), stop_control.clone());
         control.spawn(async move {
-            if let Err(error) = socket.serve(handle, &redact, until).await {
+            if let Err(error) = socket.serve(handle, redaction, until).await {
                 tracing::error!(%error, "the control socket failed; the engine goes on");
             }
         });

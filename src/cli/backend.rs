@@ -1,11 +1,13 @@
 //! Where a command that only reads gets its answers: from the daemon, or from the store itself.
 
 use super::Global;
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
+use crate::control::Veil;
 use crate::control::api::{AuditView, EventFilter, EventView, ExecutionFilter, ExecutionView, Story};
 use crate::control::client::Client;
 use crate::control::query::Reader;
 use crate::event::id::Reference;
+use crate::store::{OpenError, Store};
 
 /// Where the answers come from.
 pub(super) enum Backend {
@@ -57,9 +59,24 @@ impl Backend {
     }
 }
 
-fn open_store(_global: &Global) -> Result<Reader, Failure> {
-    Err(Failure::new(
-        super::exit::Exit::Store,
-        "the store cannot be opened without a daemon",
-    ))
+/// The store as a daemon left it. The store belongs to one process, so a daemon that is alive keeps it closed.
+fn open_store(global: &Global) -> Result<Reader, Failure> {
+    let config = global.config()?;
+    let folder = &config.state_dir;
+    // Opening would make one, and a command that only reads leaves no traces.
+    if !folder.join("db").exists() {
+        return Err(Failure::new(
+            Exit::Store,
+            format!("there is no store in `{}`", folder.display()),
+        )
+        .with_hint("`--config` names the configuration the daemon runs with; its `state_dir` is read"));
+    }
+    let store = Store::open(folder).map_err(|error| {
+        let failure = Failure::of(Exit::Store, &error);
+        match error {
+            OpenError::InUse { .. } => failure.with_hint("the daemon is alive: leave out `--offline`"),
+            _ => failure,
+        }
+    })?;
+    Ok(Reader::new(store, None, Veil::new(config.redaction())))
 }

@@ -5,12 +5,15 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
 use std::time::Duration;
 
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
+use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::control::api::{ActorView, CauseView, OutcomeView, StateView, Text, Time};
 use crate::event::time::Timestamp;
+
+/// Columns that are never wrapped.
+const UNBROKEN: [&str; 5] = ["EXECUTION", "EVENT", "SINCE", "RECEIVED", "TIME"];
 
 /// How the reader sees things.
 #[derive(Debug, Clone)]
@@ -109,6 +112,14 @@ impl Style {
         );
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
+        }
+        // A name or a time broken in two can be neither read nor copied.
+        for (index, name) in header.iter().enumerate() {
+            if UNBROKEN.contains(name)
+                && let Some(column) = table.column_mut(index)
+            {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
         }
         table
     }

@@ -1,5 +1,6 @@
 //! `hem run`.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -9,6 +10,8 @@ use super::exit::{Exit, Failure};
 use super::{Global, Outcome, signals};
 use crate::config::quantity::Endpoint;
 use crate::config::{Config, Overrides};
+use crate::control::server::BindError;
+use crate::daemon::{self, DaemonError, Options};
 
 /// Run the daemon
 ///
@@ -32,6 +35,9 @@ pub(super) struct Arguments {
     /// The only source: an OpenNebula hook manager that publishes here
     #[arg(long, value_name = "ENDPOINT")]
     opennebula: Option<Endpoint>,
+    /// Any error in a hook file keeps the whole former set in force
+    #[arg(long)]
+    strict_hooks: bool,
     /// What somebody gives who means `hem try`.
     #[arg(hide = true)]
     unexpected: Vec<String>,
@@ -56,11 +62,36 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot start the runtime: {error}")))?;
+    log_to_stderr();
+    let options = Options {
+        strict_hooks: arguments.strict_hooks,
+        ..Options::default()
+    };
     let shutdown = CancellationToken::new();
-    runtime.block_on(signals::until_done(&shutdown, daemon(config, shutdown.clone())))?
+    let daemon = daemon::run(&config, options, shutdown.clone());
+    runtime
+        .block_on(signals::until_done(&shutdown, daemon))?
+        .map_err(|error| failure(&error))?;
+    Ok(Exit::Ok)
 }
 
-async fn daemon(_config: Config, shutdown: CancellationToken) -> Outcome {
-    shutdown.cancelled().await;
-    Ok(Exit::Ok)
+fn failure(error: &DaemonError) -> Failure {
+    let exit = match error {
+        DaemonError::Store(_) | DaemonError::StoreFailed(_) => Exit::Store,
+        DaemonError::Control(BindError::NoGroup { .. } | BindError::TooLong { .. }) => Exit::Invalid,
+        DaemonError::Control(_) | DaemonError::Engine(_) => Exit::Failed,
+    };
+    Failure::of(exit, error)
+}
+
+/// The daemon's log; `HEM_LOG` chooses what is in it (`debug`, `hem::engine=trace`).
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HEM_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // Only the first daemon of a process sets the log up.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
 }

@@ -82,7 +82,7 @@ impl Page<'_> {
 
     fn field(&mut self, name: &str, value: &str) {
         let name = self.style.paint(Tint::Faint, &format!("{name:<10}"));
-        let _ = writeln!(self.text, "  {name} {}", safe(value));
+        let _ = writeln!(self.text, "{}", format!("  {name} {}", safe(value)).trim_end());
     }
 
     /// A block of text behind a bar, cut after the limit.
@@ -288,14 +288,10 @@ fn about_hook(page: &mut Page<'_>, told: &ExecutionStory) {
 }
 
 fn about_attempt(page: &mut Page<'_>, attempt: &AttemptView, shown: Option<&ProcessView>, all: usize) {
-    let took = match (&attempt.process, &attempt.ended) {
-        (Some(process), Some(ended)) => format!(" after {}", span(ended.at.0.since(process.at.0))),
-        _ => String::new(),
-    };
     let (tint, words) = match &attempt.ended {
         Some(ended) => (
             output::tint_of_outcome(&ended.outcome),
-            format!("{}{took}", output::outcome(&ended.outcome)),
+            output::outcome(&ended.outcome),
         ),
         None => (Tint::Busy, "under way".to_owned()),
     };
@@ -308,8 +304,11 @@ fn about_attempt(page: &mut Page<'_>, attempt: &AttemptView, shown: Option<&Proc
         about_process(page, process, shown);
     }
     if let Some(ended) = &attempt.ended {
+        let took = attempt.process.as_ref().map_or_else(String::new, |process| {
+            format!(", after {}", span(ended.at.0.since(process.at.0)))
+        });
         let at = page.style.time(ended.at);
-        page.field("ended", &at);
+        page.field("ended", &format!("{at}{took}"));
         if matches!(ended.outcome, OutcomeView::StartFailed { .. }) {
             return;
         }
@@ -384,7 +383,10 @@ fn about_argument(page: &mut Page<'_>, index: usize, argument: &str) {
         Some(document) => {
             page.line(
                 4,
-                &format!("[{index}] base64 of {} bytes:", count(document.len() as u64)),
+                &format!(
+                    "[{index}] a document of {} bytes, shown decoded:",
+                    count(document.len() as u64)
+                ),
             );
             let text = laid_out(&document).unwrap_or(document);
             page.block(8, &text);
@@ -400,15 +402,23 @@ fn about_argument(page: &mut Page<'_>, index: usize, argument: &str) {
     }
 }
 
-/// The document that an argument carries in base64.
+/// The document that an argument carries, most of the time in base64.
 fn decoded(argument: &str) -> Option<String> {
+    // Where something in it is blotted out, it comes decoded already.
+    if is_document(argument) {
+        return Some(argument.to_owned());
+    }
     if argument.len() < 8 || argument.starts_with('/') {
         return None;
     }
     let compact: String = argument.chars().filter(|c| !c.is_ascii_whitespace()).collect();
     let bytes = BASE64.decode(compact).ok()?;
     let text = String::from_utf8(bytes).ok()?;
-    text.trim_start().starts_with(['<', '{', '[']).then_some(text)
+    is_document(&text).then_some(text)
+}
+
+fn is_document(text: &str) -> bool {
+    text.trim_start().starts_with(['<', '{', '[']) && laid_out(text).is_some()
 }
 
 /// A document with one element or member a line; none when it cannot be read.

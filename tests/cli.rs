@@ -1,0 +1,285 @@
+//! The command line against a whole daemon, over its real socket.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on says where"
+)]
+
+mod daemon;
+mod recorded;
+
+use std::process::{Command, Output};
+
+use daemon::{House, publish, publisher, until_settled};
+use hem::sources::opennebula::publisher::Publisher;
+
+/// What a run of the program gave.
+struct Said {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs `hem` against the house's daemon.
+async fn hem(house: &House, arguments: &[&str]) -> Said {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hem"));
+    command
+        .env("HEM_SOCKET", &house.config.control.socket)
+        .env_remove("HEM_CONFIG")
+        .args(arguments);
+    said(command).await
+}
+
+async fn said(command: Command) -> Said {
+    let output: Output = tokio::time::timeout(
+        daemon::LIMIT,
+        tokio::task::spawn_blocking(move || assert_cmd::Command::from_std(command).output()),
+    )
+    .await
+    .expect("the program ends")
+    .expect("it ran")
+    .expect("it was started");
+    Said {
+        code: output.status.code().expect("an exit code"),
+        stdout: String::from_utf8(output.stdout).expect("text"),
+        stderr: String::from_utf8(output.stderr).expect("text"),
+    }
+}
+
+/// A house whose one hook fails until the file `repaired` is there, and one recorded event that triggers it.
+async fn house_with_a_failure() -> (House, Publisher, hem::daemon::Daemon, String) {
+    let publisher = publisher().await;
+    let mut house = House::new();
+    house.listen_to(&publisher);
+    let script = format!(
+        "#!/bin/sh\necho \"looking at $HEM_SUBJECT\"\ntest -e {} || {{ echo 'dns: refused' >&2; exit 3; }}\n",
+        house.path("repaired").display()
+    );
+    house.script("register.sh", &script).hook(
+        "dns",
+        "name: vm-running\ntrigger: { state: { resource: VM, on: RUNNING } }\n\
+         command: register.sh\narguments: [\"$TEMPLATE\", \"${{ event.VM.NAME }}\"]\n",
+    );
+    let daemon = house.daemon().await;
+    publisher.wait_for_subscriber().await;
+    let event = recorded::events()
+        .into_iter()
+        .find(|event| event.key.contains("VM/ACTIVE/RUNNING/"))
+        .expect("a recorded event");
+    publish(&publisher, &event).await;
+    until_settled(daemon.handle(), 1).await;
+    (house, publisher, daemon, "1.vm-running".to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_is_seen_understood_and_repaired() {
+    let (house, _publisher, daemon, id) = house_with_a_failure().await;
+
+    let log = hem(&house, &["log", "--status", "failed"]).await;
+    assert_eq!(log.code, 0, "{}", log.stderr);
+    assert!(log.stdout.contains(&id), "{}", log.stdout);
+
+    let show = hem(&house, &["show", "last"]).await;
+    assert_eq!(show.code, 0, "{}", show.stderr);
+    let first = show.stdout.lines().next().expect("a line");
+    assert!(first.contains(&id) && first.contains("FAILED"), "{first}");
+    for part in [
+        "exit status 3",
+        "it said: dns: refused",
+        "hem retry 1.vm-running",
+        "shown decoded",
+        "looking at vm/",
+    ] {
+        assert!(
+            show.stdout.contains(part),
+            "`{part}` is missing in\n{}",
+            show.stdout
+        );
+    }
+
+    let dry = hem(&house, &["retry", "--failed", "--dry-run"]).await;
+    assert_eq!(dry.code, 0, "{}", dry.stderr);
+    assert!(dry.stdout.contains(&id), "{}", dry.stdout);
+
+    std::fs::write(house.path("repaired"), "").expect("a file");
+    let retry = hem(&house, &["retry", &id, "--wait"]).await;
+    assert_eq!(retry.code, 0, "{}{}", retry.stdout, retry.stderr);
+    assert!(retry.stdout.contains("succeeded"), "{}", retry.stdout);
+
+    let audit = hem(&house, &["audit", "--json"]).await;
+    let audit: serde_json::Value = serde_json::from_str(&audit.stdout).expect("JSON");
+    let last = audit
+        .as_array()
+        .and_then(|entries| entries.last())
+        .expect("an entry");
+    assert_eq!(last["action"], "retry");
+    assert_eq!(last["actor"]["user"]["uid"], nix::unistd::getuid().as_raw());
+
+    let status = hem(&house, &["status"]).await;
+    assert!(
+        status
+            .stdout
+            .contains("received 1 = accepted 1 + duplicate 0 + refused 0 + lost 0"),
+        "{}",
+        status.stdout
+    );
+    let check = hem(&house, &["status", "--check"]).await;
+    assert_eq!((check.code, check.stdout.as_str()), (0, ""), "{}", check.stderr);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hooks_are_listed_disabled_and_reset() {
+    let (house, _publisher, daemon, _) = house_with_a_failure().await;
+    let list = hem(&house, &["hooks"]).await;
+    assert!(list.stdout.contains("state VM ACTIVE/RUNNING"), "{}", list.stdout);
+    for (order, enabled) in [("disable", false), ("enable", true), ("reset", true)] {
+        let said = hem(&house, &["hooks", order, "vm-running", "--json"]).await;
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        let view: serde_json::Value = serde_json::from_str(&said.stdout).expect("JSON");
+        assert_eq!(view["enabled"], enabled, "{order}");
+    }
+    let unknown = hem(&house, &["hooks", "disable", "no-such"]).await;
+    assert_eq!(unknown.code, 1);
+    assert!(
+        unknown.stderr.contains("there is no hook `no-such`"),
+        "{}",
+        unknown.stderr
+    );
+    let reload = hem(&house, &["reload"]).await;
+    assert_eq!(reload.code, 0, "{}{}", reload.stdout, reload.stderr);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_does_not_exist_is_said_with_a_hint() {
+    let (house, _publisher, daemon, _) = house_with_a_failure().await;
+    for (arguments, code, part) in [
+        (vec!["show", "999"], 1, "there is no event 999"),
+        (vec!["show", "999.x"], 1, "there is no execution `999.x`"),
+        (vec!["show", "zzzz-1"], 1, "not `zzzz`"),
+        (vec!["show", "x y"], 2, "is no id"),
+        (vec!["cancel", "1.vm-running"], 1, ""),
+        (vec!["retry"], 2, "required"),
+        (vec!["log", "--since", "soon"], 2, "is no point in time"),
+        (vec!["run", "vm-running"], 2, "did you mean `hem try vm-running`?"),
+    ] {
+        let said = hem(&house, &arguments).await;
+        assert_eq!(said.code, code, "{arguments:?}: {}", said.stderr);
+        assert!(said.stderr.contains(part), "{arguments:?}: {}", said.stderr);
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_daemon_the_way_out_is_said_and_the_record_can_be_read() {
+    let (house, _publisher, daemon, id) = house_with_a_failure().await;
+    let config = house.path("hem.yaml");
+    std::fs::write(
+        &config,
+        format!("state_dir: {}\n", house.config.state_dir.display()),
+    )
+    .expect("a file");
+    let config = config.to_str().expect("a path").to_owned();
+
+    let alive = hem(&house, &["--config", &config, "log", "--offline"]).await;
+    assert_eq!(alive.code, 5, "{}", alive.stderr);
+    daemon.stop().await;
+
+    let unreachable = hem(&house, &["log"]).await;
+    assert_eq!(unreachable.code, 3);
+    assert!(
+        unreachable.stderr.contains("systemctl start hem"),
+        "{}",
+        unreachable.stderr
+    );
+
+    let show = hem(&house, &["--config", &config, "show", &id, "--offline"]).await;
+    assert_eq!(show.code, 0, "{}", show.stderr);
+    assert!(show.stdout.contains("dns: refused"), "{}", show.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn emitted_events_run_and_the_feed_shows_them_once() {
+    let (house, _publisher, daemon, _) = house_with_a_failure().await;
+    let client = hem::control::client::Client::connect(&house.config.control.socket)
+        .await
+        .expect("a daemon");
+    let filter = hem::control::api::EventFilter::default();
+    let mut feed = client.follow_events(&filter).await.expect("a feed");
+    let event = recorded::events()
+        .into_iter()
+        .find(|event| event.key.contains("VM/ACTIVE/RUNNING/"))
+        .expect("a recorded event");
+    let saved = house.path("event.xml");
+    std::fs::write(&saved, &event.content).expect("a file");
+    let emit = hem(
+        &house,
+        &["emit", saved.to_str().expect("a path"), "--hook", "vm-running"],
+    )
+    .await;
+    assert_eq!(emit.code, 0, "{}", emit.stderr);
+    assert_eq!(emit.stdout, "2.vm-running\n");
+
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        let line = tokio::time::timeout(daemon::LIMIT, feed.next())
+            .await
+            .expect("in time")
+            .expect("a feed");
+        match line {
+            Some(hem::control::api::FeedLine::Event(event)) => told.push(event.seq),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(told, [1, 2]);
+    // The feed must not hold the daemon up.
+    daemon.stop().await;
+    assert!(matches!(feed.next().await, Ok(None) | Err(_)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hooks_are_checked_matched_and_tried_without_a_daemon() {
+    let house = House::new();
+    house
+        .script("greet.sh", "#!/bin/sh\necho \"hello $1\"\nexit 4\n")
+        .hook(
+            "greet",
+            "name: greet\ntrigger: { state: { resource: VM, on: RUNNING } }\n\
+             command: greet.sh\narguments: [\"${{ event.VM.ID }}\"]\n",
+        );
+    let event = recorded::events()
+        .into_iter()
+        .find(|event| event.key.contains("VM/ACTIVE/RUNNING/"))
+        .expect("a recorded event");
+    std::fs::write(house.path("event.xml"), &event.content).expect("a file");
+    let config = house.path("hem.yaml");
+    std::fs::write(
+        &config,
+        "hooks_dir: hooks.d\nscripts_dir: scripts\npermissions: lax\n",
+    )
+    .expect("a file");
+    let config = config.to_str().expect("a path").to_owned();
+    let event = house.path("event.xml");
+    let event = event.to_str().expect("a path");
+
+    let check = hem(&house, &["--config", &config, "check"]).await;
+    assert_eq!(check.code, 0, "{}{}", check.stdout, check.stderr);
+    let matched = hem(&house, &["--config", &config, "match", event]).await;
+    assert_eq!(matched.code, 0, "{}", matched.stderr);
+    assert!(
+        matched.stdout.contains("1 of 1 hooks would run"),
+        "{}",
+        matched.stdout
+    );
+    let tried = hem(&house, &["--config", &config, "try", "greet", event]).await;
+    assert_eq!(tried.code, 1, "{}", tried.stderr);
+    assert!(tried.stdout.starts_with("hello "), "{}", tried.stdout);
+    assert!(tried.stderr.contains("greet: exit status 4"), "{}", tried.stderr);
+
+    house.hook("broken", "name: broken\ntriger: {}\n");
+    let check = hem(&house, &["--config", &config, "check"]).await;
+    assert_eq!(check.code, 4);
+    assert!(check.stdout.contains("triger"), "{}", check.stdout);
+}
