@@ -7,11 +7,11 @@ use std::path::Path;
 
 /// What one file names.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Named {
+pub(crate) struct Named {
     /// Paths, absolute where they begin with `crate`, `self` or `super`; a glob ends in `*`.
-    pub paths: Vec<Vec<String>>,
+    pub(crate) paths: Vec<Vec<String>>,
     /// Modules in files of their own that only tests have.
-    pub test_modules: Vec<String>,
+    pub(crate) test_modules: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ enum Token {
 }
 
 /// The module that a file below `src` is: `engine/core.rs` is `crate::engine::core`.
-pub fn module_of(file: &Path) -> Vec<String> {
+pub(crate) fn module_of(file: &Path) -> Vec<String> {
     let mut module = vec!["crate".to_owned()];
     let parts: Vec<String> = file
         .with_extension("")
@@ -40,7 +40,7 @@ pub fn module_of(file: &Path) -> Vec<String> {
 }
 
 /// Everything the text of `module` names outside its tests.
-pub fn named(text: &str, module: &[String]) -> Named {
+pub(crate) fn named(text: &str, module: &[String]) -> Named {
     let mut found = Named::default();
     let tokens = without_tests(tokens(text), &mut found.test_modules);
     let mut at = 0;
