@@ -170,7 +170,7 @@ pub struct Definition {
     pub file_sha256: [u8; 32],
 }
 
-/// Where every received event ended; the sums of `docs/crash-contract.md`.
+/// Where every received event ended; the sums of `docs/operations.md`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventCounters {
     /// Events received from the source.
