@@ -14,6 +14,7 @@ use super::output::{self, Style, Tint, safe};
 use super::{Global, Outcome, check};
 use crate::control::api::{EventView, Text};
 use crate::event::id::{ExecutionKey, Seq, StoreId};
+use crate::event::opennebula::key::Key;
 use crate::event::payload::Payload;
 use crate::event::redaction::Redaction;
 use crate::event::{Event, Facts, Subject, opennebula};
@@ -45,6 +46,9 @@ pub(super) struct Arguments {
     /// A hook file or a folder of them [default: hooks_dir of the configuration]
     #[arg(long, value_name = "PATH")]
     hooks: Option<PathBuf>,
+    /// Where relative commands are looked for, instead of scripts_dir
+    #[arg(long, value_name = "FOLDER")]
+    scripts_dir: Option<PathBuf>,
 }
 
 /// What came of one hook, for programs.
@@ -64,6 +68,9 @@ struct StepView {
     asked: String,
     found: String,
     holds: bool,
+    /// What a condition looked up in the event, each with the value found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lookups: Vec<(String, String)>,
 }
 
 /// What would run.
@@ -82,7 +89,7 @@ enum CommandView {
 }
 
 pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
-    let config = global.config()?;
+    let config = check::config(global, arguments.scripts_dir.as_deref())?;
     let event = find_event(global, &arguments.event)?;
     let path = arguments.hooks.unwrap_or_else(|| config.hooks_dir.clone());
     let checked = check::read(&path, &config)?;
@@ -196,6 +203,14 @@ fn answer(hook: &Hook, event: &Event, redaction: &Redaction) -> HookAnswer {
                 asked: step.asked,
                 found: redaction.text(&step.found, call),
                 holds: step.holds,
+                lookups: step
+                    .lookups
+                    .into_iter()
+                    .map(|(asked, found)| {
+                        let found = redaction.variable(&asked, &found, call);
+                        (asked, found)
+                    })
+                    .collect(),
             })
             .collect(),
         command: matches.then(|| match command_for(hook, event) {
@@ -249,6 +264,9 @@ fn render(event: &Event, answers: &[HookAnswer], style: &Style) -> String {
     };
     let subject = event.subject.as_ref().map_or("-", |subject| subject.as_str());
     let mut text = format!("{}  {}  {}\n", safe(&what), safe(subject), safe(&event.key));
+    if Key::parse(&event.key).is_twin() {
+        text.push_str("note: this key is a further copy of a STATE event; the daemon counts it once and drops this one\n");
+    }
     for answer in answers {
         let (tint, verdict) = match (answer.matches, answer.enabled) {
             (true, true) => (Tint::Good, "matches"),
@@ -274,6 +292,9 @@ fn render(event: &Event, answers: &[HookAnswer], style: &Style) -> String {
                 safe(&step.asked),
                 safe(&step.found)
             );
+            for (asked, found) in &step.lookups {
+                let _ = writeln!(text, "       {} is {}", safe(asked), safe(found));
+            }
         }
         match &answer.command {
             None => {}

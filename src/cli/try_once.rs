@@ -41,13 +41,16 @@ pub(super) struct Arguments {
     /// A hook file or a folder of them [default: hooks_dir of the configuration]
     #[arg(long, value_name = "PATH")]
     hooks: Option<PathBuf>,
+    /// Where relative commands are looked for, instead of scripts_dir
+    #[arg(long, value_name = "FOLDER")]
+    scripts_dir: Option<PathBuf>,
     /// Run it only if it matches
     #[arg(long)]
     only_if_matching: bool,
 }
 
 pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
-    let config = global.config()?;
+    let config = check::config(global, arguments.scripts_dir.as_deref())?;
     let event = find_event(global, &arguments.event)?;
     let path = arguments.hooks.unwrap_or_else(|| config.hooks_dir.clone());
     let checked = check::read(&path, &config)?;

@@ -282,8 +282,11 @@ impl Engine {
 #[error("writing to the store failed; what was accepted is kept, and a restart takes it up")]
 pub struct StoreFailed;
 
+/// An execution that a former life left, with the hook it is pinned to where that can be had.
+type Unsettled = (Execution, Option<Arc<Hook>>);
+
 /// What a former life left unsettled, with the hooks it is pinned to where those can be had.
-fn unsettled(store: &Store, defaults: &Defaults) -> Result<Vec<(Execution, Option<Arc<Hook>>)>, ReadError> {
+fn unsettled(store: &Store, defaults: &Defaults) -> Result<Vec<Unsettled>, ReadError> {
     let mut compiled: HashMap<Version, Option<Arc<Hook>>> = HashMap::new();
     let left = store.unsettled()?.into_iter().map(|execution| {
         let hook = compiled.entry(execution.progress.version).or_insert_with(|| {

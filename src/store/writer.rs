@@ -465,12 +465,3 @@ pub async fn durable(writer: &Writer, changes: Vec<Change>) -> Result<(), Closed
         .await?;
     receiver.await.map_err(|_| Closed)
 }
-
-/// Shared by tests of this room and of the engine: a store in a folder of its own.
-#[cfg(test)]
-pub(crate) fn open_for_test(folder: &std::path::Path) -> (Store, Writer, JoinHandle<()>) {
-    let store = Store::open(folder).expect("a store");
-    let retention = crate::config::Config::defaults(folder).retention;
-    let (writer, thread) = Writer::start(store.clone(), retention).expect("a thread");
-    (store, writer, thread)
-}

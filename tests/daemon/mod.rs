@@ -1,6 +1,11 @@
 //! A whole daemon in this process, on a folder of its own, fed by a publisher over real sockets.
 
-#![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::expect_used,
+    reason = "each test program uses its own part; a test that cannot go on shall fail"
+)]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
