@@ -14,6 +14,9 @@ pub(crate) struct Named {
     pub(crate) test_modules: Vec<String>,
 }
 
+/// Words of the language that a path, also one with a leading separator, may follow.
+const NO_PATH: [&str; 8] = ["use", "return", "in", "as", "mut", "dyn", "impl", "match"];
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
     Word(String),
@@ -45,13 +48,19 @@ pub(crate) fn named(text: &str, module: &[String]) -> Named {
     let tokens = without_tests(tokens(text), &mut found.test_modules);
     let mut at = 0;
     while at < tokens.len() {
-        let begins =
-            matches!(tokens[at], Token::Word(_)) && (at == 0 || tokens[at - 1] != Token::PathSeparator);
+        let begins = match &tokens[at] {
+            Token::Word(word) => !NO_PATH.contains(&word.as_str()) && !goes_on(&tokens, at),
+            Token::PathSeparator | Token::Mark(_) => false,
+        };
         if !begins {
             at += 1;
             continue;
         }
-        let imports = at > 0 && tokens[at - 1] == Token::Word("use".to_owned());
+        let imports = tokens[..at]
+            .iter()
+            .rev()
+            .find(|token| **token != Token::PathSeparator)
+            .is_some_and(|token| *token == Token::Word("use".to_owned()));
         let is_visibility =
             at > 1 && tokens[at - 1] == Token::Mark('(') && tokens[at - 2] == Token::Word("pub".to_owned());
         let mut paths = Vec::new();
@@ -63,6 +72,18 @@ pub(crate) fn named(text: &str, module: &[String]) -> Named {
         }
     }
     found
+}
+
+/// Whether the word at `at` goes on with a path: `a::b`, `<T as A>::b`; not so behind a leading separator, `use ::a`.
+fn goes_on(tokens: &[Token], at: usize) -> bool {
+    let [.., before, Token::PathSeparator] = &tokens[..at] else {
+        return false;
+    };
+    match before {
+        Token::Word(word) => !NO_PATH.contains(&word.as_str()),
+        Token::Mark(mark) => *mark == '>',
+        Token::PathSeparator => false,
+    }
 }
 
 /// Reads one path, or a group of them, from `at`; returns where it ends.

@@ -1,5 +1,6 @@
 //! What a real `oned` published and a real `onehem-server` answered, as recorded on a test machine.
 
+#![allow(clippy::expect_used, reason = "a test that cannot go on fails")]
 #![allow(dead_code, reason = "each test program uses its own part")]
 
 use std::io::Read as _;
