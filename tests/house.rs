@@ -2,13 +2,15 @@
 //!
 //! `docs/ARCHITECTURE.md` gives the reason for each rule. A rule that no longer serves is changed there and here together.
 
-#![allow(clippy::expect_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod named_paths;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use hem::config::Config;
 
 use crate::named_paths::{module_of, named};
 
@@ -537,6 +539,39 @@ fn tests_that_documents_name_are_there() {
         }
     }
     assert!(named > 5, "the documents name tests");
+}
+
+/// The first configuration that is installed can be read, as it is and with everything that it only shows.
+#[test]
+fn the_packaged_configuration_is_one() {
+    let file = root().join("packaging/hem.yaml");
+    let text = fs::read_to_string(&file).expect("a configuration");
+    let shown: String = text
+        .lines()
+        .map(|line| {
+            let blanks = &line[..line.len() - line.trim_start().len()];
+            match line.trim_start().strip_prefix("# ") {
+                Some(setting)
+                    if setting
+                        .split_whitespace()
+                        .next()
+                        .is_some_and(|word| word.ends_with(':')) =>
+                {
+                    format!("{blanks}{setting}\n")
+                }
+                _ => format!("{line}\n"),
+            }
+        })
+        .collect();
+    assert_ne!(shown, text, "it shows settings");
+    let folder = tempfile::tempdir().expect("a folder");
+    let with_all = folder.path().join("hem.yaml");
+    fs::write(&with_all, shown).expect("a file");
+    for file in [file, with_all] {
+        if let Err(error) = Config::load(Some(&file)) {
+            panic!("{} cannot be read: {error}", file.display());
+        }
+    }
 }
 
 /// The rules above can fail: each is shown something that breaks it.
