@@ -105,6 +105,7 @@ impl Daemon {
                         since: Timestamp::now(),
                     },
                     last_error: None,
+                    last_gap: None,
                     connects: 0,
                     refused: Default::default(),
                 },

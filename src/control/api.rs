@@ -82,7 +82,7 @@ pub struct EventFilter {
     /// Only events of this source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Only events of this kind: `state`, `api`, `retry`, `undecodable`.
+    /// Only events of this kind: `state`, `api`, `retry`, `undecodable`, `gap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Only events that caused no execution.
@@ -229,6 +229,17 @@ pub enum FactsView {
         /// Why.
         reason: String,
     },
+    /// Events of the source may have passed unseen.
+    Gap {
+        /// The beginning.
+        from: Time,
+        /// The end.
+        to: Time,
+        /// Why.
+        why: String,
+        /// How many are known to be lost.
+        lost: u64,
+    },
 }
 
 impl FactsView {
@@ -248,6 +259,7 @@ impl FactsView {
             Self::Api { call, success: false } => format!("{call} failed"),
             Self::Retry { hook_id, .. } => format!("retry of hook {hook_id}"),
             Self::Undecodable { reason } => format!("undecodable: {reason}"),
+            Self::Gap { why, .. } => format!("gap: {why}"),
         }
     }
 }
@@ -830,6 +842,9 @@ pub struct EventSums {
     pub refused: u64,
     /// The queue was full.
     pub lost: u64,
+    /// Gap records written; they are made here and not received.
+    #[serde(default)]
+    pub gaps: u64,
     /// Whether it adds up.
     pub adds_up: bool,
 }

@@ -1,5 +1,7 @@
 //! From the engine's types to the interface's.
 
+use std::time::Duration;
+
 use std::fmt::Write as _;
 
 use base64::Engine as _;
@@ -72,6 +74,12 @@ fn facts(facts: &Facts) -> FactsView {
         },
         Facts::Undecodable { reason } => FactsView::Undecodable {
             reason: reason.clone(),
+        },
+        Facts::Gap(gap) => FactsView::Gap {
+            from: Time(gap.from),
+            to: Time(gap.to),
+            why: gap.why.clone(),
+            lost: gap.lost,
         },
     }
 }
@@ -396,6 +404,7 @@ fn sums(counters: &EventCounters) -> EventSums {
         duplicate: counters.duplicate,
         refused: counters.refused,
         lost: counters.lost,
+        gaps: counters.gaps,
         adds_up: counters.adds_up(),
     }
 }
@@ -418,6 +427,9 @@ fn source(status: &SourceStatus) -> SourceView {
         refused: status.refused.clone(),
     }
 }
+
+/// A gap is worth a look this long.
+const GAP_IS_NEWS: Duration = Duration::from_secs(3600);
 
 /// The status, with what is not as it should be spelt out.
 pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusView {
@@ -442,15 +454,21 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
             ));
         }
     }
+    for (name, state) in &status.sources {
+        if let Some(gap) = state
+            .last_gap
+            .as_ref()
+            .filter(|gap| now.since(gap.to) < GAP_IS_NEWS)
+        {
+            concerns.push(format!(
+                "events of source `{name}` may be missing from {} to {}: {}",
+                gap.from, gap.to, gap.why
+            ));
+        }
+    }
     for (name, sums) in &events {
         if !sums.adds_up {
             concerns.push(format!("the counters of source `{name}` do not add up"));
-        }
-        if sums.lost > 0 {
-            concerns.push(format!(
-                "{} events of source `{name}` were lost to a full queue",
-                sums.lost
-            ));
         }
     }
     for blocked in &status.blocked {

@@ -289,7 +289,7 @@ fn limited(limit: Option<usize>) -> usize {
 /// # Errors
 /// The filter names an unknown kind.
 pub(super) fn event_query(filter: &EventFilter) -> Result<EventQuery, QueryError> {
-    const KINDS: [Kind; 4] = [Kind::State, Kind::Api, Kind::Retry, Kind::Undecodable];
+    const KINDS: [Kind; 5] = [Kind::State, Kind::Api, Kind::Retry, Kind::Undecodable, Kind::Gap];
     let kind = match &filter.kind {
         None => None,
         Some(name) => Some(
@@ -298,7 +298,7 @@ pub(super) fn event_query(filter: &EventFilter) -> Result<EventQuery, QueryError
                 .find(|kind| kind.as_str() == name)
                 .ok_or_else(|| QueryError::Question {
                     message: format!("`{name}` is no kind of event"),
-                    hint: Some("there are state, api, retry and undecodable".to_owned()),
+                    hint: Some("there are state, api, retry, undecodable and gap".to_owned()),
                 })?,
         ),
     };

@@ -15,12 +15,13 @@ use super::dispatcher::{Message, Offer};
 use super::execution::{Cause, Execution};
 use super::handle::{Connection, SourceStatus};
 use super::hooks_in_force::{HooksInForce, InForce};
-use super::intake::{Decode, Decoded, Entry, IntakeQueue, NotKept};
+use super::intake::{Decode, Decoded, Entry, IntakeQueue, LOST_KEYS, NotKept};
 use super::room::Room;
 use crate::event::id::HookName;
-use crate::event::{Event, Facts, RetryRequest};
+use crate::event::time::Timestamp;
+use crate::event::{Event, Facts, Gap, RetryRequest};
 use crate::hooks::Hook;
-use crate::store::{EventCounters, ExecutionQuery, Store};
+use crate::store::{EventCounters, EventQuery, ExecutionQuery, Store};
 
 /// Messages decoded and matched before they are handed on together.
 const TOGETHER: usize = 256;
@@ -42,6 +43,8 @@ pub(super) struct Acceptance {
     pub(super) dispatcher: mpsc::Sender<Message>,
     pub(super) connections: Connections,
     pub(super) room: Arc<Room>,
+    /// What was lost for want of room, by source, until there is room again to say so.
+    pub(super) shut_out: BTreeMap<Arc<str>, Gap>,
 }
 
 impl Acceptance {
@@ -58,6 +61,12 @@ impl Acceptance {
             for entry in entries {
                 self.take(entry, &in_force, &mut offers, &mut not_accepted);
             }
+            if self.room.lacking().is_none() {
+                for (source, gap) in std::mem::take(&mut self.shut_out) {
+                    self.gap(source, gap, &in_force, &mut offers);
+                }
+            }
+            not_accepted.retain(|_, counters| *counters != EventCounters::default());
             for (source, counters) in not_accepted {
                 let message = Message::NotAccepted {
                     source: source.to_string(),
@@ -74,7 +83,7 @@ impl Acceptance {
     }
 
     fn take(
-        &self,
+        &mut self,
         entry: Entry,
         in_force: &InForce,
         offers: &mut Vec<Offer>,
@@ -83,9 +92,22 @@ impl Acceptance {
         match entry {
             Entry::Message { source, received } => {
                 let counters = not_accepted.entry(Arc::clone(&source)).or_default();
-                if self.room.lacking().is_some() {
+                if let Some(why) = self.room.lacking() {
                     counters.received += 1;
                     counters.lost += 1;
+                    let shut_out = self.shut_out.entry(source).or_insert_with(|| Gap {
+                        from: received.at,
+                        to: received.at,
+                        why,
+                        lost: 0,
+                        keys: Vec::new(),
+                    });
+                    shut_out.to = received.at;
+                    shut_out.lost += 1;
+                    if shut_out.keys.len() == LOST_KEYS {
+                        shut_out.keys.remove(0);
+                    }
+                    shut_out.keys.push(received.key);
                     return;
                 }
                 let Some(decoder) = self.decoders.get(&source) else {
@@ -117,15 +139,54 @@ impl Acceptance {
                 let counters = not_accepted.entry(Arc::clone(&source)).or_default();
                 counters.received += count;
                 counters.lost += count;
-                tracing::error!(%source, count, %from, %to, ?keys, "events were lost: the queue was full");
-                self.with_status(&source, |status| {
-                    status.last_error = Some((to, format!("{count} events were lost: the queue was full")));
-                });
+                let why = "the intake queue was full".to_owned();
+                self.gap(
+                    source,
+                    Gap {
+                        from,
+                        to,
+                        why,
+                        lost: count,
+                        keys,
+                    },
+                    in_force,
+                    offers,
+                );
             }
-            Entry::Connected { source, at } => self.with_status(&source, |status| {
-                status.connection = Connection::Up { since: at };
-                status.connects += 1;
-            }),
+            Entry::Connected { source, at } => {
+                let mut away_since = None;
+                let mut why = String::new();
+                let mut first = false;
+                self.with_status(&source, |status| {
+                    first = status.connects == 0;
+                    if let Connection::Down { since } = status.connection {
+                        away_since = Some(since);
+                    }
+                    why = status
+                        .last_error
+                        .as_ref()
+                        .map(|(_, error)| error.clone())
+                        .unwrap_or_default();
+                    status.connection = Connection::Up { since: at };
+                    status.connects += 1;
+                });
+                let gap = if first {
+                    let from = self.last_heard(&source);
+                    from.map(|from| (from, "hem was not connected before it started".to_owned()))
+                } else {
+                    away_since.map(|from| (from, why))
+                };
+                if let Some((from, why)) = gap {
+                    let gap = Gap {
+                        from,
+                        to: at,
+                        why,
+                        lost: 0,
+                        keys: Vec::new(),
+                    };
+                    self.gap(source, gap, in_force, offers);
+                }
+            }
             Entry::Disconnected { source, at, why } => self.with_status(&source, |status| {
                 if matches!(status.connection, Connection::Up { .. }) {
                     status.connection = Connection::Down { since: at };
@@ -133,6 +194,27 @@ impl Acceptance {
                 status.last_error = Some((at, why));
             }),
         }
+    }
+
+    /// Writes down that events may have passed unseen.
+    fn gap(&self, source: Arc<str>, gap: Gap, in_force: &InForce, offers: &mut Vec<Offer>) {
+        tracing::warn!(
+            %source, from = %gap.from, to = %gap.to, why = gap.why, lost = gap.lost, keys = ?gap.keys,
+            "events may be missing"
+        );
+        self.with_status(&source, |status| status.last_gap = Some(gap.clone()));
+        offers.push(offer(gap.into_event(source), in_force, &self.store));
+    }
+
+    /// When the last event of the source was received that a former life kept; none at the very first start.
+    fn last_heard(&self, source: &str) -> Option<Timestamp> {
+        let query = EventQuery {
+            source: Some(source.to_owned()),
+            limit: 1,
+            ..EventQuery::default()
+        };
+        let newest = self.store.events(&query).unwrap_or_default();
+        newest.first().map(|listed| listed.event.received)
     }
 
     fn with_status(&self, source: &str, change: impl FnOnce(&mut SourceStatus)) {

@@ -14,9 +14,9 @@ use super::execution::{Actor, Cause, Execution};
 use super::hooks_in_force::HooksInForce;
 use super::pinned::pinned_hook;
 use super::reload::ReloadRequest;
-use crate::event::Event;
 use crate::event::id::{ExecutionKey, HookName, Seq, StoreId};
 use crate::event::time::Timestamp;
+use crate::event::{Event, Gap};
 use crate::hooks::{Defaults, Hook, HookSet};
 use crate::store::{EventCounters, ListedEvent, Override, Store};
 
@@ -102,6 +102,8 @@ pub struct SourceStatus {
     pub connection: Connection,
     /// The last error, and when.
     pub last_error: Option<(Timestamp, String)>,
+    /// The last time in which events may have passed unseen.
+    pub last_gap: Option<Gap>,
     /// How often the connection was made.
     pub connects: u64,
     /// Refused messages by reason.

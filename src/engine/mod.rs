@@ -192,6 +192,7 @@ impl Engine {
             dispatcher: dispatcher.clone(),
             connections,
             room,
+            shut_out: BTreeMap::new(),
         };
         let closes = closing.clone();
         let matching_thread = std::thread::Builder::new()

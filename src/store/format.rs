@@ -19,7 +19,7 @@ use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
-use crate::event::{ApiCall, Event, Facts, RetryRequest, StateChange, Subject};
+use crate::event::{ApiCall, Event, Facts, Gap, RetryRequest, StateChange, Subject};
 use crate::hooks::Version;
 use crate::runner::{Captured, Outcome, StartFailure, StartFailureKind};
 
@@ -118,6 +118,14 @@ enum StoredFacts {
     Undecodable {
         reason: String,
     },
+    Gap {
+        from: i64,
+        to: i64,
+        why: String,
+        lost: u64,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        keys: Vec<String>,
+    },
 }
 
 pub(super) fn write_event(event: &Event, hooks: &[HookName]) -> Vec<u8> {
@@ -142,6 +150,13 @@ pub(super) fn write_event(event: &Event, hooks: &[HookName]) -> Vec<u8> {
         },
         Facts::Undecodable { reason } => StoredFacts::Undecodable {
             reason: reason.clone(),
+        },
+        Facts::Gap(gap) => StoredFacts::Gap {
+            from: gap.from.as_millis(),
+            to: gap.to.as_millis(),
+            why: gap.why.clone(),
+            lost: gap.lost,
+            keys: gap.keys.clone(),
         },
     };
     write(&StoredEvent {
@@ -189,6 +204,19 @@ pub(super) fn read_event(seq: Seq, bytes: &[u8]) -> Result<ListedEvent, FormatEr
             remote_host,
         }),
         StoredFacts::Undecodable { reason } => Facts::Undecodable { reason },
+        StoredFacts::Gap {
+            from,
+            to,
+            why,
+            lost,
+            keys,
+        } => Facts::Gap(Gap {
+            from: Timestamp::from_millis(from),
+            to: Timestamp::from_millis(to),
+            why,
+            lost,
+            keys,
+        }),
     };
     Ok(ListedEvent {
         event: Event {
@@ -824,6 +852,8 @@ pub(super) struct StoredCounters {
     duplicate: u64,
     refused: u64,
     lost: u64,
+    #[serde(default)]
+    gaps: u64,
 }
 
 impl StoredCounters {
@@ -835,6 +865,7 @@ impl StoredCounters {
         self.duplicate += more.duplicate;
         self.refused += more.refused;
         self.lost += more.lost;
+        self.gaps += more.gaps;
     }
 
     pub(super) fn counters(&self) -> EventCounters {
@@ -846,6 +877,7 @@ impl StoredCounters {
             duplicate: self.duplicate,
             refused: self.refused,
             lost: self.lost,
+            gaps: self.gaps,
         }
     }
 }

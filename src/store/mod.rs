@@ -187,6 +187,8 @@ pub struct EventCounters {
     pub refused: u64,
     /// The queue was full: the payload is gone.
     pub lost: u64,
+    /// Gap records written: times in which events may have passed unseen. They are made here and not received.
+    pub gaps: u64,
 }
 
 impl EventCounters {

@@ -365,21 +365,19 @@ impl WriterThread {
         if keep_payload && !payload.is_empty() {
             self.totals.bytes += blob::put(batch, &keys::payload(event.seq), payload);
         }
-        let mut counters = EventCounters {
-            received: 1,
-            ..EventCounters::default()
-        };
-        if !hooks.is_empty() {
-            counters.matched = 1;
-            self.totals.matched_kept += 1;
-        } else {
+        if hooks.is_empty() {
             batch.insert(keys::unmatched(event.seq), &[]);
             self.totals.unmatched_kept += 1;
-            if event.kind() == Kind::Undecodable {
-                counters.undecodable = 1;
-            } else {
-                counters.unmatched = 1;
-            }
+        } else {
+            self.totals.matched_kept += 1;
+        }
+        let mut counters = EventCounters::default();
+        match (event.kind(), hooks.is_empty()) {
+            // Made here: it is not among what was received.
+            (Kind::Gap, _) => counters.gaps = 1,
+            (_, false) => (counters.received, counters.matched) = (1, 1),
+            (Kind::Undecodable, true) => (counters.received, counters.undecodable) = (1, 1),
+            (_, true) => (counters.received, counters.unmatched) = (1, 1),
         }
         self.totals
             .sources
