@@ -1,7 +1,7 @@
 //! The journal, executions, counters, overrides and the audit log, on sled. No other room names sled.
 //!
-//! Everything stands in one tree ([`keys`]), in stored forms of its own ([`format`]), in values of at most 8 kB
-//! ([`blob`]). One thread writes ([`writer`]); reads are allowed from any thread. What is read may be an instant
+//! Everything stands in one tree (`keys`), in stored forms of its own (`format`), in values of at most 8 kB
+//! (`blob`). One thread writes ([`writer`]); reads are allowed from any thread. What is read may be an instant
 //! from being durable; what was acknowledged is durable.
 
 mod blob;
@@ -170,7 +170,7 @@ pub struct Definition {
     pub file_sha256: [u8; 32],
 }
 
-/// Where every received event ended; the sums of `docs/crash-contract.md`.
+/// Where every received event ended; the sums of `docs/operations.md`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventCounters {
     /// Events received from the source.
