@@ -37,19 +37,43 @@ const LIMIT: Duration = Duration::from_secs(60);
 const PACE: Duration = Duration::from_millis(120);
 
 const HOOKS: [(&str, &str); 5] = [
-    ("audit-allocate.yaml", include_str!("../../hooks.d/audit-allocate.yaml")),
+    (
+        "audit-allocate.yaml",
+        include_str!("../../hooks.d/audit-allocate.yaml"),
+    ),
     ("register-vm.yaml", include_str!("../../hooks.d/register-vm.yaml")),
-    ("reserve-capacity.yaml", include_str!("../../hooks.d/reserve-capacity.yaml")),
+    (
+        "reserve-capacity.yaml",
+        include_str!("../../hooks.d/reserve-capacity.yaml"),
+    ),
     ("slow-backup.yaml", include_str!("../../hooks.d/slow-backup.yaml")),
-    ("sync-inventory.yaml", include_str!("../../hooks.d/sync-inventory.yaml")),
+    (
+        "sync-inventory.yaml",
+        include_str!("../../hooks.d/sync-inventory.yaml"),
+    ),
 ];
 
 const SCRIPTS: [(&str, &str); 5] = [
-    ("audit-call.sh", include_str!("../../examples/scripts/audit-call.sh")),
-    ("register-vm.sh", include_str!("../../examples/scripts/register-vm.sh")),
-    ("reserve-capacity.sh", include_str!("../../examples/scripts/reserve-capacity.sh")),
-    ("slow-backup.sh", include_str!("../../examples/scripts/slow-backup.sh")),
-    ("sync-inventory.sh", include_str!("../../examples/scripts/sync-inventory.sh")),
+    (
+        "audit-call.sh",
+        include_str!("../../examples/scripts/audit-call.sh"),
+    ),
+    (
+        "register-vm.sh",
+        include_str!("../../examples/scripts/register-vm.sh"),
+    ),
+    (
+        "reserve-capacity.sh",
+        include_str!("../../examples/scripts/reserve-capacity.sh"),
+    ),
+    (
+        "slow-backup.sh",
+        include_str!("../../examples/scripts/slow-backup.sh"),
+    ),
+    (
+        "sync-inventory.sh",
+        include_str!("../../examples/scripts/sync-inventory.sh"),
+    ),
 ];
 
 /// What a real `oned` published while a host came up and a VM was made, ran, was powered off and terminated.
@@ -78,7 +102,10 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
     runtime.block_on(async {
         match timeout(LIMIT, play(&global.style(), arguments.keep)).await {
             Ok(played) => played,
-            Err(_) => Err(Failure::new(Exit::Failed, "the demo did not come to its end within a minute")),
+            Err(_) => Err(Failure::new(
+                Exit::Failed,
+                "the demo did not come to its end within a minute",
+            )),
         }
     })
 }
@@ -86,13 +113,22 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
 async fn play(style: &Style, keep: bool) -> Outcome {
     let free = "tcp://127.0.0.1:0";
     let free: Endpoint = free.parse().map_err(|error| Failure::of(Exit::Failed, &error))?;
-    let (publisher, _replies) =
-        Publisher::bind(&free, &free).await.map_err(|error| Failure::of(Exit::Failed, &error))?;
-    let folder = tempfile::Builder::new().prefix("hem-demo-").tempdir().map_err(cannot_write)?;
+    let (publisher, _replies) = Publisher::bind(&free, &free)
+        .await
+        .map_err(|error| Failure::of(Exit::Failed, &error))?;
+    let folder = tempfile::Builder::new()
+        .prefix("hem-demo-")
+        .tempdir()
+        .map_err(cannot_write)?;
     let config = lay_out(folder.path(), publisher.events()).map_err(cannot_write)?;
     let config = Config::load(Some(&config))?;
-    let options = Options { strict_hooks: true, stop_grace: Duration::from_secs(5) };
-    let daemon = Daemon::start(&config, options).await.map_err(|error| Failure::of(Exit::Failed, &error))?;
+    let options = Options {
+        strict_hooks: true,
+        stop_grace: Duration::from_secs(5),
+    };
+    let daemon = Daemon::start(&config, options)
+        .await
+        .map_err(|error| Failure::of(Exit::Failed, &error))?;
     let handle = daemon.handle().clone();
 
     tell(&format!(
@@ -105,8 +141,8 @@ async fn play(style: &Style, keep: bool) -> Outcome {
     ))?;
     let feed = handle.subscribe();
     publisher.wait_for_subscriber().await;
-    let messages = saved::messages(&folder.path().join(DAY), None)
-        .map_err(|error| Failure::of(Exit::Failed, &error))?;
+    let messages =
+        saved::messages(&folder.path().join(DAY), None).map_err(|error| Failure::of(Exit::Failed, &error))?;
     let received = messages.len() as u64;
     let publishing = async {
         for SavedMessage { key, document, .. } in &messages {
@@ -178,8 +214,10 @@ async fn tell_live(
         }
         let summary = handle.store().summary();
         let got: u64 = summary.events.values().map(|counters| counters.received).sum();
-        let unsettled: u64 =
-            ["queued", "running", "retrying"].iter().filter_map(|state| summary.executions.get(*state)).sum();
+        let unsettled: u64 = ["queued", "running", "retrying"]
+            .iter()
+            .filter_map(|state| summary.executions.get(*state))
+            .sum();
         if got >= received && unsettled == 0 && feed.is_empty() {
             return Ok(());
         }
@@ -202,38 +240,69 @@ fn event_line(event: &Event, hooks: &[HookName], style: &Style) -> String {
 /// A line for what is worth one: the first start is told by the event's line.
 fn execution_line(handle: &Handle, execution: &Execution, style: &Style) -> Option<String> {
     let (tint, words) = match &execution.progress.state {
-        State::Running { attempt, cause: Cause::Retry, .. } => {
-            (Tint::Busy, format!("attempt {attempt} starts"))
-        }
-        State::Retrying { delay, .. } => {
-            (Tint::Busy, format!("{}; again in {}", last_outcome(handle, &execution.key), output::span(*delay)))
-        }
+        State::Running {
+            attempt,
+            cause: Cause::Retry,
+            ..
+        } => (Tint::Busy, format!("attempt {attempt} starts")),
+        State::Retrying { delay, .. } => (
+            Tint::Busy,
+            format!(
+                "{}; again in {}",
+                last_outcome(handle, &execution.key),
+                output::span(*delay)
+            ),
+        ),
         State::Settled { settlement, .. } => {
-            let tint = if settlement.name() == "succeeded" { Tint::Good } else { Tint::Bad };
-            (tint, format!("{}: {}", settlement.name(), last_outcome(handle, &execution.key)))
+            let tint = if settlement.name() == "succeeded" {
+                Tint::Good
+            } else {
+                Tint::Bad
+            };
+            (
+                tint,
+                format!("{}: {}", settlement.name(), last_outcome(handle, &execution.key)),
+            )
         }
         State::Queued { .. } | State::Running { .. } => return None,
     };
-    Some(format!("            {:<24} {}\n", execution.key.to_string(), style.paint(tint, &words)))
+    Some(format!(
+        "            {:<24} {}\n",
+        execution.key.to_string(),
+        style.paint(tint, &words)
+    ))
 }
 
 fn last_outcome(handle: &Handle, key: &ExecutionKey) -> String {
     let attempts = handle.store().attempts(key).unwrap_or_default();
     let ended = attempts.iter().rev().find_map(|attempt| attempt.ended.as_ref());
-    ended.map_or_else(|| "not run".to_owned(), |ended| output::outcome(&outcome_view(&ended.outcome)))
+    ended.map_or_else(
+        || "not run".to_owned(),
+        |ended| output::outcome(&outcome_view(&ended.outcome)),
+    )
 }
 
 /// Tells what each script printed, attempt by attempt.
 fn tell_stories(handle: &Handle, style: &Style) -> Result<(), Failure> {
-    tell(&format!("\n{}\n", style.paint(Tint::Strong, "What the scripts said, as recorded")))?;
-    let query = crate::store::ExecutionQuery { limit: usize::MAX, ..Default::default() };
-    let mut executions =
-        handle.store().executions(&query).map_err(|error| Failure::of(Exit::Failed, &error))?;
+    tell(&format!(
+        "\n{}\n",
+        style.paint(Tint::Strong, "What the scripts said, as recorded")
+    ))?;
+    let query = crate::store::ExecutionQuery {
+        limit: usize::MAX,
+        ..Default::default()
+    };
+    let mut executions = handle
+        .store()
+        .executions(&query)
+        .map_err(|error| Failure::of(Exit::Failed, &error))?;
     executions.reverse();
     for execution in executions {
         tell(&format!("  {}\n", execution.key))?;
-        let attempts =
-            handle.store().attempts(&execution.key).map_err(|error| Failure::of(Exit::Failed, &error))?;
+        let attempts = handle
+            .store()
+            .attempts(&execution.key)
+            .map_err(|error| Failure::of(Exit::Failed, &error))?;
         for attempt in attempts {
             let Some(ended) = &attempt.ended else { continue };
             let said = [ended.stdout.head.as_ref(), ended.stderr.head.as_ref()].concat();
@@ -254,17 +323,25 @@ fn tell_stories(handle: &Handle, style: &Style) -> Result<(), Failure> {
 /// Tells why the hook that nothing triggered was not.
 fn tell_unmatched(handle: &Handle, style: &Style) -> Result<(), Failure> {
     let hooks = handle.hooks();
-    let (Some(hook), Some(event)) =
-        (hooks.get(&HookName::trusted("reserve-capacity")), running_vm(handle)?)
-    else {
+    let (Some(hook), Some(event)) = (
+        hooks.get(&HookName::trusted("reserve-capacity")),
+        running_vm(handle)?,
+    ) else {
         return Ok(());
     };
     tell(&format!(
         "\n{}\n",
-        style.paint(Tint::Strong, &format!("Why event {} did not run {}", event.seq, hook.name))
+        style.paint(
+            Tint::Strong,
+            &format!("Why event {} did not run {}", event.seq, hook.name)
+        )
     ))?;
     for step in explain(hook, &event).steps {
-        let (sign, tint) = if step.holds { ("yes", Tint::Good) } else { ("no ", Tint::Bad) };
+        let (sign, tint) = if step.holds {
+            ("yes", Tint::Good)
+        } else {
+            ("no ", Tint::Bad)
+        };
         tell(&format!(
             "  {}  {} {}\n",
             style.paint(tint, sign),
@@ -282,16 +359,28 @@ fn running_vm(handle: &Handle) -> Result<Option<Event>, Failure> {
         limit: 1,
         ..Default::default()
     };
-    let found = handle.store().events(&query).map_err(|error| Failure::of(Exit::Failed, &error))?;
-    let Some(seq) = found.first().map(|listed| listed.event.seq) else { return Ok(None) };
-    let kept = handle.store().event(Seq(seq.0)).map_err(|error| Failure::of(Exit::Failed, &error))?;
+    let found = handle
+        .store()
+        .events(&query)
+        .map_err(|error| Failure::of(Exit::Failed, &error))?;
+    let Some(seq) = found.first().map(|listed| listed.event.seq) else {
+        return Ok(None);
+    };
+    let kept = handle
+        .store()
+        .event(Seq(seq.0))
+        .map_err(|error| Failure::of(Exit::Failed, &error))?;
     Ok(kept.map(|listed| listed.event))
 }
 
 fn tell_sums(handle: &Handle, style: &Style) -> Result<(), Failure> {
     let summary = handle.store().summary();
     for counters in summary.events.values() {
-        let verdict = if counters.adds_up() { "it adds up" } else { "it does not add up" };
+        let verdict = if counters.adds_up() {
+            "it adds up"
+        } else {
+            "it does not add up"
+        };
         tell(&format!(
             "\n{}\n  {} received = {} matched + {} unmatched + {} duplicate keys + {} lost: {verdict}\n",
             style.paint(Tint::Strong, "Every event is accounted for"),
@@ -315,7 +404,10 @@ fn tell_next(folder: TempDir, keep: bool, style: &Style) -> Result<(), Failure> 
         let path = folder.keep();
         let config = path.join("hem.yaml");
         next.insert(0, format!("hem log --offline --config {}", config.display()));
-        next.insert(1, format!("hem show last --offline --config {}", config.display()));
+        next.insert(
+            1,
+            format!("hem show last --offline --config {}", config.display()),
+        );
     } else {
         next.push("hem demo --keep   # leaves its folder, records and all".to_owned());
     }
