@@ -16,7 +16,7 @@ use super::dispatcher::{Message, Offer};
 use super::execution::{Cause, Execution};
 use super::handle::{Connection, SourceStatus};
 use super::hooks_in_force::{HooksInForce, InForce};
-use super::intake::{Decode, Decoded, Entry, IntakeQueue, LOST_KEYS, NotKept};
+use super::intake::{Decode, Decoded, Entry, IntakeQueue, LOST_KEYS, NotKept, Received};
 use super::room::Room;
 use crate::event::id::HookName;
 use crate::event::time::Timestamp;
@@ -70,7 +70,6 @@ impl Acceptance {
                     self.gap(source, gap, &in_force, &mut offers);
                 }
             }
-            not_accepted.retain(|_, counters| *counters != EventCounters::default());
             for (source, counters) in not_accepted {
                 let message = Message::NotAccepted {
                     source: source.to_string(),
@@ -80,7 +79,12 @@ impl Acceptance {
                     return;
                 }
             }
-            if !offers.is_empty() && self.dispatcher.blocking_send(Message::Offers(offers)).is_err() {
+            if !offers.is_empty()
+                && self
+                    .dispatcher
+                    .blocking_send(Message::Offers(offers, in_force))
+                    .is_err()
+            {
                 return;
             }
         }
@@ -95,23 +99,14 @@ impl Acceptance {
     ) {
         match entry {
             Entry::Message { source, received } => {
-                let counters = not_accepted.entry(Arc::clone(&source)).or_default();
-                if let Some(why) = self.room.lacking() {
+                let mut count = |count: fn(&mut EventCounters)| {
+                    let counters = not_accepted.entry(Arc::clone(&source)).or_default();
                     counters.received += 1;
-                    counters.lost += 1;
-                    let shut_out = self.shut_out.entry(source).or_insert_with(|| Gap {
-                        from: received.at,
-                        to: received.at,
-                        why,
-                        lost: 0,
-                        keys: Vec::new(),
-                    });
-                    shut_out.to = received.at;
-                    shut_out.lost += 1;
-                    if shut_out.keys.len() == LOST_KEYS {
-                        shut_out.keys.remove(0);
-                    }
-                    shut_out.keys.push(received.key);
+                    count(counters);
+                };
+                if let Some(why) = self.room.lacking() {
+                    count(|counters| counters.lost += 1);
+                    self.shut_out(source, received, why);
                     return;
                 }
                 let Some(decoder) = self.decoders.get(&source) else {
@@ -119,17 +114,12 @@ impl Acceptance {
                 };
                 match decoder.decode(received) {
                     Decoded::Event(event) => offers.push(offer(*event, in_force, &self.store)),
-                    Decoded::NotKept(why) => {
-                        counters.received += 1;
-                        match why {
-                            NotKept::Duplicate => counters.duplicate += 1,
-                            NotKept::Refused(reason) => {
-                                counters.refused += 1;
-                                self.with_status(&source, |status| {
-                                    *status.refused.entry(reason.to_owned()).or_default() += 1;
-                                });
-                            }
-                        }
+                    Decoded::NotKept(NotKept::Duplicate) => count(|counters| counters.duplicate += 1),
+                    Decoded::NotKept(NotKept::Refused(reason)) => {
+                        count(|counters| counters.refused += 1);
+                        self.with_status(&source, |status| {
+                            *status.refused.entry(reason.to_owned()).or_default() += 1;
+                        });
                     }
                 }
             }
@@ -200,6 +190,23 @@ impl Acceptance {
         }
     }
 
+    /// Notes what is lost for want of room, until there is room to write it down.
+    fn shut_out(&mut self, source: Arc<str>, received: Received, why: String) {
+        let gap = self.shut_out.entry(source).or_insert_with(|| Gap {
+            from: received.at,
+            to: received.at,
+            why,
+            lost: 0,
+            keys: Vec::new(),
+        });
+        gap.to = received.at;
+        gap.lost += 1;
+        if gap.keys.len() == LOST_KEYS {
+            gap.keys.remove(0);
+        }
+        gap.keys.push(received.key);
+    }
+
     /// Writes down that events may have passed unseen.
     fn gap(&self, source: Arc<str>, gap: Gap, in_force: &InForce, offers: &mut Vec<Offer>) {
         tracing::warn!(
@@ -232,7 +239,8 @@ impl Acceptance {
 /// Matches an event against the hooks in force.
 pub(super) fn offer(event: Event, in_force: &InForce, store: &Store) -> Offer {
     if let Facts::Retry(retry) = &event.facts {
-        let executions = match in_force.index.retry_target(retry.hook_id) {
+        let target = in_force.index.retry_target(retry.hook_id);
+        let executions = match target.filter(|hook| in_force.is_enabled(hook)) {
             Some(hook) => vec![repeated(retry, &event, hook, store)],
             None => Vec::new(),
         };
@@ -240,6 +248,7 @@ pub(super) fn offer(event: Event, in_force: &InForce, store: &Store) -> Offer {
             event: Box::new(event),
             executions,
             condition_errors: 0,
+            absent_elements: 0,
             reply: None,
         };
     }
@@ -262,6 +271,7 @@ pub(super) fn offer(event: Event, in_force: &InForce, store: &Store) -> Offer {
         event: Box::new(event),
         executions,
         condition_errors: found.condition_errors.len() as u64,
+        absent_elements: found.absent_elements.len() as u64,
         reply: None,
     }
 }
