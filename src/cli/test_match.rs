@@ -119,7 +119,7 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
     if global.json {
         output::print_json(&answers)?;
     } else {
-        output::print(&render(&event, &answers, &global.style()))?;
+        output::print(&render(&event, &answers, &redaction, &global.style()))?;
     }
     Ok(Exit::Ok)
 }
@@ -215,7 +215,9 @@ fn answer(hook: &Hook, event: &Event, redaction: &Redaction) -> HookAnswer {
             .collect(),
         command: matches.then(|| match command_for(hook, event) {
             Ok(invocation) => shown(&invocation, redaction, call),
-            Err(failure) => CommandView::Fails { why: failure.message },
+            Err(failure) => CommandView::Fails {
+                why: redaction.text(&failure.message, call),
+            },
         }),
     }
 }
@@ -257,13 +259,14 @@ fn shown(invocation: &Invocation, redaction: &Redaction, call: Option<&str>) -> 
     }
 }
 
-fn render(event: &Event, answers: &[HookAnswer], style: &Style) -> String {
+fn render(event: &Event, answers: &[HookAnswer], redaction: &Redaction, style: &Style) -> String {
     let what = match &event.facts {
         Facts::Undecodable { reason } => format!("undecodable: {reason}"),
         _ => format!("{} event", event.kind()),
     };
     let subject = event.subject.as_ref().map_or("-", |subject| subject.as_str());
-    let mut text = format!("{}  {}  {}\n", safe(&what), safe(subject), safe(&event.key));
+    let head = redaction.text(&format!("{what}  {subject}  {}", event.key), None);
+    let mut text = format!("{}\n", safe(&head));
     if Key::parse(&event.key).is_twin() {
         text.push_str("note: this key is a further copy of a STATE event; the daemon counts it once and drops this one\n");
     }
