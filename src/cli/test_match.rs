@@ -112,7 +112,7 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
     let redaction = config.redaction();
     let mut answers: Vec<HookAnswer> = hooks
         .iter()
-        .map(|hook| answer(hook, &event, &redaction))
+        .map(|hook| answer(hook, &event, config.onehem_shell, &redaction))
         .collect();
     // What runs comes first.
     answers.sort_by_key(|answer| !(answer.matches && answer.enabled));
@@ -171,7 +171,11 @@ fn kept_event(view: EventView) -> Result<Event, Failure> {
 ///
 /// # Errors
 /// It cannot be laid out.
-pub(super) fn command_for(hook: &Hook, event: &Event) -> Result<Invocation, StartFailure> {
+pub(super) fn command_for(
+    hook: &Hook,
+    event: &Event,
+    shell: OnehemShell,
+) -> Result<Invocation, StartFailure> {
     let environment: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
@@ -182,12 +186,12 @@ pub(super) fn command_for(hook: &Hook, event: &Event) -> Result<Invocation, Star
         execution: &execution,
         attempt: 1,
         daemon_environment: &environment,
-        shell: OnehemShell::Auto,
+        shell,
     };
     invocation(hook, event, &facts)
 }
 
-fn answer(hook: &Hook, event: &Event, redaction: &Redaction) -> HookAnswer {
+fn answer(hook: &Hook, event: &Event, shell: OnehemShell, redaction: &Redaction) -> HookAnswer {
     let Explanation { steps, matches } = explain(hook, event);
     let call = match &event.facts {
         Facts::Api(api) => Some(api.call.as_str()),
@@ -213,7 +217,7 @@ fn answer(hook: &Hook, event: &Event, redaction: &Redaction) -> HookAnswer {
                     .collect(),
             })
             .collect(),
-        command: matches.then(|| match command_for(hook, event) {
+        command: matches.then(|| match command_for(hook, event, shell) {
             Ok(invocation) => shown(&invocation, redaction, call),
             Err(failure) => CommandView::Fails {
                 why: redaction.text(&failure.message, call),

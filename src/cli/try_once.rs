@@ -81,7 +81,7 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
             return Ok(Exit::Failed);
         }
     }
-    let invocation = command_for(hook, &event).map_err(|failure| {
+    let invocation = command_for(hook, &event, config.onehem_shell).map_err(|failure| {
         let why = redaction.text(&failure.message, call);
         Failure::new(Exit::Failed, format!("cannot start: {why}"))
     })?;

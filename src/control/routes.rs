@@ -312,7 +312,7 @@ impl Room {
     }
 
     fn hook_view(&self, hook: &Hook, said: Option<&Override>) -> HookView {
-        let mut view = convert::hook(hook, said);
+        let mut view = convert::hook(hook, said, self.handle.onehem_shell());
         self.veil.definition(&mut view.definition);
         view
     }

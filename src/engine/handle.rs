@@ -17,6 +17,8 @@ use super::reload::ReloadRequest;
 use crate::event::Event;
 use crate::event::id::{ExecutionKey, HookName, Seq, StoreId};
 use crate::event::time::Timestamp;
+use crate::hooks::fault::Fault;
+use crate::hooks::invocation::OnehemShell;
 use crate::hooks::{Defaults, Hook, HookSet};
 use crate::store::{EventCounters, ListedEvent, Override, Store};
 
@@ -156,8 +158,8 @@ pub struct ReloadReport {
     pub changed: Vec<HookName>,
     /// Hooks that are gone.
     pub removed: Vec<HookName>,
-    /// Faults found, as `hem check` says them; the last good version of those files stays in force.
-    pub faults: Vec<String>,
+    /// Faults found; of files with errors the last good version stays in force.
+    pub faults: Vec<Fault>,
     /// Why the former set was kept whole, where it was (more than half of the hooks gone; `--accept` takes it).
     pub kept: Option<String>,
 }
@@ -171,6 +173,7 @@ pub struct Handle {
     pub(super) reloads: mpsc::Sender<ReloadRequest>,
     pub(super) feed: broadcast::Sender<Notice>,
     pub(super) defaults: Defaults,
+    pub(super) onehem_shell: OnehemShell,
     pub(super) stop: CancellationToken,
 }
 
@@ -188,6 +191,11 @@ impl Handle {
     /// What operators said about hooks, whatever their files say.
     pub fn overrides(&self) -> BTreeMap<HookName, Override> {
         self.hooks.now().overrides.clone()
+    }
+
+    /// Whether a shell may read command lines of hooks of the `onehem` profile.
+    pub fn onehem_shell(&self) -> OnehemShell {
+        self.onehem_shell
     }
 
     /// How the engine does.

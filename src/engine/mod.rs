@@ -145,6 +145,7 @@ impl Engine {
                 writer: writer.clone(),
                 runner,
                 environment: environment(),
+                shell: config.onehem_shell,
             }),
             hooks: Arc::clone(&hooks),
             connections: Arc::clone(&connections),
@@ -206,6 +207,7 @@ impl Engine {
             reloads,
             feed,
             defaults,
+            onehem_shell: config.onehem_shell,
             stop: CancellationToken::new(),
         };
         let threads = vec![matching_thread, writer_thread];
