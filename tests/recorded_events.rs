@@ -9,6 +9,7 @@ use hem::event::opennebula::{Layout, Resource, call_info, parsed_call, read, res
 use hem::event::payload::Payload;
 use hem::event::{Facts, Kind};
 use quick_xml::events::Event as Xml;
+use recorded::canonical;
 
 fn kind(facts: &Facts) -> Kind {
     match facts {
@@ -120,24 +121,6 @@ fn arguments_are_byte_for_byte_what_onehem_passed() {
             "{}",
             run.event.key
         );
-    }
-}
-
-/// The document's events without what layout may change: blanks between elements, and how an empty element is written.
-fn canonical(document: &[u8]) -> Vec<String> {
-    let text = std::str::from_utf8(document).expect("UTF-8");
-    let mut reader = quick_xml::Reader::from_str(text);
-    reader.config_mut().expand_empty_elements = true;
-    let mut events = Vec::new();
-    loop {
-        match reader.read_event().expect("well-formed XML") {
-            Xml::Eof => return events,
-            Xml::Text(text) if text.trim().is_empty() => {}
-            Xml::Start(start) => events.push(format!("<{}>", &*start)),
-            Xml::End(end) => events.push(format!("</{}>", &*end)),
-            Xml::CData(data) => events.push(format!("<![CDATA[{}]]>", &*data)),
-            event => events.push((*event).to_owned()),
-        }
     }
 }
 

@@ -112,14 +112,14 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
     let redaction = config.redaction();
     let mut answers: Vec<HookAnswer> = hooks
         .iter()
-        .map(|hook| answer(hook, &event, &redaction))
+        .map(|hook| answer(hook, &event, config.onehem_shell, &redaction))
         .collect();
     // What runs comes first.
     answers.sort_by_key(|answer| !(answer.matches && answer.enabled));
     if global.json {
         output::print_json(&answers)?;
     } else {
-        output::print(&render(&event, &answers, &global.style()))?;
+        output::print(&render(&event, &answers, &redaction, &global.style()))?;
     }
     Ok(Exit::Ok)
 }
@@ -171,7 +171,11 @@ fn kept_event(view: EventView) -> Result<Event, Failure> {
 ///
 /// # Errors
 /// It cannot be laid out.
-pub(super) fn command_for(hook: &Hook, event: &Event) -> Result<Invocation, StartFailure> {
+pub(super) fn command_for(
+    hook: &Hook,
+    event: &Event,
+    shell: OnehemShell,
+) -> Result<Invocation, StartFailure> {
     let environment: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
@@ -182,12 +186,12 @@ pub(super) fn command_for(hook: &Hook, event: &Event) -> Result<Invocation, Star
         execution: &execution,
         attempt: 1,
         daemon_environment: &environment,
-        shell: OnehemShell::Auto,
+        shell,
     };
     invocation(hook, event, &facts)
 }
 
-fn answer(hook: &Hook, event: &Event, redaction: &Redaction) -> HookAnswer {
+fn answer(hook: &Hook, event: &Event, shell: OnehemShell, redaction: &Redaction) -> HookAnswer {
     let Explanation { steps, matches } = explain(hook, event);
     let call = match &event.facts {
         Facts::Api(api) => Some(api.call.as_str()),
@@ -213,9 +217,11 @@ fn answer(hook: &Hook, event: &Event, redaction: &Redaction) -> HookAnswer {
                     .collect(),
             })
             .collect(),
-        command: matches.then(|| match command_for(hook, event) {
+        command: matches.then(|| match command_for(hook, event, shell) {
             Ok(invocation) => shown(&invocation, redaction, call),
-            Err(failure) => CommandView::Fails { why: failure.message },
+            Err(failure) => CommandView::Fails {
+                why: redaction.text(&failure.message, call),
+            },
         }),
     }
 }
@@ -257,13 +263,14 @@ fn shown(invocation: &Invocation, redaction: &Redaction, call: Option<&str>) -> 
     }
 }
 
-fn render(event: &Event, answers: &[HookAnswer], style: &Style) -> String {
+fn render(event: &Event, answers: &[HookAnswer], redaction: &Redaction, style: &Style) -> String {
     let what = match &event.facts {
         Facts::Undecodable { reason } => format!("undecodable: {reason}"),
         _ => format!("{} event", event.kind()),
     };
     let subject = event.subject.as_ref().map_or("-", |subject| subject.as_str());
-    let mut text = format!("{}  {}  {}\n", safe(&what), safe(subject), safe(&event.key));
+    let head = redaction.text(&format!("{what}  {subject}  {}", event.key), None);
+    let mut text = format!("{}\n", safe(&head));
     if Key::parse(&event.key).is_twin() {
         text.push_str("note: this key is a further copy of a STATE event; the daemon counts it once and drops this one\n");
     }

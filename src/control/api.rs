@@ -722,6 +722,29 @@ pub struct ReloadOrder {
     pub accept: bool,
 }
 
+/// One thing wrong with a hook file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultView {
+    /// How bad it is.
+    pub severity: SeverityView,
+    /// The file.
+    pub file: String,
+    /// The line, from 1; 0 when the file as a whole is meant.
+    pub line: usize,
+    /// The whole of it as `hem check` prints it, with the line in question and what to do.
+    pub text: String,
+}
+
+/// How bad a fault is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SeverityView {
+    /// The hook is in force, but perhaps works not as meant.
+    Warning,
+    /// The file is refused.
+    Error,
+}
+
 /// What a reload did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadReply {
@@ -731,8 +754,8 @@ pub struct ReloadReply {
     pub changed: Vec<String>,
     /// Hooks that are gone.
     pub removed: Vec<String>,
-    /// Faults found; the last good version of those files stays in force.
-    pub faults: Vec<String>,
+    /// Faults found; of files with errors the last good version stays in force.
+    pub faults: Vec<FaultView>,
     /// Why the former set was kept whole.
     pub kept: Option<String>,
 }

@@ -9,9 +9,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::api::{
     AcceptanceBucket, ActorView, AttemptView, AuditView, BlockedView, CancelReasonView, CauseView,
-    DefinitionView, EndedView, EventSums, EventView, ExecutionView, FactsView, FileView, HookView,
-    OutcomeView, OutputView, OverrideView, ProcessView, ReloadReply, SkipReasonView, SourceErrorView,
-    SourceView, StaleView, StateView, StatusView, Text, Time,
+    DefinitionView, EndedView, EventSums, EventView, ExecutionView, FactsView, FaultView, FileView, HookView,
+    OutcomeView, OutputView, OverrideView, ProcessView, ReloadReply, SeverityView, SkipReasonView,
+    SourceErrorView, SourceView, StaleView, StateView, StatusView, Text, Time,
 };
 use crate::engine::execution::{
     Actor, Attempt, CancelReason, Cause, EndedAttempt, Execution, Settlement, SkipReason, StartedProcess,
@@ -22,6 +22,8 @@ use crate::event::Facts;
 use crate::event::id::{HookName, StoreId};
 use crate::event::opennebula::Resource;
 use crate::event::time::Timestamp;
+use crate::hooks::fault::{Fault, Severity};
+use crate::hooks::invocation::{OnehemShell, uses_shell};
 use crate::hooks::{Hook, Names, Profile, Trigger, Version};
 use crate::runner::{Captured, Outcome, StartFailureKind};
 use crate::store::{AuditEntry, Definition, EventCounters, ListedEvent, Override};
@@ -357,7 +359,7 @@ fn trigger(trigger: &Trigger) -> String {
     words
 }
 
-pub(super) fn hook(hook: &Hook, override_: Option<&Override>) -> HookView {
+pub(super) fn hook(hook: &Hook, override_: Option<&Override>, shell: OnehemShell) -> HookView {
     HookView {
         name: hook.name.to_string(),
         oned_id: hook.oned_id,
@@ -378,8 +380,20 @@ pub(super) fn hook(hook: &Hook, override_: Option<&Override>) -> HookView {
         when: hook.when.as_ref().map(|when| when.text().to_owned()),
         command: hook.action.command.clone(),
         program: hook.action.program.display().to_string(),
-        shell: hook.action.shell,
+        shell: uses_shell(hook, shell),
         definition: definition_in_force(hook),
+    }
+}
+
+fn fault(fault: &Fault) -> FaultView {
+    FaultView {
+        severity: match fault.severity {
+            Severity::Warning => SeverityView::Warning,
+            Severity::Error => SeverityView::Error,
+        },
+        file: fault.file.display().to_string(),
+        line: fault.line,
+        text: fault.to_string(),
     }
 }
 
@@ -389,7 +403,7 @@ pub(super) fn reload(report: &ReloadReport) -> ReloadReply {
         added: names(&report.added),
         changed: names(&report.changed),
         removed: names(&report.removed),
-        faults: report.faults.clone(),
+        faults: report.faults.iter().map(fault).collect(),
         kept: report.kept.clone(),
     }
 }

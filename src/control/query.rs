@@ -261,8 +261,11 @@ impl Reader {
             })
             .collect();
         Ok(ExecutionStory {
-            definition: definition
-                .map(|definition| convert::definition(&execution.progress.version, &definition)),
+            definition: definition.map(|definition| {
+                let mut view = convert::definition(&execution.progress.version, &definition);
+                self.veil.definition(&mut view);
+                view
+            }),
             execution: convert::execution(self.store.id(), &execution),
             today,
             attempts,
@@ -270,7 +273,9 @@ impl Reader {
     }
 
     fn listed(&self, listed: &ListedEvent) -> EventView {
-        convert::event(self.store.id(), listed)
+        let mut view = convert::event(self.store.id(), listed);
+        self.veil.event(&mut view);
+        view
     }
 
     fn whole(&self, listed: &ListedEvent) -> EventView {

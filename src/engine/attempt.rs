@@ -31,6 +31,8 @@ pub(super) struct Attempts {
     pub(super) runner: Runner,
     /// The environment the daemon was started with.
     pub(super) environment: Vec<(String, String)>,
+    /// `oned: { shell: … }`.
+    pub(super) shell: OnehemShell,
 }
 
 impl Attempts {
@@ -61,10 +63,11 @@ impl Attempts {
         stop: CancellationToken,
     ) -> EndedAttempt {
         let prepared = {
-            let (store, environment) = (self.store.clone(), self.environment.clone());
+            let (store, environment, shell) = (self.store.clone(), self.environment.clone(), self.shell);
             let (key, hook) = (key.clone(), Arc::clone(hook));
             // Reading may wait for the disk, and laying out a large document takes its time.
-            tokio::task::spawn_blocking(move || prepare(&store, &environment, &key, attempt, &hook)).await
+            tokio::task::spawn_blocking(move || prepare(&store, &environment, shell, &key, attempt, &hook))
+                .await
         };
         let invocation = match prepared {
             Ok(Ok(invocation)) => invocation,
@@ -139,6 +142,7 @@ pub(super) fn verdict(outcome: &Outcome, daemon_stops: bool) -> Verdict {
 fn prepare(
     store: &Store,
     environment: &[(String, String)],
+    shell: OnehemShell,
     key: &ExecutionKey,
     attempt: u32,
     hook: &Hook,
@@ -156,7 +160,7 @@ fn prepare(
         execution: key,
         attempt,
         daemon_environment: environment,
-        shell: OnehemShell::default(),
+        shell,
     };
     invocation(hook, &listed.event, &facts)
 }

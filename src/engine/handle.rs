@@ -20,6 +20,8 @@ use super::room::Room;
 use crate::event::id::{ExecutionKey, HookName, Seq, StoreId};
 use crate::event::time::Timestamp;
 use crate::event::{Event, Gap};
+use crate::hooks::fault::Fault;
+use crate::hooks::invocation::OnehemShell;
 use crate::hooks::{Defaults, Hook, HookSet};
 use crate::store::{EventCounters, ListedEvent, Override, Store};
 
@@ -163,8 +165,8 @@ pub struct ReloadReport {
     pub changed: Vec<HookName>,
     /// Hooks that are gone.
     pub removed: Vec<HookName>,
-    /// Faults found, as `hem check` says them; the last good version of those files stays in force.
-    pub faults: Vec<String>,
+    /// Faults found; of files with errors the last good version stays in force.
+    pub faults: Vec<Fault>,
     /// Why the former set was kept whole, where it was (more than half of the hooks gone; `--accept` takes it).
     pub kept: Option<String>,
 }
@@ -184,6 +186,7 @@ pub struct Handle {
     /// Counts the rounds of the matching thread.
     pub(super) rounds: Arc<AtomicU64>,
     pub(super) room: Arc<Room>,
+    pub(super) onehem_shell: OnehemShell,
     pub(super) stop: CancellationToken,
 }
 
@@ -201,6 +204,11 @@ impl Handle {
     /// What operators said about hooks, whatever their files say.
     pub fn overrides(&self) -> BTreeMap<HookName, Override> {
         self.hooks.now().overrides.clone()
+    }
+
+    /// Whether a shell may read command lines of hooks of the `onehem` profile.
+    pub fn onehem_shell(&self) -> OnehemShell {
+        self.onehem_shell
     }
 
     /// How the engine does.

@@ -150,6 +150,7 @@ impl Engine {
                 writer: writer.clone(),
                 runner,
                 environment: environment(),
+                shell: config.onehem_shell,
             }),
             hooks: Arc::clone(&hooks),
             connections: Arc::clone(&connections),
@@ -210,6 +211,7 @@ impl Engine {
             defaults,
             rounds,
             room,
+            onehem_shell: config.onehem_shell,
             stop: CancellationToken::new(),
         };
         handle.recover(left).await.map_err(|_| StartError::Closed)?;

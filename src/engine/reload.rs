@@ -169,7 +169,11 @@ impl Reloader {
 
 fn log(report: &ReloadReport, hooks: usize) {
     for fault in &report.faults {
-        tracing::warn!("{fault}");
+        if fault.is_error() {
+            tracing::error!("{fault}");
+        } else {
+            tracing::warn!("{fault}");
+        }
     }
     if let Some(kept) = &report.kept {
         tracing::error!(kept, "the former hooks stay in force");
@@ -190,7 +194,7 @@ fn compare(former: &HookSet, loaded: &Loaded) -> ReloadReport {
     };
     let (before, after) = (versions(former), versions(&loaded.set));
     let mut report = ReloadReport {
-        faults: loaded.faults.iter().map(ToString::to_string).collect(),
+        faults: loaded.faults.clone(),
         kept: loaded.kept.clone(),
         ..ReloadReport::default()
     };
