@@ -170,17 +170,3 @@ impl Daemon {
         tracing::info!("hem has stopped");
     }
 }
-
-/// Runs a daemon until `shutdown` is cancelled, or it cannot go on.
-///
-/// # Errors
-/// See [`DaemonError`].
-pub async fn run(config: &Config, options: Options, shutdown: CancellationToken) -> Result<(), DaemonError> {
-    let daemon = Daemon::start(config, options).await?;
-    let ended = tokio::select! {
-        () = shutdown.cancelled() => Ok(()),
-        ended = daemon.until_stopped() => ended,
-    };
-    daemon.stop().await;
-    Ok(ended?)
-}

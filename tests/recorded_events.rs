@@ -16,6 +16,7 @@ fn kind(facts: &Facts) -> Kind {
         Facts::Api(_) => Kind::Api,
         Facts::Retry(_) => Kind::Retry,
         Facts::Undecodable { .. } => Kind::Undecodable,
+        Facts::Gap(_) => Kind::Gap,
     }
 }
 
@@ -186,6 +187,7 @@ fn every_recorded_document_has_a_tree() {
             Facts::Api(api) => assert_eq!(payload.text("CALL"), api.call),
             Facts::Retry(retry) => assert_eq!(payload.text("HOOK_ID"), retry.hook_id.to_string()),
             Facts::Undecodable { reason } => panic!("{}: {reason}", event.key),
+            Facts::Gap(_) => panic!("{}: nobody sends a gap", event.key),
         }
     }
 }

@@ -226,7 +226,10 @@ async fn a_publisher_that_was_away_leaves_a_gap_that_says_from_when_to_when() {
         .expect("the same port")
         .0;
     again.wait_for_subscriber().await;
-    until("the gap is written down", || store.summary().events["opennebula"].gaps == 1).await;
+    until("the gap is written down", || {
+        store.summary().events["opennebula"].gaps == 1
+    })
+    .await;
     let gap = gaps().remove(0);
     let Facts::Gap(facts) = &gap.event.facts else {
         panic!("a gap, not {:?}", gap.event.facts)
@@ -241,7 +244,6 @@ async fn a_publisher_that_was_away_leaves_a_gap_that_says_from_when_to_when() {
         "a gap is made here and not received"
     );
     assert!(counters.adds_up());
-    drop(gaps);
     drop(store);
     daemon.stop().await;
 

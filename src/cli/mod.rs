@@ -23,6 +23,7 @@ mod reload;
 mod retry;
 mod run;
 mod schema;
+mod service;
 mod show;
 mod signals;
 mod status;

@@ -4,6 +4,7 @@
 //! condition delays the events behind it and never the reader of a source.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub(super) struct Acceptance {
     pub(super) dispatcher: mpsc::Sender<Message>,
     pub(super) connections: Connections,
     pub(super) room: Arc<Room>,
+    /// Counts its rounds, for whoever wants to know whether it lives.
+    pub(super) rounds: Arc<AtomicU64>,
     /// What was lost for want of room, by source, until there is room again to say so.
     pub(super) shut_out: BTreeMap<Arc<str>, Gap>,
 }
@@ -52,6 +55,7 @@ impl Acceptance {
     pub(super) fn run(mut self, stop: &CancellationToken) {
         loop {
             let entries = self.queue.take(TOGETHER, WAIT);
+            self.rounds.fetch_add(1, Ordering::Relaxed);
             if entries.is_empty() && stop.is_cancelled() {
                 return;
             }

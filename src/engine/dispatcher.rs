@@ -87,6 +87,8 @@ pub(super) enum Message {
     },
     /// The daemon stops: what still runs is ended.
     EndAll,
+    /// Answered when what was submitted before is durable.
+    Pulse { reply: oneshot::Sender<()> },
     /// How does it do?
     Status { reply: oneshot::Sender<Status> },
 }
@@ -309,6 +311,15 @@ impl Dispatcher {
                 self.parts
                     .writer
                     .submit(vec![change], move || {
+                        let _ = reply.send(());
+                    })
+                    .await
+            }
+            Message::Pulse { reply } => {
+                self.parts
+                    .writer
+                    .submit(Vec::new(), move || {
+                        // Whoever asked may have gone away.
                         let _ = reply.send(());
                     })
                     .await

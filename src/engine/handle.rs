@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -164,6 +166,9 @@ pub struct ReloadReport {
     pub kept: Option<String>,
 }
 
+/// Between two looks at whether the matching thread made its round.
+const ROUND: Duration = Duration::from_millis(20);
+
 /// A running engine, as the control room sees it. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Handle {
@@ -173,6 +178,8 @@ pub struct Handle {
     pub(super) reloads: mpsc::Sender<ReloadRequest>,
     pub(super) feed: broadcast::Sender<Notice>,
     pub(super) defaults: Defaults,
+    /// Counts the rounds of the matching thread.
+    pub(super) rounds: Arc<AtomicU64>,
     pub(super) stop: CancellationToken,
 }
 
@@ -349,6 +356,19 @@ impl Handle {
             reply,
         })
         .await
+    }
+
+    /// Comes back when the intake, the scheduler and the writer have each made a round: all three live.
+    ///
+    /// # Errors
+    /// When the engine is stopping.
+    pub async fn pulse(&self) -> Result<(), Stopping> {
+        let before = self.rounds.load(Ordering::Relaxed);
+        self.ask(|reply| Message::Pulse { reply }).await?;
+        while self.rounds.load(Ordering::Relaxed) == before {
+            tokio::time::sleep(ROUND).await;
+        }
+        Ok(())
     }
 
     /// Asks the engine to stop: nothing new is started, what runs gets its grace.

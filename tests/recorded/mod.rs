@@ -1,7 +1,10 @@
 //! What a real `oned` published and a real `onehem-server` answered, as recorded on a test machine.
 
-#![allow(clippy::expect_used, reason = "a test that cannot go on fails")]
-#![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(
+    dead_code,
+    clippy::expect_used,
+    reason = "each test program uses its own part; a test that cannot go on shall fail"
+)]
 
 use std::io::Read as _;
 use std::path::Path;
