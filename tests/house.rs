@@ -84,6 +84,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 const FILE_MAY_NAME: &[(&str, &str)] = &[
     // The two commands that are a daemon; the demo asks its own one directly.
     ("cli/run.rs", "daemon"),
+    ("cli/service.rs", "daemon"),
+    ("cli/service.rs", "engine::execution"),
+    ("cli/service.rs", "engine::handle"),
     ("cli/demo.rs", "daemon"),
     ("cli/demo.rs", "engine::execution"),
     ("cli/demo.rs", "engine::handle"),
@@ -108,6 +111,7 @@ const HIDDEN: &[(&str, &[&str])] = &[
     ("clap", &["cli", "config"]),
     ("comfy_table", &["cli"]),
     ("indicatif", &["cli"]),
+    ("sd_notify", &["cli::service"]),
     ("zeromq", &[]),
 ];
 

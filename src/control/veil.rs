@@ -47,6 +47,7 @@ impl Veil {
                 remote_host.as_mut().map(hide);
             }
             FactsView::Undecodable { reason } => hide(reason),
+            FactsView::Gap { why, .. } => hide(why),
             FactsView::Api { .. } => {}
         }
     }

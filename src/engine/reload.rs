@@ -15,6 +15,7 @@ use super::hooks_in_force::HooksInForce;
 use crate::event::id::HookName;
 use crate::event::time::Timestamp;
 use crate::hooks::check::CheckOptions;
+use crate::hooks::fault::Fault;
 use crate::hooks::folder::{LastGood, LastGoodFile, LoadOptions, Loaded, load};
 use crate::hooks::{HookSet, Version};
 use crate::store::writer::Change;
@@ -35,7 +36,7 @@ pub(super) struct Reloader {
     strict: bool,
     last_good: LastGood,
     /// The faults that were reported last: what is not new is not said again.
-    faults: Vec<String>,
+    faults: Vec<Fault>,
     hooks: Arc<HooksInForce>,
     dispatcher: mpsc::Sender<Message>,
 }
