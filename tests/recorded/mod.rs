@@ -1,6 +1,11 @@
 //! What a real `oned` published and a real `onehem-server` answered, as recorded on a test machine.
 
-#![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(
+    dead_code,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "each test program uses its own part; a test that cannot go on shall fail"
+)]
 
 use std::io::Read as _;
 use std::path::Path;
