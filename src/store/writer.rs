@@ -152,7 +152,7 @@ impl Writer {
             retention,
             definitions: HashSet::new(),
             pruner: Pruner::default(),
-            looked: Instant::now(),
+            looked: None,
         };
         let on_failure = failed.clone();
         let handle = std::thread::Builder::new()
@@ -190,7 +190,7 @@ struct WriterThread {
     definitions: HashSet<Version>,
     pruner: Pruner,
     /// When it was last looked whether something is to be pruned.
-    looked: Instant,
+    looked: Option<Instant>,
 }
 
 impl WriterThread {
@@ -255,10 +255,11 @@ impl WriterThread {
         } else {
             PRUNE_EVERY
         };
-        if self.looked.elapsed() < pause && !self.pruner.is_in_stride() {
+        let is_early = self.looked.is_some_and(|looked| looked.elapsed() < pause);
+        if is_early && !self.pruner.is_in_stride() {
             return Ok(());
         }
-        self.looked = Instant::now();
+        self.looked = Some(Instant::now());
         let mut batch = Batch::default();
         let store = self.store.clone();
         let held = store.held();
@@ -519,13 +520,4 @@ pub async fn durable(writer: &Writer, changes: Vec<Change>) -> Result<(), Closed
         })
         .await?;
     receiver.await.map_err(|_| Closed)
-}
-
-/// Shared by tests of this room and of the engine: a store in a folder of its own.
-#[cfg(test)]
-pub(crate) fn open_for_test(folder: &std::path::Path) -> (Store, Writer, JoinHandle<()>) {
-    let store = Store::open(folder).expect("a store");
-    let retention = crate::config::Config::defaults(folder).retention;
-    let (writer, thread) = Writer::start(store.clone(), retention).expect("a thread");
-    (store, writer, thread)
 }
