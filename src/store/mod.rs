@@ -10,6 +10,8 @@ mod keys;
 mod open;
 mod query;
 mod retention;
+#[cfg(test)]
+mod tests;
 pub mod writer;
 
 use std::collections::BTreeMap;

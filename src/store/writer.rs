@@ -152,7 +152,7 @@ impl Writer {
             retention,
             definitions: HashSet::new(),
             pruner: Pruner::default(),
-            looked: Instant::now(),
+            looked: None,
         };
         let on_failure = failed.clone();
         let handle = std::thread::Builder::new()
@@ -190,7 +190,7 @@ struct WriterThread {
     definitions: HashSet<Version>,
     pruner: Pruner,
     /// When it was last looked whether something is to be pruned.
-    looked: Instant,
+    looked: Option<Instant>,
 }
 
 impl WriterThread {
@@ -255,10 +255,11 @@ impl WriterThread {
         } else {
             PRUNE_EVERY
         };
-        if self.looked.elapsed() < pause && !self.pruner.is_in_stride() {
+        let is_early = self.looked.is_some_and(|looked| looked.elapsed() < pause);
+        if is_early && !self.pruner.is_in_stride() {
             return Ok(());
         }
-        self.looked = Instant::now();
+        self.looked = Some(Instant::now());
         let mut batch = Batch::default();
         let store = self.store.clone();
         let held = store.held();
