@@ -19,7 +19,7 @@ use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
-use crate::event::{ApiCall, Event, Facts, Gap, RetryRequest, StateChange, Subject};
+use crate::event::{ApiCall, Event, Facts, Gap, Kind, RetryRequest, StateChange, Subject};
 use crate::hooks::Version;
 use crate::runner::{Captured, Outcome, StartFailure, StartFailureKind};
 
@@ -861,6 +861,24 @@ pub(super) struct StoredCounters {
     lost: u64,
     #[serde(default)]
     gaps: u64,
+}
+
+impl Totals {
+    /// Counts an accepted event where it belongs.
+    pub(super) fn count(&mut self, event: &Event, is_unmatched: bool) {
+        let mut counters = EventCounters::default();
+        match (event.kind(), is_unmatched) {
+            // Made here: it is not among what was received.
+            (Kind::Gap, _) => counters.gaps = 1,
+            (_, false) => (counters.received, counters.matched) = (1, 1),
+            (Kind::Undecodable, true) => (counters.received, counters.undecodable) = (1, 1),
+            (_, true) => (counters.received, counters.unmatched) = (1, 1),
+        }
+        self.sources
+            .entry(event.source.to_string())
+            .or_default()
+            .add(&counters);
+    }
 }
 
 impl StoredCounters {

@@ -10,6 +10,7 @@ mod keys;
 mod open;
 mod query;
 mod retention;
+pub mod salvage;
 #[cfg(test)]
 mod tests;
 pub mod writer;

@@ -19,9 +19,9 @@ use super::{Definition, EventCounters, Override, Store, blob, keys};
 use crate::config::Retention;
 use crate::engine::core::Record;
 use crate::engine::execution::{Actor, EndedAttempt, Execution, StartedProcess};
+use crate::event::Event;
 use crate::event::id::{ExecutionKey, HookName};
 use crate::event::time::Timestamp;
-use crate::event::{Event, Kind};
 use crate::hooks::{Hook, Version};
 
 /// Submissions that may wait for the writer; whoever submits more waits.
@@ -407,19 +407,7 @@ impl WriterThread {
         } else {
             self.totals.matched_kept += 1;
         }
-        let mut counters = EventCounters::default();
-        match (event.kind(), hooks.is_empty()) {
-            // Made here: it is not among what was received.
-            (Kind::Gap, _) => counters.gaps = 1,
-            (_, false) => (counters.received, counters.matched) = (1, 1),
-            (Kind::Undecodable, true) => (counters.received, counters.undecodable) = (1, 1),
-            (_, true) => (counters.received, counters.unmatched) = (1, 1),
-        }
-        self.totals
-            .sources
-            .entry(event.source.to_string())
-            .or_default()
-            .add(&counters);
+        self.totals.count(event, hooks.is_empty());
         self.totals.last_seq = self.totals.last_seq.max(event.seq.0);
         payload.len()
     }
