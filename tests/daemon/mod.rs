@@ -1,6 +1,6 @@
 //! A whole daemon in this process, on a folder of its own, fed by a publisher over real sockets.
 
-#![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test program uses its own part")]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -42,9 +42,14 @@ pub struct House {
 impl House {
     /// An empty house.
     pub fn new() -> Self {
+        Self::within(&std::env::temp_dir())
+    }
+
+    /// An empty house in a folder of its own within `folder`.
+    pub fn within(folder: &Path) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("hem-")
-            .tempdir()
+            .tempdir_in(folder)
             .expect("a folder");
         let mut config = Config::defaults(folder.path());
         config.state_dir = folder.path().join("state");
