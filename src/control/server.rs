@@ -254,12 +254,10 @@ mod tests {
         // A daemon that was killed leaves its socket behind.
         let Bound { listener, socket } = first;
         drop(listener);
-        let mut second = bind(&config).expect("bound over the left-over");
+        let second = bind(&config).expect("bound over the left-over");
         assert_eq!(second.path(), config.socket);
         // The first one's farewell must not take the second one's socket along.
-        let inode = second.socket.inode;
-        second.socket.inode = inode;
-        if socket.inode == inode {
+        if socket.inode == second.socket.inode {
             // The file system gave the same number again: nothing can be told apart.
             std::mem::forget(socket);
         } else {
