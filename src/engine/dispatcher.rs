@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::acceptance::Connections;
-use super::attempt::{Attempts, verdict};
+use super::attempt::{Attempts, Ran, verdict};
 use super::clock::Clock;
 use super::core::{Core, Effect, Input, NewExecution, Record, Refusal, Step};
 use super::execution::{Actor, CancelReason, Cause, EndedAttempt, Execution, Progress, Settlement, State};
@@ -50,7 +50,7 @@ pub(super) enum Message {
     Ended {
         key: ExecutionKey,
         attempt: u32,
-        ended: Box<EndedAttempt>,
+        ran: Ran,
     },
     /// `hem retry`.
     Retry {
@@ -250,21 +250,28 @@ impl Dispatcher {
                 let change = Change::NotAccepted { source, counters };
                 self.parts.writer.submit(vec![change], || ()).await
             }
-            Message::Ended { key, attempt, ended } => {
+            Message::Ended { key, attempt, ran } => {
                 self.running.remove(&key);
+                let Ran { unrecorded, ended } = ran;
                 let verdict = verdict(&ended.outcome, self.parts.draining.is_cancelled());
-                let change = Change::Ended {
+                let started = unrecorded.map(|process| Change::Started {
+                    key: key.clone(),
+                    attempt,
+                    process,
+                });
+                let mut changes = Vec::from_iter(started);
+                changes.push(Change::Ended {
                     key: key.clone(),
                     attempt,
                     ended,
-                };
+                });
                 self.decide(
                     Input::Ended {
                         key,
                         attempt,
                         verdict,
                     },
-                    vec![change],
+                    changes,
                     || (),
                 )
                 .await
@@ -586,9 +593,9 @@ impl Dispatcher {
                     let (attempts, inbox) = (Arc::clone(&attempts), inbox.clone());
                     tracker.spawn_on(
                         async move {
-                            let ended = Box::new(attempts.run(&key, attempt, &hook, stop).await);
+                            let ran = attempts.run(&key, attempt, &hook, stop).await;
                             // The dispatcher is gone only when the daemon is: the next one finds the attempt interrupted.
-                            let _ = inbox.send(Message::Ended { key, attempt, ended }).await;
+                            let _ = inbox.send(Message::Ended { key, attempt, ran }).await;
                         },
                         &runtime,
                     );
