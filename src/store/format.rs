@@ -806,6 +806,8 @@ pub(super) struct Totals {
     pub(super) last_seq: u64,
     pub(super) last_audit: u64,
     pub(super) condition_errors: u64,
+    #[serde(default)]
+    pub(super) absent_elements: u64,
     /// Kept executions by the name of their state.
     pub(super) executions: BTreeMap<String, u64>,
     pub(super) unmatched_kept: u64,

@@ -147,6 +147,7 @@ impl Store {
                 tree,
                 log,
                 totals: Mutex::new(totals),
+                held: Mutex::default(),
             }),
         })
     }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::format::{self, Totals};
 use super::keys::{AttemptPart, Space};
-use super::retention::Pruner;
+use super::retention::{Pass, Pruner};
 use super::{Definition, EventCounters, Override, Store, blob, keys};
 use crate::config::Retention;
 use crate::engine::core::Record;
@@ -31,8 +31,14 @@ const QUEUE: usize = 4_096;
 const SUBMISSIONS_AT_MOST: usize = 2_048;
 const BYTES_AT_MOST: usize = 16 << 20;
 
-/// Pruning for age, where nothing else calls for it.
+/// How often other threads are let go first before a commit, as long as they bring something.
+const YIELDS_AT_MOST: usize = 4;
+
+/// How often it is looked for what is too old, where no other limit is passed.
 const PRUNE_EVERY: Duration = Duration::from_secs(10);
+
+/// How often it is looked again while a limit is passed and the last look found nothing that may go.
+const PRUNE_AGAIN: Duration = Duration::from_secs(1);
 
 /// One thing to be made durable.
 #[derive(Debug)]
@@ -45,6 +51,8 @@ pub enum Change {
         hooks: Vec<HookName>,
         /// Matches whose condition could not be worked out.
         condition_errors: u64,
+        /// Matches whose condition asks for an element that the event does not have.
+        absent_elements: u64,
         /// Whether its payload is kept.
         keep_payload: bool,
     },
@@ -147,7 +155,7 @@ impl Writer {
             retention,
             definitions: HashSet::new(),
             pruner: Pruner::default(),
-            pruned: Instant::now(),
+            looked: Instant::now(),
         };
         let on_failure = failed.clone();
         let handle = std::thread::Builder::new()
@@ -178,28 +186,41 @@ impl Writer {
     }
 }
 
+/// Where others wait for this processor, what they have to write goes into the same commit: a commit costs the processor as
+/// much as the start of a script. On a machine with time to spare this comes back at once.
+fn let_others_submit(queue: &mpsc::Receiver<Submission>) {
+    let mut waiting = queue.len();
+    for _ in 0..YIELDS_AT_MOST {
+        std::thread::yield_now();
+        if queue.len() == waiting {
+            return;
+        }
+        waiting = queue.len();
+    }
+}
+
 struct WriterThread {
     store: Store,
     retention: Retention,
     totals: Totals,
     definitions: HashSet<Version>,
     pruner: Pruner,
-    pruned: Instant,
+    /// When it was last looked whether something is to be pruned.
+    looked: Instant,
 }
 
 impl WriterThread {
     fn run(mut self, mut queue: mpsc::Receiver<Submission>, failed: &CancellationToken) {
         // No timer: whatever queued up while the last batch was written is the next batch.
         while let Some(first) = queue.blocking_recv() {
-            // Where others wait for this processor, they may have more to write: it goes into the same commit. On a machine
-            // with time to spare this comes back at once.
-            std::thread::yield_now();
+            let_others_submit(&queue);
             let mut batch = Batch::default();
             let mut durable = Vec::new();
-            let (mut submissions, mut bytes) = (0, 0);
+            let (mut submissions, mut bytes, mut is_empty) = (0, 0, true);
             let mut next = Some(first);
             while let Some(submission) = next {
                 for change in submission.changes {
+                    is_empty = false;
                     bytes += self.add(&mut batch, change);
                 }
                 durable.extend(submission.on_durable);
@@ -209,56 +230,72 @@ impl WriterThread {
                 }
                 next = queue.try_recv().ok();
             }
-            if let Err(error) = self.prune(&mut batch) {
-                tracing::warn!(error = &error as &dyn std::error::Error, "cannot prune the store");
-            }
-            batch.insert(keys::meta("totals"), format::write(&self.totals));
-            if let Err(error) = self.commit(batch) {
-                tracing::error!(
-                    error = &*error,
-                    "writing to the store failed: nothing more is accepted or acknowledged"
-                );
-                failed.cancel();
+            // All that came before is durable already: whoever only waits for that is told at once.
+            if !is_empty && let Err(error) = self.commit(batch) {
+                fail(&*error, failed);
                 return;
             }
-            *self
-                .store
-                .shared
-                .totals
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = self.totals.clone();
             for on_durable in durable {
                 on_durable();
+            }
+            if let Err(error) = self.prune() {
+                fail(&error, failed);
+                return;
             }
         }
     }
 
     fn commit(&self, batch: Batch) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let shared = &self.store.shared;
-        shared.tree.apply_batch(batch)?;
+        self.apply(batch)?;
         shared.tree.flush()?;
         // sled's flush leaves the data to the kernel (sync_file_range): without this a power cut takes back what
         // was acknowledged.
-        // The file's length is among what fdatasync(2) keeps; its times, which nobody reads, are not.
-        shared.log.sync_data()?;
+        shared.log.sync_all()?;
         Ok(())
     }
 
-    fn prune(&mut self, batch: &mut Batch) -> Result<(), super::ReadError> {
-        let due = self.pruned.elapsed() >= PRUNE_EVERY;
-        let over = self.totals.unmatched_kept > self.retention.unmatched_events
-            || self.totals.bytes > self.retention.bytes;
-        if !due && !over {
+    /// Writes a batch and what is counted with it, without waiting for either to be durable.
+    fn apply(&self, mut batch: Batch) -> sled::Result<()> {
+        let shared = &self.store.shared;
+        batch.insert(keys::meta("totals"), format::write(&self.totals));
+        shared.tree.apply_batch(batch)?;
+        *shared.totals.lock().unwrap_or_else(PoisonError::into_inner) = self.totals.clone();
+        Ok(())
+    }
+
+    /// Takes out what is beyond the limits. It looks at what is written, so it comes after a batch and never in one: there
+    /// an execution that is just reopened would still look settled.
+    fn prune(&mut self) -> sled::Result<()> {
+        let pause = if self.pruner.is_over(&self.retention, &self.totals) {
+            PRUNE_AGAIN
+        } else {
+            PRUNE_EVERY
+        };
+        if self.looked.elapsed() < pause && !self.pruner.is_in_stride() {
             return Ok(());
         }
-        self.pruned = Instant::now();
-        self.pruner.prune(
-            &self.store,
-            &self.retention,
-            Timestamp::now(),
+        self.looked = Instant::now();
+        let mut batch = Batch::default();
+        let store = self.store.clone();
+        let held = store.held();
+        let dropped = self.pruner.prune(
+            &Pass {
+                store: &store,
+                limits: &self.retention,
+                held: &held,
+                now: Timestamp::now(),
+            },
             &mut self.totals,
-            batch,
-        )
+            &mut batch,
+        );
+        let Some(dropped) = dropped else {
+            return Ok(());
+        };
+        for version in dropped {
+            self.definitions.remove(&version);
+        }
+        self.apply(batch)
     }
 
     /// Adds a change to the batch; returns the bytes of payload or output it brought.
@@ -268,14 +305,20 @@ impl WriterThread {
                 event,
                 hooks,
                 condition_errors,
+                absent_elements,
                 keep_payload,
-            } => self.add_event(batch, &event, &hooks, condition_errors, keep_payload),
+            } => {
+                self.totals.condition_errors += condition_errors;
+                self.totals.absent_elements += absent_elements;
+                self.add_event(batch, &event, &hooks, keep_payload)
+            }
             Change::Record(record) => {
                 self.add_record(batch, record);
                 0
             }
             Change::Definition(hook) => {
-                if self.definitions.insert(hook.version) {
+                self.pruner.keep(&hook.version);
+                if self.definitions.insert(hook.version) && !self.is_stored(&hook.version) {
                     let definition = Definition {
                         name: hook.name.clone(),
                         text: hook.text.to_string(),
@@ -356,12 +399,17 @@ impl WriterThread {
         }
     }
 
+    /// Whether a definition is there already. One that cannot be read is written again.
+    fn is_stored(&self, version: &Version) -> bool {
+        let mut pieces = self.store.shared.tree.scan_prefix(keys::definition(version));
+        pieces.next().is_some_and(|piece| piece.is_ok())
+    }
+
     fn add_event(
         &mut self,
         batch: &mut Batch,
         event: &Event,
         hooks: &[HookName],
-        condition_errors: u64,
         keep_payload: bool,
     ) -> usize {
         batch.insert(keys::event(event.seq), format::write_event(event, hooks));
@@ -391,7 +439,6 @@ impl WriterThread {
             .or_default()
             .add(&counters);
         self.totals.last_seq = self.totals.last_seq.max(event.seq.0);
-        self.totals.condition_errors += condition_errors;
         payload.len()
     }
 
@@ -407,6 +454,9 @@ impl WriterThread {
                 self.add_progress(batch, key, None, progress);
             }
             Record::Progressed { key, left, progress } => {
+                if !matches!(left, "queued" | "running" | "retrying") {
+                    self.doubt_former_version(&key, &progress.version);
+                }
                 self.add_progress(batch, &key, Some(left), &progress);
             }
             Record::Released {
@@ -425,6 +475,16 @@ impl WriterThread {
         }
     }
 
+    /// An execution is reopened, with another version perhaps: the former one may be referred to no more.
+    fn doubt_former_version(&mut self, key: &ExecutionKey, now: &Version) {
+        // A record that cannot be read keeps the definition where it is.
+        if let Ok(Some(former)) = self.store.execution(key)
+            && former.progress.version != *now
+        {
+            self.pruner.doubt(&key.hook, former.progress.version);
+        }
+    }
+
     fn add_progress(
         &mut self,
         batch: &mut Batch,
@@ -437,9 +497,10 @@ impl WriterThread {
             format::write_progress(progress),
         );
         let unsettled = keys::of_execution(Space::Unsettled, key);
+        let stands_there = matches!(left, Some("queued" | "running" | "retrying"));
         if progress.state.is_settled() {
             batch.remove(unsettled);
-        } else {
+        } else if !stands_there {
             batch.insert(unsettled, &[]);
         }
         if let Some(left) = left
@@ -453,6 +514,14 @@ impl WriterThread {
             .entry(progress.state.name().to_owned())
             .or_default() += 1;
     }
+}
+
+fn fail(error: &(dyn std::error::Error + 'static), failed: &CancellationToken) {
+    tracing::error!(
+        error,
+        "writing to the store failed: nothing more is accepted or acknowledged"
+    );
+    failed.cancel();
 }
 
 /// Waits for what was submitted to be durable.
