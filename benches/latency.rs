@@ -16,7 +16,7 @@ mod daemon;
 mod recorded;
 mod site;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -88,12 +88,19 @@ fn print(what: &str, times: &mut [Duration]) {
 
 fn bare_start() -> Duration {
     let began = since_epoch();
-    let output = Command::new("/bin/date")
+    let mut child = Command::new("/bin/date")
         .arg("+%s%N")
         .stdin(Stdio::piped())
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .expect("a process");
-    nanoseconds(std::str::from_utf8(&output.stdout).expect("digits")).saturating_sub(began)
+    drop(child.stdin.take());
+    let mut text = String::new();
+    let mut output = child.stdout.take().expect("a pipe");
+    output.read_to_string(&mut text).expect("its output");
+    child.wait().expect("its end");
+    nanoseconds(&text).saturating_sub(began)
 }
 
 fn sync(file: &mut std::fs::File) -> Duration {
