@@ -31,6 +31,9 @@ const QUEUE: usize = 4_096;
 const SUBMISSIONS_AT_MOST: usize = 2_048;
 const BYTES_AT_MOST: usize = 16 << 20;
 
+/// How often other threads are let go first before a commit, as long as they bring something.
+const YIELDS_AT_MOST: usize = 4;
+
 /// How often it is looked for what is too old, where no other limit is passed.
 const PRUNE_EVERY: Duration = Duration::from_secs(10);
 
@@ -183,6 +186,19 @@ impl Writer {
     }
 }
 
+/// Where others wait for this processor, what they have to write goes into the same commit: a commit costs the processor as
+/// much as the start of a script. On a machine with time to spare this comes back at once.
+fn let_others_submit(queue: &mpsc::Receiver<Submission>) {
+    let mut waiting = queue.len();
+    for _ in 0..YIELDS_AT_MOST {
+        std::thread::yield_now();
+        if queue.len() == waiting {
+            return;
+        }
+        waiting = queue.len();
+    }
+}
+
 struct WriterThread {
     store: Store,
     retention: Retention,
@@ -197,6 +213,7 @@ impl WriterThread {
     fn run(mut self, mut queue: mpsc::Receiver<Submission>, failed: &CancellationToken) {
         // No timer: whatever queued up while the last batch was written is the next batch.
         while let Some(first) = queue.blocking_recv() {
+            let_others_submit(&queue);
             let mut batch = Batch::default();
             let mut durable = Vec::new();
             let (mut submissions, mut bytes, mut is_empty) = (0, 0, true);
@@ -467,9 +484,10 @@ impl WriterThread {
             format::write_progress(progress),
         );
         let unsettled = keys::of_execution(Space::Unsettled, key);
+        let stands_there = matches!(left, Some("queued" | "running" | "retrying"));
         if progress.state.is_settled() {
             batch.remove(unsettled);
-        } else {
+        } else if !stands_there {
             batch.insert(unsettled, &[]);
         }
         if let Some(left) = left
