@@ -387,7 +387,7 @@ fn render(event: &Event, answers: &[HookAnswer], redaction: &Redaction, style: &
                     let _ = writeln!(text, "    [{index}] {}", safe(argument));
                 }
                 if let Some(directory) = directory {
-                    let _ = writeln!(text, "  in {directory}");
+                    let _ = writeln!(text, "  in {}", safe(directory));
                 }
                 text.push_str("  with\n");
                 for (name, value) in environment {
