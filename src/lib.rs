@@ -12,7 +12,8 @@
 //! * [`runner`]: the life of one child process.
 //! * [`control`]: HTTP on a Unix socket: queries, live feed, orders.
 //! * [`cli`]: one file a command.
-//! * [`config`]: `hem.yaml`.
+//! * [`config`]: what stands in `hem.yaml`.
+//! * [`quantity`]: durations and sizes as people write them.
 
 pub mod cli;
 pub mod config;
@@ -23,6 +24,7 @@ pub mod event;
 pub mod expression;
 pub mod hooks;
 pub mod matching;
+pub mod quantity;
 pub mod runner;
 pub mod sources;
 pub mod store;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, Failure};
 use super::{Global, Outcome, signals};
-use crate::config::quantity::Endpoint;
+use crate::config::scalar::Endpoint;
 use crate::config::{Config, Overrides};
 use crate::control::server::BindError;
 use crate::daemon::{self, DaemonError, Options};
