@@ -1,8 +1,8 @@
 //! `hem.yaml`: read into a raw form, checked into [`Config`].
 
 mod load;
-pub mod quantity;
 pub mod raw;
+pub mod scalar;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

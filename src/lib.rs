@@ -13,6 +13,7 @@
 //! * [`control`]: HTTP on a Unix socket: queries, live feed, orders.
 //! * [`cli`]: one file a command.
 //! * [`config`]: what `hem.yaml` says.
+//! * [`quantity`]: durations and sizes as people write them.
 //! * [`daemon`]: wires the rooms together, and ends them.
 
 pub mod cli;
@@ -24,6 +25,7 @@ pub mod event;
 pub mod expression;
 pub mod hooks;
 pub mod matching;
+pub mod quantity;
 pub mod runner;
 pub mod sources;
 pub mod store;

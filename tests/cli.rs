@@ -240,6 +240,70 @@ async fn emitted_events_run_and_the_feed_shows_them_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kept_event_is_matched_and_tried_as_it_was_and_its_secrets_are_not_printed() {
+    const SECRET: &str = "s3cret-of-ann";
+    let house = House::new();
+    house
+        .script("count.sh", "#!/bin/sh\nprintf %s \"$1\" | wc -c\n")
+        .hook(
+            "count",
+            "name: count\ntrigger: { state: { resource: VM, on: RUNNING } }\n\
+         when: size(text(\"VM/TEMPLATE/PASSWORD\")) == 13\n\
+         command: count.sh\narguments: [\"${{ event.VM.TEMPLATE.PASSWORD }}\"]\n",
+        );
+    std::fs::write(
+        house.path("event.xml"),
+        format!(
+            "<HOOK_MESSAGE><HOOK_TYPE>STATE</HOOK_TYPE><HOOK_OBJECT>VM</HOOK_OBJECT><STATE>ACTIVE</STATE>\
+             <LCM_STATE>RUNNING</LCM_STATE><RESOURCE_ID>12</RESOURCE_ID><VM><ID>12</ID><TEMPLATE>\
+             <PASSWORD>{SECRET}</PASSWORD></TEMPLATE></VM></HOOK_MESSAGE>"
+        ),
+    )
+    .expect("a file");
+    let config = house.path("hem.yaml");
+    std::fs::write(
+        &config,
+        format!(
+            "state_dir: {}\nhooks_dir: hooks.d\nscripts_dir: scripts\npermissions: lax\n",
+            house.config.state_dir.display()
+        ),
+    )
+    .expect("a file");
+    let config = config.to_str().expect("a path").to_owned();
+    let daemon = house.daemon().await;
+    let event = house.path("event.xml");
+    let emitted = hem(&house, &["emit", event.to_str().expect("a path")]).await;
+    assert_eq!(emitted.stdout, "1.count\n", "{}", emitted.stderr);
+
+    until_settled(daemon.handle(), 1).await;
+    let matched = hem(&house, &["--config", &config, "match", "1"]).await;
+    assert!(
+        matched.stdout.contains("1 of 1 hooks would run"),
+        "{}",
+        matched.stdout
+    );
+    assert!(matched.stdout.contains("[1] [redacted]"), "{}", matched.stdout);
+    let tried = hem(&house, &["--config", &config, "try", "count", "1"]).await;
+    assert_eq!(tried.stdout.trim(), "13", "{}", tried.stderr);
+    let audit = hem(&house, &["audit"]).await;
+    assert!(audit.stdout.contains("reveal"), "{}", audit.stdout);
+    let disabled = hem(&house, &["hooks", "disable", "count"]).await;
+    assert_eq!(disabled.code, 0, "{}", disabled.stderr);
+    let overridden = hem(&house, &["--config", &config, "match", "1"]).await;
+    assert!(
+        overridden.stdout.contains("would match, but is disabled"),
+        "{}",
+        overridden.stdout
+    );
+    let shown = hem(&house, &["show", "1"]).await;
+    for printed in [&matched, &tried, &overridden, &shown] {
+        assert!(!printed.stdout.contains(SECRET), "{}", printed.stdout);
+        assert!(!printed.stderr.contains(SECRET), "{}", printed.stderr);
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hooks_are_checked_matched_and_tried_without_a_daemon() {
     let house = House::new();
     house

@@ -142,8 +142,8 @@ fn feed_line(event: &EventView, style: &Style) -> String {
         "{}  {}  {:<12}  {}  {}\n",
         style.paint(Tint::Faint, &style.time(event.received)),
         style.paint(Tint::Strong, &format!("{:>6}", event.seq)),
-        output::safe(event.subject.as_deref().unwrap_or("-")),
-        output::safe(&what(event)),
+        output::safe_line(event.subject.as_deref().unwrap_or("-")),
+        output::safe_line(&what(event)),
         style.paint(Tint::Faint, &format!("→ {}", hooks(event))),
     )
 }

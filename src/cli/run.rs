@@ -8,10 +8,11 @@ use clap::Args;
 
 use super::exit::{Exit, Failure};
 use super::{Global, Outcome, service};
-use crate::config::quantity::{DurationText, Endpoint};
+use crate::config::scalar::Endpoint;
 use crate::config::{Config, Overrides};
 use crate::control::server::BindError;
 use crate::daemon::{DaemonError, Options};
+use crate::quantity;
 
 /// What is left to do after a second signal has this long.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -44,8 +45,8 @@ pub(super) struct Arguments {
     #[arg(long)]
     strict_hooks: bool,
     /// How long running scripts have to end when the daemon is stopped
-    #[arg(long, value_name = "TIME", default_value = "30s")]
-    shutdown_grace: DurationText,
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = quantity::duration)]
+    shutdown_grace: Duration,
     /// What somebody gives who means `hem try`.
     #[arg(hide = true)]
     unexpected: Vec<String>,
@@ -73,7 +74,7 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
     log_to_stderr();
     let options = Options {
         strict_hooks: arguments.strict_hooks,
-        stop_grace: arguments.shutdown_grace.0,
+        stop_grace: arguments.shutdown_grace,
     };
     let ended = runtime.block_on(service::serve(&config, options));
     // After a second signal scripts may still run; dropping their tasks kills them.

@@ -86,11 +86,16 @@ fn render(status: &StatusView, style: &Style) -> String {
                 text,
                 "    last error {}: {}",
                 style.time(error.at),
-                output::safe(&error.message)
+                output::safe_line(&error.message)
             );
         }
         for (reason, number) in &source.refused {
-            let _ = writeln!(text, "    refused: {} {}", count(*number), output::safe(reason));
+            let _ = writeln!(
+                text,
+                "    refused: {} {}",
+                count(*number),
+                output::safe_line(reason)
+            );
         }
     }
 
@@ -130,7 +135,7 @@ fn render(status: &StatusView, style: &Style) -> String {
             let _ = writeln!(
                 text,
                 "  {}: `{}` waits for `{}`, which is under way since {} ({})",
-                output::safe(blocked.subject.as_deref().unwrap_or("-")),
+                output::safe_line(blocked.subject.as_deref().unwrap_or("-")),
                 blocked.waiting,
                 blocked.behind,
                 style.time(blocked.since),

@@ -5,10 +5,10 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::quantity::Endpoint;
 use super::raw::{
     RawConfig, RawOnehemShell, RawPermissions, RawReload, RawSource, RawSourceType, RawValidate,
 };
+use super::scalar::Endpoint;
 use super::{Config, OpennebulaSource, Permissions, Reload, Source};
 use crate::hooks::invocation::OnehemShell;
 

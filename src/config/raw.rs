@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::quantity::{Concurrency, DurationText, Endpoint, ModeText, RedactionPath, SizeText, SourceName};
+use super::scalar::{Concurrency, DurationText, Endpoint, ModeText, RedactionPath, SizeText, SourceName};
 
 /// The configuration of hem, `hem.yaml`. Every setting has a default; relative paths are relative to this file.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

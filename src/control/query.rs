@@ -187,9 +187,13 @@ impl Reader {
             Facts::Api(api) => Some(api.call.as_str()),
             _ => None,
         });
+        let veil = match &event {
+            Some(listed) => self.veil.over(listed.event.payload.bytes()),
+            None => self.veil.clone(),
+        };
         let executions = keys
             .iter()
-            .map(|key| self.told(key, call))
+            .map(|key| self.told(key, call, &veil))
             .collect::<Result<_, _>>()?;
         Ok(Story {
             event: event.map(|listed| self.whole(&listed)),
@@ -236,7 +240,12 @@ impl Reader {
         }
     }
 
-    fn told(&self, key: &ExecutionKey, call: Option<&str>) -> Result<ExecutionStory, QueryError> {
+    fn told(
+        &self,
+        key: &ExecutionKey,
+        call: Option<&str>,
+        veil: &Veil,
+    ) -> Result<ExecutionStory, QueryError> {
         let execution = self
             .store
             .execution(key)?
@@ -256,7 +265,7 @@ impl Reader {
             .iter()
             .map(|attempt| {
                 let mut view = convert::attempt(attempt);
-                self.veil.attempt(&mut view, call);
+                veil.attempt(&mut view, call);
                 view
             })
             .collect();

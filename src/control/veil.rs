@@ -24,6 +24,15 @@ impl Veil {
         Self(None)
     }
 
+    /// The same, for what concerns an event with this document: its secrets are known by value.
+    pub(super) fn over(&self, document: &[u8]) -> Self {
+        Self(
+            self.0
+                .as_ref()
+                .map(|redaction| Arc::new(redaction.knowing(document))),
+        )
+    }
+
     pub(super) fn document<'a>(&self, document: &'a [u8]) -> Cow<'a, [u8]> {
         match &self.0 {
             Some(redaction) => Cow::Owned(redaction.document(document).into_bytes()),

@@ -53,6 +53,9 @@ const MIN_BASE64: usize = 16;
 /// Shorter values of secret parameters are not searched for elsewhere: they would blot out half of a page.
 const MIN_ECHO: usize = 4;
 
+/// Values of one document that are searched for elsewhere; a document made of nothing but passwords must not cost more.
+const MAX_KNOWN: usize = 256;
+
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -122,6 +125,34 @@ impl Redaction {
         if !secret.is_empty() {
             self.values.push(secret.to_owned());
         }
+    }
+
+    /// Hides also what this document says under names of secrets, wherever else it stands: an expression in a hook's
+    /// arguments takes a password out of its element, and nothing around it says any more what it is.
+    #[must_use]
+    pub fn knowing(&self, document: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(document);
+        let mut hidden = self.secret_parameters(&text, call_of(&text));
+        hidden.extend(self.secret_elements(&text));
+        hidden.extend(self.secret_assignments(&text));
+        let mut known = self.clone();
+        let pieces = hidden
+            .into_iter()
+            .flat_map(|range| text[range].split(['<', '>']))
+            .map(|piece| piece.trim_start_matches("![CDATA[").trim_end_matches("]]").trim())
+            .filter(|piece| is_echo(piece) && !piece.starts_with('/'));
+        for piece in pieces {
+            if known.values.len() == MAX_KNOWN {
+                break;
+            }
+            let plain = quick_xml::escape::unescape(piece).unwrap_or(Cow::Borrowed(piece));
+            for value in [piece, &*plain] {
+                if !known.values.iter().any(|known| known == value) {
+                    known.values.push(value.to_owned());
+                }
+            }
+        }
+        known
     }
 
     /// Whether the value of something with this name is hidden as a whole.
@@ -758,6 +789,18 @@ mod tests {
             retry,
             message,
         ]
+    }
+
+    #[test]
+    fn a_secret_taken_out_of_its_element_is_known_by_its_value() {
+        let document = "<VM><TEMPLATE><PASSWORD><![CDATA[a&b-c3cret]]></PASSWORD><PIN>12</PIN>\
+            <X_TOKEN>q &amp; a</X_TOKEN><DESC>VNC_PASSWD=\"hunter22\"</DESC></TEMPLATE></VM>";
+        let redaction = Redaction::default().knowing(document.as_bytes());
+        for secret in ["a&b-c3cret", "q & a", "hunter22"] {
+            assert_eq!(redaction.text(&format!("is {secret}!"), None), "is [redacted]!");
+            assert_eq!(redaction.argument(secret, None), MARK);
+        }
+        assert_eq!(redaction.text("12 DESC", None), "12 DESC");
     }
 
     proptest! {
