@@ -32,7 +32,7 @@ use crate::store::writer::{Change, Closed, Writer, durable};
 use crate::store::{EventCounters, ListedEvent, Override, Store};
 
 /// Messages that may wait for the dispatcher; whoever sends more waits.
-pub(super) const QUEUE: usize = 1_024;
+pub(super) const QUEUE: usize = 16;
 
 /// How often the clocks are compared and lanes looked at that wait too long.
 const LOOK_AROUND: Duration = Duration::from_secs(1);
