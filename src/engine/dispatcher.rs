@@ -40,6 +40,9 @@ const LOOK_AROUND: Duration = Duration::from_secs(1);
 /// Upper bounds in milliseconds of the buckets that count how long acceptance takes.
 const ACCEPTANCE_BUCKETS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 500, 1_000, u64::MAX];
 
+/// What a former life left, with the hook it is pinned to where that can be had.
+pub(super) type Unsettled = (Execution, Option<Arc<Hook>>);
+
 /// What the dispatcher is told.
 #[derive(Debug)]
 pub(super) enum Message {
@@ -68,7 +71,7 @@ pub(super) enum Message {
     },
     /// What a former life left unsettled, with the hooks it is pinned to.
     Recover {
-        left: Vec<(Execution, Option<Arc<Hook>>)>,
+        left: Vec<Unsettled>,
         reply: oneshot::Sender<()>,
     },
     /// `hem hooks enable`, `disable`.
@@ -180,7 +183,7 @@ impl Dispatcher {
 
     /// Takes over what a former life left unsettled. What had not been started and has no hook in force any more is
     /// cancelled; what was started and has no definition any more fails.
-    async fn recover(&mut self, left: Vec<(Execution, Option<Arc<Hook>>)>) -> Result<(), Closed> {
+    async fn recover(&mut self, left: Vec<Unsettled>) -> Result<(), Closed> {
         let now = self.clock.now();
         self.parts.room.look(left.len());
         let in_force = self.parts.hooks.now();

@@ -27,8 +27,8 @@ use tokio_util::task::TaskTracker;
 
 use self::acceptance::Acceptance;
 use self::attempt::Attempts;
-use self::dispatcher::{Dispatcher, Parts, QUEUE};
-use self::execution::{Actor, Execution};
+use self::dispatcher::{Dispatcher, Parts, QUEUE, Unsettled};
+use self::execution::Actor;
 use self::handle::{Handle, SourceStatus};
 use self::hooks_in_force::HooksInForce;
 use self::intake::{Decode, IntakeQueue};
@@ -294,7 +294,7 @@ async fn join(thread: JoinHandle<()>) {
 pub struct StoreFailed;
 
 /// What a former life left unsettled, with the hooks it is pinned to where those can be had.
-fn unsettled(store: &Store, defaults: &Defaults) -> Result<Vec<(Execution, Option<Arc<Hook>>)>, ReadError> {
+fn unsettled(store: &Store, defaults: &Defaults) -> Result<Vec<Unsettled>, ReadError> {
     let mut compiled: HashMap<Version, Option<Arc<Hook>>> = HashMap::new();
     let left = store.unsettled()?.into_iter().map(|execution| {
         let hook = compiled.entry(execution.progress.version).or_insert_with(|| {
