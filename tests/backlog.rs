@@ -1,5 +1,11 @@
 //! A burst of 20,000 events while all scripts are slow. Alone in its program, because it measures the program's memory.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test's own machinery fails the test where it fails"
+)]
+
 mod daemon;
 mod recorded;
 

@@ -1,5 +1,11 @@
 //! The engine's promises on a whole daemon, with a real publisher, real scripts and a real store.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test's own machinery fails the test where it fails"
+)]
+
 mod daemon;
 mod recorded;
 
@@ -268,7 +274,10 @@ async fn a_retry_message_runs_the_hook_with_that_id_and_its_arguments_again() {
     publish(&publisher, &retry_message(99, "12 34")).await;
     until_settled(&handle, 4).await;
 
-    assert_eq!(house.lines("notes"), ["12 34", "12 34", "somebody else's"]);
+    // Two lanes: which of the two messages' scripts comes first is nobody's promise.
+    let mut notes = house.lines("notes");
+    notes.sort();
+    assert_eq!(notes, ["12 34", "12 34", "somebody else's"]);
     let again = execution(&handle, 2, "seven").expect("an execution");
     assert_eq!(again.retry_of, Some(key(1, "seven")));
     assert_eq!(

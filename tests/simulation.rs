@@ -2,6 +2,12 @@
 //! scripts that take their time, a clock that jumps, and a daemon that dies at any step. A checker then holds the
 //! history against the promises. A failing seed is printed; `HEM_SIMULATION_SEED=n` runs it alone.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test's own machinery fails the test where it fails"
+)]
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;

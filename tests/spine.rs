@@ -1,5 +1,11 @@
 //! The whole way of an event: published over ZeroMQ, matched, durable, run, recorded, retried.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test's own machinery fails the test where it fails"
+)]
+
 mod daemon;
 mod recorded;
 
