@@ -12,7 +12,8 @@
 //! * [`runner`]: the life of one child process.
 //! * [`control`]: HTTP on a Unix socket: queries, live feed, orders.
 //! * [`cli`]: one file a command.
-//! * [`config`]: `hem.yaml`.
+//! * [`config`]: what `hem.yaml` says.
+//! * [`daemon`]: wires the rooms together, and ends them.
 
 pub mod cli;
 pub mod config;

@@ -283,3 +283,97 @@ async fn hooks_are_checked_matched_and_tried_without_a_daemon() {
     assert_eq!(check.code, 4);
     assert!(check.stdout.contains("triger"), "{}", check.stdout);
 }
+
+/// The real binary as a service.
+struct Service {
+    child: std::process::Child,
+}
+
+impl Service {
+    fn start(house: &House, notify: &std::path::Path) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_hem"))
+            .arg("run")
+            .args(["--state-dir".as_ref(), house.config.state_dir.as_os_str()])
+            .args(["--hooks-dir".as_ref(), house.config.hooks_dir.as_os_str()])
+            .args(["--scripts-dir".as_ref(), house.config.scripts_dir.as_os_str()])
+            .args(["--socket".as_ref(), house.config.control.socket.as_os_str()])
+            .args(["--opennebula", "tcp://127.0.0.1:9", "--shutdown-grace", "1h"])
+            .env("NOTIFY_SOCKET", notify)
+            .env("WATCHDOG_USEC", "3000000")
+            .env("HEM_LOG", "warn")
+            .spawn()
+            .expect("the binary");
+        Self { child }
+    }
+
+    fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
+        nix::sys::signal::kill(pid, signal).expect("a signal");
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_tells_how_it_does_reloads_and_stops_at_once_when_asked_twice() {
+    use nix::sys::signal::Signal;
+
+    let house = House::new();
+    house.script(
+        "slow.sh",
+        "#!/bin/sh\ntrap '' TERM\necho started > \"$1\"\nwhile :; do sleep 1; done\n",
+    );
+    let notify = house.path("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&notify).expect("a socket");
+    manager.set_read_timeout(Some(daemon::LIMIT)).expect("a limit");
+    let told = |what: &str| {
+        let mut message = [0; 4096];
+        loop {
+            let length = manager.recv(&mut message).expect("told in time");
+            if String::from_utf8_lossy(&message[..length]).contains(what) {
+                return;
+            }
+        }
+    };
+    let mut service = Service::start(&house, &notify);
+    told("READY=1");
+    told("WATCHDOG=1");
+
+    house.hook(
+        "slow",
+        &format!(
+            "name: slow\ntrigger: {{ api: {{ call: any }} }}\ncommand: slow.sh\narguments: [{}]\n",
+            house.path("started").display()
+        ),
+    );
+    service.signal(Signal::SIGHUP);
+    let socket = house.config.control.socket.to_str().expect("a path").to_owned();
+    let event = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/events/vm-allocate.xml");
+    daemon::until("the hook runs", || {
+        let emitted = Command::new(env!("CARGO_BIN_EXE_hem"))
+            .args(["--socket", &socket, "emit", event, "--hook", "slow"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .status();
+        emitted.is_ok_and(|status| status.success())
+    })
+    .await;
+    daemon::until("the script started", || house.path("started").exists()).await;
+
+    service.signal(Signal::SIGTERM);
+    told("STOPPING=1");
+    service.signal(Signal::SIGTERM);
+    let status = service.child.wait().expect("an end");
+    assert_eq!(status.code(), Some(1), "it did not wait for the hour of grace");
+    let store = daemon::store_of(&house.config);
+    assert_eq!(
+        store.unsettled().expect("a read").len(),
+        1,
+        "what was cut short is still to be done"
+    );
+}

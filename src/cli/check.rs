@@ -1,6 +1,6 @@
 //! `hem check`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
@@ -43,8 +43,19 @@ pub(super) fn options(config: &Config) -> CheckOptions {
     }
 }
 
+/// The configuration, with `--scripts-dir` where it is given.
+pub(super) fn config(global: &Global, scripts_dir: Option<&Path>) -> Result<Config, Failure> {
+    let mut config = global.config()?;
+    if let Some(folder) = scripts_dir {
+        config.scripts_dir = std::path::absolute(folder).map_err(|error| {
+            Failure::new(Exit::Usage, format!("cannot use `{}`: {error}", folder.display()))
+        })?;
+    }
+    Ok(config)
+}
+
 /// Reads and checks a hook file or a folder.
-pub(super) fn read(path: &std::path::Path, config: &Config) -> Result<Checked, Failure> {
+pub(super) fn read(path: &Path, config: &Config) -> Result<Checked, Failure> {
     crate::hooks::check::check(path, &options(config)).map_err(|error| {
         Failure::new(
             Exit::Invalid,
@@ -83,12 +94,7 @@ struct CheckView {
 }
 
 pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
-    let mut config = global.config()?;
-    if let Some(folder) = arguments.scripts_dir {
-        config.scripts_dir = std::path::absolute(&folder).map_err(|error| {
-            Failure::new(Exit::Usage, format!("cannot use `{}`: {error}", folder.display()))
-        })?;
-    }
+    let config = config(global, arguments.scripts_dir.as_deref())?;
     let path = arguments.path.unwrap_or_else(|| config.hooks_dir.clone());
     let checked = read(&path, &config)?;
     let here = std::env::current_dir().into_iter().collect::<Vec<_>>();
@@ -96,12 +102,14 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
         .hooks
         .iter()
         .flat_map(|hook| {
-            trial::run_tests(hook, &here).into_iter().map(|test| TestView {
-                hook: hook.name.to_string(),
-                event: test.event.display().to_string(),
-                line: test.line,
-                failures: test.failures,
-            })
+            trial::run_tests(hook, &here, config.onehem_shell)
+                .into_iter()
+                .map(|test| TestView {
+                    hook: hook.name.to_string(),
+                    event: test.event.display().to_string(),
+                    line: test.line,
+                    failures: test.failures,
+                })
         })
         .collect();
     let failed = tests.iter().any(|test| !test.failures.is_empty());

@@ -348,6 +348,9 @@ fn tell_unmatched(handle: &Handle, style: &Style) -> Result<(), Failure> {
             step.asked,
             style.paint(Tint::Faint, &format!("(found: {})", output::safe(&step.found)))
         ))?;
+        for (asked, found) in step.lookups {
+            tell(&format!("         {asked} is {}\n", output::safe(&found)))?;
+        }
     }
     Ok(())
 }
@@ -397,8 +400,9 @@ fn tell_sums(handle: &Handle, style: &Style) -> Result<(), Failure> {
 fn tell_next(folder: TempDir, keep: bool, style: &Style) -> Result<(), Failure> {
     let mut next = vec![
         "hem check hooks.d --scripts-dir examples/scripts".to_owned(),
-        "hem match examples/events/vm-running.xml --hooks hooks.d".to_owned(),
-        "hem try register-vm examples/events/vm-running.xml --hooks hooks.d".to_owned(),
+        "hem match examples/events/vm-running.xml --hooks hooks.d --scripts-dir examples/scripts".to_owned(),
+        "hem try register-vm examples/events/vm-running.xml --hooks hooks.d --scripts-dir examples/scripts"
+            .to_owned(),
     ];
     if keep {
         let path = folder.keep();

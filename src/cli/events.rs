@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     source: Option<String>,
     /// Only events of this kind
-    #[arg(long, value_parser = ["state", "api", "retry", "undecodable"])]
+    #[arg(long, value_parser = ["state", "api", "retry", "undecodable", "gap"])]
     kind: Option<String>,
     /// Only events that no hook matched
     #[arg(long)]

@@ -169,9 +169,14 @@ fn sums_of(name: &str, sums: &EventSums, style: &Style) -> String {
     } else {
         style.paint(Tint::Bad, "  does not add up")
     };
+    let gaps = match sums.gaps {
+        0 => String::new(),
+        1 => "\n    1 gap; `hem events --kind gap` shows it".to_owned(),
+        gaps => format!("\n    {} gaps; `hem events --kind gap` shows them", count(gaps)),
+    };
     format!(
         "  {name}: received {} = accepted {} + duplicate {} + refused {} + lost {}{verdict}\n    \
-         accepted {} = matched {} + unmatched {} + undecodable {}\n",
+         accepted {} = matched {} + unmatched {} + undecodable {}{gaps}\n",
         count(sums.received),
         count(sums.accepted),
         count(sums.duplicate),
@@ -228,6 +233,7 @@ mod tests {
             duplicate: 40,
             refused: 5,
             lost: 0,
+            gaps: 0,
             adds_up: true,
         };
         StatusView {

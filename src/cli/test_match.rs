@@ -14,6 +14,7 @@ use super::output::{self, Style, Tint, safe};
 use super::{Global, Outcome, check};
 use crate::control::api::{EventView, Text};
 use crate::event::id::{ExecutionKey, Seq, StoreId};
+use crate::event::opennebula::key::Key;
 use crate::event::payload::Payload;
 use crate::event::redaction::Redaction;
 use crate::event::{Event, Facts, Subject, opennebula};
@@ -45,6 +46,9 @@ pub(super) struct Arguments {
     /// A hook file or a folder of them [default: hooks_dir of the configuration]
     #[arg(long, value_name = "PATH")]
     hooks: Option<PathBuf>,
+    /// Where relative commands are looked for, instead of scripts_dir
+    #[arg(long, value_name = "FOLDER")]
+    scripts_dir: Option<PathBuf>,
 }
 
 /// What came of one hook, for programs.
@@ -64,6 +68,9 @@ struct StepView {
     asked: String,
     found: String,
     holds: bool,
+    /// What a condition looked up in the event, each with the value found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lookups: Vec<(String, String)>,
 }
 
 /// What would run.
@@ -82,7 +89,7 @@ enum CommandView {
 }
 
 pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
-    let config = global.config()?;
+    let config = check::config(global, arguments.scripts_dir.as_deref())?;
     let event = find_event(global, &arguments.event)?;
     let path = arguments.hooks.unwrap_or_else(|| config.hooks_dir.clone());
     let checked = check::read(&path, &config)?;
@@ -105,14 +112,14 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
     let redaction = config.redaction();
     let mut answers: Vec<HookAnswer> = hooks
         .iter()
-        .map(|hook| answer(hook, &event, &redaction))
+        .map(|hook| answer(hook, &event, config.onehem_shell, &redaction))
         .collect();
     // What runs comes first.
     answers.sort_by_key(|answer| !(answer.matches && answer.enabled));
     if global.json {
         output::print_json(&answers)?;
     } else {
-        output::print(&render(&event, &answers, &global.style()))?;
+        output::print(&render(&event, &answers, &redaction, &global.style()))?;
     }
     Ok(Exit::Ok)
 }
@@ -164,7 +171,11 @@ fn kept_event(view: EventView) -> Result<Event, Failure> {
 ///
 /// # Errors
 /// It cannot be laid out.
-pub(super) fn command_for(hook: &Hook, event: &Event) -> Result<Invocation, StartFailure> {
+pub(super) fn command_for(
+    hook: &Hook,
+    event: &Event,
+    shell: OnehemShell,
+) -> Result<Invocation, StartFailure> {
     let environment: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
@@ -175,12 +186,12 @@ pub(super) fn command_for(hook: &Hook, event: &Event) -> Result<Invocation, Star
         execution: &execution,
         attempt: 1,
         daemon_environment: &environment,
-        shell: OnehemShell::Auto,
+        shell,
     };
     invocation(hook, event, &facts)
 }
 
-fn answer(hook: &Hook, event: &Event, redaction: &Redaction) -> HookAnswer {
+fn answer(hook: &Hook, event: &Event, shell: OnehemShell, redaction: &Redaction) -> HookAnswer {
     let Explanation { steps, matches } = explain(hook, event);
     let call = match &event.facts {
         Facts::Api(api) => Some(api.call.as_str()),
@@ -196,11 +207,21 @@ fn answer(hook: &Hook, event: &Event, redaction: &Redaction) -> HookAnswer {
                 asked: step.asked,
                 found: redaction.text(&step.found, call),
                 holds: step.holds,
+                lookups: step
+                    .lookups
+                    .into_iter()
+                    .map(|(asked, found)| {
+                        let found = redaction.variable(&asked, &found, call);
+                        (asked, found)
+                    })
+                    .collect(),
             })
             .collect(),
-        command: matches.then(|| match command_for(hook, event) {
+        command: matches.then(|| match command_for(hook, event, shell) {
             Ok(invocation) => shown(&invocation, redaction, call),
-            Err(failure) => CommandView::Fails { why: failure.message },
+            Err(failure) => CommandView::Fails {
+                why: redaction.text(&failure.message, call),
+            },
         }),
     }
 }
@@ -242,13 +263,17 @@ fn shown(invocation: &Invocation, redaction: &Redaction, call: Option<&str>) -> 
     }
 }
 
-fn render(event: &Event, answers: &[HookAnswer], style: &Style) -> String {
+fn render(event: &Event, answers: &[HookAnswer], redaction: &Redaction, style: &Style) -> String {
     let what = match &event.facts {
         Facts::Undecodable { reason } => format!("undecodable: {reason}"),
         _ => format!("{} event", event.kind()),
     };
     let subject = event.subject.as_ref().map_or("-", |subject| subject.as_str());
-    let mut text = format!("{}  {}  {}\n", safe(&what), safe(subject), safe(&event.key));
+    let head = redaction.text(&format!("{what}  {subject}  {}", event.key), None);
+    let mut text = format!("{}\n", safe(&head));
+    if Key::parse(&event.key).is_twin() {
+        text.push_str("note: this key is a further copy of a STATE event; the daemon counts it once and drops this one\n");
+    }
     for answer in answers {
         let (tint, verdict) = match (answer.matches, answer.enabled) {
             (true, true) => (Tint::Good, "matches"),
@@ -274,6 +299,9 @@ fn render(event: &Event, answers: &[HookAnswer], style: &Style) -> String {
                 safe(&step.asked),
                 safe(&step.found)
             );
+            for (asked, found) in &step.lookups {
+                let _ = writeln!(text, "       {} is {}", safe(asked), safe(found));
+            }
         }
         match &answer.command {
             None => {}

@@ -261,8 +261,11 @@ impl Reader {
             })
             .collect();
         Ok(ExecutionStory {
-            definition: definition
-                .map(|definition| convert::definition(&execution.progress.version, &definition)),
+            definition: definition.map(|definition| {
+                let mut view = convert::definition(&execution.progress.version, &definition);
+                self.veil.definition(&mut view);
+                view
+            }),
             execution: convert::execution(self.store.id(), &execution),
             today,
             attempts,
@@ -270,7 +273,9 @@ impl Reader {
     }
 
     fn listed(&self, listed: &ListedEvent) -> EventView {
-        convert::event(self.store.id(), listed)
+        let mut view = convert::event(self.store.id(), listed);
+        self.veil.event(&mut view);
+        view
     }
 
     fn whole(&self, listed: &ListedEvent) -> EventView {
@@ -289,7 +294,7 @@ fn limited(limit: Option<usize>) -> usize {
 /// # Errors
 /// The filter names an unknown kind.
 pub(super) fn event_query(filter: &EventFilter) -> Result<EventQuery, QueryError> {
-    const KINDS: [Kind; 4] = [Kind::State, Kind::Api, Kind::Retry, Kind::Undecodable];
+    const KINDS: [Kind; 5] = [Kind::State, Kind::Api, Kind::Retry, Kind::Undecodable, Kind::Gap];
     let kind = match &filter.kind {
         None => None,
         Some(name) => Some(
@@ -298,7 +303,7 @@ pub(super) fn event_query(filter: &EventFilter) -> Result<EventQuery, QueryError
                 .find(|kind| kind.as_str() == name)
                 .ok_or_else(|| QueryError::Question {
                     message: format!("`{name}` is no kind of event"),
-                    hint: Some("there are state, api, retry and undecodable".to_owned()),
+                    hint: Some("there are state, api, retry, undecodable and gap".to_owned()),
                 })?,
         ),
     };

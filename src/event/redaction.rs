@@ -143,6 +143,55 @@ impl Redaction {
         self.layer(text, call, 0).into_owned()
     }
 
+    /// A text whose beginning was cut away: what belongs to a secret that began before the cut is hidden as well.
+    pub fn tail(&self, text: &str, call: Option<&str>) -> String {
+        let rest = self.rest_of_element(text).max(self.rest_of_base64(text, call));
+        let shown = self.text(&text[rest..], call);
+        if rest == 0 || shown.starts_with(MARK) {
+            return shown;
+        }
+        format!("{MARK}{shown}")
+    }
+
+    /// How far the text is the content of a secret element that began before it.
+    fn rest_of_element(&self, text: &str) -> usize {
+        let mut opened: Vec<&str> = Vec::new();
+        let mut rest = 0;
+        for (at, _) in text.match_indices('<') {
+            let tag = &text[at + 1..];
+            if let Some(closing) = tag.strip_prefix('/') {
+                let name = leading_name(closing);
+                if let Some(place) = opened.iter().rposition(|open| *open == name) {
+                    opened.truncate(place);
+                } else if self.is_secret_name(name) {
+                    rest = at;
+                }
+            } else if self.is_secret_name(leading_name(tag)) {
+                opened.push(leading_name(tag));
+            }
+        }
+        rest
+    }
+
+    /// How far the text is the end of base64 that holds a secret. Where its groups of four begin is not known.
+    fn rest_of_base64(&self, text: &str, call: Option<&str>) -> usize {
+        let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '\n' | '\r');
+        let end = text.find(|c| !is_letter(c)).unwrap_or(text.len());
+        let letters: String = text[..end].split_ascii_whitespace().collect();
+        let holds_secret = |skipped: usize| {
+            let group = letters.get(skipped..).unwrap_or_default();
+            if group.len() < MIN_BASE64 {
+                return false;
+            }
+            // The cut may have gone through a character.
+            LENIENT.decode(group).is_ok_and(|bytes| {
+                let inner = String::from_utf8_lossy(&bytes);
+                self.tail(&inner, call) != inner
+            })
+        };
+        if (0..4).any(holds_secret) { end } else { 0 }
+    }
+
     /// A tree ([`Payload::tree`](super::payload::Payload::tree)) as it may be shown.
     pub fn tree(&self, tree: &Value) -> Value {
         let call = tree.get("CALL").and_then(Value::as_str);

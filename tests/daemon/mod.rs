@@ -1,6 +1,11 @@
 //! A whole daemon in this process, on a folder of its own, fed by a publisher over real sockets.
 
-#![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::expect_used,
+    reason = "each test program uses its own part; a test that cannot go on shall fail"
+)]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -18,33 +23,38 @@ use hem::store::{Store, Summary};
 use crate::recorded::Recorded;
 
 /// Nothing in these tests takes this long on any machine.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// A publisher on a free port, whose replies nobody looks at.
-pub(crate) async fn publisher() -> Publisher {
+pub async fn publisher() -> Publisher {
     let free: Endpoint = "tcp://127.0.0.1:0".parse().expect("an endpoint");
     Publisher::bind(&free, &free).await.expect("a publisher").0
 }
 
 /// Publishes a recorded event as the hook manager does.
-pub(crate) async fn publish(publisher: &Publisher, event: &Recorded) {
+pub async fn publish(publisher: &Publisher, event: &Recorded) {
     publisher
         .publish(&event.key, STANDARD.encode(&event.content).as_bytes())
         .await;
 }
 
 /// A folder with hooks and scripts, and the configuration of a daemon on it.
-pub(crate) struct House {
-    pub(crate) folder: tempfile::TempDir,
-    pub(crate) config: Config,
+pub struct House {
+    pub folder: tempfile::TempDir,
+    pub config: Config,
 }
 
 impl House {
     /// An empty house.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
+        Self::within(&std::env::temp_dir())
+    }
+
+    /// An empty house in a folder of its own within `folder`.
+    pub fn within(folder: &Path) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("hem-")
-            .tempdir()
+            .tempdir_in(folder)
             .expect("a folder");
         let mut config = Config::defaults(folder.path());
         config.state_dir = folder.path().join("state");
@@ -58,18 +68,18 @@ impl House {
         Self { folder, config }
     }
 
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Writes a hook file.
-    pub(crate) fn hook(&self, name: &str, yaml: &str) -> &Self {
+    pub fn hook(&self, name: &str, yaml: &str) -> &Self {
         std::fs::write(self.config.hooks_dir.join(format!("{name}.yaml")), yaml).expect("a hook file");
         self
     }
 
     /// Writes an executable script.
-    pub(crate) fn script(&self, name: &str, text: &str) -> &Self {
+    pub fn script(&self, name: &str, text: &str) -> &Self {
         let path = self.config.scripts_dir.join(name);
         std::fs::write(&path, text).expect("a script");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("its mode");
@@ -77,7 +87,7 @@ impl House {
     }
 
     /// Adds the source `opennebula`.
-    pub(crate) fn listen_to(&mut self, publisher: &Publisher) -> &mut Self {
+    pub fn listen_to(&mut self, publisher: &Publisher) -> &mut Self {
         let source = OpennebulaSource {
             endpoint: publisher.events().to_string(),
             ..OpennebulaSource::default()
@@ -89,7 +99,7 @@ impl House {
     }
 
     /// Starts the daemon.
-    pub(crate) async fn daemon(&self) -> Daemon {
+    pub async fn daemon(&self) -> Daemon {
         Daemon::start(
             &self.config,
             Options {
@@ -102,7 +112,7 @@ impl House {
     }
 
     /// The lines that scripts appended to a file.
-    pub(crate) fn lines(&self, name: &str) -> Vec<String> {
+    pub fn lines(&self, name: &str) -> Vec<String> {
         std::fs::read_to_string(self.path(name))
             .unwrap_or_default()
             .lines()
@@ -112,7 +122,7 @@ impl House {
 }
 
 /// Waits until a condition holds.
-pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < LIMIT, "waited in vain: {what}");
@@ -121,7 +131,7 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Waits until nothing is queued, running or waiting for a retry, and this many events were received.
-pub(crate) async fn until_settled(handle: &Handle, received: u64) {
+pub async fn until_settled(handle: &Handle, received: u64) {
     let store = handle.store().clone();
     until(
         &format!(
@@ -138,7 +148,7 @@ pub(crate) async fn until_settled(handle: &Handle, received: u64) {
 }
 
 /// Executions that have not reached their end.
-pub(crate) fn unsettled(summary: &Summary) -> u64 {
+pub fn unsettled(summary: &Summary) -> u64 {
     ["queued", "running", "retrying"]
         .iter()
         .filter_map(|state| summary.executions.get(*state))
@@ -146,7 +156,7 @@ pub(crate) fn unsettled(summary: &Summary) -> u64 {
 }
 
 /// The store of a daemon that has stopped.
-pub(crate) fn store_of(config: &Config) -> Store {
+pub fn store_of(config: &Config) -> Store {
     open(&config.state_dir)
 }
 
