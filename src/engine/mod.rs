@@ -28,8 +28,8 @@ use tokio_util::task::TaskTracker;
 
 use self::acceptance::Acceptance;
 use self::attempt::Attempts;
-use self::dispatcher::{Dispatcher, Parts, QUEUE};
-use self::execution::{Actor, Execution};
+use self::dispatcher::{Dispatcher, Parts, QUEUE, Unsettled};
+use self::execution::Actor;
 use self::handle::{Handle, SourceStatus};
 use self::hooks_in_force::HooksInForce;
 use self::intake::{Decode, IntakeQueue};
@@ -299,9 +299,6 @@ async fn join(thread: JoinHandle<()>) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("writing to the store failed; what was accepted is kept, and a restart takes it up")]
 pub struct StoreFailed;
-
-/// An execution that a former life left, with the hook it is pinned to where that can be had.
-type Unsettled = (Execution, Option<Arc<Hook>>);
 
 /// What a former life left unsettled, with the hooks it is pinned to where those can be had.
 fn unsettled(store: &Store, defaults: &Defaults) -> Result<Vec<Unsettled>, ReadError> {
