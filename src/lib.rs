@@ -13,6 +13,7 @@
 //! * [`control`]: HTTP on a Unix socket: queries, live feed, orders.
 //! * [`cli`]: one file a command.
 //! * [`config`]: `hem.yaml`.
+//! * [`kill_point`]: where tests end the daemon; empty in a build for users.
 
 pub mod cli;
 pub mod config;
@@ -22,6 +23,7 @@ pub mod engine;
 pub mod event;
 pub mod expression;
 pub mod hooks;
+pub mod kill_point;
 pub mod matching;
 pub mod runner;
 pub mod sources;

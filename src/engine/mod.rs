@@ -39,6 +39,7 @@ use crate::config::{Config, Reload};
 use crate::hooks::check::CheckOptions;
 use crate::hooks::watch::watch;
 use crate::hooks::{Defaults, Hook, Version};
+use crate::kill_point;
 use crate::runner::Runner;
 use crate::runner::leftovers::end_leftovers;
 use crate::store::writer::Writer;
@@ -114,6 +115,7 @@ impl Engine {
                 "ended a process of a former life"
             );
         }
+        kill_point::reach("recovery");
         let left = unsettled(&store, &defaults).map_err(StartError::Read)?;
         let overrides = store.overrides().map_err(StartError::Read)?;
         let (writer, writer_thread) =
@@ -157,6 +159,7 @@ impl Engine {
             draining: draining.clone(),
         });
         works.recover(left).await.map_err(|_| StartError::Closed)?;
+        kill_point::reach("recovery");
         tasks.spawn(works.run(inbox, stop.clone()));
 
         // The hooks come into force before the first event is matched.

@@ -23,6 +23,7 @@ use crate::event::id::{ExecutionKey, HookName};
 use crate::event::time::Timestamp;
 use crate::event::{Event, Kind};
 use crate::hooks::{Hook, Version};
+use crate::kill_point;
 
 /// Submissions that may wait for the writer; whoever submits more waits.
 const QUEUE: usize = 4_096;
@@ -233,6 +234,7 @@ impl WriterThread {
     fn commit(&self, batch: Batch) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let shared = &self.store.shared;
         shared.tree.apply_batch(batch)?;
+        kill_point::reach("mid-batch");
         shared.tree.flush()?;
         // sled's flush leaves the data to the kernel (sync_file_range): without this a power cut takes back what
         // was acknowledged.
