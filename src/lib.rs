@@ -12,7 +12,7 @@
 //! * [`runner`]: the life of one child process.
 //! * [`control`]: HTTP on a Unix socket: queries, live feed, orders.
 //! * [`cli`]: one file a command.
-//! * [`config`]: `hem.yaml`.
+//! * [`config`]: what `hem.yaml` says.
 //! * [`kill_point`]: where tests end the daemon; empty in a build for users.
 
 pub mod cli;

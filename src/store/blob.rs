@@ -1,12 +1,14 @@
-//! Values of any size in pieces of at most 8,000 bytes.
+//! Values of any size in pieces of at most 4,000 bytes.
 //!
 //! sled writes bigger values to files of their own and never syncs those, so that a power cut would lose them
 //! although the batch that names them was acknowledged. Values are compressed first, then cut.
 
 use sled::{Batch, Tree};
 
-/// Small enough that sled keeps a leaf of such values inside its log.
-const PIECE: usize = 8_000;
+/// Small enough that sled keeps a leaf of such values inside its log. A leaf that takes more than a quarter of a segment
+/// (128 KiB) goes to a file of its own, and a leaf is split once it has more than 16 entries: with pieces of 8,000 bytes the
+/// seventeenth entry was too much.
+const PIECE: usize = 4_000;
 
 /// Below this, compressing does not pay for itself.
 const WORTH_COMPRESSING: usize = 200;

@@ -182,6 +182,8 @@ struct Campaign {
     folder: tempfile::TempDir,
     program: Program,
     rng: fastrand::Rng,
+    /// Which named point has the first turn.
+    first_point: usize,
     publisher: Peer,
     lives: Vec<Given>,
     figures: Figures,
@@ -195,11 +197,13 @@ pub(crate) fn campaign(program: &Program, rounds: u32, seed: u64) -> Figures {
         .tempdir()
         .expect("a folder");
     furnish(folder.path(), &port.endpoint());
+    let mut rng = fastrand::Rng::with_seed(seed);
     let mut campaign = Campaign {
+        first_point: rng.usize(..hem::kill_point::NAMES.len()),
         publisher: Peer::publisher(&port.endpoint(), &[]),
         folder,
         program: program.clone(),
-        rng: fastrand::Rng::with_seed(seed),
+        rng,
         lives: Vec::new(),
         figures: Figures::default(),
     };
@@ -296,7 +300,7 @@ impl Campaign {
             return End::After(Duration::from_millis(millis));
         }
         let names = hem::kill_point::NAMES;
-        let name = names[(round / 2) as usize % names.len()];
+        let name = names[(self.first_point + round as usize / 2) % names.len()];
         let times = match name {
             // After the leftovers, and after what was left is taken up.
             "recovery" => rng.u32(1..=2),
