@@ -116,6 +116,13 @@ fn render(status: &StatusView, style: &Style) -> String {
             count(status.condition_errors)
         );
     }
+    if status.absent_elements > 0 {
+        let _ = writeln!(
+            text,
+            "  {} times a condition asked for an element that the event does not have, and nothing ran",
+            count(status.absent_elements)
+        );
+    }
 
     if !status.blocked.is_empty() {
         text.push_str(&style.paint(Tint::Strong, "\nWaiting too long\n"));
@@ -249,6 +256,7 @@ mod tests {
             hooks: 4,
             stale: Vec::new(),
             condition_errors: 0,
+            absent_elements: 0,
             acceptance: vec![
                 AcceptanceBucket {
                     up_to_ms: 10,

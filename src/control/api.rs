@@ -803,6 +803,9 @@ pub struct StatusView {
     pub stale: Vec<StaleView>,
     /// Matches whose condition failed to be worked out.
     pub condition_errors: u64,
+    /// Matches that came to nothing because their condition asks for an element the event does not have.
+    #[serde(default)]
+    pub absent_elements: u64,
     /// From receipt to acceptance.
     pub acceptance: Vec<AcceptanceBucket>,
     /// Why no new work is accepted; none when it is.

@@ -505,6 +505,7 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
             })
             .collect(),
         condition_errors: status.condition_errors,
+        absent_elements: status.absent_elements,
         acceptance: status
             .acceptance_millis
             .iter()

@@ -67,7 +67,12 @@ impl Acceptance {
                     return;
                 }
             }
-            if !offers.is_empty() && self.dispatcher.blocking_send(Message::Offers(offers)).is_err() {
+            if !offers.is_empty()
+                && self
+                    .dispatcher
+                    .blocking_send(Message::Offers(offers, in_force))
+                    .is_err()
+            {
                 return;
             }
         }
@@ -82,10 +87,13 @@ impl Acceptance {
     ) {
         match entry {
             Entry::Message { source, received } => {
-                let counters = not_accepted.entry(Arc::clone(&source)).or_default();
-                if self.room.lacking().is_some() {
+                let mut count = |count: fn(&mut EventCounters)| {
+                    let counters = not_accepted.entry(Arc::clone(&source)).or_default();
                     counters.received += 1;
-                    counters.lost += 1;
+                    count(counters);
+                };
+                if self.room.lacking().is_some() {
+                    count(|counters| counters.lost += 1);
                     return;
                 }
                 let Some(decoder) = self.decoders.get(&source) else {
@@ -93,17 +101,12 @@ impl Acceptance {
                 };
                 match decoder.decode(received) {
                     Decoded::Event(event) => offers.push(offer(*event, in_force, &self.store)),
-                    Decoded::NotKept(why) => {
-                        counters.received += 1;
-                        match why {
-                            NotKept::Duplicate => counters.duplicate += 1,
-                            NotKept::Refused(reason) => {
-                                counters.refused += 1;
-                                self.with_status(&source, |status| {
-                                    *status.refused.entry(reason.to_owned()).or_default() += 1;
-                                });
-                            }
-                        }
+                    Decoded::NotKept(NotKept::Duplicate) => count(|counters| counters.duplicate += 1),
+                    Decoded::NotKept(NotKept::Refused(reason)) => {
+                        count(|counters| counters.refused += 1);
+                        self.with_status(&source, |status| {
+                            *status.refused.entry(reason.to_owned()).or_default() += 1;
+                        });
                     }
                 }
             }
@@ -146,7 +149,8 @@ impl Acceptance {
 /// Matches an event against the hooks in force.
 pub(super) fn offer(event: Event, in_force: &InForce, store: &Store) -> Offer {
     if let Facts::Retry(retry) = &event.facts {
-        let executions = match in_force.index.retry_target(retry.hook_id) {
+        let target = in_force.index.retry_target(retry.hook_id);
+        let executions = match target.filter(|hook| in_force.is_enabled(hook)) {
             Some(hook) => vec![repeated(retry, &event, hook, store)],
             None => Vec::new(),
         };
@@ -154,6 +158,7 @@ pub(super) fn offer(event: Event, in_force: &InForce, store: &Store) -> Offer {
             event: Box::new(event),
             executions,
             condition_errors: 0,
+            absent_elements: 0,
             reply: None,
         };
     }
@@ -176,6 +181,7 @@ pub(super) fn offer(event: Event, in_force: &InForce, store: &Store) -> Offer {
         event: Box::new(event),
         executions,
         condition_errors: found.condition_errors.len() as u64,
+        absent_elements: found.absent_elements.len() as u64,
         reply: None,
     }
 }

@@ -1,8 +1,10 @@
 //! One attempt: from the stored event to the outcome.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -33,8 +35,26 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    /// Runs one attempt and says how it ended. Everything that can go wrong is an outcome.
+    /// Runs one attempt and says how it ended. Everything that can go wrong is an outcome, a defect in here included:
+    /// otherwise the attempt would hold its slot for ever.
     pub(super) async fn run(
+        &self,
+        key: &ExecutionKey,
+        attempt: u32,
+        hook: &Arc<Hook>,
+        stop: CancellationToken,
+    ) -> EndedAttempt {
+        let run = AssertUnwindSafe(self.run_unguarded(key, attempt, hook, stop));
+        run.catch_unwind().await.unwrap_or_else(|_| {
+            tracing::error!(execution = %key, attempt, "carrying out an attempt panicked");
+            not_started(StartFailure {
+                kind: StartFailureKind::Other,
+                message: "a defect of hem ended the attempt; its log says where".to_owned(),
+            })
+        })
+    }
+
+    async fn run_unguarded(
         &self,
         key: &ExecutionKey,
         attempt: u32,

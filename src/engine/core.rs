@@ -4,10 +4,15 @@
 //! carried out once they are. It knows no clock, no disk and no process, so that a simulation can run it through
 //! any history, crashes included, from a seed.
 
+mod step;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::step::{Effect, Input, NewExecution, Record, Refusal, Step, Verdict};
 use super::execution::{Actor, CancelReason, Cause, Execution, Progress, Settlement, SkipReason, State};
 use crate::event::Subject;
 use crate::event::id::{ExecutionKey, HookName, Seq};
@@ -20,160 +25,6 @@ const INTERRUPTIONS_AT_MOST: u32 = 3;
 /// Delays between tries to start a process while the machine is short of processes, memory or files.
 const EXHAUSTED_MIN: Duration = Duration::from_secs(1);
 const EXHAUSTED_MAX: Duration = Duration::from_secs(60);
-
-/// What the core is told.
-#[derive(Debug)]
-pub enum Input {
-    /// An event was numbered and matched.
-    Accept {
-        /// Its number; numbers only grow.
-        seq: Seq,
-        /// What it is about.
-        subject: Option<Subject>,
-        /// The hooks it is to run.
-        matches: Vec<NewExecution>,
-    },
-    /// An attempt ended.
-    Ended {
-        /// Which execution's.
-        key: ExecutionKey,
-        /// Its number.
-        attempt: u32,
-        /// What is to come of it.
-        verdict: Verdict,
-    },
-    /// A settled execution is to run once more.
-    Reopen {
-        /// Its record.
-        execution: Box<Execution>,
-        /// The definition to run.
-        hook: Arc<Hook>,
-        /// Who asked for it.
-        cause: Cause,
-    },
-    /// An execution is to end.
-    Cancel {
-        /// Which.
-        key: ExecutionKey,
-        /// Who asked for it.
-        actor: Actor,
-    },
-    /// A hook is no longer in force: what it has not started yet is cancelled.
-    Withdraw {
-        /// The hook.
-        hook: HookName,
-        /// Why.
-        reason: CancelReason,
-    },
-    /// Time went on.
-    Tick,
-    /// The wall clock was set: no wait is longer than its own full delay from now.
-    ClockJumped,
-    /// Nothing is started any more.
-    Stop,
-}
-
-/// One match, to become an execution.
-#[derive(Debug)]
-pub struct NewExecution {
-    /// The hook, in the version that matched.
-    pub hook: Arc<Hook>,
-    /// Why it matched.
-    pub why: String,
-    /// What causes the first attempt.
-    pub cause: Cause,
-    /// The execution this one repeats.
-    pub retry_of: Option<ExecutionKey>,
-    /// The subject whose lane it joins, where that is not the event's.
-    pub lane_subject: Option<Subject>,
-}
-
-/// What is to come of an attempt that ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It did what it was to do.
-    Success,
-    /// It failed; another attempt may go better.
-    Failure,
-    /// It could not be started, and no other attempt would.
-    Hopeless,
-    /// The machine was short of something; tried again outside the budget.
-    Exhausted,
-    /// It was ended on request.
-    Stopped,
-    /// The daemon's stop ended it.
-    Interrupted,
-}
-
-/// Something to be made durable. Records of one step are durable together or not at all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Record {
-    /// A new execution.
-    Created(Box<Execution>),
-    /// An execution got further.
-    Progressed {
-        /// Which.
-        key: ExecutionKey,
-        /// The name of the state it left.
-        left: &'static str,
-        /// How far it got.
-        progress: Progress,
-    },
-    /// An attempt is released to start: from here on it may have run.
-    Released {
-        /// Which execution's.
-        key: ExecutionKey,
-        /// Its number.
-        attempt: u32,
-        /// What caused it.
-        cause: Cause,
-        /// When.
-        at: Timestamp,
-    },
-}
-
-/// Something to be done once the step's records are durable.
-#[derive(Debug, Clone)]
-pub enum Effect {
-    /// Start the script.
-    Start {
-        /// Which execution's.
-        key: ExecutionKey,
-        /// The attempt's number.
-        attempt: u32,
-        /// The definition to run.
-        hook: Arc<Hook>,
-        /// What caused it.
-        cause: Cause,
-    },
-    /// End the running script.
-    End {
-        /// Which execution's.
-        key: ExecutionKey,
-        /// The attempt's number.
-        attempt: u32,
-    },
-}
-
-/// What one step decided.
-#[derive(Debug, Default)]
-pub struct Step {
-    /// To be made durable, in this order.
-    pub records: Vec<Record>,
-    /// To be done after that, in this order.
-    pub effects: Vec<Effect>,
-}
-
-/// Why an order cannot be carried out.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The execution reached its end already, or is not known.
-    #[error("`{0}` is not waiting or running")]
-    NotActive(ExecutionKey),
-    /// The execution has not reached its end.
-    #[error("`{0}` has not ended yet; it is {1}")]
-    NotSettled(ExecutionKey, &'static str),
-}
 
 /// What must happen one after the other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -189,9 +40,12 @@ enum LaneKey {
 struct Active {
     hook: Arc<Hook>,
     subject: Option<Subject>,
-    accepted: Timestamp,
+    /// From when its time to start counts: its acceptance, never later than the clock allows.
+    counts_from: Timestamp,
     progress: Progress,
     lane: LaneKey,
+    /// It holds a slot as one of high priority.
+    high: bool,
     /// Somebody asked for its end while it ran.
     cancelled_by: Option<Actor>,
     /// Tries in a row that the machine was short of something.
@@ -209,7 +63,7 @@ impl Active {
             return None;
         };
         let limit = self.hook.policy.start_within?;
-        (self.progress.attempts == 0).then(|| self.accepted.plus(limit))
+        (self.progress.attempts == 0).then(|| self.counts_from.plus(limit))
     }
 }
 
@@ -221,6 +75,13 @@ struct HookQueue {
     max_parallel: usize,
     priority_high: bool,
     in_rotation: bool,
+}
+
+impl HookQueue {
+    fn limit_as(&mut self, hook: &Hook, default_parallel: usize) {
+        self.max_parallel = hook.policy.max_parallel.unwrap_or(default_parallel).max(1);
+        self.priority_high = hook.policy.priority == Priority::High;
+    }
 }
 
 /// An execution that waits for another one of its lane.
@@ -244,10 +105,11 @@ pub struct Core {
     active: HashMap<ExecutionKey, Active>,
     lanes: HashMap<LaneKey, VecDeque<ExecutionKey>>,
     hooks: HashMap<HookName, HookQueue>,
-    /// Hooks with a ready lane and room for one more script, in the order of their next turn.
-    rotation: VecDeque<HookName>,
+    /// Hooks with a ready lane and room for one more script, in the order of their next turn, with the number of that turn.
+    rotation: VecDeque<(u64, HookName)>,
     /// The same for hooks of high priority.
-    rotation_high: VecDeque<HookName>,
+    rotation_high: VecDeque<(u64, HookName)>,
+    next_place: u64,
     /// What happens at a time of its own accord: retries, and executions that expire.
     timers: BTreeSet<(Timestamp, ExecutionKey)>,
     next_turn: u64,
@@ -267,6 +129,7 @@ impl Core {
             hooks: HashMap::new(),
             rotation: VecDeque::new(),
             rotation_high: VecDeque::new(),
+            next_place: 0,
             timers: BTreeSet::new(),
             next_turn: 1,
             running: 0,
@@ -358,7 +221,7 @@ impl Core {
         self.active.get(key).map(|active| &active.progress.state)
     }
 
-    /// The lanes whose head has held them for `limit` or longer while another execution waits behind it.
+    /// The lanes in which an execution has waited for `limit` or longer for the one at the head to end.
     pub fn blocked(&self, limit: Duration, now: Timestamp) -> Vec<Waiting> {
         let mut found: Vec<Waiting> = self
             .lanes
@@ -373,7 +236,13 @@ impl Core {
                     ),
                     State::Queued { .. } | State::Settled { .. } => return None,
                 };
-                (now.since(since) >= limit).then(|| Waiting {
+                let State::Queued {
+                    since: waits_since, ..
+                } = self.state(next)?
+                else {
+                    return None;
+                };
+                (now.since(*waits_since) >= limit).then(|| Waiting {
                     waiting: next.clone(),
                     subject: active.subject.clone(),
                     behind: head.clone(),
@@ -538,28 +407,28 @@ impl Core {
         if verdict != Verdict::Exhausted {
             active.exhausted = 0;
         }
+        // Whoever asked for its end was told that it comes: nothing of what follows starts it again.
+        if !matches!(verdict, Verdict::Success | Verdict::Hopeless)
+            && let Some(actor) = active.cancelled_by.take()
+        {
+            self.settle(
+                key,
+                Settlement::Cancelled(CancelReason::Operator(actor)),
+                now,
+                step,
+            );
+            return;
+        }
         match verdict {
             Verdict::Success => self.settle(key, Settlement::Succeeded, now, step),
             Verdict::Hopeless => self.settle(key, Settlement::Failed, now, step),
             Verdict::Stopped => {
-                let actor = active.cancelled_by.take().unwrap_or(Actor::Daemon);
-                self.settle(
-                    key,
-                    Settlement::Cancelled(CancelReason::Operator(actor)),
-                    now,
-                    step,
-                );
+                let reason = CancelReason::Operator(Actor::Daemon);
+                self.settle(key, Settlement::Cancelled(reason), now, step);
             }
             Verdict::Failure => {
                 active.progress.budget_used += 1;
-                if let Some(actor) = active.cancelled_by.take() {
-                    self.settle(
-                        key,
-                        Settlement::Cancelled(CancelReason::Operator(actor)),
-                        now,
-                        step,
-                    );
-                } else if active.progress.budget_used < attempts_allowed {
+                if active.progress.budget_used < attempts_allowed {
                     let (min, max) = policy
                         .retry
                         .as_ref()
@@ -606,24 +475,30 @@ impl Core {
         accepted: Timestamp,
         progress: Progress,
     ) {
+        let default_parallel = self.default_parallel();
         let lane = match (hook.policy.order, &subject) {
             (Order::Hook, _) => LaneKey::Hook(hook.name.clone()),
             (Order::Subject, Some(subject)) => LaneKey::Subject(hook.name.clone(), subject.clone()),
             (Order::Subject, None) | (Order::None, _) => LaneKey::Own(key.clone()),
         };
+        // The newest version of a hook says how much of it may run; older ones that still wait do not.
+        let queue = self.queue_of(&hook);
+        queue.limit_as(&hook, default_parallel);
+        let high = queue.priority_high;
         let active = Active {
             hook,
             subject,
-            accepted,
+            counts_from: accepted,
             progress,
             lane,
+            high,
             cancelled_by: None,
             exhausted: 0,
         };
         match active.progress.state {
             State::Running { .. } => {
                 self.running += 1;
-                self.running_high += usize::from(active.hook.policy.priority == Priority::High);
+                self.running_high += usize::from(active.high);
                 self.queue_of(&active.hook).running += 1;
             }
             State::Retrying { due, .. } => {
@@ -659,13 +534,18 @@ impl Core {
         self.enter_rotation(&hook.name);
     }
 
-    /// A hook's queue, with the limits of the hook's version at hand.
+    /// A hook's queue; one that is made anew gets the limits of the version at hand.
     fn queue_of(&mut self, hook: &Hook) -> &mut HookQueue {
-        let default_parallel = (self.concurrency / 2).max(1);
-        let queue = self.hooks.entry(hook.name.clone()).or_default();
-        queue.max_parallel = hook.policy.max_parallel.unwrap_or(default_parallel).max(1);
-        queue.priority_high = hook.policy.priority == Priority::High;
-        queue
+        let default_parallel = self.default_parallel();
+        self.hooks.entry(hook.name.clone()).or_insert_with(|| {
+            let mut queue = HookQueue::default();
+            queue.limit_as(hook, default_parallel);
+            queue
+        })
+    }
+
+    fn default_parallel(&self) -> usize {
+        (self.concurrency / 2).max(1)
     }
 
     fn enter_rotation(&mut self, hook: &HookName) {
@@ -680,23 +560,17 @@ impl Core {
             } else {
                 &mut self.rotation
             };
-            rotation.push_back(hook.clone());
+            rotation.push_back((self.next_place, hook.clone()));
+            self.next_place += 1;
         }
     }
 
     /// Gives free slots to hooks with a ready lane, round-robin, within a hook to its oldest.
     fn start_what_can(&mut self, now: Timestamp, step: &mut Step) {
         while !self.stopping {
-            // One slot more than `concurrency` is there for high priority alone: of the running ones of high
-            // priority one counts as being in it.
-            let next = if self.running <= self.concurrency && !self.rotation_high.is_empty() {
-                self.rotation_high.pop_front()
-            } else if self.running - self.running_high.min(1) < self.concurrency {
-                self.rotation.pop_front()
-            } else {
-                None
+            let Some((name, high)) = self.next_in_rotation() else {
+                return;
             };
-            let Some(name) = next else { return };
             let Some(queue) = self.hooks.get_mut(&name) else {
                 continue;
             };
@@ -704,13 +578,35 @@ impl Core {
             if queue.running < queue.max_parallel
                 && let Some((_, lane)) = queue.ready.pop_first()
             {
-                self.start_head(&lane, now, step);
+                self.start_head(&lane, high, now, step);
             }
             self.enter_rotation(&name);
         }
     }
 
-    fn start_head(&mut self, lane: &LaneKey, now: Timestamp, step: &mut Step) {
+    /// The hook whose turn it is, if there is a slot for it, and whether it is one of high priority.
+    ///
+    /// One slot more than `concurrency` is there for high priority alone: of the running ones of high priority one
+    /// counts as being in it. For all other slots a hook of high priority waits its turn like any other.
+    fn next_in_rotation(&mut self) -> Option<(HookName, bool)> {
+        let reserved_is_free = self.running_high == 0;
+        let slot_is_free = self.running - self.running_high.min(1) < self.concurrency;
+        let high_is_next = match (self.rotation_high.front(), self.rotation.front()) {
+            (None, _) => false,
+            (Some(_), _) if reserved_is_free => true,
+            (Some((high, _)), Some((normal, _))) => high < normal,
+            (Some(_), None) => true,
+        };
+        if high_is_next && (reserved_is_free || slot_is_free) {
+            self.rotation_high.pop_front().map(|(_, name)| (name, true))
+        } else if slot_is_free {
+            self.rotation.pop_front().map(|(_, name)| (name, false))
+        } else {
+            None
+        }
+    }
+
+    fn start_head(&mut self, lane: &LaneKey, high: bool, now: Timestamp, step: &mut Step) {
         let Some(key) = self.lanes.get(lane).and_then(VecDeque::front).cloned() else {
             return;
         };
@@ -725,9 +621,10 @@ impl Core {
         }
         active.progress.attempts += 1;
         let attempt = active.progress.attempts;
+        active.high = high;
         let hook = Arc::clone(&active.hook);
         self.running += 1;
-        self.running_high += usize::from(hook.policy.priority == Priority::High);
+        self.running_high += usize::from(high);
         if let Some(queue) = self.hooks.get_mut(&key.hook) {
             queue.running += 1;
         }
@@ -798,6 +695,17 @@ impl Core {
         for (key, delay) in late {
             self.retry_later(&key, delay, now, step);
         }
+        for (key, active) in &mut self.active {
+            if active.counts_from > now {
+                if let Some(expiry) = active.expires() {
+                    self.timers.remove(&(expiry, key.clone()));
+                }
+                active.counts_from = now;
+                if let Some(expiry) = active.expires() {
+                    self.timers.insert((expiry, key.clone()));
+                }
+            }
+        }
     }
 
     /// Changes the state of an execution that goes on, with all that hangs on it.
@@ -809,7 +717,7 @@ impl Core {
         let left = former.name();
         let queued = matches!(active.progress.state, State::Queued { .. });
         let (lane, turn) = (active.lane.clone(), active.progress.turn);
-        let high = active.hook.policy.priority == Priority::High;
+        let high = active.high;
         step.records.push(Record::Progressed {
             key: key.clone(),
             left,
@@ -841,7 +749,12 @@ impl Core {
             return;
         };
         if let Some(members) = self.lanes.get_mut(&active.lane) {
-            members.retain(|member| member != key);
+            // Members stand in the order of their turns, so a long lane is not searched from end to end.
+            let (turn, others) = (active.progress.turn, &self.active);
+            let turn_of =
+                |member: &ExecutionKey| others.get(member).map_or(turn, |other| other.progress.turn);
+            let place = members.partition_point(|member| turn_of(member) < turn);
+            members.remove(place);
             if members.is_empty() {
                 self.lanes.remove(&active.lane);
             } else {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,7 +20,7 @@ use super::clock::Clock;
 use super::core::{Core, Effect, Input, NewExecution, Record, Refusal, Step};
 use super::execution::{Actor, CancelReason, Cause, EndedAttempt, Execution, Progress, Settlement, State};
 use super::handle::{Accepted, Blocked, Notice, OrderError, Status, Stopping};
-use super::hooks_in_force::HooksInForce;
+use super::hooks_in_force::{HooksInForce, InForce};
 use super::room::Room;
 use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::payload::Payload;
@@ -43,8 +44,8 @@ const ACCEPTANCE_BUCKETS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 500, 1_000, u64
 /// What the dispatcher is told.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// Events, matched, in the order of their arrival.
-    Offers(Vec<Offer>),
+    /// Events in the order of their arrival, and the hooks they were matched against.
+    Offers(Vec<Offer>, Arc<InForce>),
     /// Received and not accepted.
     NotAccepted { source: String, counters: EventCounters },
     /// An attempt ended.
@@ -66,6 +67,11 @@ pub(super) enum Message {
         actor: Actor,
         reply: oneshot::Sender<Result<(), OrderError>>,
     },
+    /// What a former life left unsettled, with the hooks it is pinned to.
+    Recover {
+        left: Vec<(Execution, Option<Arc<Hook>>)>,
+        reply: oneshot::Sender<()>,
+    },
     /// `hem hooks enable`, `disable`.
     Override {
         hook: HookName,
@@ -86,8 +92,8 @@ pub(super) enum Message {
         target: String,
         reply: oneshot::Sender<()>,
     },
-    /// The daemon stops: what still runs is ended.
-    EndAll,
+    /// The daemon stops: nothing more is started. Answered when all that was started before is on its way.
+    Stop { reply: oneshot::Sender<()> },
     /// How does it do?
     Status { reply: oneshot::Sender<Status> },
 }
@@ -98,6 +104,7 @@ pub(super) struct Offer {
     pub(super) event: Box<Event>,
     pub(super) executions: Vec<NewExecution>,
     pub(super) condition_errors: u64,
+    pub(super) absent_elements: u64,
     /// Who waits for its acceptance.
     pub(super) reply: Option<oneshot::Sender<Accepted>>,
 }
@@ -137,8 +144,10 @@ pub(super) struct Parts {
     pub(super) inbox: mpsc::Sender<Message>,
     pub(super) concurrency: usize,
     pub(super) blocked_after: Duration,
-    /// Cancelled when nothing is to be started any more.
+    /// Cancelled when the daemon stops: what ends from then on because it is told to was interrupted.
     pub(super) draining: CancellationToken,
+    /// Cancelled when all that still runs is to end.
+    pub(super) ending: CancellationToken,
 }
 
 /// The dispatcher's state.
@@ -150,8 +159,6 @@ pub(super) struct Dispatcher {
     next_seq: u64,
     /// What ends a running attempt.
     running: HashMap<ExecutionKey, CancellationToken>,
-    /// Hooks that are not in force any more; matches made just before are cancelled like those that waited.
-    withdrawn: HashMap<HookName, CancelReason>,
     reported_blocked: HashSet<ExecutionKey>,
     times: Arc<AcceptanceTimes>,
 }
@@ -166,16 +173,18 @@ impl Dispatcher {
             clock,
             next_seq: parts.store.summary().last_seq.0 + 1,
             running: HashMap::new(),
-            withdrawn: HashMap::new(),
             reported_blocked: HashSet::new(),
             times: Arc::default(),
             parts,
         }
     }
 
-    /// Takes over what a former life left unsettled. What has no hook any more fails.
-    pub(super) async fn recover(&mut self, left: Vec<(Execution, Option<Arc<Hook>>)>) -> Result<(), Closed> {
+    /// Takes over what a former life left unsettled. What had not been started and has no hook in force any more is
+    /// cancelled; what was started and has no definition any more fails.
+    async fn recover(&mut self, left: Vec<(Execution, Option<Arc<Hook>>)>) -> Result<(), Closed> {
         let now = self.clock.now();
+        self.parts.room.look(left.len());
+        let in_force = self.parts.hooks.now();
         let mut changes = Vec::new();
         let mut taken_up = Vec::new();
         for (execution, hook) in left {
@@ -189,12 +198,18 @@ impl Dispatcher {
                 let (key, ended) = (execution.key.clone(), Box::new(ended));
                 changes.push(Change::Ended { key, attempt, ended });
             }
-            match hook {
-                Some(hook) => taken_up.push((execution, hook)),
-                None => {
+            let is_untouched =
+                execution.progress.attempts == 0 && matches!(execution.progress.state, State::Queued { .. });
+            let withdrawn = in_force
+                .not_in_force(&execution.key.hook)
+                .filter(|_| is_untouched)
+                .map(Settlement::Cancelled);
+            match (withdrawn, hook) {
+                (None, Some(hook)) => taken_up.push((execution, hook)),
+                (withdrawn, _) => {
                     let left = execution.progress.state.name();
                     let state = State::Settled {
-                        settlement: Settlement::Failed,
+                        settlement: withdrawn.unwrap_or(Settlement::Failed),
                         at: now,
                     };
                     let progress = Progress {
@@ -216,8 +231,7 @@ impl Dispatcher {
     /// Works until `stop` is cancelled.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>, stop: CancellationToken) {
         let mut look_around = tokio::time::interval(LOOK_AROUND);
-        let draining = self.parts.draining.clone();
-        let mut drains = false;
+        look_around.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = self.core.next_due().map(|due| due.since(self.clock.now()));
             let outcome = tokio::select! {
@@ -227,10 +241,6 @@ impl Dispatcher {
                 },
                 () = sleep_for(due) => self.decide(Input::Tick, Vec::new(), || ()).await,
                 _ = look_around.tick() => self.look_around().await,
-                () = draining.cancelled(), if !drains => {
-                    drains = true;
-                    self.decide(Input::Stop, Vec::new(), || ()).await
-                }
                 () = stop.cancelled() => return,
             };
             if outcome.is_err() {
@@ -241,8 +251,16 @@ impl Dispatcher {
 
     async fn take(&mut self, message: Message) -> Result<(), Closed> {
         match message {
-            Message::Offers(offers) => {
-                for offer in offers {
+            Message::Offers(offers, matched_against) => {
+                let in_force = self.parts.hooks.now();
+                let is_the_same = Arc::ptr_eq(&in_force, &matched_against);
+                for mut offer in offers {
+                    // Acceptance is what counts: a hook that was removed or disabled since matching runs no more.
+                    if !is_the_same {
+                        offer
+                            .executions
+                            .retain(|new| in_force.not_in_force(&new.hook.name).is_none());
+                    }
                     self.accept(offer).await?;
                 }
                 Ok(())
@@ -269,6 +287,12 @@ impl Dispatcher {
                     || (),
                 )
                 .await
+            }
+            Message::Recover { left, reply } => {
+                self.recover(left).await?;
+                // Whoever asked may have gone away.
+                let _ = reply.send(());
+                Ok(())
             }
             Message::Retry {
                 keys,
@@ -314,9 +338,14 @@ impl Dispatcher {
                     })
                     .await
             }
-            Message::EndAll => {
-                self.running.values().for_each(CancellationToken::cancel);
-                Ok(())
+            Message::Stop { reply } => {
+                self.decide(Input::Stop, Vec::new(), || ()).await?;
+                self.parts
+                    .writer
+                    .submit(Vec::new(), move || {
+                        let _ = reply.send(());
+                    })
+                    .await
             }
             Message::Status { reply } => {
                 // Whoever asked may have gone away.
@@ -331,6 +360,7 @@ impl Dispatcher {
             mut event,
             executions,
             condition_errors,
+            absent_elements,
             reply,
         } = offer;
         event.seq = Seq(self.next_seq);
@@ -349,12 +379,6 @@ impl Dispatcher {
             .iter()
             .map(|new| Change::Definition(Arc::clone(&new.hook)))
             .collect();
-        let cancelled: Vec<HookName> = hooks
-            .iter()
-            .filter(|hook| self.withdrawn.contains_key(*hook))
-            .cloned()
-            .collect();
-
         let accepted = Accepted {
             seq: event.seq,
             executions: hooks
@@ -378,6 +402,7 @@ impl Dispatcher {
             event,
             hooks,
             condition_errors,
+            absent_elements,
             keep_payload: !private,
         });
 
@@ -400,14 +425,7 @@ impl Dispatcher {
             changes,
             on_durable,
         )
-        .await?;
-        for hook in cancelled {
-            if let Some(reason) = self.withdrawn.get(&hook).cloned() {
-                self.decide(Input::Withdraw { hook, reason }, Vec::new(), || ())
-                    .await?;
-            }
-        }
-        Ok(())
+        .await
     }
 
     async fn retry(
@@ -422,6 +440,8 @@ impl Dispatcher {
         let mut results = Vec::with_capacity(keys.len());
         let mut last = None;
         for (key, hook) in keys {
+            // Between here and the commit nothing may prune what is read here.
+            let held = self.parts.store.hold(key.event);
             let result = match (hook, self.parts.store.execution(&key)) {
                 (_, Err(error)) => Err(OrderError::NotPossible(error.to_string())),
                 (_, Ok(None)) => Err(OrderError::NoSuchExecution(key.clone())),
@@ -444,6 +464,7 @@ impl Dispatcher {
                         Ok(step) => {
                             let (durable, waits) = oneshot::channel();
                             self.submit(changes, step, move || {
+                                drop(held);
                                 let _ = durable.send(());
                             })
                             .await?;
@@ -495,15 +516,7 @@ impl Dispatcher {
         changes: Vec<Change>,
         reply: oneshot::Sender<()>,
     ) -> Result<(), Closed> {
-        let in_force = self.parts.hooks.now();
-        self.withdrawn.retain(|name, _| {
-            in_force
-                .set
-                .get(name)
-                .is_none_or(|hook| !in_force.is_enabled(hook))
-        });
         for (hook, reason) in withdrawn {
-            self.withdrawn.insert(hook.clone(), reason.clone());
             self.decide(Input::Withdraw { hook, reason }, Vec::new(), || ())
                 .await?;
         }
@@ -562,7 +575,7 @@ impl Dispatcher {
                 Effect::Start {
                     key, attempt, hook, ..
                 } => {
-                    let stop = CancellationToken::new();
+                    let stop = self.parts.ending.child_token();
                     self.running.insert(key.clone(), stop.clone());
                     starts.push((key, attempt, hook, stop));
                 }
@@ -605,8 +618,9 @@ impl Dispatcher {
             tracing::warn!(now = %self.clock.now(), "the clock was set; waits are shortened to their full delay at most");
             self.decide(Input::ClockJumped, Vec::new(), || ()).await?;
         }
-        let backlog = self.core.unsettled();
-        self.parts.room.look(backlog);
+        self.parts.room.look(self.core.unsettled());
+        // A store with nothing to write still has to look for what is too old.
+        self.parts.writer.submit(Vec::new(), || ()).await?;
         let blocked = self.blocked();
         for waiting in &blocked {
             if self.reported_blocked.insert(waiting.waiting.clone()) {
@@ -666,6 +680,7 @@ impl Dispatcher {
             concurrency: self.parts.concurrency,
             stale: self.parts.hooks.stale(),
             condition_errors: summary.condition_errors,
+            absent_elements: summary.absent_elements,
             acceptance_millis: self.times.buckets(),
             not_accepting: self.parts.room.lacking(),
         }

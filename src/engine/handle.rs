@@ -14,6 +14,7 @@ use super::execution::{Actor, Cause, Execution};
 use super::hooks_in_force::HooksInForce;
 use super::pinned::pinned_hook;
 use super::reload::ReloadRequest;
+use super::room::Room;
 use crate::event::Event;
 use crate::event::id::{ExecutionKey, HookName, Seq, StoreId};
 use crate::event::time::Timestamp;
@@ -85,6 +86,8 @@ pub struct Status {
     pub stale: Vec<StaleFile>,
     /// Matches whose condition failed to be worked out.
     pub condition_errors: u64,
+    /// Matches that came to nothing because their condition asks for an element the event does not have.
+    pub absent_elements: u64,
     /// Milliseconds from receipt to acceptance: upper bounds of buckets and their counts.
     pub acceptance_millis: Vec<(u64, u64)>,
     /// Set when no new work is accepted: why.
@@ -171,6 +174,7 @@ pub struct Handle {
     pub(super) reloads: mpsc::Sender<ReloadRequest>,
     pub(super) feed: broadcast::Sender<Notice>,
     pub(super) defaults: Defaults,
+    pub(super) room: Arc<Room>,
     pub(super) stop: CancellationToken,
 }
 
@@ -248,13 +252,16 @@ impl Handle {
     /// Takes a synthetic event; with a hook, only that one is run, whatever its trigger says.
     ///
     /// # Errors
-    /// When there is no such hook, or nothing is accepted at present.
+    /// When there is no such hook or it is disabled, or nothing is accepted at present.
     pub async fn emit(
         &self,
         event: Event,
         hook: Option<HookName>,
         actor: Actor,
     ) -> Result<Accepted, OrderError> {
+        if let Some(why) = self.room.lacking() {
+            return Err(OrderError::NotPossible(why));
+        }
         let in_force = self.hooks.now();
         let key = event.key.clone();
         let mut offer = match hook {
@@ -265,6 +272,10 @@ impl Handle {
                     .get(&name)
                     .cloned()
                     .ok_or(OrderError::NoSuchHook(name))?;
+                if !in_force.is_enabled(&hook) {
+                    let disabled = format!("the hook `{}` is disabled", hook.name);
+                    return Err(OrderError::NotPossible(disabled));
+                }
                 let execution = NewExecution {
                     hook,
                     why: "emitted for this hook".to_owned(),
@@ -276,6 +287,7 @@ impl Handle {
                     event: Box::new(event),
                     executions: vec![execution],
                     condition_errors: 0,
+                    absent_elements: 0,
                     reply: None,
                 }
             }
@@ -283,7 +295,7 @@ impl Handle {
         let (reply, accepted) = oneshot::channel();
         offer.reply = Some(reply);
         self.dispatcher
-            .send(Message::Offers(vec![offer]))
+            .send(Message::Offers(vec![offer], in_force))
             .await
             .map_err(|_| Stopping)?;
         let accepted = accepted.await.map_err(|_| Stopping)?;
@@ -354,10 +366,14 @@ impl Handle {
         self.stop.cancel();
     }
 
-    /// Ends every running script; the next life runs them again where their hooks allow it.
-    pub(super) async fn end_all(&self) {
-        // A dispatcher that is gone has nothing running.
-        let _ = self.dispatcher.send(Message::EndAll).await;
+    /// Nothing more is started; comes back when what was to be started before has been.
+    pub(super) async fn start_nothing_more(&self) -> Result<(), Stopping> {
+        self.ask(|reply| Message::Stop { reply }).await
+    }
+
+    /// Takes up what a former life left.
+    pub(super) async fn recover(&self, left: Vec<(Execution, Option<Arc<Hook>>)>) -> Result<(), Stopping> {
+        self.ask(|reply| Message::Recover { left, reply }).await
     }
 
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Stopping> {

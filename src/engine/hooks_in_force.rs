@@ -16,6 +16,8 @@ use crate::store::Override;
 #[derive(Debug)]
 pub(super) struct HooksInForce {
     now: ArcSwap<InForce>,
+    /// Locked while the next one is made of the present one, so that of two replacements neither undoes the other.
+    replacing: Mutex<()>,
     stale: Mutex<Vec<StaleFile>>,
 }
 
@@ -37,6 +39,15 @@ impl InForce {
         }
     }
 
+    /// Why a hook does not run at all; none when it is in force.
+    pub(super) fn not_in_force(&self, hook: &HookName) -> Option<CancelReason> {
+        match self.set.get(hook) {
+            None => Some(CancelReason::HookRemoved),
+            Some(hook) if !self.is_enabled(hook) => Some(CancelReason::HookDisabled),
+            Some(_) => None,
+        }
+    }
+
     /// Whether the hook runs: its file's word, unless an operator said otherwise.
     pub(super) fn is_enabled(&self, hook: &Hook) -> bool {
         is_enabled(hook, &self.overrides)
@@ -54,6 +65,7 @@ impl HooksInForce {
     pub(super) fn new(overrides: BTreeMap<HookName, Override>) -> Self {
         Self {
             now: ArcSwap::from_pointee(InForce::new(Arc::default(), overrides)),
+            replacing: Mutex::default(),
             stale: Mutex::default(),
         }
     }
@@ -72,6 +84,7 @@ impl HooksInForce {
 
     /// Puts a new set into force; returns the hooks that ran before and do not any more, and why.
     pub(super) fn replace_set(&self, set: Arc<HookSet>) -> Vec<(HookName, CancelReason)> {
+        let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let overrides = self.now().overrides.clone();
         self.replace(InForce::new(set, overrides))
     }
@@ -82,6 +95,7 @@ impl HooksInForce {
         hook: &HookName,
         value: Option<Override>,
     ) -> Vec<(HookName, CancelReason)> {
+        let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.now();
         let mut overrides = now.overrides.clone();
         match value {
@@ -98,11 +112,7 @@ impl HooksInForce {
             .set
             .iter()
             .filter(|hook| former.is_enabled(hook))
-            .filter_map(|hook| match next.set.get(&hook.name) {
-                None => Some((hook.name.clone(), CancelReason::HookRemoved)),
-                Some(now) if !next.is_enabled(now) => Some((hook.name.clone(), CancelReason::HookDisabled)),
-                Some(_) => None,
-            })
+            .filter_map(|hook| Some((hook.name.clone(), next.not_in_force(&hook.name)?)))
             .collect()
     }
 }

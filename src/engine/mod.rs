@@ -84,11 +84,14 @@ pub struct Engine {
     attempts: TaskTracker,
     /// Nothing new is accepted.
     closing: CancellationToken,
-    /// Nothing new is started.
+    /// The daemon stops: what is ended from then on was interrupted.
     draining: CancellationToken,
+    /// All scripts end.
+    ending: CancellationToken,
     /// Everything ends.
     stop: CancellationToken,
-    threads: Vec<JoinHandle<()>>,
+    matching: JoinHandle<()>,
+    writing: JoinHandle<()>,
 }
 
 impl Engine {
@@ -118,14 +121,15 @@ impl Engine {
         kill_point::reach("recovery");
         let left = unsettled(&store, &defaults).map_err(StartError::Read)?;
         let overrides = store.overrides().map_err(StartError::Read)?;
-        let (writer, writer_thread) =
+        let (writer, writing) =
             Writer::start(store.clone(), config.retention.clone()).map_err(StartError::Threads)?;
 
         let hooks = Arc::new(HooksInForce::new(overrides));
         let (dispatcher, inbox) = mpsc::channel(QUEUE);
         let (feed, _) = broadcast::channel(FEED);
         let (tasks, attempts) = (TaskTracker::new(), TaskTracker::new());
-        let (closing, draining, stop) = (
+        let (closing, draining, ending, stop) = (
+            CancellationToken::new(),
             CancellationToken::new(),
             CancellationToken::new(),
             CancellationToken::new(),
@@ -139,7 +143,7 @@ impl Engine {
         }
         let connections = Arc::new(Mutex::new(connections));
 
-        let mut works = Dispatcher::new(Parts {
+        let works = Dispatcher::new(Parts {
             store: store.clone(),
             writer: writer.clone(),
             attempts: Arc::new(Attempts {
@@ -157,12 +161,11 @@ impl Engine {
             concurrency: config.concurrency,
             blocked_after: config.blocked_after,
             draining: draining.clone(),
+            ending: ending.clone(),
         });
-        works.recover(left).await.map_err(|_| StartError::Closed)?;
-        kill_point::reach("recovery");
         tasks.spawn(works.run(inbox, stop.clone()));
 
-        // The hooks come into force before the first event is matched.
+        // The hooks come into force before what was left is taken up and the first event is matched.
         let check = CheckOptions {
             defaults: defaults.clone(),
             permissions: config.permissions,
@@ -194,14 +197,8 @@ impl Engine {
             store: store.clone(),
             dispatcher: dispatcher.clone(),
             connections,
-            room,
+            room: Arc::clone(&room),
         };
-        let closes = closing.clone();
-        let matching_thread = std::thread::Builder::new()
-            .name("matching".to_owned())
-            .spawn(move || acceptance.run(&closes))
-            .map_err(StartError::Threads)?;
-
         let handle = Handle {
             store,
             hooks,
@@ -209,9 +206,17 @@ impl Engine {
             reloads,
             feed,
             defaults,
+            room,
             stop: CancellationToken::new(),
         };
-        let threads = vec![matching_thread, writer_thread];
+        handle.recover(left).await.map_err(|_| StartError::Closed)?;
+        kill_point::reach("recovery");
+        let closes = closing.clone();
+        let matching = std::thread::Builder::new()
+            .name("matching".to_owned())
+            .spawn(move || acceptance.run(&closes))
+            .map_err(StartError::Threads)?;
+
         Ok(Self {
             handle,
             writer,
@@ -219,8 +224,10 @@ impl Engine {
             attempts,
             closing,
             draining,
+            ending,
             stop,
-            threads,
+            matching,
+            writing,
         })
     }
 
@@ -240,8 +247,8 @@ impl Engine {
         }
     }
 
-    /// Accepts nothing more, starts nothing more, gives running scripts `grace` to end, ends the rest, and comes back when
-    /// everything is written. What did not end is taken up by the next life.
+    /// Accepts what was received, starts nothing more, gives running scripts `grace` to end, ends the rest, and comes back
+    /// when everything is written. What did not end is taken up by the next life.
     pub async fn drain(self, grace: Duration) {
         let Self {
             handle,
@@ -250,15 +257,21 @@ impl Engine {
             attempts,
             closing,
             draining,
+            ending,
             stop,
-            threads,
+            matching,
+            writing,
         } = self;
-        closing.cancel();
         draining.cancel();
+        // After a failed write the dispatcher is gone, and nothing is started any more anyway.
+        let _ = handle.start_nothing_more().await;
+        // What waits in the intake was received: it is accepted while there is still somebody to do it.
+        closing.cancel();
+        join(matching).await;
         attempts.close();
         if tokio::time::timeout(grace, attempts.wait()).await.is_err() {
             tracing::warn!(running = attempts.len(), "scripts still run and are ended");
-            handle.end_all().await;
+            ending.cancel();
             attempts.wait().await;
         }
         // The last word of each attempt is on its way through the dispatcher; what follows it is behind it.
@@ -267,16 +280,14 @@ impl Engine {
         tasks.close();
         tasks.wait().await;
         drop((handle, writer));
-        let joined = tokio::task::spawn_blocking(move || {
-            for thread in threads {
-                if thread.join().is_err() {
-                    tracing::error!("a thread of the engine panicked");
-                }
-            }
-        });
-        if joined.await.is_err() {
-            tracing::error!("the engine's threads could not be waited for");
-        }
+        join(writing).await;
+    }
+}
+
+async fn join(thread: JoinHandle<()>) {
+    let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+    if !matches!(joined, Ok(Ok(()))) {
+        tracing::error!("a thread of the engine panicked");
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Reloader {
     check: CheckOptions,
     strict: bool,
     last_good: LastGood,
+    /// The faults that were reported last: what is not new is not said again.
+    faults: Vec<String>,
     hooks: Arc<HooksInForce>,
     dispatcher: mpsc::Sender<Message>,
 }
@@ -68,6 +70,7 @@ impl Reloader {
             check,
             strict,
             last_good: LastGood { files },
+            faults: Vec::new(),
             hooks,
             dispatcher,
         })
@@ -123,10 +126,14 @@ impl Reloader {
             && report.removed.is_empty()
             && stale == self.hooks.stale()
             && loaded.last_good == self.last_good;
-        if unchanged && !by_operator {
+        if unchanged && !by_operator && report.faults == self.faults {
             return Some(report);
         }
         log(&report, loaded.set.len());
+        self.faults.clone_from(&report.faults);
+        if unchanged && !by_operator {
+            return Some(report);
+        }
         let mut changes = kept_texts(&self.last_good, &loaded.last_good);
         if by_operator || !unchanged {
             let target = format!(

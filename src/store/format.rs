@@ -4,7 +4,7 @@
 //! could not read correctly raises [`FORMAT`], and the older program refuses the store.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -65,6 +65,11 @@ fn unhex(text: &str) -> Result<[u8; 32], FormatError> {
             .ok_or_else(bad)?;
     }
     Ok(bytes)
+}
+
+/// A path as JSON can hold it.
+fn utf8(path: &Path) -> PathBuf {
+    path.to_string_lossy().into_owned().into()
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -571,16 +576,16 @@ pub(super) fn write_started(process: &StartedProcess) -> Vec<u8> {
         at: process.at.as_millis(),
         uid: process.uid,
         version: process.version.to_string(),
-        hook_file: process.hook_file.clone(),
+        hook_file: utf8(&process.hook_file),
         hook_file_sha256: hex(&process.hook_file_sha256),
         argv: process.argv.clone(),
         environment: process.environment.clone(),
-        directory: process.directory.clone(),
+        directory: process.directory.as_deref().map(utf8),
         files: process
             .files
             .iter()
             .map(|file| StoredFile {
-                path: file.path.clone(),
+                path: utf8(&file.path),
                 sha256: hex(&file.sha256),
                 size: file.size,
             })
@@ -806,6 +811,8 @@ pub(super) struct Totals {
     pub(super) last_seq: u64,
     pub(super) last_audit: u64,
     pub(super) condition_errors: u64,
+    #[serde(default)]
+    pub(super) absent_elements: u64,
     /// Kept executions by the name of their state.
     pub(super) executions: BTreeMap<String, u64>,
     pub(super) unmatched_kept: u64,

@@ -52,6 +52,11 @@ pub(super) fn space(space: Space) -> Vec<u8> {
     vec![space as u8]
 }
 
+/// Behind all keys of a kind.
+pub(super) fn space_after(space: Space) -> Vec<u8> {
+    vec![space as u8 + 1]
+}
+
 pub(super) fn event(seq: Seq) -> Vec<u8> {
     numbered(Space::Event, seq.0)
 }

@@ -9,12 +9,15 @@ mod format;
 mod keys;
 mod open;
 mod query;
+mod remains;
 mod retention;
+#[cfg(test)]
+mod tests;
 pub mod writer;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::format::{FormatError, Totals};
 pub use self::open::OpenError;
@@ -39,6 +42,27 @@ struct Shared {
     log: std::fs::File,
     /// As of the last batch that was written.
     totals: Mutex<Totals>,
+    /// Events that are not pruned at present, and for how many askers. Locked while a pass of pruning decides and writes.
+    held: Mutex<BTreeMap<Seq, usize>>,
+}
+
+/// Keeps an event from being pruned while this lives, so that what was read of it can be built upon.
+#[derive(Debug)]
+pub(crate) struct Held {
+    store: Store,
+    event: Seq,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut held = self.store.held();
+        if let Some(askers) = held.get_mut(&self.event) {
+            *askers -= 1;
+            if *askers == 0 {
+                held.remove(&self.event);
+            }
+        }
+    }
 }
 
 impl std::fmt::Debug for Store {
@@ -98,6 +122,8 @@ pub struct Summary {
     pub executions: BTreeMap<String, u64>,
     /// Matches whose condition could not be worked out.
     pub condition_errors: u64,
+    /// Matches that came to nothing because their condition asks for an element the event does not have.
+    pub absent_elements: u64,
     /// Events kept that matched nothing.
     pub unmatched_kept: u64,
     /// Events kept that matched something.
@@ -233,6 +259,19 @@ impl Store {
         &self.shared.id
     }
 
+    /// Keeps an event, and all it caused, from being pruned.
+    pub(crate) fn hold(&self, event: Seq) -> Held {
+        *self.held().entry(event).or_default() += 1;
+        Held {
+            store: self.clone(),
+            event,
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<Seq, usize>> {
+        self.shared.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How much the store holds and what it counted, as of the last batch that was written.
     pub fn summary(&self) -> Summary {
         let totals = self.shared.totals.lock().unwrap_or_else(PoisonError::into_inner);
@@ -245,6 +284,7 @@ impl Store {
                 .collect(),
             executions: totals.executions.clone(),
             condition_errors: totals.condition_errors,
+            absent_elements: totals.absent_elements,
             unmatched_kept: totals.unmatched_kept,
             matched_kept: totals.matched_kept,
             bytes: totals.bytes,

@@ -1,18 +1,27 @@
 //! Opening: one process at a time, a format this program understands, nothing replaced in silence.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::format::{self, FORMAT, Totals};
+use super::remains::Opening;
 use super::{Shared, Store, keys};
 use crate::event::id::StoreId;
 
 /// Pages of the store that sled keeps in memory, in bytes.
 const CACHE: u64 = 64 << 20;
+
+/// How long a store that another process has is waited for: sled lets go of its files a moment after it was closed.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Stands beside sled's own files and says what they are. sled takes a log that is gone or begins with other bytes for a
+/// new one: without this an empty store would silently take the place of a damaged one.
+const LABEL: &str = "hem-store";
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -81,17 +90,45 @@ impl Store {
             .map_err(in_folder)?;
         std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).map_err(in_folder)?;
 
+        let is_labelled = || Label::read(folder).map(|label| label.is_some());
+        let opening = match Opening::begin(folder, is_labelled) {
+            Ok(opening) => opening,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(OpenError::InUse { path }),
+            Err(error) => return Err(in_folder(error)),
+        };
+        let label = Label::read(folder).map_err(in_folder)?;
+        if let Some(label) = &label {
+            let Label { format, .. } = label.as_ref().map_err(|bad| damaged(bad.clone().into()))?;
+            if *format > FORMAT {
+                return Err(OpenError::Newer { path, found: *format });
+            }
+            if !folder.join("db").exists() {
+                return Err(damaged(Missing("the file `db`").into()));
+            }
+        }
+
         let config = sled::Config::new()
             .path(folder)
             .cache_capacity(CACHE)
             .flush_every_ms(None)
             .mode(sled::Mode::HighThroughput);
         // After a power cut sled may find files it did not expect and panics rather than to return an error.
-        let opened = catch_unwind(AssertUnwindSafe(|| {
-            let db = config.open()?;
-            let tree = db.open_tree(b"hem")?;
-            Ok::<_, sled::Error>((db, tree))
-        }));
+        let open = || {
+            catch_unwind(AssertUnwindSafe(|| {
+                let db = config.open()?;
+                let tree = db.open_tree(b"hem")?;
+                Ok::<_, sled::Error>((db, tree))
+            }))
+        };
+        let began = Instant::now();
+        let mut opened = open();
+        while let Ok(Err(sled::Error::Io(error))) = &opened
+            && is_lock(error)
+            && began.elapsed() < LOCK_PATIENCE
+        {
+            std::thread::sleep(Duration::from_millis(20));
+            opened = open();
+        }
         let (db, tree) = match opened {
             Ok(Ok(opened)) => opened,
             Ok(Err(sled::Error::Io(error))) if is_lock(&error) => return Err(OpenError::InUse { path }),
@@ -124,7 +161,7 @@ impl Store {
                     format::read_totals(&totals).map_err(|error| damaged(error.into()))?,
                 )
             }
-            None if tree.is_empty() => {
+            None if tree.is_empty() && label.is_none() => {
                 let id = StoreId::draw(&mut fastrand::Rng::new());
                 let totals = Totals::default();
                 let mut batch = sled::Batch::default();
@@ -138,6 +175,21 @@ impl Store {
         };
         tree.flush().map_err(|error| damaged(error.into()))?;
         sync_all_of(folder).map_err(in_folder)?;
+        // A label says that a store was finished here, so it comes last.
+        match label {
+            Some(Ok(label)) if label.id != id => {
+                return Err(damaged(Missing("the id it is labelled with").into()));
+            }
+            Some(_) => {}
+            None => {
+                let (format, id) = (FORMAT, id.clone());
+                Label { format, id }.write(folder).map_err(in_folder)?;
+                File::open(folder)
+                    .and_then(|names| names.sync_all())
+                    .map_err(in_folder)?;
+            }
+        }
+        drop(opening);
         let log = File::open(folder.join("db")).map_err(in_folder)?;
         Ok(Self {
             shared: Arc::new(Shared {
@@ -147,8 +199,50 @@ impl Store {
                 tree,
                 log,
                 totals: Mutex::new(totals),
+                held: Mutex::default(),
             }),
         })
+    }
+}
+
+/// What [`LABEL`] says.
+struct Label {
+    format: u32,
+    id: StoreId,
+}
+
+/// The label does not say what it should.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("its file `{LABEL}` says `{0}`")]
+struct BadLabel(String);
+
+impl Label {
+    /// None when there is no store in the folder yet.
+    fn read(folder: &Path) -> io::Result<Option<Result<Self, BadLabel>>> {
+        let text = match std::fs::read(folder.join(LABEL)) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let label = text
+            .trim_end()
+            .strip_prefix("format ")
+            .and_then(|rest| rest.split_once(" id "))
+            .and_then(|(format, id)| {
+                Some(Self {
+                    format: format.parse().ok()?,
+                    id: id.parse().ok()?,
+                })
+            });
+        Ok(Some(label.ok_or(BadLabel(text))))
+    }
+
+    fn write(&self, folder: &Path) -> io::Result<()> {
+        let unfinished = folder.join(format!("{LABEL}.new"));
+        let mut file = File::create(&unfinished)?;
+        writeln!(file, "format {} id {}", self.format, self.id)?;
+        file.sync_all()?;
+        std::fs::rename(unfinished, folder.join(LABEL))
     }
 }
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::format::{self, Totals};
 use super::keys::{AttemptPart, Space};
-use super::retention::Pruner;
+use super::retention::{Pass, Pruner};
 use super::{Definition, EventCounters, Override, Store, blob, keys};
 use crate::config::Retention;
 use crate::engine::core::Record;
@@ -32,8 +32,11 @@ const QUEUE: usize = 4_096;
 const SUBMISSIONS_AT_MOST: usize = 2_048;
 const BYTES_AT_MOST: usize = 16 << 20;
 
-/// Pruning for age, where nothing else calls for it.
+/// How often it is looked for what is too old, where no other limit is passed.
 const PRUNE_EVERY: Duration = Duration::from_secs(10);
+
+/// How often it is looked again while a limit is passed and the last look found nothing that may go.
+const PRUNE_AGAIN: Duration = Duration::from_secs(1);
 
 /// One thing to be made durable.
 #[derive(Debug)]
@@ -46,6 +49,8 @@ pub enum Change {
         hooks: Vec<HookName>,
         /// Matches whose condition could not be worked out.
         condition_errors: u64,
+        /// Matches whose condition asks for an element that the event does not have.
+        absent_elements: u64,
         /// Whether its payload is kept.
         keep_payload: bool,
     },
@@ -148,7 +153,7 @@ impl Writer {
             retention,
             definitions: HashSet::new(),
             pruner: Pruner::default(),
-            pruned: Instant::now(),
+            looked: None,
         };
         let on_failure = failed.clone();
         let handle = std::thread::Builder::new()
@@ -185,7 +190,8 @@ struct WriterThread {
     totals: Totals,
     definitions: HashSet<Version>,
     pruner: Pruner,
-    pruned: Instant,
+    /// When it was last looked whether something is to be pruned.
+    looked: Option<Instant>,
 }
 
 impl WriterThread {
@@ -194,10 +200,11 @@ impl WriterThread {
         while let Some(first) = queue.blocking_recv() {
             let mut batch = Batch::default();
             let mut durable = Vec::new();
-            let (mut submissions, mut bytes) = (0, 0);
+            let (mut submissions, mut bytes, mut is_empty) = (0, 0, true);
             let mut next = Some(first);
             while let Some(submission) = next {
                 for change in submission.changes {
+                    is_empty = false;
                     bytes += self.add(&mut batch, change);
                 }
                 durable.extend(submission.on_durable);
@@ -207,33 +214,24 @@ impl WriterThread {
                 }
                 next = queue.try_recv().ok();
             }
-            if let Err(error) = self.prune(&mut batch) {
-                tracing::warn!(error = &error as &dyn std::error::Error, "cannot prune the store");
-            }
-            batch.insert(keys::meta("totals"), format::write(&self.totals));
-            if let Err(error) = self.commit(batch) {
-                tracing::error!(
-                    error = &*error,
-                    "writing to the store failed: nothing more is accepted or acknowledged"
-                );
-                failed.cancel();
+            // All that came before is durable already: whoever only waits for that is told at once.
+            if !is_empty && let Err(error) = self.commit(batch) {
+                fail(&*error, failed);
                 return;
             }
-            *self
-                .store
-                .shared
-                .totals
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = self.totals.clone();
             for on_durable in durable {
                 on_durable();
+            }
+            if let Err(error) = self.prune() {
+                fail(&error, failed);
+                return;
             }
         }
     }
 
     fn commit(&self, batch: Batch) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let shared = &self.store.shared;
-        shared.tree.apply_batch(batch)?;
+        self.apply(batch)?;
         kill_point::reach("mid-batch");
         shared.tree.flush()?;
         // sled's flush leaves the data to the kernel (sync_file_range): without this a power cut takes back what
@@ -242,21 +240,48 @@ impl WriterThread {
         Ok(())
     }
 
-    fn prune(&mut self, batch: &mut Batch) -> Result<(), super::ReadError> {
-        let due = self.pruned.elapsed() >= PRUNE_EVERY;
-        let over = self.totals.unmatched_kept > self.retention.unmatched_events
-            || self.totals.bytes > self.retention.bytes;
-        if !due && !over {
+    /// Writes a batch and what is counted with it, without waiting for either to be durable.
+    fn apply(&self, mut batch: Batch) -> sled::Result<()> {
+        let shared = &self.store.shared;
+        batch.insert(keys::meta("totals"), format::write(&self.totals));
+        shared.tree.apply_batch(batch)?;
+        *shared.totals.lock().unwrap_or_else(PoisonError::into_inner) = self.totals.clone();
+        Ok(())
+    }
+
+    /// Takes out what is beyond the limits. It looks at what is written, so it comes after a batch and never in one: there
+    /// an execution that is just reopened would still look settled.
+    fn prune(&mut self) -> sled::Result<()> {
+        let pause = if self.pruner.is_over(&self.retention, &self.totals) {
+            PRUNE_AGAIN
+        } else {
+            PRUNE_EVERY
+        };
+        let is_early = self.looked.is_some_and(|looked| looked.elapsed() < pause);
+        if is_early && !self.pruner.is_in_stride() {
             return Ok(());
         }
-        self.pruned = Instant::now();
-        self.pruner.prune(
-            &self.store,
-            &self.retention,
-            Timestamp::now(),
+        self.looked = Some(Instant::now());
+        let mut batch = Batch::default();
+        let store = self.store.clone();
+        let held = store.held();
+        let dropped = self.pruner.prune(
+            &Pass {
+                store: &store,
+                limits: &self.retention,
+                held: &held,
+                now: Timestamp::now(),
+            },
             &mut self.totals,
-            batch,
-        )
+            &mut batch,
+        );
+        let Some(dropped) = dropped else {
+            return Ok(());
+        };
+        for version in dropped {
+            self.definitions.remove(&version);
+        }
+        self.apply(batch)
     }
 
     /// Adds a change to the batch; returns the bytes of payload or output it brought.
@@ -266,14 +291,20 @@ impl WriterThread {
                 event,
                 hooks,
                 condition_errors,
+                absent_elements,
                 keep_payload,
-            } => self.add_event(batch, &event, &hooks, condition_errors, keep_payload),
+            } => {
+                self.totals.condition_errors += condition_errors;
+                self.totals.absent_elements += absent_elements;
+                self.add_event(batch, &event, &hooks, keep_payload)
+            }
             Change::Record(record) => {
                 self.add_record(batch, record);
                 0
             }
             Change::Definition(hook) => {
-                if self.definitions.insert(hook.version) {
+                self.pruner.keep(&hook.version);
+                if self.definitions.insert(hook.version) && !self.is_stored(&hook.version) {
                     let definition = Definition {
                         name: hook.name.clone(),
                         text: hook.text.to_string(),
@@ -354,12 +385,17 @@ impl WriterThread {
         }
     }
 
+    /// Whether a definition is there already. One that cannot be read is written again.
+    fn is_stored(&self, version: &Version) -> bool {
+        let mut pieces = self.store.shared.tree.scan_prefix(keys::definition(version));
+        pieces.next().is_some_and(|piece| piece.is_ok())
+    }
+
     fn add_event(
         &mut self,
         batch: &mut Batch,
         event: &Event,
         hooks: &[HookName],
-        condition_errors: u64,
         keep_payload: bool,
     ) -> usize {
         batch.insert(keys::event(event.seq), format::write_event(event, hooks));
@@ -389,7 +425,6 @@ impl WriterThread {
             .or_default()
             .add(&counters);
         self.totals.last_seq = self.totals.last_seq.max(event.seq.0);
-        self.totals.condition_errors += condition_errors;
         payload.len()
     }
 
@@ -405,6 +440,9 @@ impl WriterThread {
                 self.add_progress(batch, key, None, progress);
             }
             Record::Progressed { key, left, progress } => {
+                if !matches!(left, "queued" | "running" | "retrying") {
+                    self.doubt_former_version(&key, &progress.version);
+                }
                 self.add_progress(batch, &key, Some(left), &progress);
             }
             Record::Released {
@@ -420,6 +458,16 @@ impl WriterThread {
                     &value,
                 );
             }
+        }
+    }
+
+    /// An execution is reopened, with another version perhaps: the former one may be referred to no more.
+    fn doubt_former_version(&mut self, key: &ExecutionKey, now: &Version) {
+        // A record that cannot be read keeps the definition where it is.
+        if let Ok(Some(former)) = self.store.execution(key)
+            && former.progress.version != *now
+        {
+            self.pruner.doubt(&key.hook, former.progress.version);
         }
     }
 
@@ -451,6 +499,14 @@ impl WriterThread {
             .entry(progress.state.name().to_owned())
             .or_default() += 1;
     }
+}
+
+fn fail(error: &(dyn std::error::Error + 'static), failed: &CancellationToken) {
+    tracing::error!(
+        error,
+        "writing to the store failed: nothing more is accepted or acknowledged"
+    );
+    failed.cancel();
 }
 
 /// Waits for what was submitted to be durable.

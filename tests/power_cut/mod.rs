@@ -56,6 +56,18 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
+    /// Adds those of another recording.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.recorded += other.recorded;
+        self.moments += other.moments;
+        self.disks += other.disks;
+        self.looked_for += other.looked_for;
+        for (said, count) in other.does_not_open {
+            *self.does_not_open.entry(said).or_default() += count;
+        }
+        self.lost.extend(other.lost);
+    }
+
     pub(crate) fn is_clean(&self) -> bool {
         self.does_not_open.is_empty() && self.lost.is_empty()
     }
@@ -99,7 +111,6 @@ pub(crate) fn cut_power(program: &WriterProgram, load: Load, cuts: usize, seed: 
     let mut acknowledged = Vec::new();
     let cut = memory_folder();
     for (index, record) in log.records().enumerate() {
-        if std::env::var_os("DBG").is_some() { eprintln!("{index} {:?} {} {:x} {}", record.kind, record.path, record.offset, record.data.len()); }
         match record.kind {
             Kind::Acknowledge => acknowledged.extend(read_acknowledgement(record.data)),
             _ => disk.take(&record),
@@ -211,11 +222,6 @@ fn check(folder: &Path, load: Load, acknowledged: &[Acknowledged], place: &str, 
             while let Some(cause) = source {
                 said = format!("{said}: {cause}");
                 source = cause.source();
-            }
-            if std::env::var_os("DBG").is_some() {
-                eprintln!("FAIL {place} {said}");
-                let keep = format!("/tmp/pc/fail-{}", place.replace([' ', ','], "-"));
-                let _ = Command::new("cp").args(["-r", &folder.display().to_string(), &keep]).status();
             }
             if figures.does_not_open.is_empty() {
                 figures.lost.push(format!("{place}: does not open"));

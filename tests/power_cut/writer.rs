@@ -33,7 +33,7 @@ pub(crate) enum Load {
 pub(crate) const KEPT: u64 = 40;
 
 /// Times the store is opened, written to and closed.
-const LIVES: u64 = 2;
+const LIVES: u64 = 3;
 
 impl Load {
     pub(crate) const ALL: [Self; 3] = [Self::Small, Self::Large, Self::Pruned];
@@ -170,6 +170,7 @@ async fn submit(writer: &Writer, acknowledged: &Arc<File>, load: Load, seq: u64)
         event: Box::new(event),
         hooks: if matches { vec![key(seq).hook] } else { Vec::new() },
         condition_errors: 0,
+        absent_elements: 0,
         keep_payload: true,
     }];
     if matches {

@@ -1,0 +1,134 @@
+//! Opening and closing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use super::super::{OpenError, keys};
+use super::*;
+
+/// The files of a folder with what is in them.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry"))
+    {
+        if entry.path().is_file() {
+            found.insert(entry.path(), fs::read(entry.path()).expect("a file"));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_it_is_opened_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let desk = Desk::open(folder.path(), keep_all());
+    let id = desk.store.id().clone();
+    let hook = hook("a", "one");
+    desk.write(accepted(event(1, 5, b"<X/>"), &[&hook])).await;
+    desk.close();
+
+    let store = Store::open(folder.path()).expect("a store");
+    assert_eq!(*store.id(), id);
+    assert_eq!(store.summary().last_seq, Seq(1));
+    let unsettled = store.unsettled().expect("a read");
+    assert_eq!(unsettled.len(), 1);
+    assert_eq!(unsettled[0].key, key(1, "a"));
+    let definition = store
+        .definition(&hook.version)
+        .expect("a read")
+        .expect("its definition");
+    assert_eq!(definition.text, *hook.text);
+    let listed = store.event(Seq(1)).expect("a read").expect("the event");
+    assert_eq!(listed.event.payload.bytes().as_ref(), b"<X/>");
+}
+
+#[test]
+fn a_second_one_is_refused_while_the_first_has_it_open() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = Store::open(folder.path()).expect("a store");
+    let error = Store::open(folder.path()).expect_err("a refusal");
+    assert!(matches!(error, OpenError::InUse { .. }), "{error:?}");
+    drop(first);
+}
+
+#[test]
+fn a_newer_format_is_refused_and_stays_as_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(folder.path()).expect("a store");
+    let tree = &store.shared.tree;
+    tree.insert(keys::meta("format"), &2_u32.to_be_bytes())
+        .expect("a write");
+    tree.flush().expect("a write");
+    drop(store);
+    for _ in 0..2 {
+        let error = Store::open(folder.path()).expect_err("a refusal");
+        assert!(matches!(error, OpenError::Newer { found: 2, .. }), "{error:?}");
+    }
+
+    let folder = tempfile::tempdir().expect("a folder");
+    drop(Store::open(folder.path()).expect("a store"));
+    fs::write(folder.path().join("hem-store"), "format 3 id k3vd\n").expect("a write");
+    let before = files(folder.path());
+    let error = Store::open(folder.path()).expect_err("a refusal");
+    assert!(matches!(error, OpenError::Newer { found: 3, .. }), "{error:?}");
+    assert!(files(folder.path()) == before, "the files changed");
+}
+
+#[tokio::test]
+async fn a_damaged_folder_is_refused_and_left_untouched() {
+    type Damage = fn(&Path);
+    // What is done to it, and whether sled takes the log for a new one, which it then makes longer.
+    let damages: [(&str, bool, Damage); 5] = [
+        ("no counters", false, |folder| {
+            let store = Store::open(folder).expect("a store");
+            store.shared.tree.remove(keys::meta("totals")).expect("a write");
+            store.shared.tree.flush().expect("a write");
+        }),
+        ("no format", false, |folder| {
+            let store = Store::open(folder).expect("a store");
+            store.shared.tree.remove(keys::meta("format")).expect("a write");
+            store.shared.tree.flush().expect("a write");
+        }),
+        ("the log is overwritten", true, |folder| {
+            let db = folder.join("db");
+            let length = fs::metadata(&db).expect("the log").len();
+            fs::write(db, vec![b'x'; usize::try_from(length).expect("small")]).expect("a write");
+        }),
+        ("the log is gone", false, |folder| {
+            fs::remove_file(folder.join("db")).expect("the log");
+        }),
+        ("the label is unreadable", false, |folder| {
+            fs::write(folder.join("hem-store"), b"\xff").expect("a write");
+        }),
+    ];
+    for (what, is_foreign, damage) in damages {
+        let folder = tempfile::tempdir().expect("a folder");
+        let desk = Desk::open(folder.path(), keep_all());
+        for seq in 1..50 {
+            desk.write(accepted(event(seq, 5, b"<X/>"), &[&hook("a", "one")]))
+                .await;
+        }
+        desk.close();
+        damage(folder.path());
+        let before = files(folder.path());
+        let error = Store::open(folder.path()).expect_err(what);
+        assert!(matches!(error, OpenError::Damaged { .. }), "{what}: {error:?}");
+        // sled writes a new snapshot of where things are whenever it opens its files; the log is what counts.
+        let after = files(folder.path());
+        for name in ["db", "conf", "hem-store"] {
+            let of = |files: &BTreeMap<PathBuf, Vec<u8>>| files.get(&folder.path().join(name)).cloned();
+            assert!(
+                is_foreign || of(&after) == of(&before),
+                "{what}: `{name}` changed"
+            );
+        }
+        let again = Store::open(folder.path()).expect_err(what);
+        assert!(
+            matches!(again, OpenError::Damaged { .. }),
+            "{what}, once more: {again:?}"
+        );
+    }
+}
