@@ -3,7 +3,7 @@
 #![allow(
     clippy::expect_used,
     clippy::panic,
-    reason = "a test that cannot go on shall fail"
+    reason = "a test's own machinery fails the test where it fails"
 )]
 
 mod daemon;

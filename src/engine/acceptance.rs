@@ -22,8 +22,9 @@ use crate::event::{Event, Facts, RetryRequest};
 use crate::hooks::Hook;
 use crate::store::{EventCounters, ExecutionQuery, Store};
 
-/// Messages decoded and matched before they are handed on together.
+/// Messages decoded and matched before they are handed on together, in number and in bytes.
 const TOGETHER: usize = 256;
+const BYTES_TOGETHER: usize = 1 << 20;
 
 /// How long the thread waits for a message before it looks whether it is to end.
 const WAIT: Duration = Duration::from_millis(100);
@@ -53,10 +54,22 @@ impl Acceptance {
                 return;
             }
             let in_force = self.hooks.now();
-            let mut offers = Vec::with_capacity(entries.len());
+            let mut offers: Vec<Offer> = Vec::with_capacity(entries.len());
+            let mut bytes = 0;
             let mut not_accepted: BTreeMap<Arc<str>, EventCounters> = BTreeMap::new();
             for entry in entries {
+                let before = offers.len();
                 self.take(entry, &in_force, &mut offers, &mut not_accepted);
+                bytes += offers[before..]
+                    .iter()
+                    .map(|offer| offer.event.payload.bytes().len())
+                    .sum::<usize>();
+                if bytes >= BYTES_TOGETHER {
+                    bytes = 0;
+                    if !self.hand_on(std::mem::take(&mut offers), &in_force) {
+                        return;
+                    }
+                }
             }
             for (source, counters) in not_accepted {
                 let message = Message::NotAccepted {
@@ -67,15 +80,16 @@ impl Acceptance {
                     return;
                 }
             }
-            if !offers.is_empty()
-                && self
-                    .dispatcher
-                    .blocking_send(Message::Offers(offers, in_force))
-                    .is_err()
-            {
+            if !offers.is_empty() && !self.hand_on(offers, &in_force) {
                 return;
             }
         }
+    }
+
+    /// Says whether there is still somebody to take it.
+    fn hand_on(&self, offers: Vec<Offer>, in_force: &Arc<InForce>) -> bool {
+        let message = Message::Offers(offers, Arc::clone(in_force));
+        self.dispatcher.blocking_send(message).is_ok()
     }
 
     fn take(

@@ -33,13 +33,16 @@ use crate::store::writer::{Change, Closed, Writer, durable};
 use crate::store::{EventCounters, ListedEvent, Override, Store};
 
 /// Messages that may wait for the dispatcher; whoever sends more waits.
-pub(super) const QUEUE: usize = 1_024;
+pub(super) const QUEUE: usize = 16;
 
 /// How often the clocks are compared and lanes looked at that wait too long.
 const LOOK_AROUND: Duration = Duration::from_secs(1);
 
 /// Upper bounds in milliseconds of the buckets that count how long acceptance takes.
 const ACCEPTANCE_BUCKETS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 500, 1_000, u64::MAX];
+
+/// What a former life left, with the hook it is pinned to where that can be had.
+pub(super) type Unsettled = (Execution, Option<Arc<Hook>>);
 
 /// What the dispatcher is told.
 #[derive(Debug)]
@@ -69,7 +72,7 @@ pub(super) enum Message {
     },
     /// What a former life left unsettled, with the hooks it is pinned to.
     Recover {
-        left: Vec<(Execution, Option<Arc<Hook>>)>,
+        left: Vec<Unsettled>,
         reply: oneshot::Sender<()>,
     },
     /// `hem hooks enable`, `disable`.
@@ -181,7 +184,7 @@ impl Dispatcher {
 
     /// Takes over what a former life left unsettled. What had not been started and has no hook in force any more is
     /// cancelled; what was started and has no definition any more fails.
-    async fn recover(&mut self, left: Vec<(Execution, Option<Arc<Hook>>)>) -> Result<(), Closed> {
+    async fn recover(&mut self, left: Vec<Unsettled>) -> Result<(), Closed> {
         let now = self.clock.now();
         self.parts.room.look(left.len());
         let in_force = self.parts.hooks.now();

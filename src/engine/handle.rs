@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::acceptance::offer;
 use super::core::NewExecution;
-use super::dispatcher::{Message, Offer};
+use super::dispatcher::{Message, Offer, Unsettled};
 use super::execution::{Actor, Cause, Execution};
 use super::hooks_in_force::HooksInForce;
 use super::pinned::pinned_hook;
@@ -372,7 +372,7 @@ impl Handle {
     }
 
     /// Takes up what a former life left.
-    pub(super) async fn recover(&self, left: Vec<(Execution, Option<Arc<Hook>>)>) -> Result<(), Stopping> {
+    pub(super) async fn recover(&self, left: Vec<Unsettled>) -> Result<(), Stopping> {
         self.ask(|reply| Message::Recover { left, reply }).await
     }
 

@@ -666,8 +666,10 @@ mod tests {
         }
         for (name, counters) in queue.counters() {
             assert_eq!(counters.received, EACH);
-            assert_eq!(counters.lost, lost[&name]);
-            assert_eq!(came[&name] + lost[&name], EACH);
+            // On a busy machine all of one source may be lost.
+            let came = came.get(&name).copied().unwrap_or_default();
+            assert_eq!(counters.lost, lost.get(&name).copied().unwrap_or_default());
+            assert_eq!(came + counters.lost, EACH);
         }
     }
 }

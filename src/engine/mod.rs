@@ -27,8 +27,8 @@ use tokio_util::task::TaskTracker;
 
 use self::acceptance::Acceptance;
 use self::attempt::Attempts;
-use self::dispatcher::{Dispatcher, Parts, QUEUE};
-use self::execution::{Actor, Execution};
+use self::dispatcher::{Dispatcher, Parts, QUEUE, Unsettled};
+use self::execution::Actor;
 use self::handle::{Handle, SourceStatus};
 use self::hooks_in_force::HooksInForce;
 use self::intake::{Decode, IntakeQueue};

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sled::Batch;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::format::{self, Totals};
@@ -27,6 +27,9 @@ use crate::kill_point;
 
 /// Submissions that may wait for the writer; whoever submits more waits.
 const QUEUE: usize = 4_096;
+
+/// Payloads and outputs that may wait for the writer, in bytes; whoever submits more waits.
+const QUEUE_BYTES: u32 = 32 << 20;
 
 /// A commit takes no more submissions than this, nor goes on beyond this many bytes of payloads and outputs.
 const SUBMISSIONS_AT_MOST: usize = 2_048;
@@ -105,12 +108,28 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The bytes of payload and output in it.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Event { event, .. } => event.payload.bytes().len(),
+            Self::Ended { ended, .. } => [&ended.stdout, &ended.stderr]
+                .iter()
+                .map(|captured| captured.head.len() + captured.tail.len())
+                .sum(),
+            _ => 0,
+        }
+    }
+}
+
 /// What is called once a submission is durable. It is not called, and dropped, when it never will be.
 type OnDurable = Box<dyn FnOnce() + Send>;
 
 struct Submission {
     changes: Vec<Change>,
     on_durable: Option<OnDurable>,
+    /// Its share of [`QUEUE_BYTES`], given back when it is written.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 /// A write or a sync failed, or the writer has ended: nothing is made durable any more.
@@ -122,6 +141,7 @@ pub struct Closed;
 #[derive(Debug, Clone)]
 pub struct Writer {
     submissions: mpsc::Sender<Submission>,
+    room: Arc<Semaphore>,
     failed: CancellationToken,
 }
 
@@ -159,7 +179,15 @@ impl Writer {
         let handle = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || thread.run(queue, &on_failure))?;
-        Ok((Self { submissions, failed }, handle))
+        let room = Arc::new(Semaphore::new(QUEUE_BYTES as usize));
+        Ok((
+            Self {
+                submissions,
+                room,
+                failed,
+            },
+            handle,
+        ))
     }
 
     /// Hands changes over, to become durable together. Waits while too many wait already.
@@ -171,9 +199,22 @@ impl Writer {
         changes: Vec<Change>,
         on_durable: impl FnOnce() + Send + 'static,
     ) -> Result<(), Closed> {
+        let weight: usize = changes.iter().map(Change::weight).sum();
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX).min(QUEUE_BYTES);
+        // One that is larger than the whole room is alone in it.
+        let room = match weight {
+            0 => None,
+            _ => Some(
+                Arc::clone(&self.room)
+                    .acquire_many_owned(weight)
+                    .await
+                    .map_err(|_| Closed)?,
+            ),
+        };
         let submission = Submission {
             changes,
             on_durable: Some(Box::new(on_durable)),
+            room,
         };
         self.submissions.send(submission).await.map_err(|_| Closed)
     }
@@ -200,6 +241,7 @@ impl WriterThread {
         while let Some(first) = queue.blocking_recv() {
             let mut batch = Batch::default();
             let mut durable = Vec::new();
+            let mut rooms = Vec::new();
             let (mut submissions, mut bytes, mut is_empty) = (0, 0, true);
             let mut next = Some(first);
             while let Some(submission) = next {
@@ -208,6 +250,7 @@ impl WriterThread {
                     bytes += self.add(&mut batch, change);
                 }
                 durable.extend(submission.on_durable);
+                rooms.extend(submission.room);
                 submissions += 1;
                 if submissions >= SUBMISSIONS_AT_MOST || bytes >= BYTES_AT_MOST {
                     break;
@@ -219,6 +262,7 @@ impl WriterThread {
                 fail(&*error, failed);
                 return;
             }
+            drop(rooms);
             for on_durable in durable {
                 on_durable();
             }

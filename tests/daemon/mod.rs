@@ -23,30 +23,30 @@ use hem::store::{Store, Summary};
 use crate::recorded::Recorded;
 
 /// Nothing in these tests takes this long on any machine.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// A publisher on a free port, whose replies nobody looks at.
-pub async fn publisher() -> Publisher {
+pub(crate) async fn publisher() -> Publisher {
     let free: Endpoint = "tcp://127.0.0.1:0".parse().expect("an endpoint");
     Publisher::bind(&free, &free).await.expect("a publisher").0
 }
 
 /// Publishes a recorded event as the hook manager does.
-pub async fn publish(publisher: &Publisher, event: &Recorded) {
+pub(crate) async fn publish(publisher: &Publisher, event: &Recorded) {
     publisher
         .publish(&event.key, STANDARD.encode(&event.content).as_bytes())
         .await;
 }
 
 /// A folder with hooks and scripts, and the configuration of a daemon on it.
-pub struct House {
-    pub folder: tempfile::TempDir,
-    pub config: Config,
+pub(crate) struct House {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) config: Config,
 }
 
 impl House {
     /// An empty house.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new()
             .prefix("hem-")
             .tempdir()
@@ -63,18 +63,18 @@ impl House {
         Self { folder, config }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Writes a hook file.
-    pub fn hook(&self, name: &str, yaml: &str) -> &Self {
+    pub(crate) fn hook(&self, name: &str, yaml: &str) -> &Self {
         std::fs::write(self.config.hooks_dir.join(format!("{name}.yaml")), yaml).expect("a hook file");
         self
     }
 
     /// Writes an executable script.
-    pub fn script(&self, name: &str, text: &str) -> &Self {
+    pub(crate) fn script(&self, name: &str, text: &str) -> &Self {
         let path = self.config.scripts_dir.join(name);
         std::fs::write(&path, text).expect("a script");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("its mode");
@@ -82,7 +82,7 @@ impl House {
     }
 
     /// Adds the source `opennebula`.
-    pub fn listen_to(&mut self, publisher: &Publisher) -> &mut Self {
+    pub(crate) fn listen_to(&mut self, publisher: &Publisher) -> &mut Self {
         let source = OpennebulaSource {
             endpoint: publisher.events().to_string(),
             ..OpennebulaSource::default()
@@ -94,7 +94,7 @@ impl House {
     }
 
     /// Starts the daemon.
-    pub async fn daemon(&self) -> Daemon {
+    pub(crate) async fn daemon(&self) -> Daemon {
         Daemon::start(
             &self.config,
             Options {
@@ -107,7 +107,7 @@ impl House {
     }
 
     /// The lines that scripts appended to a file.
-    pub fn lines(&self, name: &str) -> Vec<String> {
+    pub(crate) fn lines(&self, name: &str) -> Vec<String> {
         std::fs::read_to_string(self.path(name))
             .unwrap_or_default()
             .lines()
@@ -117,7 +117,7 @@ impl House {
 }
 
 /// Waits until a condition holds.
-pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < LIMIT, "waited in vain: {what}");
@@ -126,7 +126,7 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Waits until nothing is queued, running or waiting for a retry, and this many events were received.
-pub async fn until_settled(handle: &Handle, received: u64) {
+pub(crate) async fn until_settled(handle: &Handle, received: u64) {
     let store = handle.store().clone();
     until(
         &format!(
@@ -143,7 +143,7 @@ pub async fn until_settled(handle: &Handle, received: u64) {
 }
 
 /// Executions that have not reached their end.
-pub fn unsettled(summary: &Summary) -> u64 {
+pub(crate) fn unsettled(summary: &Summary) -> u64 {
     ["queued", "running", "retrying"]
         .iter()
         .filter_map(|state| summary.executions.get(*state))
@@ -151,7 +151,7 @@ pub fn unsettled(summary: &Summary) -> u64 {
 }
 
 /// The store of a daemon that has stopped.
-pub fn store_of(config: &Config) -> Store {
+pub(crate) fn store_of(config: &Config) -> Store {
     open(&config.state_dir)
 }
 

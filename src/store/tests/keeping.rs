@@ -361,8 +361,15 @@ async fn a_definition_is_kept_while_a_record_refers_to_it() {
     // The first version comes back into use before its last trace is gone, or after: it is there when it is needed.
     desk.write(accepted(event(5, 0, b"x"), &[&first])).await;
     assert!(is_kept(&first));
-    desk.write(vec![moved(&two, "queued", succeeded(), third.version)])
-        .await;
+    desk.write(vec![Change::Record(Record::Progressed {
+        key: two,
+        left: "queued",
+        progress: Progress {
+            attempts: 2,
+            ..progress(succeeded(), third.version)
+        },
+    })])
+    .await;
     desk.pruned("the second and the third", |_| {
         [&second, &third].map(is_kept) == [false, false]
     })

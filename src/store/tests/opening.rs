@@ -132,3 +132,61 @@ async fn a_damaged_folder_is_refused_and_left_untouched() {
         );
     }
 }
+
+/// The store of format 1 as the first release wrote it, checked in.
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store-v1")
+}
+
+/// Run once for each format, when it is released: `cargo test --lib write_the_fixture -- --ignored`.
+#[tokio::test]
+#[ignore = "writes a file that is checked in"]
+async fn write_the_fixture() {
+    let desk = Desk::open(&fixture(), keep_all());
+    let hook = hook("a", "one");
+    desk.write(accepted(event(1, 5, &[b'x'; 20_000]), &[&hook])).await;
+    let mut changes = attempted(&key(1, "a"), 1, hook.version, vec![b'y'; 300]);
+    changes.push(moved(&key(1, "a"), "queued", succeeded(), hook.version));
+    desk.write(changes).await;
+    desk.write(accepted(event(2, 6, b"<X/>"), &[&hook])).await;
+    desk.write(accepted(event(3, 7, b"<Y/>"), &[])).await;
+    desk.write(vec![Change::LastGood {
+        file: "a.yaml".to_owned(),
+        text: Some((hook.text.to_string(), None)),
+    }])
+    .await;
+    desk.close();
+}
+
+#[test]
+fn a_store_of_format_1_is_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (path, content) in files(&fixture()) {
+        fs::write(folder.path().join(path.file_name().expect("a name")), content).expect("a copy");
+    }
+    let store = Store::open(folder.path()).expect("a store");
+    assert_eq!(all_events(&store), [1, 2, 3]);
+    let states: Vec<String> = all_executions(&store)
+        .iter()
+        .map(|execution| format!("{} {}", execution.key, execution.progress.state.name()))
+        .collect();
+    assert_eq!(states, ["2.a queued", "1.a succeeded"]);
+    let large = store.event(Seq(1)).expect("a read").expect("the event");
+    assert_eq!(large.event.payload.bytes().as_ref(), [b'x'; 20_000]);
+    let attempts = store.attempts(&key(1, "a")).expect("attempts");
+    let ended = attempts[0].ended.as_ref().expect("an end");
+    assert_eq!(
+        (ended.outcome.clone(), ended.stdout.total),
+        (Outcome::Exited { code: 0 }, 300)
+    );
+    let unsettled = store.unsettled().expect("a read");
+    let version = unsettled[0].progress.version;
+    let definition = store.definition(&version).expect("a read").expect("a definition");
+    assert_eq!(store.last_good().expect("a read")["a.yaml"].0, definition.text);
+    let summary = store.summary();
+    assert!(summary.events["one"].adds_up());
+    assert_eq!(
+        (summary.last_seq, summary.unmatched_kept, summary.matched_kept),
+        (Seq(3), 1, 2)
+    );
+}
