@@ -296,9 +296,6 @@ async fn join(thread: JoinHandle<()>) {
 #[error("writing to the store failed; what was accepted is kept, and a restart takes it up")]
 pub struct StoreFailed;
 
-/// An execution that a former life left, with the hook it is pinned to where that can be had.
-type Unsettled = (Execution, Option<Arc<Hook>>);
-
 /// What a former life left unsettled, with the hooks it is pinned to where those can be had.
 fn unsettled(store: &Store, defaults: &Defaults) -> Result<Vec<Unsettled>, ReadError> {
     let mut compiled: HashMap<Version, Option<Arc<Hook>>> = HashMap::new();
