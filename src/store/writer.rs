@@ -442,7 +442,8 @@ impl WriterThread {
         hooks: &[HookName],
         keep_payload: bool,
     ) -> usize {
-        batch.insert(keys::event(event.seq), format::write_event(event, hooks));
+        let record = format::write_event(event, hooks);
+        blob::put_record(batch, event.seq, keys::event(event.seq), &record);
         let payload = event.payload.bytes();
         if keep_payload && !payload.is_empty() {
             self.totals.bytes += blob::put(batch, &keys::payload(event.seq), payload);
@@ -476,9 +477,11 @@ impl WriterThread {
         match record {
             Record::Created(execution) => {
                 let Execution { key, progress, .. } = execution.as_ref();
-                batch.insert(
+                blob::put_record(
+                    batch,
+                    key.event,
                     keys::of_execution(Space::Execution, key),
-                    format::write_execution(&execution),
+                    &format::write_execution(&execution),
                 );
                 batch.insert(keys::by_hook_and_event(key), &[]);
                 self.add_progress(batch, key, None, progress);

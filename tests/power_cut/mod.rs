@@ -266,6 +266,9 @@ fn event_fault(store: &Store, load: Load, seq: u64) -> Option<String> {
     if listed.event.payload.bytes() != load.payload(seq).as_slice() {
         return Some("its payload is another one".to_owned());
     }
+    if listed.event.facts != writer::facts(seq) {
+        return Some("it says something else".to_owned());
+    }
     if load == Load::Pruned {
         return None;
     }

@@ -12,7 +12,7 @@ use hem::engine::execution::{Cause, EndedAttempt, Execution, Progress, Settlemen
 use hem::event::id::{ExecutionKey, HookName, Seq};
 use hem::event::payload::Payload;
 use hem::event::time::Timestamp;
-use hem::event::{ApiCall, Event, Facts, Subject};
+use hem::event::{ApiCall, Event, Facts, RetryRequest, Subject};
 use hem::hooks::Version;
 use hem::runner::{Captured, Outcome};
 use hem::store::Store;
@@ -128,6 +128,26 @@ pub(crate) fn write(folder: &Path, load: Load) {
     }
 }
 
+/// Now and then something of which the controller decides how long it is: the arguments of a RETRY message.
+pub(crate) fn facts(seq: u64) -> Facts {
+    if seq.is_multiple_of(11) {
+        Facts::Retry(RetryRequest {
+            hook_id: 1,
+            arguments: output(seq)
+                .iter()
+                .map(|byte| format!("{byte} "))
+                .collect::<String>()
+                .repeat(40),
+            remote_host: None,
+        })
+    } else {
+        Facts::Api(ApiCall {
+            call: "one.test".to_owned(),
+            success: true,
+        })
+    }
+}
+
 async fn submit(writer: &Writer, acknowledged: &Arc<File>, load: Load, seq: u64) {
     let now = Timestamp::from_millis(1_800_000_000_000);
     let matches = load != Load::Pruned;
@@ -145,10 +165,7 @@ async fn submit(writer: &Writer, acknowledged: &Arc<File>, load: Load, seq: u64)
         key: format!("EVENT API one.test {seq}"),
         subject: Some(Subject::new("vm/1")),
         received: now,
-        facts: Facts::Api(ApiCall {
-            call: "one.test".to_owned(),
-            success: true,
-        }),
+        facts: facts(seq),
         payload: Payload::new(load.payload(seq).into()),
         ambiguous: false,
         synthesised: false,
