@@ -1,14 +1,15 @@
 //! `hem.yaml`: read into a raw form, checked into [`Config`].
 
 mod load;
-pub mod quantity;
 pub mod raw;
+pub mod scalar;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::event::redaction::Redaction;
+use crate::hooks::invocation::OnehemShell;
 
 pub use self::load::{ConfigError, Overrides, Place};
 
@@ -23,6 +24,8 @@ pub struct Config {
     pub scripts_dir: PathBuf,
     /// Where relative commands of OpenNebula's own hooks are looked for.
     pub onehem_scripts_dir: PathBuf,
+    /// How command lines of hooks of the `onehem` profile are run.
+    pub onehem_shell: OnehemShell,
     /// How the daemon is reached.
     pub control: Control,
     /// How many scripts run at once.
@@ -149,6 +152,7 @@ impl Config {
             hooks_dir: root.join("etc/hem/hooks.d"),
             scripts_dir: root.join("etc/hem/scripts"),
             onehem_scripts_dir: root.join("var/lib/one/remotes/hooks"),
+            onehem_shell: OnehemShell::Auto,
             control: Control {
                 socket: root.join("run/hem/hem.sock"),
                 socket_mode: 0o600,

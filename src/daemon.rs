@@ -105,6 +105,7 @@ impl Daemon {
                         since: Timestamp::now(),
                     },
                     last_error: None,
+                    last_gap: None,
                     connects: 0,
                     refused: Default::default(),
                 },
@@ -168,18 +169,4 @@ impl Daemon {
         self.control.wait().await;
         tracing::info!("hem has stopped");
     }
-}
-
-/// Runs a daemon until `shutdown` is cancelled, or it cannot go on.
-///
-/// # Errors
-/// See [`DaemonError`].
-pub async fn run(config: &Config, options: Options, shutdown: CancellationToken) -> Result<(), DaemonError> {
-    let daemon = Daemon::start(config, options).await?;
-    let ended = tokio::select! {
-        () = shutdown.cancelled() => Ok(()),
-        ended = daemon.until_stopped() => ended,
-    };
-    daemon.stop().await;
-    Ok(ended?)
 }

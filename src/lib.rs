@@ -14,6 +14,8 @@
 //! * [`cli`]: one file a command.
 //! * [`config`]: what `hem.yaml` says.
 //! * [`kill_point`]: where tests end the daemon; empty in a build for users.
+//! * [`quantity`]: durations and sizes as people write them.
+//! * [`daemon`]: wires the rooms together, and ends them.
 
 pub mod cli;
 pub mod config;
@@ -25,6 +27,7 @@ pub mod expression;
 pub mod hooks;
 pub mod kill_point;
 pub mod matching;
+pub mod quantity;
 pub mod runner;
 pub mod sources;
 pub mod store;

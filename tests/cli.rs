@@ -240,6 +240,70 @@ async fn emitted_events_run_and_the_feed_shows_them_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kept_event_is_matched_and_tried_as_it_was_and_its_secrets_are_not_printed() {
+    const SECRET: &str = "s3cret-of-ann";
+    let house = House::new();
+    house
+        .script("count.sh", "#!/bin/sh\nprintf %s \"$1\" | wc -c\n")
+        .hook(
+            "count",
+            "name: count\ntrigger: { state: { resource: VM, on: RUNNING } }\n\
+         when: size(text(\"VM/TEMPLATE/PASSWORD\")) == 13\n\
+         command: count.sh\narguments: [\"${{ event.VM.TEMPLATE.PASSWORD }}\"]\n",
+        );
+    std::fs::write(
+        house.path("event.xml"),
+        format!(
+            "<HOOK_MESSAGE><HOOK_TYPE>STATE</HOOK_TYPE><HOOK_OBJECT>VM</HOOK_OBJECT><STATE>ACTIVE</STATE>\
+             <LCM_STATE>RUNNING</LCM_STATE><RESOURCE_ID>12</RESOURCE_ID><VM><ID>12</ID><TEMPLATE>\
+             <PASSWORD>{SECRET}</PASSWORD></TEMPLATE></VM></HOOK_MESSAGE>"
+        ),
+    )
+    .expect("a file");
+    let config = house.path("hem.yaml");
+    std::fs::write(
+        &config,
+        format!(
+            "state_dir: {}\nhooks_dir: hooks.d\nscripts_dir: scripts\npermissions: lax\n",
+            house.config.state_dir.display()
+        ),
+    )
+    .expect("a file");
+    let config = config.to_str().expect("a path").to_owned();
+    let daemon = house.daemon().await;
+    let event = house.path("event.xml");
+    let emitted = hem(&house, &["emit", event.to_str().expect("a path")]).await;
+    assert_eq!(emitted.stdout, "1.count\n", "{}", emitted.stderr);
+
+    until_settled(daemon.handle(), 1).await;
+    let matched = hem(&house, &["--config", &config, "match", "1"]).await;
+    assert!(
+        matched.stdout.contains("1 of 1 hooks would run"),
+        "{}",
+        matched.stdout
+    );
+    assert!(matched.stdout.contains("[1] [redacted]"), "{}", matched.stdout);
+    let tried = hem(&house, &["--config", &config, "try", "count", "1"]).await;
+    assert_eq!(tried.stdout.trim(), "13", "{}", tried.stderr);
+    let audit = hem(&house, &["audit"]).await;
+    assert!(audit.stdout.contains("reveal"), "{}", audit.stdout);
+    let disabled = hem(&house, &["hooks", "disable", "count"]).await;
+    assert_eq!(disabled.code, 0, "{}", disabled.stderr);
+    let overridden = hem(&house, &["--config", &config, "match", "1"]).await;
+    assert!(
+        overridden.stdout.contains("would match, but is disabled"),
+        "{}",
+        overridden.stdout
+    );
+    let shown = hem(&house, &["show", "1"]).await;
+    for printed in [&matched, &tried, &overridden, &shown] {
+        assert!(!printed.stdout.contains(SECRET), "{}", printed.stdout);
+        assert!(!printed.stderr.contains(SECRET), "{}", printed.stderr);
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hooks_are_checked_matched_and_tried_without_a_daemon() {
     let house = House::new();
     house
@@ -282,4 +346,98 @@ async fn hooks_are_checked_matched_and_tried_without_a_daemon() {
     let check = hem(&house, &["--config", &config, "check"]).await;
     assert_eq!(check.code, 4);
     assert!(check.stdout.contains("triger"), "{}", check.stdout);
+}
+
+/// The real binary as a service.
+struct Service {
+    child: std::process::Child,
+}
+
+impl Service {
+    fn start(house: &House, notify: &std::path::Path) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_hem"))
+            .arg("run")
+            .args(["--state-dir".as_ref(), house.config.state_dir.as_os_str()])
+            .args(["--hooks-dir".as_ref(), house.config.hooks_dir.as_os_str()])
+            .args(["--scripts-dir".as_ref(), house.config.scripts_dir.as_os_str()])
+            .args(["--socket".as_ref(), house.config.control.socket.as_os_str()])
+            .args(["--opennebula", "tcp://127.0.0.1:9", "--shutdown-grace", "1h"])
+            .env("NOTIFY_SOCKET", notify)
+            .env("WATCHDOG_USEC", "3000000")
+            .env("HEM_LOG", "warn")
+            .spawn()
+            .expect("the binary");
+        Self { child }
+    }
+
+    fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
+        nix::sys::signal::kill(pid, signal).expect("a signal");
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_tells_how_it_does_reloads_and_stops_at_once_when_asked_twice() {
+    use nix::sys::signal::Signal;
+
+    let house = House::new();
+    house.script(
+        "slow.sh",
+        "#!/bin/sh\ntrap '' TERM\necho started > \"$1\"\nwhile :; do sleep 1; done\n",
+    );
+    let notify = house.path("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&notify).expect("a socket");
+    manager.set_read_timeout(Some(daemon::LIMIT)).expect("a limit");
+    let told = |what: &str| {
+        let mut message = [0; 4096];
+        loop {
+            let length = manager.recv(&mut message).expect("told in time");
+            if String::from_utf8_lossy(&message[..length]).contains(what) {
+                return;
+            }
+        }
+    };
+    let mut service = Service::start(&house, &notify);
+    told("READY=1");
+    told("WATCHDOG=1");
+
+    house.hook(
+        "slow",
+        &format!(
+            "name: slow\ntrigger: {{ api: {{ call: any }} }}\ncommand: slow.sh\narguments: [{}]\n",
+            house.path("started").display()
+        ),
+    );
+    service.signal(Signal::SIGHUP);
+    let socket = house.config.control.socket.to_str().expect("a path").to_owned();
+    let event = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/events/vm-allocate.xml");
+    daemon::until("the hook runs", || {
+        let emitted = Command::new(env!("CARGO_BIN_EXE_hem"))
+            .args(["--socket", &socket, "emit", event, "--hook", "slow"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .status();
+        emitted.is_ok_and(|status| status.success())
+    })
+    .await;
+    daemon::until("the script started", || house.path("started").exists()).await;
+
+    service.signal(Signal::SIGTERM);
+    told("STOPPING=1");
+    service.signal(Signal::SIGTERM);
+    let status = service.child.wait().expect("an end");
+    assert_eq!(status.code(), Some(1), "it did not wait for the hour of grace");
+    let store = daemon::store_of(&house.config);
+    assert_eq!(
+        store.unsettled().expect("a read").len(),
+        1,
+        "what was cut short is still to be done"
+    );
 }

@@ -15,6 +15,7 @@ use hem::config::Permissions;
 use hem::event::time::Timestamp;
 use hem::hooks::check::{CheckOptions, Checked, check};
 use hem::hooks::folder::{LastGood, LoadOptions, Loaded, load};
+use hem::hooks::invocation::OnehemShell;
 use hem::hooks::{
     Defaults, Names, Origin, Profile, Severity, Template, Trigger, json_schema, parse_definition, trial,
 };
@@ -317,7 +318,7 @@ fn a_test_that_fails_says_why() {
         );
         let checked = site.check();
         assert!(!checked.has_errors(), "{}", site.faults());
-        let results = trial::run_tests(&checked.hooks[0], &[events]);
+        let results = trial::run_tests(&checked.hooks[0], &[events], OnehemShell::Auto);
         assert_eq!(results[0].line, 5);
         results.into_iter().flat_map(|result| result.failures).collect()
     };
@@ -668,7 +669,7 @@ fn the_examples_hold() {
         let faults: Vec<String> = checked.faults.iter().map(ToString::to_string).collect();
         assert_eq!(faults, Vec::<String>::new());
         for hook in &checked.hooks {
-            for result in trial::run_tests(hook, &[]) {
+            for result in trial::run_tests(hook, &[], OnehemShell::Auto) {
                 assert!(result.passed(), "{}: {result:?}", hook.name);
             }
         }

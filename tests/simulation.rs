@@ -5,7 +5,7 @@
 #![allow(
     clippy::expect_used,
     clippy::panic,
-    reason = "a test's own machinery fails the test where it fails"
+    reason = "a test that cannot go on shall fail"
 )]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};

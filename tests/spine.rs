@@ -3,7 +3,7 @@
 #![allow(
     clippy::expect_used,
     clippy::panic,
-    reason = "a test's own machinery fails the test where it fails"
+    reason = "a test that cannot go on shall fail"
 )]
 
 mod daemon;
@@ -12,7 +12,9 @@ mod recorded;
 use daemon::{House, publish, publisher, until, until_settled};
 use hem::engine::execution::{Actor, Cause, State};
 use hem::event::id::{ExecutionKey, HookName, Seq};
+use hem::event::{Facts, Kind};
 use hem::runner::Outcome;
+use hem::sources::opennebula::publisher::Publisher;
 use hem::store::{EventQuery, ExecutionQuery};
 
 fn all() -> ExecutionQuery {
@@ -193,5 +195,66 @@ async fn what_a_stop_cuts_short_runs_again_in_the_next_life_with_a_higher_number
     let attempts = handle.store().attempts(&key).expect("attempts");
     assert_eq!(attempts.len(), 2);
     assert_eq!(attempts[1].cause, Cause::Recovery);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publisher_that_was_away_leaves_a_gap_that_says_from_when_to_when() {
+    let first = publisher().await;
+    let mut house = House::new();
+    house.listen_to(&first);
+    let daemon = house.daemon().await;
+    first.wait_for_subscriber().await;
+    let events = recorded::events();
+    publish(&first, &events[0]).await;
+    let store = daemon.handle().store().clone();
+    let gaps = || {
+        let query = EventQuery {
+            kind: Some(Kind::Gap),
+            limit: 10,
+            ..EventQuery::default()
+        };
+        store.events(&query).expect("events")
+    };
+    until("the event is there", || store.summary().last_seq == Seq(1)).await;
+    assert!(gaps().is_empty(), "the very first start is no gap");
+
+    let endpoint = first.events().clone();
+    first.finish().await;
+    let again = Publisher::bind(&endpoint, &"tcp://127.0.0.1:0".parse().expect("an endpoint"))
+        .await
+        .expect("the same port")
+        .0;
+    again.wait_for_subscriber().await;
+    until("the gap is written down", || {
+        store.summary().events["opennebula"].gaps == 1
+    })
+    .await;
+    let gap = gaps().remove(0);
+    let Facts::Gap(facts) = &gap.event.facts else {
+        panic!("a gap, not {:?}", gap.event.facts)
+    };
+    assert!(facts.from <= facts.to);
+    assert_eq!(facts.lost, 0, "nobody can tell how many");
+    assert!(!facts.why.is_empty());
+    let counters = store.summary().events["opennebula"].clone();
+    assert_eq!(
+        (counters.received, counters.gaps),
+        (1, 1),
+        "a gap is made here and not received"
+    );
+    assert!(counters.adds_up());
+    drop(store);
+    daemon.stop().await;
+
+    // While the daemon itself is away, events may pass as well.
+    let daemon = house.daemon().await;
+    again.wait_for_subscriber().await;
+    let store = daemon.handle().store().clone();
+    until("the second gap is written down", || {
+        store.summary().events["opennebula"].gaps == 2
+    })
+    .await;
+    drop(store);
     daemon.stop().await;
 }

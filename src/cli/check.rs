@@ -102,12 +102,14 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
         .hooks
         .iter()
         .flat_map(|hook| {
-            trial::run_tests(hook, &here).into_iter().map(|test| TestView {
-                hook: hook.name.to_string(),
-                event: test.event.display().to_string(),
-                line: test.line,
-                failures: test.failures,
-            })
+            trial::run_tests(hook, &here, config.onehem_shell)
+                .into_iter()
+                .map(|test| TestView {
+                    hook: hook.name.to_string(),
+                    event: test.event.display().to_string(),
+                    line: test.line,
+                    failures: test.failures,
+                })
         })
         .collect();
     let failed = tests.iter().any(|test| !test.failures.is_empty());

@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     source: Option<String>,
     /// Only events of this kind
-    #[arg(long, value_parser = ["state", "api", "retry", "undecodable"])]
+    #[arg(long, value_parser = ["state", "api", "retry", "undecodable", "gap"])]
     kind: Option<String>,
     /// Only events that no hook matched
     #[arg(long)]
@@ -142,8 +142,8 @@ fn feed_line(event: &EventView, style: &Style) -> String {
         "{}  {}  {:<12}  {}  {}\n",
         style.paint(Tint::Faint, &style.time(event.received)),
         style.paint(Tint::Strong, &format!("{:>6}", event.seq)),
-        output::safe(event.subject.as_deref().unwrap_or("-")),
-        output::safe(&what(event)),
+        output::safe_line(event.subject.as_deref().unwrap_or("-")),
+        output::safe_line(&what(event)),
         style.paint(Tint::Faint, &format!("→ {}", hooks(event))),
     )
 }

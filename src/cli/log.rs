@@ -136,7 +136,7 @@ fn feed_line(execution: &ExecutionView, style: &Style) -> String {
         style.paint(Tint::Faint, &style.time(moment(&execution.state))),
         style.paint(output::tint_of(&execution.state), &state),
         style.paint(Tint::Strong, &execution.execution),
-        output::safe(execution.subject.as_deref().unwrap_or("-")),
+        output::safe_line(execution.subject.as_deref().unwrap_or("-")),
     );
     if execution.attempts > 1 {
         line.push_str(&format!("  attempt {}", execution.attempts));

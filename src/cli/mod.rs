@@ -23,9 +23,11 @@ mod reload;
 mod retry;
 mod run;
 mod schema;
+mod service;
 mod show;
 mod signals;
 mod status;
+mod store;
 mod test_match;
 mod try_once;
 mod when;
@@ -70,6 +72,7 @@ Step in:
   cancel       Cancel what waits, or end what runs
   hooks        List, show, enable and disable hooks
   reload       Read the hooks folder now
+  store        Save what is readable of a damaged store
 
 Set up:
   completions  Print completions for a shell
@@ -161,6 +164,7 @@ enum Command {
     Cancel(cancel::Arguments),
     Hooks(hooks::Arguments),
     Reload(reload::Arguments),
+    Store(store::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
@@ -204,6 +208,7 @@ fn dispatch(Cli { global, command }: Cli) -> Outcome {
         Command::Match(arguments) => test_match::run(&global, arguments),
         Command::Try(arguments) => try_once::run(&global, arguments),
         Command::Schema(arguments) => schema::run(&arguments),
+        Command::Store(arguments) => store::run(&global, arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
         Command::Emit(arguments) => wait_for(emit::run(global, arguments)),

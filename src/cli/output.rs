@@ -126,7 +126,7 @@ impl Style {
 
     /// A cell in the colour of its meaning.
     pub(super) fn cell(&self, tint: Tint, text: &str) -> Cell {
-        let cell = Cell::new(safe(text));
+        let cell = Cell::new(safe_line(text));
         if !self.colours {
             return cell;
         }
@@ -179,7 +179,12 @@ pub(super) fn count(number: u64) -> String {
 
 /// Text whose control characters are spelt out: what a script or a controller says must not steer the terminal.
 pub(super) fn safe(text: &str) -> Cow<'_, str> {
-    let harmless = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    let harmless = |c: char| match c {
+        '\n' | '\t' => true,
+        // They turn the direction of what follows, so that a line reads as another one.
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
+        c => !c.is_control(),
+    };
     if text.chars().all(harmless) {
         return Cow::Borrowed(text);
     }
@@ -196,6 +201,16 @@ pub(super) fn safe(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(out)
+}
+
+/// The same for a text that belongs in a row or a line: a line break in a key must not make a line of its own.
+pub(super) fn safe_line(text: &str) -> Cow<'_, str> {
+    let safe = safe(text);
+    if safe.contains('\n') {
+        Cow::Owned(safe.replace('\n', "\\n"))
+    } else {
+        safe
+    }
 }
 
 /// Text as it is, or a note that it is none.
@@ -326,7 +341,7 @@ pub(super) fn print_json_line(value: &impl Serialize) -> io::Result<()> {
 /// Says something to the person at the terminal, on standard error. That nobody listens there is no error.
 pub(super) fn say(text: &str) {
     let mut err = io::stderr().lock();
-    let _ = writeln!(err, "{text}");
+    let _ = writeln!(err, "{}", safe(text));
 }
 
 #[cfg(test)]
@@ -374,6 +389,8 @@ pub(super) mod tests {
     fn scripts_do_not_steer_the_terminal() {
         assert_eq!(safe("a\x1b[2Jb\rc\td\n"), "a\\x1b[2Jb\\rc\td\n");
         assert!(matches!(safe("plain ü\n"), Cow::Borrowed(_)));
+        assert_eq!(safe("a\u{202e}b"), "a\\x202eb");
+        assert_eq!(safe_line("vm/1\n1043 vm/2"), "vm/1\\n1043 vm/2");
     }
 
     #[test]

@@ -67,6 +67,7 @@ mod tests {
         settings(&mut page, &schema);
         let definitions = schema["$defs"].as_object().expect("definitions");
         let titles = [
+            ("RawOned", "oned"),
             ("RawControl", "control"),
             ("RawSource", "sources: { NAME: … }"),
             ("RawQueue", "sources: { NAME: { queue } }"),
@@ -80,6 +81,7 @@ mod tests {
             settings(&mut page, definition);
         }
         for (name, title) in [
+            ("RawOnehemShell", "oned: { shell }"),
             ("RawReload", "reload"),
             ("RawPermissions", "permissions"),
             ("RawValidate", "validate"),

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::{Global, Outcome, output};
-use crate::control::api::ReloadReply;
+use crate::control::api::{ReloadReply, SeverityView};
 
 /// Read the hooks folder now
 ///
@@ -27,8 +27,10 @@ pub(super) async fn run(global: Global, arguments: Arguments) -> Outcome {
     } else {
         output::print(&render(&reply))?;
     }
-    // A fault begins with its severity, as `hem check` prints it; with a warning the file is in force all the same.
-    let refused = reply.faults.iter().any(|fault| !fault.starts_with("warning"));
+    let refused = reply
+        .faults
+        .iter()
+        .any(|fault| fault.severity == SeverityView::Error);
     let fine = !refused && reply.kept.is_none();
     Ok(if fine { Exit::Ok } else { Exit::Invalid })
 }
@@ -50,7 +52,7 @@ fn render(reply: &ReloadReply) -> String {
         }
     }
     for fault in &reply.faults {
-        text.push_str(&format!("\n{}\n", output::safe(fault).trim_end()));
+        text.push_str(&format!("\n{}\n", output::safe(&fault.text).trim_end()));
     }
     if text.is_empty() {
         text.push_str("nothing changed\n");
@@ -61,6 +63,7 @@ fn render(reply: &ReloadReply) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::api::FaultView;
 
     #[test]
     fn a_reload_says_what_it_did() {
@@ -69,7 +72,12 @@ mod tests {
             added: vec!["a".to_owned()],
             removed: vec!["b".to_owned()],
             kept: Some("3 of 4 hooks are gone".to_owned()),
-            faults: vec!["dns.yaml:3:1: unknown field `nmae`".to_owned()],
+            faults: vec![FaultView {
+                severity: SeverityView::Error,
+                file: "dns.yaml".to_owned(),
+                line: 3,
+                text: "dns.yaml:3:1: unknown field `nmae`".to_owned(),
+            }],
             ..ReloadReply::default()
         };
         insta::assert_snapshot!(render(&reply));

@@ -2,21 +2,27 @@
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
-use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, Failure};
-use super::{Global, Outcome, signals};
-use crate::config::quantity::Endpoint;
+use super::{Global, Outcome, service};
+use crate::config::scalar::Endpoint;
 use crate::config::{Config, Overrides};
 use crate::control::server::BindError;
-use crate::daemon::{self, DaemonError, Options};
+use crate::daemon::{DaemonError, Options};
+use crate::quantity;
+
+/// What is left to do after a second signal has this long.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Run the daemon
 ///
 /// Without a configuration file it listens to the OpenNebula hook manager on this machine. SIGTERM and Ctrl-C end it:
-/// nothing new is started, and what runs gets its grace.
+/// nothing new is started, and what runs gets its grace; a second one ends it at once, and the next start takes up what
+/// was cut short. SIGHUP reads the hooks folder. Under systemd it tells when it is ready, how it does, and feeds the
+/// watchdog.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hem run
@@ -38,6 +44,9 @@ pub(super) struct Arguments {
     /// Any error in a hook file keeps the whole former set in force
     #[arg(long)]
     strict_hooks: bool,
+    /// How long running scripts have to end when the daemon is stopped
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = quantity::duration)]
+    shutdown_grace: Duration,
     /// What somebody gives who means `hem try`.
     #[arg(hide = true)]
     unexpected: Vec<String>,
@@ -65,17 +74,15 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
     log_to_stderr();
     let options = Options {
         strict_hooks: arguments.strict_hooks,
-        ..Options::default()
+        stop_grace: arguments.shutdown_grace,
     };
-    let shutdown = CancellationToken::new();
-    let daemon = daemon::run(&config, options, shutdown.clone());
-    runtime
-        .block_on(signals::until_done(&shutdown, daemon))?
-        .map_err(|error| failure(&error))?;
-    Ok(Exit::Ok)
+    let ended = runtime.block_on(service::serve(&config, options));
+    // After a second signal scripts may still run; dropping their tasks kills them.
+    runtime.shutdown_timeout(AT_ONCE);
+    ended
 }
 
-fn failure(error: &DaemonError) -> Failure {
+pub(super) fn failure(error: &DaemonError) -> Failure {
     let exit = match error {
         DaemonError::Store(_) | DaemonError::StoreFailed(_) => Exit::Store,
         DaemonError::Control(BindError::NoGroup { .. } | BindError::TooLong { .. }) => Exit::Invalid,

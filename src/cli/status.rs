@@ -86,11 +86,16 @@ fn render(status: &StatusView, style: &Style) -> String {
                 text,
                 "    last error {}: {}",
                 style.time(error.at),
-                output::safe(&error.message)
+                output::safe_line(&error.message)
             );
         }
         for (reason, number) in &source.refused {
-            let _ = writeln!(text, "    refused: {} {}", count(*number), output::safe(reason));
+            let _ = writeln!(
+                text,
+                "    refused: {} {}",
+                count(*number),
+                output::safe_line(reason)
+            );
         }
     }
 
@@ -130,7 +135,7 @@ fn render(status: &StatusView, style: &Style) -> String {
             let _ = writeln!(
                 text,
                 "  {}: `{}` waits for `{}`, which is under way since {} ({})",
-                output::safe(blocked.subject.as_deref().unwrap_or("-")),
+                output::safe_line(blocked.subject.as_deref().unwrap_or("-")),
                 blocked.waiting,
                 blocked.behind,
                 style.time(blocked.since),
@@ -169,9 +174,14 @@ fn sums_of(name: &str, sums: &EventSums, style: &Style) -> String {
     } else {
         style.paint(Tint::Bad, "  does not add up")
     };
+    let gaps = match sums.gaps {
+        0 => String::new(),
+        1 => "\n    1 gap; `hem events --kind gap` shows it".to_owned(),
+        gaps => format!("\n    {} gaps; `hem events --kind gap` shows them", count(gaps)),
+    };
     format!(
         "  {name}: received {} = accepted {} + duplicate {} + refused {} + lost {}{verdict}\n    \
-         accepted {} = matched {} + unmatched {} + undecodable {}\n",
+         accepted {} = matched {} + unmatched {} + undecodable {}{gaps}\n",
         count(sums.received),
         count(sums.accepted),
         count(sums.duplicate),
@@ -228,6 +238,7 @@ mod tests {
             duplicate: 40,
             refused: 5,
             lost: 0,
+            gaps: 0,
             adds_up: true,
         };
         StatusView {

@@ -12,8 +12,8 @@ use serde::Serialize;
 use super::exit::{Exit, Failure};
 use super::output::{self, Style, Tint, safe};
 use super::{Global, Outcome, check};
-use crate::control::api::{EventView, Text};
-use crate::event::id::{ExecutionKey, Seq, StoreId};
+use crate::control::api::{EventView, FactsView, HookView, Text};
+use crate::event::id::{ExecutionKey, Reference, Seq, StoreId};
 use crate::event::opennebula::key::Key;
 use crate::event::payload::Payload;
 use crate::event::redaction::Redaction;
@@ -30,14 +30,14 @@ const SHOWN_STDIN: usize = 2000;
 /// Say which hooks an event triggers, and why not the others
 ///
 /// Every condition is shown with the value found; of hooks that match, the exact arguments, environment and standard
-/// input. Nothing runs and nothing is recorded.
+/// input. Nothing runs and nothing is recorded, but that the document of a kept event was read.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hem match examples/events/vm-running.xml
   hem match 1042                               # an event the daemon has kept
   hem match events.jsonl#17 --hooks hooks.d --hook vm-running")]
 pub(super) struct Arguments {
-    /// A saved event (.xml, .b64, FILE.jsonl#17), or the number of an event the daemon has kept
+    /// A saved event (.xml, .b64, FILE.jsonl#17), or the id of an event the daemon has kept
     #[arg(value_name = "EVENT")]
     event: String,
     /// Only this hook
@@ -90,7 +90,8 @@ enum CommandView {
 
 pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
     let config = check::config(global, arguments.scripts_dir.as_deref())?;
-    let event = find_event(global, &arguments.event)?;
+    let asked = find_event(global, &arguments.event)?;
+    let event = &asked.event;
     let path = arguments.hooks.unwrap_or_else(|| config.hooks_dir.clone());
     let checked = check::read(&path, &config)?;
     for fault in checked.faults.iter().filter(|fault| fault.is_error()) {
@@ -109,17 +110,26 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
     if let Some(name) = arguments.hook.filter(|_| hooks.is_empty()) {
         return Err(unknown_hook(&name, &path));
     }
-    let redaction = config.redaction();
+    for name in asked.differing(hooks.iter().map(|hook| &***hook)) {
+        output::say(&format!(
+            "note: the daemon does not run this version of `{name}`; `hem hooks show {name}` shows its own"
+        ));
+    }
+    let redaction = config.redaction().knowing(event.payload.bytes());
     let mut answers: Vec<HookAnswer> = hooks
         .iter()
-        .map(|hook| answer(hook, &event, &redaction))
+        .map(|hook| {
+            let mut answer = answer(hook, event, config.onehem_shell, &redaction);
+            answer.enabled = asked.is_enabled(hook);
+            answer
+        })
         .collect();
     // What runs comes first.
     answers.sort_by_key(|answer| !(answer.matches && answer.enabled));
     if global.json {
         output::print_json(&answers)?;
     } else {
-        output::print(&render(&event, &answers, &global.style()))?;
+        output::print(&render(event, &answers, &redaction, &global.style()))?;
     }
     Ok(Exit::Ok)
 }
@@ -132,19 +142,64 @@ pub(super) fn unknown_hook(name: &str, path: &Path) -> Failure {
     .with_hint("`hem check` says what is there, and what is wrong with it")
 }
 
-/// An event from a file, or from the daemon when a number is given and no file has that name.
-pub(super) fn find_event(global: &Global, named: &str) -> Result<Event, Failure> {
-    if let Ok(seq) = named.parse::<u64>()
-        && !Path::new(named).exists()
-    {
-        let view = super::wait_for_value(async { Ok(global.client().await?.event(seq, false).await?) })?;
-        return kept_event(view);
-    }
-    let (path, line) = saved::locate(Path::new(named));
-    saved::read(&path, line).map_err(|error| Failure::of(Exit::Failed, &error))
+/// The event that is asked about.
+pub(super) struct Asked {
+    pub(super) event: Event,
+    /// The daemon's hooks, where the event is one that it has kept.
+    live: Option<Vec<HookView>>,
 }
 
-/// The event that the daemon shows; its secrets are blotted out, which conditions hardly ever look at.
+/// An event from a file, or from the daemon when an id is given and no file has that name.
+///
+/// The daemon gives the document as it is, and writes that down: with secrets blotted out, conditions and arguments would
+/// not be what they were. What is printed of it is blotted out here.
+pub(super) fn find_event(global: &Global, named: &str) -> Result<Asked, Failure> {
+    if named.parse::<Reference>().is_ok() && !Path::new(named).exists() {
+        let (story, live) = super::wait_for_value(async {
+            let client = global.client().await?;
+            Ok((client.story(named, true).await?, client.hooks().await?))
+        })?;
+        let view = story
+            .event
+            .ok_or_else(|| Failure::new(Exit::Failed, format!("the event of `{named}` is no longer kept")))?;
+        return Ok(Asked {
+            event: kept_event(view)?,
+            live: Some(live),
+        });
+    }
+    let (path, line) = saved::locate(Path::new(named));
+    let event = saved::read(&path, line).map_err(|error| Failure::of(Exit::Failed, &error))?;
+    Ok(Asked { event, live: None })
+}
+
+impl Asked {
+    /// Whether the hook runs: its file's word, unless the daemon says otherwise.
+    fn is_enabled(&self, hook: &Hook) -> bool {
+        self.in_force(hook).map_or(hook.enabled, |live| live.enabled)
+    }
+
+    fn in_force(&self, hook: &Hook) -> Option<&HookView> {
+        self.live
+            .as_ref()?
+            .iter()
+            .find(|live| live.name == hook.name.as_str())
+    }
+
+    /// The hooks that the daemon runs in another version than the one looked at, or not at all.
+    pub(super) fn differing<'a>(&self, hooks: impl Iterator<Item = &'a Hook>) -> Vec<&'a str> {
+        if self.live.is_none() {
+            return Vec::new();
+        }
+        hooks
+            .filter(|hook| {
+                self.in_force(hook)
+                    .is_none_or(|live| live.definition.version != hook.version.to_string())
+            })
+            .map(|hook| hook.name.as_str())
+            .collect()
+    }
+}
+
 fn kept_event(view: EventView) -> Result<Event, Failure> {
     let payload = match view.payload {
         Some(Text::Text(text)) => text.into_bytes(),
@@ -153,6 +208,15 @@ fn kept_event(view: EventView) -> Result<Event, Failure> {
         })?,
         None => Vec::new(),
     };
+    if payload.is_empty() && !matches!(view.facts, FactsView::Undecodable { .. }) {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!("the document of event {} was not kept", view.seq),
+        )
+        .with_hint(
+            "of `one.user.*` calls that match no hook only the envelope is kept, for the passwords in them",
+        ));
+    }
     let reading = opennebula::read(&view.key, &payload);
     Ok(Event {
         seq: Seq(view.seq),
@@ -171,7 +235,11 @@ fn kept_event(view: EventView) -> Result<Event, Failure> {
 ///
 /// # Errors
 /// It cannot be laid out.
-pub(super) fn command_for(hook: &Hook, event: &Event) -> Result<Invocation, StartFailure> {
+pub(super) fn command_for(
+    hook: &Hook,
+    event: &Event,
+    shell: OnehemShell,
+) -> Result<Invocation, StartFailure> {
     let environment: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
@@ -182,12 +250,12 @@ pub(super) fn command_for(hook: &Hook, event: &Event) -> Result<Invocation, Star
         execution: &execution,
         attempt: 1,
         daemon_environment: &environment,
-        shell: OnehemShell::Auto,
+        shell,
     };
     invocation(hook, event, &facts)
 }
 
-fn answer(hook: &Hook, event: &Event, redaction: &Redaction) -> HookAnswer {
+fn answer(hook: &Hook, event: &Event, shell: OnehemShell, redaction: &Redaction) -> HookAnswer {
     let Explanation { steps, matches } = explain(hook, event);
     let call = match &event.facts {
         Facts::Api(api) => Some(api.call.as_str()),
@@ -213,9 +281,11 @@ fn answer(hook: &Hook, event: &Event, redaction: &Redaction) -> HookAnswer {
                     .collect(),
             })
             .collect(),
-        command: matches.then(|| match command_for(hook, event) {
+        command: matches.then(|| match command_for(hook, event, shell) {
             Ok(invocation) => shown(&invocation, redaction, call),
-            Err(failure) => CommandView::Fails { why: failure.message },
+            Err(failure) => CommandView::Fails {
+                why: redaction.text(&failure.message, call),
+            },
         }),
     }
 }
@@ -257,13 +327,14 @@ fn shown(invocation: &Invocation, redaction: &Redaction, call: Option<&str>) -> 
     }
 }
 
-fn render(event: &Event, answers: &[HookAnswer], style: &Style) -> String {
+fn render(event: &Event, answers: &[HookAnswer], redaction: &Redaction, style: &Style) -> String {
     let what = match &event.facts {
         Facts::Undecodable { reason } => format!("undecodable: {reason}"),
         _ => format!("{} event", event.kind()),
     };
     let subject = event.subject.as_ref().map_or("-", |subject| subject.as_str());
-    let mut text = format!("{}  {}  {}\n", safe(&what), safe(subject), safe(&event.key));
+    let head = redaction.text(&format!("{what}  {subject}  {}", event.key), None);
+    let mut text = format!("{}\n", safe(&head));
     if Key::parse(&event.key).is_twin() {
         text.push_str("note: this key is a further copy of a STATE event; the daemon counts it once and drops this one\n");
     }
@@ -316,7 +387,7 @@ fn render(event: &Event, answers: &[HookAnswer], style: &Style) -> String {
                     let _ = writeln!(text, "    [{index}] {}", safe(argument));
                 }
                 if let Some(directory) = directory {
-                    let _ = writeln!(text, "  in {directory}");
+                    let _ = writeln!(text, "  in {}", safe(directory));
                 }
                 text.push_str("  with\n");
                 for (name, value) in environment {

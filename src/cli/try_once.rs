@@ -13,6 +13,7 @@ use super::output;
 use super::test_match::{command_for, find_event, unknown_hook};
 use super::{Global, Outcome, check, signals};
 use crate::control::outcome_view;
+use crate::event::Facts;
 use crate::hooks::Hook;
 use crate::matching::explain;
 use crate::runner::{Invocation, Limits, Observer, Outcome as Ended, Report, Runner, Stream};
@@ -35,7 +36,7 @@ const OUTPUT_IN_FLIGHT: usize = 1024;
 pub(super) struct Arguments {
     /// The hook
     hook: String,
-    /// A saved event (.xml, .b64, FILE.jsonl#17), or the number of an event the daemon has kept
+    /// A saved event (.xml, .b64, FILE.jsonl#17), or the id of an event the daemon has kept
     #[arg(value_name = "EVENT")]
     event: String,
     /// A hook file or a folder of them [default: hooks_dir of the configuration]
@@ -51,7 +52,8 @@ pub(super) struct Arguments {
 
 pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
     let config = check::config(global, arguments.scripts_dir.as_deref())?;
-    let event = find_event(global, &arguments.event)?;
+    let asked = find_event(global, &arguments.event)?;
+    let event = &asked.event;
     let path = arguments.hooks.unwrap_or_else(|| config.hooks_dir.clone());
     let checked = check::read(&path, &config)?;
     let Some(hook) = checked
@@ -64,19 +66,29 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
         }
         return Err(unknown_hook(&arguments.hook, &path));
     };
-    let explanation = explain(hook, &event);
+    for name in asked.differing(std::iter::once(&**hook)) {
+        output::say(&format!("note: the daemon does not run this version of `{name}`"));
+    }
+    let redaction = config.redaction().knowing(event.payload.bytes());
+    let call = match &event.facts {
+        Facts::Api(api) => Some(api.call.as_str()),
+        _ => None,
+    };
+    let explanation = explain(hook, event);
     if !explanation.matches {
         let failing = explanation.steps.iter().find(|step| !step.holds);
         let why = failing.map_or_else(String::new, |step| {
-            format!(": {} (found: {})", step.asked, step.found)
+            format!(": {} (found: {})", step.asked, redaction.text(&step.found, call))
         });
         output::say(&format!("note: the event does not match{}", output::safe(&why)));
         if arguments.only_if_matching {
             return Ok(Exit::Failed);
         }
     }
-    let invocation = command_for(hook, &event)
-        .map_err(|failure| Failure::new(Exit::Failed, format!("cannot start: {}", failure.message)))?;
+    let invocation = command_for(hook, event, config.onehem_shell).map_err(|failure| {
+        let why = redaction.text(&failure.message, call);
+        Failure::new(Exit::Failed, format!("cannot start: {why}"))
+    })?;
     let report = super::wait_for_value(carry_out(hook, invocation))?;
     let words = output::outcome(&outcome_view(&report.outcome));
     output::say(&format!("{}: {words}", hook.name));

@@ -3,7 +3,7 @@
 use jiff::civil;
 use jiff::tz::TimeZone;
 
-use crate::config::quantity::DurationText;
+use crate::config::scalar::DurationText;
 use crate::control::api::Time;
 use crate::event::time::Timestamp;
 

@@ -5,9 +5,12 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::quantity::Endpoint;
-use super::raw::{RawConfig, RawPermissions, RawReload, RawSource, RawSourceType, RawValidate};
+use super::raw::{
+    RawConfig, RawOnehemShell, RawPermissions, RawReload, RawSource, RawSourceType, RawValidate,
+};
+use super::scalar::Endpoint;
 use super::{Config, OpennebulaSource, Permissions, Reload, Source};
+use crate::hooks::invocation::OnehemShell;
 
 /// The installed configuration file.
 const INSTALLED: &str = "/etc/hem/hem.yaml";
@@ -300,6 +303,10 @@ fn check(raw: RawConfig, defaults: Config, path: &Path, text: &str) -> Result<Co
         hooks_dir: below(raw.hooks_dir, defaults.hooks_dir),
         scripts_dir: below(raw.scripts_dir, defaults.scripts_dir),
         onehem_scripts_dir: below(raw.onehem_scripts_dir, defaults.onehem_scripts_dir),
+        onehem_shell: match raw.oned.unwrap_or_default().shell {
+            None | Some(RawOnehemShell::Auto) => OnehemShell::Auto,
+            Some(RawOnehemShell::Never) => OnehemShell::Never,
+        },
         control: super::Control {
             socket: below(control.socket, defaults.control.socket),
             socket_mode: control
@@ -442,6 +449,7 @@ state_dir: /srv/hem
 hooks_dir: hooks.d
 scripts_dir: ../scripts
 onehem_scripts_dir: /var/lib/one/remotes/hooks
+oned: { shell: never }
 control: { socket: /run/one/hem.sock, socket_mode: "0660", socket_group: oneadmin }
 concurrency: 32
 blocked_after: 5m
@@ -462,6 +470,7 @@ redact: ["//MY_TOKEN"]
         )
         .expect("a valid configuration");
         assert_eq!(config.hooks_dir, Path::new("/etc/hem/hooks.d"));
+        assert_eq!(config.onehem_shell, OnehemShell::Never);
         assert_eq!(config.control.socket_mode, 0o660);
         assert_eq!(config.control.socket_group.as_deref(), Some("oneadmin"));
         assert_eq!(config.concurrency, 32);
@@ -504,6 +513,7 @@ redact: ["//MY_TOKEN"]
             "control:\n  socket_mode: \"0666\"\n",
             "concurrency: 0\n",
             "reload: sometimes\n",
+            "oned: { shell: often }\n",
             "sources:\n  a b: { type: opennebula }\n",
             "sources:\n  z: { type: rabbitmq }\n",
             "sources:\n  z:\n    type: opennebula\n    endpoint: ipc:///run/pub\n",

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::quantity::{Concurrency, DurationText, Endpoint, ModeText, RedactionPath, SizeText, SourceName};
+use super::scalar::{Concurrency, DurationText, Endpoint, ModeText, RedactionPath, SizeText, SourceName};
 
 /// The configuration of hem, `hem.yaml`. Every setting has a default; relative paths are relative to this file.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -21,6 +21,8 @@ pub struct RawConfig {
     pub scripts_dir: Option<PathBuf>,
     /// Where relative commands of hooks of the profile `onehem` are looked for. Default `/var/lib/one/remotes/hooks`.
     pub onehem_scripts_dir: Option<PathBuf>,
+    /// What concerns hooks of the profile `onehem`: OpenNebula's own.
+    pub oned: Option<RawOned>,
     /// How the daemon is reached.
     pub control: Option<RawControl>,
     /// How many scripts run at once, from 1 to 1000. Default 10.
@@ -40,6 +42,25 @@ pub struct RawConfig {
     /// Further elements whose text is never printed, besides the built-in ones, such as `//MY_TOKEN`,
     /// and parameters of calls, such as `one.vm.exec IN 3`.
     pub redact: Option<Vec<RedactionPath>>,
+}
+
+/// What concerns hooks of the profile `onehem`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawOned {
+    /// Whether a shell may read their command lines. Default `auto`.
+    pub shell: Option<RawOnehemShell>,
+}
+
+/// Whether a shell may read the command lines of hooks of the profile `onehem`.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawOnehemShell {
+    /// As with onehem-server: a line that holds one of the shell's characters is given to `/bin/sh -c`; what events bring
+    /// along is base64 there. `hem hooks show` says of each hook whether that is so.
+    Auto,
+    /// Never: quotes and backslashes are understood as a shell would, everything else is literal.
+    Never,
 }
 
 /// How the daemon is reached.

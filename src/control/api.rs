@@ -82,7 +82,7 @@ pub struct EventFilter {
     /// Only events of this source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Only events of this kind: `state`, `api`, `retry`, `undecodable`.
+    /// Only events of this kind: `state`, `api`, `retry`, `undecodable`, `gap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Only events that caused no execution.
@@ -229,6 +229,17 @@ pub enum FactsView {
         /// Why.
         reason: String,
     },
+    /// Events of the source may have passed unseen.
+    Gap {
+        /// The beginning.
+        from: Time,
+        /// The end.
+        to: Time,
+        /// Why.
+        why: String,
+        /// How many are known to be lost.
+        lost: u64,
+    },
 }
 
 impl FactsView {
@@ -248,6 +259,7 @@ impl FactsView {
             Self::Api { call, success: false } => format!("{call} failed"),
             Self::Retry { hook_id, .. } => format!("retry of hook {hook_id}"),
             Self::Undecodable { reason } => format!("undecodable: {reason}"),
+            Self::Gap { why, .. } => format!("gap: {why}"),
         }
     }
 }
@@ -710,6 +722,29 @@ pub struct ReloadOrder {
     pub accept: bool,
 }
 
+/// One thing wrong with a hook file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultView {
+    /// How bad it is.
+    pub severity: SeverityView,
+    /// The file.
+    pub file: String,
+    /// The line, from 1; 0 when the file as a whole is meant.
+    pub line: usize,
+    /// The whole of it as `hem check` prints it, with the line in question and what to do.
+    pub text: String,
+}
+
+/// How bad a fault is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SeverityView {
+    /// The hook is in force, but perhaps works not as meant.
+    Warning,
+    /// The file is refused.
+    Error,
+}
+
 /// What a reload did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadReply {
@@ -719,8 +754,8 @@ pub struct ReloadReply {
     pub changed: Vec<String>,
     /// Hooks that are gone.
     pub removed: Vec<String>,
-    /// Faults found; the last good version of those files stays in force.
-    pub faults: Vec<String>,
+    /// Faults found; of files with errors the last good version stays in force.
+    pub faults: Vec<FaultView>,
     /// Why the former set was kept whole.
     pub kept: Option<String>,
 }
@@ -833,6 +868,9 @@ pub struct EventSums {
     pub refused: u64,
     /// The queue was full.
     pub lost: u64,
+    /// Gap records written; they are made here and not received.
+    #[serde(default)]
+    pub gaps: u64,
     /// Whether it adds up.
     pub adds_up: bool,
 }

@@ -1,5 +1,7 @@
 //! From the engine's types to the interface's.
 
+use std::time::Duration;
+
 use std::fmt::Write as _;
 
 use base64::Engine as _;
@@ -7,9 +9,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::api::{
     AcceptanceBucket, ActorView, AttemptView, AuditView, BlockedView, CancelReasonView, CauseView,
-    DefinitionView, EndedView, EventSums, EventView, ExecutionView, FactsView, FileView, HookView,
-    OutcomeView, OutputView, OverrideView, ProcessView, ReloadReply, SkipReasonView, SourceErrorView,
-    SourceView, StaleView, StateView, StatusView, Text, Time,
+    DefinitionView, EndedView, EventSums, EventView, ExecutionView, FactsView, FaultView, FileView, HookView,
+    OutcomeView, OutputView, OverrideView, ProcessView, ReloadReply, SeverityView, SkipReasonView,
+    SourceErrorView, SourceView, StaleView, StateView, StatusView, Text, Time,
 };
 use crate::engine::execution::{
     Actor, Attempt, CancelReason, Cause, EndedAttempt, Execution, Settlement, SkipReason, StartedProcess,
@@ -20,6 +22,8 @@ use crate::event::Facts;
 use crate::event::id::{HookName, StoreId};
 use crate::event::opennebula::Resource;
 use crate::event::time::Timestamp;
+use crate::hooks::fault::{Fault, Severity};
+use crate::hooks::invocation::{OnehemShell, uses_shell};
 use crate::hooks::{Hook, Names, Profile, Trigger, Version};
 use crate::runner::{Captured, Outcome, StartFailureKind};
 use crate::store::{AuditEntry, Definition, EventCounters, ListedEvent, Override};
@@ -72,6 +76,12 @@ fn facts(facts: &Facts) -> FactsView {
         },
         Facts::Undecodable { reason } => FactsView::Undecodable {
             reason: reason.clone(),
+        },
+        Facts::Gap(gap) => FactsView::Gap {
+            from: Time(gap.from),
+            to: Time(gap.to),
+            why: gap.why.clone(),
+            lost: gap.lost,
         },
     }
 }
@@ -165,7 +175,7 @@ fn state(state: &State) -> StateView {
     }
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
+fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -349,7 +359,7 @@ fn trigger(trigger: &Trigger) -> String {
     words
 }
 
-pub(super) fn hook(hook: &Hook, override_: Option<&Override>) -> HookView {
+pub(super) fn hook(hook: &Hook, override_: Option<&Override>, shell: OnehemShell) -> HookView {
     HookView {
         name: hook.name.to_string(),
         oned_id: hook.oned_id,
@@ -370,8 +380,20 @@ pub(super) fn hook(hook: &Hook, override_: Option<&Override>) -> HookView {
         when: hook.when.as_ref().map(|when| when.text().to_owned()),
         command: hook.action.command.clone(),
         program: hook.action.program.display().to_string(),
-        shell: hook.action.shell,
+        shell: uses_shell(hook, shell),
         definition: definition_in_force(hook),
+    }
+}
+
+fn fault(fault: &Fault) -> FaultView {
+    FaultView {
+        severity: match fault.severity {
+            Severity::Warning => SeverityView::Warning,
+            Severity::Error => SeverityView::Error,
+        },
+        file: fault.file.display().to_string(),
+        line: fault.line,
+        text: fault.to_string(),
     }
 }
 
@@ -381,7 +403,7 @@ pub(super) fn reload(report: &ReloadReport) -> ReloadReply {
         added: names(&report.added),
         changed: names(&report.changed),
         removed: names(&report.removed),
-        faults: report.faults.clone(),
+        faults: report.faults.iter().map(fault).collect(),
         kept: report.kept.clone(),
     }
 }
@@ -396,6 +418,7 @@ fn sums(counters: &EventCounters) -> EventSums {
         duplicate: counters.duplicate,
         refused: counters.refused,
         lost: counters.lost,
+        gaps: counters.gaps,
         adds_up: counters.adds_up(),
     }
 }
@@ -418,6 +441,9 @@ fn source(status: &SourceStatus) -> SourceView {
         refused: status.refused.clone(),
     }
 }
+
+/// A gap is worth a look this long.
+const GAP_IS_NEWS: Duration = Duration::from_secs(3600);
 
 /// The status, with what is not as it should be spelt out.
 pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusView {
@@ -442,15 +468,21 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
             ));
         }
     }
+    for (name, state) in &status.sources {
+        if let Some(gap) = state
+            .last_gap
+            .as_ref()
+            .filter(|gap| now.since(gap.to) < GAP_IS_NEWS)
+        {
+            concerns.push(format!(
+                "events of source `{name}` may be missing from {} to {}: {}",
+                gap.from, gap.to, gap.why
+            ));
+        }
+    }
     for (name, sums) in &events {
         if !sums.adds_up {
             concerns.push(format!("the counters of source `{name}` do not add up"));
-        }
-        if sums.lost > 0 {
-            concerns.push(format!(
-                "{} events of source `{name}` were lost to a full queue",
-                sums.lost
-            ));
         }
     }
     for blocked in &status.blocked {

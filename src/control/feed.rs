@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::api::FeedLine;
 use super::convert;
+use super::veil::Veil;
 use crate::engine::execution::{Execution, State};
 use crate::engine::handle::Notice;
 use crate::event::id::{ExecutionKey, Seq, StoreId};
@@ -30,6 +31,8 @@ pub(super) enum Follow {
         query: EventQuery,
         /// The newest one listed; the journal is one sequence, so nothing at or below it is news.
         listed: Seq,
+        /// What is not shown of them.
+        veil: Veil,
     },
     /// Executions.
     Executions {
@@ -44,9 +47,14 @@ impl Follow {
     /// The line for a notice, if it is asked for and news.
     fn line(&mut self, store: &StoreId, notice: &Notice) -> Option<FeedLine> {
         match (self, notice) {
-            (Self::Events { query, listed }, Notice::Event(event)) => (event.event.seq > *listed
-                && wants_event(query, event))
-            .then(|| FeedLine::Event(Box::new(convert::event(store, event)))),
+            (Self::Events { query, listed, veil }, Notice::Event(event)) => {
+                if event.event.seq <= *listed || !wants_event(query, event) {
+                    return None;
+                }
+                let mut view = convert::event(store, event);
+                veil.event(&mut view);
+                Some(FeedLine::Event(Box::new(view)))
+            }
             (Self::Executions { query, listed }, Notice::Execution(execution)) => {
                 if let Some(seen) = listed.get(&execution.key) {
                     if Progress::of(execution) <= *seen {
@@ -239,6 +247,7 @@ mod tests {
                 ..EventQuery::default()
             },
             listed: Seq(5),
+            veil: Veil::lifted(),
         };
         let notices = vec![
             event(4, "vm/12"),
@@ -262,6 +271,7 @@ mod tests {
         let follow = Follow::Events {
             query: EventQuery::default(),
             listed: Seq(0),
+            veil: Veil::lifted(),
         };
         let lines = said(follow, (1..=10).map(|seq| event(seq, "vm/1")).collect(), 4).await;
         assert_eq!(lines[0], FeedLine::Skipped { lines: 6 });

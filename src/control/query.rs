@@ -187,9 +187,13 @@ impl Reader {
             Facts::Api(api) => Some(api.call.as_str()),
             _ => None,
         });
+        let veil = match &event {
+            Some(listed) => self.veil.over(listed.event.payload.bytes()),
+            None => self.veil.clone(),
+        };
         let executions = keys
             .iter()
-            .map(|key| self.told(key, call))
+            .map(|key| self.told(key, call, &veil))
             .collect::<Result<_, _>>()?;
         Ok(Story {
             event: event.map(|listed| self.whole(&listed)),
@@ -236,7 +240,12 @@ impl Reader {
         }
     }
 
-    fn told(&self, key: &ExecutionKey, call: Option<&str>) -> Result<ExecutionStory, QueryError> {
+    fn told(
+        &self,
+        key: &ExecutionKey,
+        call: Option<&str>,
+        veil: &Veil,
+    ) -> Result<ExecutionStory, QueryError> {
         let execution = self
             .store
             .execution(key)?
@@ -256,13 +265,16 @@ impl Reader {
             .iter()
             .map(|attempt| {
                 let mut view = convert::attempt(attempt);
-                self.veil.attempt(&mut view, call);
+                veil.attempt(&mut view, call);
                 view
             })
             .collect();
         Ok(ExecutionStory {
-            definition: definition
-                .map(|definition| convert::definition(&execution.progress.version, &definition)),
+            definition: definition.map(|definition| {
+                let mut view = convert::definition(&execution.progress.version, &definition);
+                self.veil.definition(&mut view);
+                view
+            }),
             execution: convert::execution(self.store.id(), &execution),
             today,
             attempts,
@@ -270,7 +282,9 @@ impl Reader {
     }
 
     fn listed(&self, listed: &ListedEvent) -> EventView {
-        convert::event(self.store.id(), listed)
+        let mut view = convert::event(self.store.id(), listed);
+        self.veil.event(&mut view);
+        view
     }
 
     fn whole(&self, listed: &ListedEvent) -> EventView {
@@ -289,7 +303,7 @@ fn limited(limit: Option<usize>) -> usize {
 /// # Errors
 /// The filter names an unknown kind.
 pub(super) fn event_query(filter: &EventFilter) -> Result<EventQuery, QueryError> {
-    const KINDS: [Kind; 4] = [Kind::State, Kind::Api, Kind::Retry, Kind::Undecodable];
+    const KINDS: [Kind; 5] = [Kind::State, Kind::Api, Kind::Retry, Kind::Undecodable, Kind::Gap];
     let kind = match &filter.kind {
         None => None,
         Some(name) => Some(
@@ -298,7 +312,7 @@ pub(super) fn event_query(filter: &EventFilter) -> Result<EventQuery, QueryError
                 .find(|kind| kind.as_str() == name)
                 .ok_or_else(|| QueryError::Question {
                     message: format!("`{name}` is no kind of event"),
-                    hint: Some("there are state, api, retry and undecodable".to_owned()),
+                    hint: Some("there are state, api, retry, undecodable and gap".to_owned()),
                 })?,
         ),
     };

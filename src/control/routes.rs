@@ -21,9 +21,9 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use super::api::{
-    AuditFilter, AuditView, EmitOrder, EmitReply, ErrorBody, ErrorCode, ErrorDetail, EventFilter, EventView,
-    ExecutionFilter, FeedLine, HookView, Ordered, ReloadOrder, ReloadReply, RetryOrder, RetryReply,
-    RetryResult, Reveal, StatusView, Story,
+    AuditFilter, AuditView, DefinitionView, EmitOrder, EmitReply, ErrorBody, ErrorCode, ErrorDetail,
+    EventFilter, EventView, ExecutionFilter, FeedLine, HookView, Ordered, ReloadOrder, ReloadReply,
+    RetryOrder, RetryReply, RetryResult, Reveal, StatusView, Story,
 };
 use super::convert;
 use super::feed::{self, Follow, Progress};
@@ -37,7 +37,8 @@ use crate::event::payload::Payload;
 use crate::event::redaction::Redaction;
 use crate::event::time::Timestamp;
 use crate::event::{Event, Subject, opennebula};
-use crate::store::ReadError;
+use crate::hooks::Hook;
+use crate::store::{Override, ReadError};
 
 /// Requests above this many bytes are refused; an event's document in base64 is the largest thing sent.
 const LARGEST_REQUEST: usize = 96 << 20;
@@ -307,7 +308,13 @@ impl Room {
         let hook = hooks
             .get(&name)
             .ok_or_else(|| Failure::from(OrderError::NoSuchHook(name.clone())))?;
-        Ok(Json(convert::hook(hook, self.handle.overrides().get(&name))))
+        Ok(Json(self.hook_view(hook, self.handle.overrides().get(&name))))
+    }
+
+    fn hook_view(&self, hook: &Hook, said: Option<&Override>) -> HookView {
+        let mut view = convert::hook(hook, said, self.handle.onehem_shell());
+        self.veil.definition(&mut view.definition);
+        view
     }
 }
 
@@ -325,13 +332,16 @@ async fn events(
     let live = filter.follow.then(|| room.handle.subscribe());
     let query = query::event_query(&filter)?;
     let veil = room.veil(filter.reveal, actor, "events").await?;
-    let listed = room.read(veil, move |reader| reader.events(&filter)).await?;
+    let listed = room
+        .read(veil.clone(), move |reader| reader.events(&filter))
+        .await?;
     let Some(live) = live else {
         return Ok(Json(listed).into_response());
     };
     let follow = Follow::Events {
         query,
         listed: Seq(listed.first().map_or(0, |event| event.seq)),
+        veil,
     };
     let past = listed
         .into_iter()
@@ -412,6 +422,11 @@ async fn retry(State(room): Rooms, By(actor): By, Told(order): Told<RetryOrder>)
         .map_err(|error| Failure::new(ErrorCode::BadRequest, error.to_string()))?;
     let hooks = room.handle.hooks();
     let store = room.handle.store().clone();
+    let veil = room.veil.clone();
+    let veiled = move |mut view: DefinitionView| {
+        veil.definition(&mut view);
+        view
+    };
     let mut planned = room
         .read(room.veil.clone(), move |reader| {
             let mut planned: Vec<(ExecutionKey, RetryResult)> = Vec::new();
@@ -423,10 +438,11 @@ async fn retry(State(room): Rooms, By(actor): By, Told(order): Told<RetryOrder>)
                     if let Some(execution) = store.execution(&key)? {
                         let recorded = store
                             .definition(&execution.progress.version)?
-                            .map(|definition| convert::definition(&execution.progress.version, &definition));
+                            .map(|definition| convert::definition(&execution.progress.version, &definition))
+                            .map(&veiled);
                         let today = hooks
                             .get(&key.hook)
-                            .map(|hook| convert::definition_in_force(hook));
+                            .map(|hook| veiled(convert::definition_in_force(hook)));
                         planned.push((
                             key.clone(),
                             RetryResult {
@@ -510,7 +526,7 @@ async fn hooks(State(room): Rooms) -> Json<Vec<HookView>> {
         room.handle
             .hooks()
             .iter()
-            .map(|hook| convert::hook(hook, overrides.get(&hook.name)))
+            .map(|hook| room.hook_view(hook, overrides.get(&hook.name)))
             .collect(),
     )
 }

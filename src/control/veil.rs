@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::api::{AttemptView, Text};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use super::api::{AttemptView, DefinitionView, EventView, FactsView, OutcomeView, OutputView, Text};
 use crate::event::redaction::Redaction;
 
 /// Blots out passwords and tokens; or nothing, for a caller who asked to see everything.
@@ -21,10 +24,47 @@ impl Veil {
         Self(None)
     }
 
+    /// The same, for what concerns an event with this document: its secrets are known by value.
+    pub(super) fn over(&self, document: &[u8]) -> Self {
+        Self(
+            self.0
+                .as_ref()
+                .map(|redaction| Arc::new(redaction.knowing(document))),
+        )
+    }
+
     pub(super) fn document<'a>(&self, document: &'a [u8]) -> Cow<'a, [u8]> {
         match &self.0 {
             Some(redaction) => Cow::Owned(redaction.document(document).into_bytes()),
             None => Cow::Borrowed(document),
+        }
+    }
+
+    /// What the sender wrote into the envelope is as free as the rest: a key may repeat a text of the user's template.
+    pub(super) fn event(&self, event: &mut EventView) {
+        let Some(redaction) = &self.0 else {
+            return;
+        };
+        let hide = |text: &mut String| *text = redaction.text(text, None);
+        hide(&mut event.key);
+        event.subject.as_mut().map(hide);
+        match &mut event.facts {
+            FactsView::State { host, .. } => {
+                host.as_mut().map(hide);
+            }
+            FactsView::Retry { remote_host, .. } => {
+                remote_host.as_mut().map(hide);
+            }
+            FactsView::Undecodable { reason } => hide(reason),
+            FactsView::Gap { why, .. } => hide(why),
+            FactsView::Api { .. } => {}
+        }
+    }
+
+    /// A definition may set a variable whose name speaks of a secret.
+    pub(super) fn definition(&self, definition: &mut DefinitionView) {
+        if let Some(redaction) = &self.0 {
+            definition.text = redaction.text(&definition.text, None);
         }
     }
 
@@ -42,24 +82,49 @@ impl Veil {
             }
         }
         if let Some(ended) = &mut attempt.ended {
+            // It may quote what an expression found in the event.
+            if let OutcomeView::StartFailed { message, .. } = &mut ended.outcome {
+                *message = redaction.text(message, call);
+            }
             for stream in [&mut ended.stdout, &mut ended.stderr] {
-                for part in [&mut stream.head, &mut stream.tail] {
-                    if let Text::Text(text) = part {
-                        *text = redaction.text(text, call);
-                    }
-                }
+                output(redaction, stream, call);
             }
         }
     }
 }
 
+fn output(redaction: &Redaction, stream: &mut OutputView, call: Option<&str>) {
+    if let Some(shown) = hidden_in(&stream.head, |text| redaction.text(text, call)) {
+        stream.head = shown;
+    }
+    // What the tail begins with may be the rest of a secret whose name was cut away.
+    let tail = hidden_in(&stream.tail, |text| match stream.cut {
+        0 => redaction.text(text, call),
+        _ => redaction.tail(text, call),
+    });
+    if let Some(shown) = tail {
+        stream.tail = shown;
+    }
+}
+
+/// The text with something in it hidden; none when there is nothing to hide. One byte that is no UTF-8 makes base64 of an
+/// output, which must not carry its secrets past the veil.
+fn hidden_in(part: &Text, hide: impl FnOnce(&str) -> String) -> Option<Text> {
+    let clear: Cow<'_, str> = match part {
+        Text::Text(text) => Cow::Borrowed(text),
+        Text::Base64(base64) => {
+            let bytes = BASE64.decode(base64).unwrap_or_default();
+            Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+        }
+    };
+    let shown = hide(&clear);
+    (shown != *clear).then_some(Text::Text(shown))
+}
+
 #[cfg(test)]
 mod tests {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::STANDARD as BASE64;
-
     use super::*;
-    use crate::control::api::{CauseView, EndedView, OutcomeView, OutputView, ProcessView, Time};
+    use crate::control::api::{CauseView, EndedView, ProcessView, Time};
     use crate::event::time::Timestamp;
 
     const SECRET: &str = "s3cret-of-ann";
@@ -109,6 +174,75 @@ mod tests {
             "<VM><TEMPLATE><PASSWORD>{SECRET}</PASSWORD></TEMPLATE></VM>"
         ));
         assert!(!json.contains(&encoded), "{json}");
+    }
+
+    #[test]
+    fn an_output_that_is_no_text_is_not_shown_past_the_veil() {
+        let mut view = attempt();
+        let ended = view.ended.as_mut().expect("an end");
+        let mut printed = b"\xff".to_vec();
+        printed.extend(format!("<PASSWORD>{SECRET}</PASSWORD>").bytes());
+        ended.stdout.head = Text::Base64(BASE64.encode(&printed));
+        ended.stderr.head = Text::Base64(BASE64.encode(b"\xff harmless"));
+        Veil::new(Redaction::default()).attempt(&mut view, None);
+        let ended = view.ended.expect("an end");
+        assert_eq!(
+            ended.stdout.head,
+            Text::Text("\u{fffd}<PASSWORD>[redacted]</PASSWORD>".to_owned())
+        );
+        assert_eq!(
+            ended.stderr.head,
+            Text::Base64(BASE64.encode(b"\xff harmless")),
+            "what holds no secret stays as it is"
+        );
+    }
+
+    #[test]
+    fn the_rest_of_a_secret_after_the_cut_is_hidden() {
+        let encoded = BASE64.encode(format!("<VM><PASSWORD>{SECRET}</PASSWORD></VM>"));
+        for (tail, shown) in [
+            (
+                format!("{SECRET}</PASSWORD>\nfine"),
+                "[redacted]</PASSWORD>\nfine",
+            ),
+            (format!("{} fine", &encoded[9..]), "[redacted] fine"),
+            ("</VM>\nfine".to_owned(), "</VM>\nfine"),
+        ] {
+            let mut view = attempt();
+            let ended = view.ended.as_mut().expect("an end");
+            ended.stdout.cut = 1000;
+            ended.stdout.tail = Text::Text(tail);
+            Veil::new(Redaction::default()).attempt(&mut view, None);
+            assert_eq!(
+                view.ended.expect("an end").stdout.tail,
+                Text::Text(shown.to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn a_failure_to_start_a_key_and_a_definition_show_no_secret() {
+        let veil = Veil::new(Redaction::default());
+        let mut view = attempt();
+        view.ended.as_mut().expect("an end").outcome = OutcomeView::StartFailed {
+            kind: "bad_argument".to_owned(),
+            message: format!("argument 1 cannot be made of TOKEN=\"{SECRET}\""),
+        };
+        veil.attempt(&mut view, None);
+        let mut definition = DefinitionView {
+            version: String::new(),
+            text: format!("name: dns\nenv:\n  DNS_TOKEN: {SECRET}\n  ZONE: prod\n"),
+            file: String::new(),
+            line: 1,
+            file_sha256: String::new(),
+        };
+        veil.definition(&mut definition);
+        assert_eq!(
+            definition.text,
+            "name: dns\nenv:\n  DNS_TOKEN: [redacted]\n  ZONE: prod\n"
+        );
+        let json = serde_json::to_string(&view).expect("JSON");
+        assert!(!json.contains(SECRET), "{json}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! condition delays the events behind it and never the reader of a source.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,12 +16,13 @@ use super::dispatcher::{Message, Offer};
 use super::execution::{Cause, Execution};
 use super::handle::{Connection, SourceStatus};
 use super::hooks_in_force::{HooksInForce, InForce};
-use super::intake::{Decode, Decoded, Entry, IntakeQueue, NotKept};
+use super::intake::{Decode, Decoded, Entry, IntakeQueue, LOST_KEYS, NotKept, Received};
 use super::room::Room;
 use crate::event::id::HookName;
-use crate::event::{Event, Facts, RetryRequest};
+use crate::event::time::Timestamp;
+use crate::event::{Event, Facts, Gap, RetryRequest};
 use crate::hooks::Hook;
-use crate::store::{EventCounters, ExecutionQuery, Store};
+use crate::store::{EventCounters, EventQuery, ExecutionQuery, Store};
 
 /// Messages decoded and matched before they are handed on together, in number and in bytes.
 const TOGETHER: usize = 256;
@@ -43,6 +45,10 @@ pub(super) struct Acceptance {
     pub(super) dispatcher: mpsc::Sender<Message>,
     pub(super) connections: Connections,
     pub(super) room: Arc<Room>,
+    /// Counts its rounds, for whoever wants to know whether it lives.
+    pub(super) rounds: Arc<AtomicU64>,
+    /// What was lost for want of room, by source, until there is room again to say so.
+    pub(super) shut_out: BTreeMap<Arc<str>, Gap>,
 }
 
 impl Acceptance {
@@ -50,6 +56,7 @@ impl Acceptance {
     pub(super) fn run(mut self, stop: &CancellationToken) {
         loop {
             let entries = self.queue.take(TOGETHER, WAIT);
+            self.rounds.fetch_add(1, Ordering::Relaxed);
             if entries.is_empty() && stop.is_cancelled() {
                 return;
             }
@@ -69,6 +76,11 @@ impl Acceptance {
                     if !self.hand_on(std::mem::take(&mut offers), &in_force) {
                         return;
                     }
+                }
+            }
+            if self.room.lacking().is_none() {
+                for (source, gap) in std::mem::take(&mut self.shut_out) {
+                    self.gap(source, gap, &in_force, &mut offers);
                 }
             }
             for (source, counters) in not_accepted {
@@ -93,7 +105,7 @@ impl Acceptance {
     }
 
     fn take(
-        &self,
+        &mut self,
         entry: Entry,
         in_force: &InForce,
         offers: &mut Vec<Offer>,
@@ -106,8 +118,9 @@ impl Acceptance {
                     counters.received += 1;
                     count(counters);
                 };
-                if self.room.lacking().is_some() {
+                if let Some(why) = self.room.lacking() {
                     count(|counters| counters.lost += 1);
+                    self.shut_out(source, received, why);
                     return;
                 }
                 let Some(decoder) = self.decoders.get(&source) else {
@@ -134,15 +147,54 @@ impl Acceptance {
                 let counters = not_accepted.entry(Arc::clone(&source)).or_default();
                 counters.received += count;
                 counters.lost += count;
-                tracing::error!(%source, count, %from, %to, ?keys, "events were lost: the queue was full");
-                self.with_status(&source, |status| {
-                    status.last_error = Some((to, format!("{count} events were lost: the queue was full")));
-                });
+                let why = "the intake queue was full".to_owned();
+                self.gap(
+                    source,
+                    Gap {
+                        from,
+                        to,
+                        why,
+                        lost: count,
+                        keys,
+                    },
+                    in_force,
+                    offers,
+                );
             }
-            Entry::Connected { source, at } => self.with_status(&source, |status| {
-                status.connection = Connection::Up { since: at };
-                status.connects += 1;
-            }),
+            Entry::Connected { source, at } => {
+                let mut away_since = None;
+                let mut why = String::new();
+                let mut first = false;
+                self.with_status(&source, |status| {
+                    first = status.connects == 0;
+                    if let Connection::Down { since } = status.connection {
+                        away_since = Some(since);
+                    }
+                    why = status
+                        .last_error
+                        .as_ref()
+                        .map(|(_, error)| error.clone())
+                        .unwrap_or_default();
+                    status.connection = Connection::Up { since: at };
+                    status.connects += 1;
+                });
+                let gap = if first {
+                    let from = self.last_heard(&source);
+                    from.map(|from| (from, "hem was not connected before it started".to_owned()))
+                } else {
+                    away_since.map(|from| (from, why))
+                };
+                if let Some((from, why)) = gap {
+                    let gap = Gap {
+                        from,
+                        to: at,
+                        why,
+                        lost: 0,
+                        keys: Vec::new(),
+                    };
+                    self.gap(source, gap, in_force, offers);
+                }
+            }
             Entry::Disconnected { source, at, why } => self.with_status(&source, |status| {
                 if matches!(status.connection, Connection::Up { .. }) {
                     status.connection = Connection::Down { since: at };
@@ -150,6 +202,44 @@ impl Acceptance {
                 status.last_error = Some((at, why));
             }),
         }
+    }
+
+    /// Notes what is lost for want of room, until there is room to write it down.
+    fn shut_out(&mut self, source: Arc<str>, received: Received, why: String) {
+        let gap = self.shut_out.entry(source).or_insert_with(|| Gap {
+            from: received.at,
+            to: received.at,
+            why,
+            lost: 0,
+            keys: Vec::new(),
+        });
+        gap.to = received.at;
+        gap.lost += 1;
+        if gap.keys.len() == LOST_KEYS {
+            gap.keys.remove(0);
+        }
+        gap.keys.push(received.key);
+    }
+
+    /// Writes down that events may have passed unseen.
+    fn gap(&self, source: Arc<str>, gap: Gap, in_force: &InForce, offers: &mut Vec<Offer>) {
+        tracing::warn!(
+            %source, from = %gap.from, to = %gap.to, why = gap.why, lost = gap.lost, keys = ?gap.keys,
+            "events may be missing"
+        );
+        self.with_status(&source, |status| status.last_gap = Some(gap.clone()));
+        offers.push(offer(gap.into_event(source), in_force, &self.store));
+    }
+
+    /// When the last event of the source was received that a former life kept; none at the very first start.
+    fn last_heard(&self, source: &str) -> Option<Timestamp> {
+        let query = EventQuery {
+            source: Some(source.to_owned()),
+            limit: 1,
+            ..EventQuery::default()
+        };
+        let newest = self.store.events(&query).unwrap_or_default();
+        newest.first().map(|listed| listed.event.received)
     }
 
     fn with_status(&self, source: &str, change: impl FnOnce(&mut SourceStatus)) {

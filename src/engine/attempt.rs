@@ -24,6 +24,19 @@ use crate::store::writer::{Change, Writer};
 /// How long a descendant may hold a script's output after the script's own end.
 const LEAK: Duration = Duration::from_secs(10);
 
+/// A process that ends sooner than this is recorded together with its end: nobody needs to find it any more, and a commit of
+/// its own would cost more than the script.
+const SHORT: Duration = Duration::from_millis(50);
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub(super) struct Ran {
+    /// The process, where it ended before it was recorded.
+    pub(super) unrecorded: Option<Box<StartedProcess>>,
+    /// How it ended.
+    pub(super) ended: Box<EndedAttempt>,
+}
+
 /// What every attempt needs and none changes.
 #[derive(Debug)]
 pub(super) struct Attempts {
@@ -32,18 +45,20 @@ pub(super) struct Attempts {
     pub(super) runner: Runner,
     /// The environment the daemon was started with.
     pub(super) environment: Vec<(String, String)>,
+    /// `oned: { shell: … }`.
+    pub(super) shell: OnehemShell,
 }
 
 impl Attempts {
     /// Runs one attempt and says how it ended. Everything that can go wrong is an outcome, a defect in here included:
     /// otherwise the attempt would hold its slot for ever.
     pub(super) async fn run(
-        &self,
+        self: &Arc<Self>,
         key: &ExecutionKey,
         attempt: u32,
         hook: &Arc<Hook>,
         stop: CancellationToken,
-    ) -> EndedAttempt {
+    ) -> Ran {
         let run = AssertUnwindSafe(self.run_unguarded(key, attempt, hook, stop));
         run.catch_unwind().await.unwrap_or_else(|_| {
             tracing::error!(execution = %key, attempt, "carrying out an attempt panicked");
@@ -55,17 +70,26 @@ impl Attempts {
     }
 
     async fn run_unguarded(
-        &self,
+        self: &Arc<Self>,
         key: &ExecutionKey,
         attempt: u32,
         hook: &Arc<Hook>,
         stop: CancellationToken,
-    ) -> EndedAttempt {
+    ) -> Ran {
         let prepared = {
-            let (store, environment) = (self.store.clone(), self.environment.clone());
-            let (key, hook) = (key.clone(), Arc::clone(hook));
+            let (attempts, key, hook) = (Arc::clone(self), key.clone(), Arc::clone(hook));
             // Reading may wait for the disk, and laying out a large document takes its time.
-            tokio::task::spawn_blocking(move || prepare(&store, &environment, &key, attempt, &hook)).await
+            tokio::task::spawn_blocking(move || {
+                prepare(
+                    &attempts.store,
+                    &attempts.environment,
+                    attempts.shell,
+                    &key,
+                    attempt,
+                    &hook,
+                )
+            })
+            .await
         };
         let invocation = match prepared {
             Ok(Ok(invocation)) => invocation,
@@ -92,21 +116,33 @@ impl Attempts {
             let _ = tell.send(started.clone());
         });
         let shown = Shown::of(&invocation);
+        let over = CancellationToken::new();
+        let run = async {
+            let _over = over.clone().drop_guard();
+            self.runner.run(invocation, limits, stop, observer).await
+        };
         // The process id is recorded beside the run, not before it goes on.
         let record_start = async {
-            if let Ok(started) = told.await {
-                let process = Box::new(shown.process(hook, &started));
-                let change = Change::Started {
-                    key: key.clone(),
-                    attempt,
-                    process,
-                };
-                if self.writer.submit(vec![change], || ()).await.is_err() {
-                    tracing::warn!(execution = %key, attempt, "the store takes no more writes: the process is not recorded");
-                }
+            let started = told.await.ok()?;
+            let process = Box::new(shown.process(hook, &started));
+            if over
+                .run_until_cancelled(tokio::time::sleep(SHORT))
+                .await
+                .is_none()
+            {
+                return Some(process);
             }
+            let change = Change::Started {
+                key: key.clone(),
+                attempt,
+                process,
+            };
+            if self.writer.submit(vec![change], || ()).await.is_err() {
+                tracing::warn!(execution = %key, attempt, "the store takes no more writes: the process is not recorded");
+            }
+            None
         };
-        let (report, ()) = tokio::join!(self.runner.run(invocation, limits, stop, observer), record_start);
+        let (report, unrecorded) = tokio::join!(run, record_start);
         let Report {
             outcome,
             ended,
@@ -114,12 +150,13 @@ impl Attempts {
             stderr,
             ..
         } = report;
-        EndedAttempt {
+        let ended = Box::new(EndedAttempt {
             at: timestamp(ended),
             outcome,
             stdout,
             stderr,
-        }
+        });
+        Ran { unrecorded, ended }
     }
 }
 
@@ -142,6 +179,7 @@ pub(super) fn verdict(outcome: &Outcome, daemon_stops: bool) -> Verdict {
 fn prepare(
     store: &Store,
     environment: &[(String, String)],
+    shell: OnehemShell,
     key: &ExecutionKey,
     attempt: u32,
     hook: &Hook,
@@ -159,17 +197,21 @@ fn prepare(
         execution: key,
         attempt,
         daemon_environment: environment,
-        shell: OnehemShell::default(),
+        shell,
     };
     invocation(hook, &listed.event, &facts)
 }
 
-fn not_started(failure: StartFailure) -> EndedAttempt {
-    EndedAttempt {
+fn not_started(failure: StartFailure) -> Ran {
+    let ended = Box::new(EndedAttempt {
         at: Timestamp::now(),
         outcome: Outcome::StartFailed(failure),
         stdout: Captured::default(),
         stderr: Captured::default(),
+    });
+    Ran {
+        unrecorded: None,
+        ended,
     }
 }
 

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::acceptance::Connections;
-use super::attempt::{Attempts, verdict};
+use super::attempt::{Attempts, Ran, verdict};
 use super::clock::Clock;
 use super::core::{Core, Effect, Input, NewExecution, Record, Refusal, Step};
 use super::execution::{Actor, CancelReason, Cause, EndedAttempt, Execution, Progress, Settlement, State};
@@ -55,7 +55,7 @@ pub(super) enum Message {
     Ended {
         key: ExecutionKey,
         attempt: u32,
-        ended: Box<EndedAttempt>,
+        ran: Ran,
     },
     /// `hem retry`.
     Retry {
@@ -97,6 +97,8 @@ pub(super) enum Message {
     },
     /// The daemon stops: nothing more is started. Answered when all that was started before is on its way.
     Stop { reply: oneshot::Sender<()> },
+    /// Answered when what was submitted before is durable.
+    Pulse { reply: oneshot::Sender<()> },
     /// How does it do?
     Status { reply: oneshot::Sender<Status> },
 }
@@ -272,21 +274,28 @@ impl Dispatcher {
                 let change = Change::NotAccepted { source, counters };
                 self.parts.writer.submit(vec![change], || ()).await
             }
-            Message::Ended { key, attempt, ended } => {
+            Message::Ended { key, attempt, ran } => {
                 self.running.remove(&key);
+                let Ran { unrecorded, ended } = ran;
                 let verdict = verdict(&ended.outcome, self.parts.draining.is_cancelled());
-                let change = Change::Ended {
+                let started = unrecorded.map(|process| Change::Started {
+                    key: key.clone(),
+                    attempt,
+                    process,
+                });
+                let mut changes = Vec::from_iter(started);
+                changes.push(Change::Ended {
                     key: key.clone(),
                     attempt,
                     ended,
-                };
+                });
                 self.decide(
                     Input::Ended {
                         key,
                         attempt,
                         verdict,
                     },
-                    vec![change],
+                    changes,
                     || (),
                 )
                 .await
@@ -343,19 +352,23 @@ impl Dispatcher {
             }
             Message::Stop { reply } => {
                 self.decide(Input::Stop, Vec::new(), || ()).await?;
-                self.parts
-                    .writer
-                    .submit(Vec::new(), move || {
-                        let _ = reply.send(());
-                    })
-                    .await
+                self.answer_when_durable(reply).await
             }
+            Message::Pulse { reply } => self.answer_when_durable(reply).await,
             Message::Status { reply } => {
                 // Whoever asked may have gone away.
                 let _ = reply.send(self.status());
                 Ok(())
             }
         }
+    }
+
+    async fn answer_when_durable(&mut self, reply: oneshot::Sender<()>) -> Result<(), Closed> {
+        let on_durable = move || {
+            // Whoever asked may have gone away.
+            let _ = reply.send(());
+        };
+        self.parts.writer.submit(Vec::new(), on_durable).await
     }
 
     async fn accept(&mut self, offer: Offer) -> Result<(), Closed> {
@@ -389,14 +402,16 @@ impl Dispatcher {
                 .map(|hook| ExecutionKey::new(event.seq, hook.clone()))
                 .collect(),
         };
-        let notice = Notice::Event(Arc::new(ListedEvent {
-            event: Event {
-                payload: Payload::new(bytes::Bytes::new()),
-                ..(*event).clone()
-            },
-            payload_len: event.payload.bytes().len() as u64,
-            hooks: hooks.clone(),
-        }));
+        let notice = (self.parts.feed.receiver_count() > 0).then(|| {
+            Notice::Event(Arc::new(ListedEvent {
+                event: Event {
+                    payload: Payload::new(bytes::Bytes::new()),
+                    ..(*event).clone()
+                },
+                payload_len: event.payload.bytes().len() as u64,
+                hooks: hooks.clone(),
+            }))
+        });
         let (seq, subject, received) = (event.seq, event.subject.clone(), event.received);
         // What users do to their accounts carries their passwords: nobody asked for it, so only the fact is kept.
         let private = hooks.is_empty()
@@ -413,8 +428,10 @@ impl Dispatcher {
         let on_durable = move || {
             kill_point::reach("after-accept");
             times.count(received);
-            // Nobody may be following.
-            let _ = feed.send(notice);
+            if let Some(notice) = notice {
+                // Whoever followed may have gone away.
+                let _ = feed.send(notice);
+            }
             if let Some(reply) = reply {
                 let _ = reply.send(accepted);
             }
@@ -604,10 +621,10 @@ impl Dispatcher {
                     let (attempts, inbox) = (Arc::clone(&attempts), inbox.clone());
                     tracker.spawn_on(
                         async move {
-                            let ended = Box::new(attempts.run(&key, attempt, &hook, stop).await);
+                            let ran = attempts.run(&key, attempt, &hook, stop).await;
                             kill_point::reach("before-settle");
                             // The dispatcher is gone only when the daemon is: the next one finds the attempt interrupted.
-                            let _ = inbox.send(Message::Ended { key, attempt, ended }).await;
+                            let _ = inbox.send(Message::Ended { key, attempt, ran }).await;
                         },
                         &runtime,
                     );

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -15,9 +17,11 @@ use super::hooks_in_force::HooksInForce;
 use super::pinned::pinned_hook;
 use super::reload::ReloadRequest;
 use super::room::Room;
-use crate::event::Event;
 use crate::event::id::{ExecutionKey, HookName, Seq, StoreId};
 use crate::event::time::Timestamp;
+use crate::event::{Event, Gap};
+use crate::hooks::fault::Fault;
+use crate::hooks::invocation::OnehemShell;
 use crate::hooks::{Defaults, Hook, HookSet};
 use crate::store::{EventCounters, ListedEvent, Override, Store};
 
@@ -105,6 +109,8 @@ pub struct SourceStatus {
     pub connection: Connection,
     /// The last error, and when.
     pub last_error: Option<(Timestamp, String)>,
+    /// The last time in which events may have passed unseen.
+    pub last_gap: Option<Gap>,
     /// How often the connection was made.
     pub connects: u64,
     /// Refused messages by reason.
@@ -159,11 +165,14 @@ pub struct ReloadReport {
     pub changed: Vec<HookName>,
     /// Hooks that are gone.
     pub removed: Vec<HookName>,
-    /// Faults found, as `hem check` says them; the last good version of those files stays in force.
-    pub faults: Vec<String>,
+    /// Faults found; of files with errors the last good version stays in force.
+    pub faults: Vec<Fault>,
     /// Why the former set was kept whole, where it was (more than half of the hooks gone; `--accept` takes it).
     pub kept: Option<String>,
 }
+
+/// Between two looks at whether the matching thread made its round.
+const ROUND: Duration = Duration::from_millis(20);
 
 /// A running engine, as the control room sees it. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -174,7 +183,10 @@ pub struct Handle {
     pub(super) reloads: mpsc::Sender<ReloadRequest>,
     pub(super) feed: broadcast::Sender<Notice>,
     pub(super) defaults: Defaults,
+    /// Counts the rounds of the matching thread.
+    pub(super) rounds: Arc<AtomicU64>,
     pub(super) room: Arc<Room>,
+    pub(super) onehem_shell: OnehemShell,
     pub(super) stop: CancellationToken,
 }
 
@@ -192,6 +204,11 @@ impl Handle {
     /// What operators said about hooks, whatever their files say.
     pub fn overrides(&self) -> BTreeMap<HookName, Override> {
         self.hooks.now().overrides.clone()
+    }
+
+    /// Whether a shell may read command lines of hooks of the `onehem` profile.
+    pub fn onehem_shell(&self) -> OnehemShell {
+        self.onehem_shell
     }
 
     /// How the engine does.
@@ -359,6 +376,19 @@ impl Handle {
             reply,
         })
         .await
+    }
+
+    /// Comes back when the intake, the scheduler and the writer have each made a round: all three live.
+    ///
+    /// # Errors
+    /// When the engine is stopping.
+    pub async fn pulse(&self) -> Result<(), Stopping> {
+        let before = self.rounds.load(Ordering::Relaxed);
+        self.ask(|reply| Message::Pulse { reply }).await?;
+        while self.rounds.load(Ordering::Relaxed) == before {
+            tokio::time::sleep(ROUND).await;
+        }
+        Ok(())
     }
 
     /// Asks the engine to stop: nothing new is started, what runs gets its grace.

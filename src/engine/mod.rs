@@ -17,6 +17,7 @@ mod room;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -151,6 +152,7 @@ impl Engine {
                 writer: writer.clone(),
                 runner,
                 environment: environment(),
+                shell: config.onehem_shell,
             }),
             hooks: Arc::clone(&hooks),
             connections: Arc::clone(&connections),
@@ -190,6 +192,7 @@ impl Engine {
         };
         tasks.spawn(reloader.run(hints, requests, stop.clone()));
 
+        let rounds = Arc::new(AtomicU64::new(0));
         let acceptance = Acceptance {
             queue,
             decoders,
@@ -198,6 +201,8 @@ impl Engine {
             dispatcher: dispatcher.clone(),
             connections,
             room: Arc::clone(&room),
+            rounds: Arc::clone(&rounds),
+            shut_out: BTreeMap::new(),
         };
         let handle = Handle {
             store,
@@ -206,7 +211,9 @@ impl Engine {
             reloads,
             feed,
             defaults,
+            rounds,
             room,
+            onehem_shell: config.onehem_shell,
             stop: CancellationToken::new(),
         };
         handle.recover(left).await.map_err(|_| StartError::Closed)?;
@@ -313,8 +320,19 @@ fn unsettled(store: &Store, defaults: &Defaults) -> Result<Vec<Unsettled>, ReadE
     Ok(left.collect())
 }
 
+/// What the service manager told this process alone; a script must not answer for the daemon.
+const NOT_FOR_SCRIPTS: [&str; 6] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+];
+
 fn environment() -> Vec<(String, String)> {
     std::env::vars_os()
+        .filter(|(name, _)| !NOT_FOR_SCRIPTS.iter().any(|own| name == own))
         .map(|(name, value)| {
             (
                 name.to_string_lossy().into_owned(),

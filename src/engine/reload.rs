@@ -15,6 +15,7 @@ use super::hooks_in_force::HooksInForce;
 use crate::event::id::HookName;
 use crate::event::time::Timestamp;
 use crate::hooks::check::CheckOptions;
+use crate::hooks::fault::Fault;
 use crate::hooks::folder::{LastGood, LastGoodFile, LoadOptions, Loaded, load};
 use crate::hooks::{HookSet, Version};
 use crate::store::writer::Change;
@@ -35,7 +36,7 @@ pub(super) struct Reloader {
     strict: bool,
     last_good: LastGood,
     /// The faults that were reported last: what is not new is not said again.
-    faults: Vec<String>,
+    faults: Vec<Fault>,
     hooks: Arc<HooksInForce>,
     dispatcher: mpsc::Sender<Message>,
 }
@@ -169,7 +170,11 @@ impl Reloader {
 
 fn log(report: &ReloadReport, hooks: usize) {
     for fault in &report.faults {
-        tracing::warn!("{fault}");
+        if fault.is_error() {
+            tracing::error!("{fault}");
+        } else {
+            tracing::warn!("{fault}");
+        }
     }
     if let Some(kept) = &report.kept {
         tracing::error!(kept, "the former hooks stay in force");
@@ -190,7 +195,7 @@ fn compare(former: &HookSet, loaded: &Loaded) -> ReloadReport {
     };
     let (before, after) = (versions(former), versions(&loaded.set));
     let mut report = ReloadReport {
-        faults: loaded.faults.iter().map(ToString::to_string).collect(),
+        faults: loaded.faults.clone(),
         kept: loaded.kept.clone(),
         ..ReloadReport::default()
     };

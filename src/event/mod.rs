@@ -49,6 +49,7 @@ impl Event {
             Facts::Api(_) => Kind::Api,
             Facts::Retry(_) => Kind::Retry,
             Facts::Undecodable { .. } => Kind::Undecodable,
+            Facts::Gap(_) => Kind::Gap,
         }
     }
 
@@ -57,7 +58,7 @@ impl Event {
         match &self.facts {
             Facts::State(state) => state.host.as_deref(),
             Facts::Retry(retry) => retry.remote_host.as_deref(),
-            Facts::Api(_) | Facts::Undecodable { .. } => None,
+            Facts::Api(_) | Facts::Undecodable { .. } | Facts::Gap(_) => None,
         }
     }
 }
@@ -95,6 +96,8 @@ pub enum Kind {
     Retry,
     /// A message that could not be read; kept and shown, never matched.
     Undecodable,
+    /// A time in which events may have passed unseen; made here.
+    Gap,
 }
 
 impl Kind {
@@ -105,6 +108,7 @@ impl Kind {
             Self::Api => "api",
             Self::Retry => "retry",
             Self::Undecodable => "undecodable",
+            Self::Gap => "gap",
         }
     }
 }
@@ -129,6 +133,8 @@ pub enum Facts {
         /// Why, as a sentence for the operator.
         reason: String,
     },
+    /// Events of the source may have passed unseen, or are known to be lost.
+    Gap(Gap),
 }
 
 /// A resource changed its state. Names are as OpenNebula spells them and may be unknown to this program.
@@ -157,6 +163,46 @@ pub struct ApiCall {
     pub call: String,
     /// Whether it succeeded.
     pub success: bool,
+}
+
+/// A time in which events of a source may have passed unseen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// Its beginning.
+    pub from: Timestamp,
+    /// Its end.
+    pub to: Timestamp,
+    /// Why, as a sentence for the operator.
+    pub why: String,
+    /// How many events are known to be lost; 0 when nobody can tell.
+    pub lost: u64,
+    /// Keys of lost events, the newest of them where they were many.
+    pub keys: Vec<String>,
+}
+
+impl Gap {
+    /// The record of this gap, as an event of the source it is about. Its payload says the same as JSON.
+    pub fn into_event(self, source: Arc<str>) -> Event {
+        let document = serde_json::json!({
+            "source": &*source,
+            "from": self.from.to_string(),
+            "to": self.to.to_string(),
+            "why": self.why,
+            "lost": self.lost,
+            "keys": self.keys,
+        });
+        Event {
+            seq: Seq::default(),
+            source,
+            key: "GAP".to_owned(),
+            subject: None,
+            received: self.to,
+            facts: Facts::Gap(self),
+            ambiguous: false,
+            synthesised: true,
+            payload: Payload::new(document.to_string().into()),
+        }
+    }
 }
 
 /// A request to run a hook once more.

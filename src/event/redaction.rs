@@ -53,6 +53,9 @@ const MIN_BASE64: usize = 16;
 /// Shorter values of secret parameters are not searched for elsewhere: they would blot out half of a page.
 const MIN_ECHO: usize = 4;
 
+/// Values of one document that are searched for elsewhere; a document made of nothing but passwords must not cost more.
+const MAX_KNOWN: usize = 256;
+
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -124,6 +127,34 @@ impl Redaction {
         }
     }
 
+    /// Hides also what this document says under names of secrets, wherever else it stands: an expression in a hook's
+    /// arguments takes a password out of its element, and nothing around it says any more what it is.
+    #[must_use]
+    pub fn knowing(&self, document: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(document);
+        let mut hidden = self.secret_parameters(&text, call_of(&text));
+        hidden.extend(self.secret_elements(&text));
+        hidden.extend(self.secret_assignments(&text));
+        let mut known = self.clone();
+        let pieces = hidden
+            .into_iter()
+            .flat_map(|range| text[range].split(['<', '>']))
+            .map(|piece| piece.trim_start_matches("![CDATA[").trim_end_matches("]]").trim())
+            .filter(|piece| is_echo(piece) && !piece.starts_with('/'));
+        for piece in pieces {
+            if known.values.len() == MAX_KNOWN {
+                break;
+            }
+            let plain = quick_xml::escape::unescape(piece).unwrap_or(Cow::Borrowed(piece));
+            for value in [piece, &*plain] {
+                if !known.values.iter().any(|known| known == value) {
+                    known.values.push(value.to_owned());
+                }
+            }
+        }
+        known
+    }
+
     /// Whether the value of something with this name is hidden as a whole.
     pub fn is_secret_name(&self, name: &str) -> bool {
         let name = name.to_ascii_uppercase().replace('-', "_");
@@ -141,6 +172,55 @@ impl Redaction {
     /// without that knowledge every parameter that is a secret of some call is hidden.
     pub fn text(&self, text: &str, call: Option<&str>) -> String {
         self.layer(text, call, 0).into_owned()
+    }
+
+    /// A text whose beginning was cut away: what belongs to a secret that began before the cut is hidden as well.
+    pub fn tail(&self, text: &str, call: Option<&str>) -> String {
+        let rest = self.rest_of_element(text).max(self.rest_of_base64(text, call));
+        let shown = self.text(&text[rest..], call);
+        if rest == 0 || shown.starts_with(MARK) {
+            return shown;
+        }
+        format!("{MARK}{shown}")
+    }
+
+    /// How far the text is the content of a secret element that began before it.
+    fn rest_of_element(&self, text: &str) -> usize {
+        let mut opened: Vec<&str> = Vec::new();
+        let mut rest = 0;
+        for (at, _) in text.match_indices('<') {
+            let tag = &text[at + 1..];
+            if let Some(closing) = tag.strip_prefix('/') {
+                let name = leading_name(closing);
+                if let Some(place) = opened.iter().rposition(|open| *open == name) {
+                    opened.truncate(place);
+                } else if self.is_secret_name(name) {
+                    rest = at;
+                }
+            } else if self.is_secret_name(leading_name(tag)) {
+                opened.push(leading_name(tag));
+            }
+        }
+        rest
+    }
+
+    /// How far the text is the end of base64 that holds a secret. Where its groups of four begin is not known.
+    fn rest_of_base64(&self, text: &str, call: Option<&str>) -> usize {
+        let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '\n' | '\r');
+        let end = text.find(|c| !is_letter(c)).unwrap_or(text.len());
+        let letters: String = text[..end].split_ascii_whitespace().collect();
+        let holds_secret = |skipped: usize| {
+            let group = letters.get(skipped..).unwrap_or_default();
+            if group.len() < MIN_BASE64 {
+                return false;
+            }
+            // The cut may have gone through a character.
+            LENIENT.decode(group).is_ok_and(|bytes| {
+                let inner = String::from_utf8_lossy(&bytes);
+                self.tail(&inner, call) != inner
+            })
+        };
+        if (0..4).any(holds_secret) { end } else { 0 }
     }
 
     /// A tree ([`Payload::tree`](super::payload::Payload::tree)) as it may be shown.
@@ -709,6 +789,18 @@ mod tests {
             retry,
             message,
         ]
+    }
+
+    #[test]
+    fn a_secret_taken_out_of_its_element_is_known_by_its_value() {
+        let document = "<VM><TEMPLATE><PASSWORD><![CDATA[a&b-c3cret]]></PASSWORD><PIN>12</PIN>\
+            <X_TOKEN>q &amp; a</X_TOKEN><DESC>VNC_PASSWD=\"hunter22\"</DESC></TEMPLATE></VM>";
+        let redaction = Redaction::default().knowing(document.as_bytes());
+        for secret in ["a&b-c3cret", "q & a", "hunter22"] {
+            assert_eq!(redaction.text(&format!("is {secret}!"), None), "is [redacted]!");
+            assert_eq!(redaction.argument(secret, None), MARK);
+        }
+        assert_eq!(redaction.text("12 DESC", None), "12 DESC");
     }
 
     proptest! {

@@ -110,6 +110,14 @@ pub fn invocation(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) -> Resul
     })
 }
 
+/// Whether a shell reads the command line of `hook`. Of the `onehem` profile this is so where the line calls for one.
+pub fn uses_shell(hook: &Hook, shell: OnehemShell) -> bool {
+    match hook.profile {
+        Profile::Hem => hook.action.shell,
+        Profile::Onehem => shell == OnehemShell::Auto && onehem::calls_for_shell(&hook.action),
+    }
+}
+
 /// What a profile makes of command and arguments.
 struct CommandLine {
     program: std::path::PathBuf,

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::quantity::{Backoff, HumanDuration, Size, TimeLimit};
+use super::scalar::{Backoff, HumanDuration, Size, TimeLimit};
 use super::tree::{AS_WRITTEN, At, HINT};
 
 /// A hook of hem: what triggers it, what it runs, and with which limits.

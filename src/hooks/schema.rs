@@ -6,9 +6,10 @@ use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::quantity::{Backoff, HumanDuration, Size, TimeLimit};
 use super::raw::{RawHook, RawNames, RawTrigger, Triggers, Words, Written};
+use super::scalar::{Backoff, HumanDuration, Size, TimeLimit};
 use super::tree::At;
+use crate::quantity::{DURATION_PATTERN, SIZE_PATTERN};
 
 /// The JSON Schema (draft 2020-12) of one YAML document in the hooks folder.
 ///
@@ -84,20 +85,20 @@ macro_rules! inline_schema {
 }
 
 inline_schema!(HumanDuration, |_generator| json_schema!({
-    "type": "string", "pattern": "^[0-9]+ *(ms|s|m|h|d)$", "examples": ["30s"]
+    "type": "string", "pattern": format!("^{DURATION_PATTERN}$"), "examples": ["30s"]
 }));
 inline_schema!(TimeLimit, |_generator| json_schema!({
     "oneOf": [
-        { "type": "string", "pattern": "^([0-9]+ *(ms|s|m|h|d)|none)$" },
+        { "type": "string", "pattern": format!("^({DURATION_PATTERN}|none)$") },
         { "type": "integer", "minimum": 0, "description": "Seconds, as in OpenNebula's templates; 0 for no limit." }
     ],
     "examples": ["30s"]
 }));
 inline_schema!(Backoff, |_generator| json_schema!({
-    "type": "string", "pattern": "^[0-9]+ *(ms|s|m|h|d)( *\\.\\. *[0-9]+ *(ms|s|m|h|d))?$", "examples": ["2s..5m"]
+    "type": "string", "pattern": format!("^{DURATION_PATTERN}( *\\.\\. *{DURATION_PATTERN})?$"), "examples": ["2s..5m"]
 }));
 inline_schema!(Size, |_generator| json_schema!({
-    "oneOf": [{ "type": "string", "pattern": "^[0-9]+ *(B|KiB|MiB)$" }, { "const": 0 }], "examples": ["64KiB"]
+    "oneOf": [{ "type": "string", "pattern": format!("^{SIZE_PATTERN}$") }, { "const": 0 }], "examples": ["64KiB"]
 }));
 inline_schema!(RawNames, |_generator| json_schema!({
     "oneOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" }, "minItems": 1 }]

@@ -31,14 +31,14 @@ impl TestResult {
 const ANY_ARGUMENT: &str = "...";
 
 /// Runs the tests of a hook. Saved events are looked for from the folder of the hook's file upwards, then in `search`.
-pub fn run_tests(hook: &Hook, search: &[PathBuf]) -> Vec<TestResult> {
+pub fn run_tests(hook: &Hook, search: &[PathBuf], shell: OnehemShell) -> Vec<TestResult> {
     hook.tests
         .iter()
         .map(|test| TestResult {
             event: test.event.clone(),
             line: test.line,
             failures: match event_of(hook, test, search) {
-                Ok(event) => failures(hook, test, &event),
+                Ok(event) => failures(hook, test, &event, shell),
                 Err(failure) => vec![failure],
             },
         })
@@ -79,7 +79,7 @@ fn in_one_line(error: &dyn std::error::Error) -> String {
     line
 }
 
-fn failures(hook: &Hook, test: &HookTest, event: &Event) -> Vec<String> {
+fn failures(hook: &Hook, test: &HookTest, event: &Event, shell: OnehemShell) -> Vec<String> {
     let explanation = matching::explain(hook, event);
     if explanation.matches != test.expect_match {
         return vec![match explanation.steps.iter().find(|step| !step.holds) {
@@ -91,13 +91,13 @@ fn failures(hook: &Hook, test: &HookTest, event: &Event) -> Vec<String> {
         }];
     }
     match &test.expect_argv {
-        Some(expected) if test.expect_match => argv_failures(hook, event, expected),
+        Some(expected) if test.expect_match => argv_failures(hook, event, expected, shell),
         _ => Vec::new(),
     }
 }
 
-fn argv_failures(hook: &Hook, event: &Event, expected: &[String]) -> Vec<String> {
-    let argv = match argv(hook, event) {
+fn argv_failures(hook: &Hook, event: &Event, expected: &[String], shell: OnehemShell) -> Vec<String> {
+    let argv = match argv(hook, event, shell) {
         Ok(argv) => argv,
         Err(failure) => return vec![failure],
     };
@@ -123,7 +123,7 @@ fn argv_failures(hook: &Hook, event: &Event, expected: &[String]) -> Vec<String>
 }
 
 /// The command as declared and its arguments: what does not depend on where the scripts folder is.
-fn argv(hook: &Hook, event: &Event) -> Result<Vec<String>, String> {
+fn argv(hook: &Hook, event: &Event, shell: OnehemShell) -> Result<Vec<String>, String> {
     let instance: StoreId = "test".parse().map_err(|error| format!("{error}"))?;
     let execution = ExecutionKey::new(event.seq, hook.name.clone());
     let facts = AttemptFacts {
@@ -131,7 +131,7 @@ fn argv(hook: &Hook, event: &Event) -> Result<Vec<String>, String> {
         execution: &execution,
         attempt: 1,
         daemon_environment: &[],
-        shell: OnehemShell::default(),
+        shell,
     };
     let invocation = invocation(hook, event, &facts).map_err(|failure| failure.message)?;
     let text = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();

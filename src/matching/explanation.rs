@@ -130,7 +130,7 @@ fn state_steps(steps: &mut Steps, asked: &StateTrigger, event: &Event) {
     steps.source(asked.source.as_deref(), event);
     let change = match &event.facts {
         Facts::State(change) => Some(change),
-        Facts::Api(_) | Facts::Retry(_) | Facts::Undecodable { .. } => None,
+        Facts::Api(_) | Facts::Retry(_) | Facts::Undecodable { .. } | Facts::Gap(_) => None,
     };
     steps.add("kind is state".to_owned(), kind_found(event), change.is_some());
     let resource = change.map(|change| &change.resource);
@@ -158,7 +158,7 @@ fn api_steps(steps: &mut Steps, asked: &ApiTrigger, event: &Event) {
     steps.source(asked.source.as_deref(), event);
     let call: Option<&ApiCall> = match &event.facts {
         Facts::Api(call) => Some(call),
-        Facts::State(_) | Facts::Retry(_) | Facts::Undecodable { .. } => None,
+        Facts::State(_) | Facts::Retry(_) | Facts::Undecodable { .. } | Facts::Gap(_) => None,
     };
     steps.add("kind is api".to_owned(), kind_found(event), call.is_some());
     steps.name("call", &asked.call, call.map(|call| call.call.as_str()));
@@ -175,7 +175,7 @@ fn kind_found(event: &Event) -> String {
     match &event.facts {
         Facts::Retry(retry) => format!("retry of the controller's hook {}", retry.hook_id),
         Facts::Undecodable { reason } => format!("undecodable: {reason}"),
-        Facts::State(_) | Facts::Api(_) => event.kind().as_str().to_owned(),
+        Facts::State(_) | Facts::Api(_) | Facts::Gap(_) => event.kind().as_str().to_owned(),
     }
 }
 

@@ -161,7 +161,7 @@ impl Index {
                     found.consider(candidate);
                 }
             }
-            Facts::Retry(_) | Facts::Undecodable { .. } => {}
+            Facts::Retry(_) | Facts::Undecodable { .. } | Facts::Gap(_) => {}
         }
         found.matches
     }

@@ -34,7 +34,8 @@ const DRAIN: Duration = Duration::from_millis(250);
 /// How often a group that is being ended is looked at once its leader is gone: nothing else tells of its last member's end.
 const GROUP_POLL: Duration = Duration::from_millis(20);
 
-const READ_SIZE: usize = 64 << 10;
+/// Most scripts write little: a buffer of a whole pipe for each stream costs more to get and to give back than it saves.
+const READ_SIZE: usize = 8 << 10;
 
 /// Runs processes. Cloning is cheap; the threads behind it end with the last clone.
 #[derive(Debug, Clone)]

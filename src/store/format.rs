@@ -19,7 +19,7 @@ use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
-use crate::event::{ApiCall, Event, Facts, RetryRequest, StateChange, Subject};
+use crate::event::{ApiCall, Event, Facts, Gap, Kind, RetryRequest, StateChange, Subject};
 use crate::hooks::Version;
 use crate::runner::{Captured, Outcome, StartFailure, StartFailureKind};
 
@@ -123,6 +123,14 @@ enum StoredFacts {
     Undecodable {
         reason: String,
     },
+    Gap {
+        from: i64,
+        to: i64,
+        why: String,
+        lost: u64,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        keys: Vec<String>,
+    },
 }
 
 pub(super) fn write_event(event: &Event, hooks: &[HookName]) -> Vec<u8> {
@@ -147,6 +155,13 @@ pub(super) fn write_event(event: &Event, hooks: &[HookName]) -> Vec<u8> {
         },
         Facts::Undecodable { reason } => StoredFacts::Undecodable {
             reason: reason.clone(),
+        },
+        Facts::Gap(gap) => StoredFacts::Gap {
+            from: gap.from.as_millis(),
+            to: gap.to.as_millis(),
+            why: gap.why.clone(),
+            lost: gap.lost,
+            keys: gap.keys.clone(),
         },
     };
     write(&StoredEvent {
@@ -194,6 +209,19 @@ pub(super) fn read_event(seq: Seq, bytes: &[u8]) -> Result<ListedEvent, FormatEr
             remote_host,
         }),
         StoredFacts::Undecodable { reason } => Facts::Undecodable { reason },
+        StoredFacts::Gap {
+            from,
+            to,
+            why,
+            lost,
+            keys,
+        } => Facts::Gap(Gap {
+            from: Timestamp::from_millis(from),
+            to: Timestamp::from_millis(to),
+            why,
+            lost,
+            keys,
+        }),
     };
     Ok(ListedEvent {
         event: Event {
@@ -831,6 +859,26 @@ pub(super) struct StoredCounters {
     duplicate: u64,
     refused: u64,
     lost: u64,
+    #[serde(default)]
+    gaps: u64,
+}
+
+impl Totals {
+    /// Counts an accepted event where it belongs.
+    pub(super) fn count(&mut self, event: &Event, is_unmatched: bool) {
+        let mut counters = EventCounters::default();
+        match (event.kind(), is_unmatched) {
+            // Made here: it is not among what was received.
+            (Kind::Gap, _) => counters.gaps = 1,
+            (_, false) => (counters.received, counters.matched) = (1, 1),
+            (Kind::Undecodable, true) => (counters.received, counters.undecodable) = (1, 1),
+            (_, true) => (counters.received, counters.unmatched) = (1, 1),
+        }
+        self.sources
+            .entry(event.source.to_string())
+            .or_default()
+            .add(&counters);
+    }
 }
 
 impl StoredCounters {
@@ -842,6 +890,7 @@ impl StoredCounters {
         self.duplicate += more.duplicate;
         self.refused += more.refused;
         self.lost += more.lost;
+        self.gaps += more.gaps;
     }
 
     pub(super) fn counters(&self) -> EventCounters {
@@ -853,6 +902,7 @@ impl StoredCounters {
             duplicate: self.duplicate,
             refused: self.refused,
             lost: self.lost,
+            gaps: self.gaps,
         }
     }
 }

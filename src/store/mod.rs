@@ -1,7 +1,7 @@
 //! The journal, executions, counters, overrides and the audit log, on sled. No other room names sled.
 //!
-//! Everything stands in one tree ([`keys`]), in stored forms of its own ([`format`]), in values of at most 4 kB
-//! ([`blob`]). One thread writes ([`writer`]); reads are allowed from any thread. What is read may be an instant
+//! Everything stands in one tree (`keys`), in stored forms of its own (`format`), in values of at most 4 kB
+//! (`blob`). One thread writes ([`writer`]); reads are allowed from any thread. What is read may be an instant
 //! from being durable; what was acknowledged is durable.
 
 mod blob;
@@ -11,6 +11,7 @@ mod open;
 mod query;
 mod remains;
 mod retention;
+pub mod salvage;
 #[cfg(test)]
 mod tests;
 pub mod writer;
@@ -196,7 +197,7 @@ pub struct Definition {
     pub file_sha256: [u8; 32],
 }
 
-/// Where every received event ended; the sums of `docs/crash-contract.md`.
+/// Where every received event ended; the sums of `docs/operations.md`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventCounters {
     /// Events received from the source.
@@ -213,6 +214,8 @@ pub struct EventCounters {
     pub refused: u64,
     /// The queue was full: the payload is gone.
     pub lost: u64,
+    /// Gap records written: times in which events may have passed unseen. They are made here and not received.
+    pub gaps: u64,
 }
 
 impl EventCounters {

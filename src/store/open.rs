@@ -58,10 +58,41 @@ pub enum OpenError {
     },
 }
 
-/// A panic of the database library while it opened its files.
+/// A panic of the database library over its files.
 #[derive(Debug, thiserror::Error)]
 #[error("its files do not fit together: {0}")]
-struct Panicked(String);
+pub(super) struct Panicked(String);
+
+impl Panicked {
+    /// Does what may panic. After a power cut, or in damaged files, sled finds what it did not expect and panics rather than
+    /// to return an error.
+    pub(super) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Self> {
+        catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+            let text = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied());
+            Self(text.unwrap_or("no reason given").to_owned())
+        })
+    }
+}
+
+/// The database and its one tree.
+pub(super) type Files = (sled::Db, sled::Tree);
+
+/// Opens sled's files in `folder`, with nothing said about what is in them.
+pub(super) fn open_files(folder: &Path) -> Result<sled::Result<Files>, Panicked> {
+    Panicked::catch(|| {
+        let db = sled::Config::new()
+            .path(folder)
+            .cache_capacity(CACHE)
+            .flush_every_ms(None)
+            .mode(sled::Mode::HighThroughput)
+            .open()?;
+        let tree = db.open_tree(b"hem")?;
+        Ok((db, tree))
+    })
+}
 
 /// The store does not know its own id or counters.
 #[derive(Debug, thiserror::Error)]
@@ -107,42 +138,21 @@ impl Store {
             }
         }
 
-        let config = sled::Config::new()
-            .path(folder)
-            .cache_capacity(CACHE)
-            .flush_every_ms(None)
-            .mode(sled::Mode::HighThroughput);
-        // After a power cut sled may find files it did not expect and panics rather than to return an error.
-        let open = || {
-            catch_unwind(AssertUnwindSafe(|| {
-                let db = config.open()?;
-                let tree = db.open_tree(b"hem")?;
-                Ok::<_, sled::Error>((db, tree))
-            }))
-        };
         let began = Instant::now();
-        let mut opened = open();
+        let mut opened = open_files(folder);
         while let Ok(Err(sled::Error::Io(error))) = &opened
             && is_lock(error)
             && began.elapsed() < LOCK_PATIENCE
         {
             std::thread::sleep(Duration::from_millis(20));
-            opened = open();
+            opened = open_files(folder);
         }
         let (db, tree) = match opened {
             Ok(Ok(opened)) => opened,
             Ok(Err(sled::Error::Io(error))) if is_lock(&error) => return Err(OpenError::InUse { path }),
             Ok(Err(sled::Error::Io(error))) => return Err(in_folder(error)),
             Ok(Err(error)) => return Err(damaged(error.into())),
-            Err(panic) => {
-                let text = panic
-                    .downcast_ref::<String>()
-                    .map(String::as_str)
-                    .or_else(|| panic.downcast_ref::<&str>().copied());
-                return Err(damaged(
-                    Panicked(text.unwrap_or("no reason given").to_owned()).into(),
-                ));
-            }
+            Err(panic) => return Err(damaged(panic.into())),
         };
 
         let read = |name: &str| tree.get(keys::meta(name)).map_err(|error| damaged(error.into()));
@@ -206,19 +216,19 @@ impl Store {
 }
 
 /// What [`LABEL`] says.
-struct Label {
-    format: u32,
-    id: StoreId,
+pub(super) struct Label {
+    pub(super) format: u32,
+    pub(super) id: StoreId,
 }
 
 /// The label does not say what it should.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("its file `{LABEL}` says `{0}`")]
-struct BadLabel(String);
+pub(super) struct BadLabel(String);
 
 impl Label {
     /// None when there is no store in the folder yet.
-    fn read(folder: &Path) -> io::Result<Option<Result<Self, BadLabel>>> {
+    pub(super) fn read(folder: &Path) -> io::Result<Option<Result<Self, BadLabel>>> {
         let text = match std::fs::read(folder.join(LABEL)) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -237,7 +247,7 @@ impl Label {
         Ok(Some(label.ok_or(BadLabel(text))))
     }
 
-    fn write(&self, folder: &Path) -> io::Result<()> {
+    pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
         let unfinished = folder.join(format!("{LABEL}.new"));
         let mut file = File::create(&unfinished)?;
         writeln!(file, "format {} id {}", self.format, self.id)?;
@@ -246,12 +256,12 @@ impl Label {
     }
 }
 
-fn is_lock(error: &io::Error) -> bool {
+pub(super) fn is_lock(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
 }
 
 /// Makes what sled made durable as far as folders go: the names of its files, and the folder's own.
-fn sync_all_of(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_all_of(folder: &Path) -> io::Result<()> {
     for name in ["conf", "db", "blobs"] {
         match File::open(folder.join(name)) {
             Ok(file) => file.sync_all()?,

@@ -3,6 +3,7 @@
 mod keeping;
 mod opening;
 mod round_trip;
+mod salvage;
 
 use std::path::Path;
 use std::sync::Arc;

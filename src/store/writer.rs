@@ -19,9 +19,9 @@ use super::{Definition, EventCounters, Override, Store, blob, keys};
 use crate::config::Retention;
 use crate::engine::core::Record;
 use crate::engine::execution::{Actor, EndedAttempt, Execution, StartedProcess};
+use crate::event::Event;
 use crate::event::id::{ExecutionKey, HookName};
 use crate::event::time::Timestamp;
-use crate::event::{Event, Kind};
 use crate::hooks::{Hook, Version};
 use crate::kill_point;
 
@@ -34,6 +34,9 @@ const QUEUE_BYTES: u32 = 32 << 20;
 /// A commit takes no more submissions than this, nor goes on beyond this many bytes of payloads and outputs.
 const SUBMISSIONS_AT_MOST: usize = 2_048;
 const BYTES_AT_MOST: usize = 16 << 20;
+
+/// How often other threads are let go first before a commit, as long as they bring something.
+const YIELDS_AT_MOST: usize = 4;
 
 /// How often it is looked for what is too old, where no other limit is passed.
 const PRUNE_EVERY: Duration = Duration::from_secs(10);
@@ -225,6 +228,19 @@ impl Writer {
     }
 }
 
+/// Where others wait for this processor, what they have to write goes into the same commit: a commit costs the processor as
+/// much as the start of a script. On a machine with time to spare this comes back at once.
+fn let_others_submit(queue: &mpsc::Receiver<Submission>) {
+    let mut waiting = queue.len();
+    for _ in 0..YIELDS_AT_MOST {
+        std::thread::yield_now();
+        if queue.len() == waiting {
+            return;
+        }
+        waiting = queue.len();
+    }
+}
+
 struct WriterThread {
     store: Store,
     retention: Retention,
@@ -239,6 +255,7 @@ impl WriterThread {
     fn run(mut self, mut queue: mpsc::Receiver<Submission>, failed: &CancellationToken) {
         // No timer: whatever queued up while the last batch was written is the next batch.
         while let Some(first) = queue.blocking_recv() {
+            let_others_submit(&queue);
             let mut batch = Batch::default();
             let mut durable = Vec::new();
             let mut rooms = Vec::new();
@@ -448,27 +465,13 @@ impl WriterThread {
         if keep_payload && !payload.is_empty() {
             self.totals.bytes += blob::put(batch, &keys::payload(event.seq), payload);
         }
-        let mut counters = EventCounters {
-            received: 1,
-            ..EventCounters::default()
-        };
-        if !hooks.is_empty() {
-            counters.matched = 1;
-            self.totals.matched_kept += 1;
-        } else {
+        if hooks.is_empty() {
             batch.insert(keys::unmatched(event.seq), &[]);
             self.totals.unmatched_kept += 1;
-            if event.kind() == Kind::Undecodable {
-                counters.undecodable = 1;
-            } else {
-                counters.unmatched = 1;
-            }
+        } else {
+            self.totals.matched_kept += 1;
         }
-        self.totals
-            .sources
-            .entry(event.source.to_string())
-            .or_default()
-            .add(&counters);
+        self.totals.count(event, hooks.is_empty());
         self.totals.last_seq = self.totals.last_seq.max(event.seq.0);
         payload.len()
     }
@@ -530,9 +533,10 @@ impl WriterThread {
             format::write_progress(progress),
         );
         let unsettled = keys::of_execution(Space::Unsettled, key);
+        let stands_there = matches!(left, Some("queued" | "running" | "retrying"));
         if progress.state.is_settled() {
             batch.remove(unsettled);
-        } else {
+        } else if !stands_there {
             batch.insert(unsettled, &[]);
         }
         if let Some(left) = left

@@ -47,9 +47,14 @@ pub(crate) struct House {
 impl House {
     /// An empty house.
     pub(crate) fn new() -> Self {
+        Self::within(&std::env::temp_dir())
+    }
+
+    /// An empty house in a folder of its own within `folder`.
+    pub(crate) fn within(folder: &Path) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("hem-")
-            .tempdir()
+            .tempdir_in(folder)
             .expect("a folder");
         let mut config = Config::defaults(folder.path());
         config.state_dir = folder.path().join("state");

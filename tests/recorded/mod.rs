@@ -1,6 +1,11 @@
 //! What a real `oned` published and a real `onehem-server` answered, as recorded on a test machine.
 
-#![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(
+    dead_code,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "each test program uses its own part; a test that cannot go on shall fail"
+)]
 
 use std::io::Read as _;
 use std::path::Path;
@@ -8,6 +13,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use quick_xml::events::Event as Xml;
 use serde_json::Value;
 
 /// One recorded message.
@@ -24,6 +30,8 @@ pub(crate) struct Recorded {
 pub(crate) struct Passed {
     /// The event.
     pub(crate) event: Recorded,
+    /// All its arguments, in one line or on its standard input.
+    pub(crate) arguments: String,
     /// The XML that the hook's argument was the base64 of.
     pub(crate) argument_xml: String,
     /// What it told `oned`, decoded; it has no root element.
@@ -41,10 +49,29 @@ pub(crate) fn passed() -> Vec<Passed> {
         .iter()
         .map(|line| Passed {
             event: recorded(line),
+            arguments: text(line, "arguments").to_owned(),
             argument_xml: text(line, "argument_xml").to_owned(),
             reply: String::from_utf8(STANDARD.decode(text(line, "reply")).expect("base64")).expect("UTF-8"),
         })
         .collect()
+}
+
+/// The document's events without what layout may change: blanks between elements, and how an empty element is written.
+pub(crate) fn canonical(document: &[u8]) -> Vec<String> {
+    let text = std::str::from_utf8(document).expect("UTF-8");
+    let mut reader = quick_xml::Reader::from_str(text);
+    reader.config_mut().expand_empty_elements = true;
+    let mut events = Vec::new();
+    loop {
+        match reader.read_event().expect("well-formed XML") {
+            Xml::Eof => return events,
+            Xml::Text(text) if text.trim().is_empty() => {}
+            Xml::Start(start) => events.push(format!("<{}>", &*start)),
+            Xml::End(end) => events.push(format!("</{}>", &*end)),
+            Xml::CData(data) => events.push(format!("<![CDATA[{}]]>", &*data)),
+            event => events.push((*event).to_owned()),
+        }
+    }
 }
 
 fn recorded(line: &Value) -> Recorded {

@@ -64,6 +64,20 @@ pub(super) fn command_line(
     })
 }
 
+/// Whether what the hook's author wrote holds one of the shell's characters; `$API` and `$TEMPLATE` become base64.
+pub(super) fn calls_for_shell(action: &Action) -> bool {
+    let in_arguments = || {
+        action.arguments.iter().any(|template| match template {
+            Template::ResourceElement | Template::CallInfo => false,
+            Template::Text(pieces) => pieces.iter().any(|piece| match piece {
+                Piece::Literal(text) => text.contains(SHELL_CHARACTERS),
+                Piece::Value(_) => false,
+            }),
+        })
+    };
+    action.command.contains(SHELL_CHARACTERS) || (!action.arguments_stdin && in_arguments())
+}
+
 fn join(first: &str, second: &str) -> String {
     match (first.is_empty(), second.is_empty()) {
         (_, true) => first.to_owned(),
@@ -114,7 +128,7 @@ impl Arguments {
                 text: retry.arguments.clone(),
                 are_the_hooks_own: repeats(words, &retry.arguments),
             },
-            Facts::State(_) | Facts::Api(_) | Facts::Undecodable { .. } => {
+            Facts::State(_) | Facts::Api(_) | Facts::Undecodable { .. } | Facts::Gap(_) => {
                 let words: Vec<String> = words
                     .iter()
                     .map(|word| match word {

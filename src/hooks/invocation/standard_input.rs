@@ -16,7 +16,7 @@ pub(super) fn resource_element(event: &Event, layout: Layout) -> String {
     match event.facts {
         Facts::State(_) => opennebula::resource_element(&event.payload, layout)
             .map_or_else(String::new, |element| STANDARD.encode(element)),
-        Facts::Api(_) | Facts::Retry(_) | Facts::Undecodable { .. } => String::new(),
+        Facts::Api(_) | Facts::Retry(_) | Facts::Undecodable { .. } | Facts::Gap(_) => String::new(),
     }
 }
 
@@ -25,7 +25,7 @@ pub(super) fn call_info(event: &Event, layout: Layout) -> String {
     match event.facts {
         Facts::Api(_) => opennebula::call_info(&event.payload, layout)
             .map_or_else(String::new, |element| STANDARD.encode(element)),
-        Facts::State(_) | Facts::Retry(_) | Facts::Undecodable { .. } => String::new(),
+        Facts::State(_) | Facts::Retry(_) | Facts::Undecodable { .. } | Facts::Gap(_) => String::new(),
     }
 }
 
@@ -89,5 +89,12 @@ fn facts(facts: &Facts) -> Value {
             "remote_host": retry.remote_host,
         }),
         Facts::Undecodable { reason } => json!({ "reason": reason }),
+        Facts::Gap(gap) => json!({
+            "from": gap.from.to_string(),
+            "to": gap.to.to_string(),
+            "why": gap.why,
+            "lost": gap.lost,
+            "keys": gap.keys,
+        }),
     }
 }

@@ -594,3 +594,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_shell_is_announced_where_one_reads_the_line() {
+    let table = [
+        (Profile::Onehem, "log.sh", "plain", true, false),
+        (Profile::Onehem, "log.sh", "'two words'", true, true),
+        (Profile::Onehem, "log.sh", "'two words'", false, false),
+        (Profile::Onehem, "log.sh | logger", "plain", true, true),
+        (Profile::Hem, "log.sh", "a; b", true, false),
+    ];
+    for (profile, command, argument, may, expected) in table {
+        let hook = hook(profile, command, vec![literal(argument), Template::CallInfo]);
+        let shell = if may {
+            OnehemShell::Auto
+        } else {
+            OnehemShell::Never
+        };
+        assert_eq!(uses_shell(&hook, shell), expected, "{command} {argument} {may}");
+        let laid_out = laid_out(&hook, &api_event(), &[], shell).expect("an invocation");
+        assert_eq!(
+            laid_out.program == Path::new("/bin/sh"),
+            expected,
+            "what is announced is what is done: {command} {argument}"
+        );
+    }
+}

@@ -191,7 +191,7 @@ fn key_of(facts: &Facts, subject: Option<&str>) -> String {
         }
         Facts::Api(call) => format!("EVENT API {} {}", call.call, u8::from(call.success)),
         Facts::Retry(_) => "RETRY".to_owned(),
-        Facts::Undecodable { .. } => String::new(),
+        Facts::Undecodable { .. } | Facts::Gap(_) => String::new(),
     }
 }
 

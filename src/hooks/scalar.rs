@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them.
+//! The scalars of hook files: limits, delays and sizes within what a hook may ask for.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,61 +6,33 @@ use std::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 use super::tree::HINT;
-
-const DURATION_HINT: &str = "write a number and a unit: `500ms`, `30s`, `5m`, `2h`, `1d`";
-const SIZE_HINT: &str = "write a number and a unit: `512B`, `64KiB`, `1MiB`";
-
-/// A duration in milliseconds: `500ms`, `30s`, `5m`, `2h`, `1d`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) =
-        number_and_unit(text).ok_or_else(|| format!("`{text}` is no duration{HINT}{DURATION_HINT}"))?;
-    let millis: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        "" => return Err(format!("`{text}` has no unit{HINT}{DURATION_HINT}")),
-        _ => return Err(format!("`{unit}` is no unit of time{HINT}{DURATION_HINT}")),
-    };
-    let total = number
-        .checked_mul(millis)
-        .filter(|total| *total <= LONGEST_MILLIS)
-        .ok_or_else(|| format!("`{text}` is longer than ten years"))?;
-    Ok(Duration::from_millis(total))
-}
+use crate::quantity::{self, Fault};
 
 /// Durable deadlines are sums of these; ten years is for ever, for a script.
-const LONGEST_MILLIS: u64 = 3_653 * 86_400_000;
+const LONGEST: Duration = Duration::from_secs(3_653 * 86_400);
 
-fn number_and_unit(text: &str) -> Option<(u64, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number = text[..end].parse().ok()?;
-    Some((number, text[end..].trim_start_matches(' ')))
+/// Output is kept in memory while a script runs: with ten scripts and four buffers each this is 640 MiB at most.
+const LARGEST_OUTPUT: u64 = 16 << 20;
+
+fn told(fault: &Fault) -> String {
+    format!("{}{HINT}{}", fault.message, fault.hint)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = quantity::duration(text).map_err(|fault| told(&fault))?;
+    if duration > LONGEST {
+        return Err(format!("`{text}` is longer than ten years"));
+    }
+    Ok(duration)
 }
 
 fn size(text: &str) -> Result<usize, String> {
-    let (number, unit) =
-        number_and_unit(text).ok_or_else(|| format!("`{text}` is no size{HINT}{SIZE_HINT}"))?;
-    let unit: usize = match unit {
-        "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "" => return Err(format!("`{text}` has no unit{HINT}{SIZE_HINT}")),
-        "K" | "KB" | "kB" | "k" | "M" | "MB" => {
-            return Err(format!("`{unit}` is no unit here{HINT}write `KiB` or `MiB`"));
-        }
-        _ => return Err(format!("`{unit}` is no unit of size{HINT}{SIZE_HINT}")),
-    };
-    usize::try_from(number)
+    let size = quantity::size(text).map_err(|fault| told(&fault))?;
+    usize::try_from(size)
         .ok()
-        .and_then(|number| number.checked_mul(unit))
-        .filter(|total| *total <= LARGEST_OUTPUT)
+        .filter(|_| size <= LARGEST_OUTPUT)
         .ok_or_else(|| format!("`{text}` is more than 16MiB"))
 }
-
-/// Output is kept in memory while a script runs: with ten scripts and four buffers each this is 640 MiB at most.
-const LARGEST_OUTPUT: usize = 16 << 20;
 
 struct Scalar<T> {
     expected: &'static str,
@@ -93,7 +65,7 @@ impl<'de> Deserialize<'de> for HumanDuration {
         deserializer.deserialize_any(Scalar {
             expected: "a duration such as `30s`",
             from_text: |text| duration(text).map(Self),
-            from_number: |number| Err(format!("`{number}` has no unit{HINT}{DURATION_HINT}")),
+            from_number: |number| duration(&number.to_string()).map(Self),
         })
     }
 }
@@ -162,7 +134,7 @@ impl<'de> Deserialize<'de> for Size {
             from_text: |text| size(text).map(Self),
             from_number: |number| match number {
                 0 => Ok(Self(0)),
-                _ => Err(format!("`{number}` has no unit{HINT}{SIZE_HINT}")),
+                _ => size(&number.to_string()).map(Self),
             },
         })
     }
@@ -173,48 +145,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_with_their_units() {
-        for (text, millis) in [
-            ("500ms", 500),
-            ("30s", 30_000),
-            ("5m", 300_000),
-            ("2h", 7_200_000),
-            ("1d", 86_400_000),
-            ("0s", 0),
-        ] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
-        }
-        for text in [
-            "",
-            "s",
-            "30",
-            "-5s",
-            "5 years",
-            "1.5s",
-            "99999999999999999999s",
-            "99999999d",
-            "5S",
-            "µs",
-        ] {
-            assert!(duration(text).is_err(), "{text}");
+    fn a_hook_asks_for_ten_years_at_most() {
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5_400)));
+        assert!(duration("3653d").is_ok());
+        assert_eq!(
+            duration("99999999d"),
+            Err("`99999999d` is longer than ten years".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_hook_keeps_sixteen_mebibytes_of_output_at_most() {
+        assert_eq!(size("64KiB"), Ok(65_536));
+        assert_eq!(size("16MiB"), Ok(16 << 20));
+        for text in ["17MiB", "1GiB"] {
+            assert_eq!(size(text), Err(format!("`{text}` is more than 16MiB")));
         }
     }
 
     #[test]
-    fn sizes_are_read_with_their_units() {
-        assert_eq!(size("64KiB"), Ok(65_536));
-        assert_eq!(size("1MiB"), Ok(1 << 20));
-        assert_eq!(size("10B"), Ok(10));
-        for text in ["64", "64KB", "1GiB", "17MiB", "18446744073709551615MiB", "x"] {
-            assert!(size(text).is_err(), "{text}");
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_text_panics(text in ".{0,24}") {
-            let _ = duration(&text);
-            let _ = size(&text);
-        }
+    fn what_is_wrong_comes_with_what_to_write() {
+        let fault = duration("30").expect_err("no unit");
+        let (message, hint) = fault.split_once(HINT).expect("a hint");
+        assert_eq!(message, "`30` has no unit");
+        assert!(hint.contains("`30s`"), "{hint}");
     }
 }

@@ -1,0 +1,128 @@
+//! The daemon as a service: signals, and what the service manager is told.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::exit::{Exit, Failure};
+use super::run::failure;
+use super::{Outcome, output};
+use crate::config::Config;
+use crate::daemon::{Daemon, Options};
+use crate::engine::execution::Actor;
+use crate::engine::handle::Handle;
+
+/// How often the service manager hears how the daemon does, where it asks for no watchdog.
+const SAY_EVERY: Duration = Duration::from_secs(30);
+
+/// The signals the daemon understands.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn watch() -> Result<Self, Failure> {
+        let watch = |kind| {
+            signal(kind)
+                .map_err(|error| Failure::new(Exit::Failed, format!("cannot watch for signals: {error}")))
+        };
+        Ok(Self {
+            terminate: watch(SignalKind::terminate())?,
+            interrupt: watch(SignalKind::interrupt())?,
+            hang_up: watch(SignalKind::hangup())?,
+        })
+    }
+
+    /// Comes back at SIGTERM and SIGINT.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Runs a daemon until it is told to stop or cannot go on.
+pub(super) async fn serve(config: &Config, options: Options) -> Outcome {
+    let mut signals = Signals::watch()?;
+    let daemon = Daemon::start(config, options)
+        .await
+        .map_err(|error| failure(&error))?;
+    let handle = daemon.handle().clone();
+    tell(&[NotifyState::Ready, NotifyState::Status("accepting events")]);
+
+    let watchdog = sd_notify::watchdog_enabled();
+    let mut rounds = interval(watchdog.map_or(SAY_EVERY, |limit| limit / 3));
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let ended = loop {
+        tokio::select! {
+            () = stop_or_reload(&mut signals, &handle) => break Ok(()),
+            ended = daemon.until_stopped() => break ended,
+            _ = rounds.tick() => make_round(&handle, watchdog).await,
+        }
+    };
+    drop(handle);
+    tell(&[
+        NotifyState::Stopping,
+        NotifyState::Status("running scripts come to their end"),
+    ]);
+    tokio::select! {
+        () = daemon.stop() => {}
+        () = signals.stop() => {
+            output::say("hem: stopped at once; what was cut short is taken up at the next start");
+            return Ok(Exit::Failed);
+        }
+    }
+    ended.map_err(|error| failure(&error.into()))?;
+    Ok(Exit::Ok)
+}
+
+/// Reads the hooks folder at each SIGHUP; comes back when the daemon is to stop.
+async fn stop_or_reload(signals: &mut Signals, handle: &Handle) {
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => return,
+            _ = signals.interrupt.recv() => return,
+            _ = signals.hang_up.recv() => {
+                if handle.reload(false, Actor::Daemon).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Feeds the watchdog, but only when intake, scheduler and writer have each made a round, and says how things stand.
+async fn make_round(handle: &Handle, watchdog: Option<Duration>) {
+    let patience = watchdog.unwrap_or(SAY_EVERY);
+    match timeout(patience, handle.pulse()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => return,
+        Err(_) => {
+            tracing::error!("intake, scheduler or writer made no round in {patience:?}");
+            return;
+        }
+    }
+    let summary = handle.store().summary();
+    let count = |state: &str| summary.executions.get(state).copied().unwrap_or_default();
+    let status = format!(
+        "{} events, {} running, {} queued, {} waiting for a retry, {} failed",
+        summary.last_seq,
+        count("running"),
+        count("queued"),
+        count("retrying"),
+        count("failed")
+    );
+    tell(&[NotifyState::Watchdog, NotifyState::Status(&status)]);
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    // Without a service manager this does nothing.
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "cannot tell the service manager how things stand");
+    }
+}

@@ -1,0 +1,151 @@
+//! Salvage of stores damaged in many ways.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+
+use super::super::salvage::{SalvageError, Salvaged, salvage};
+use super::*;
+
+const EVENTS: u64 = 400;
+
+/// A store with events large and small, half of them with an execution, all still to be done.
+async fn filled(folder: &Path) -> Arc<Hook> {
+    let desk = Desk::open(folder, keep_all());
+    let hook = hook("a", "one");
+    for seq in 1..=EVENTS {
+        let payload = noise(seq, if seq % 50 == 0 { 60_000 } else { 2_000 });
+        let hooks: &[&Arc<Hook>] = if seq % 2 == 0 { &[&hook] } else { &[] };
+        desk.write(accepted(event(seq, 5, &payload), hooks)).await;
+    }
+    desk.close();
+    hook
+}
+
+/// Bytes that do not compress, the same for the same seed.
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    (0..length).map(|_| rng.u8(..)).collect()
+}
+
+/// Salvages, and holds what came of it to the figures that were given.
+fn salvaged(folder: &Path) -> Salvaged {
+    let saved = salvage(folder, |_| {}).expect("something is readable");
+    let store = Store::open(folder).expect("a store that opens");
+    let summary = store.summary();
+    assert_eq!(summary.unmatched_kept + summary.matched_kept, saved.events);
+    assert_eq!(summary.executions.values().sum::<u64>(), saved.executions);
+    assert_eq!(store.unsettled().expect("a read").len() as u64, saved.unsettled);
+    let everything = EventQuery {
+        limit: usize::MAX,
+        ..EventQuery::default()
+    };
+    for listed in store.events(&everything).expect("events") {
+        let seq = listed.event.seq;
+        assert!(summary.last_seq >= seq, "numbers are not given twice");
+        let whole = store.event(seq).expect("a read").expect("the event");
+        if !whole.event.payload.bytes().is_empty() {
+            assert_eq!(
+                whole.event.payload.bytes().len() as u64,
+                whole.payload_len,
+                "event {seq}"
+            );
+        }
+    }
+    for execution in store.unsettled().expect("a read") {
+        assert!(store.event(execution.key.event).expect("a read").is_some());
+    }
+    assert!(saved.set_aside.join("db").exists(), "the damaged store is kept");
+    saved
+}
+
+#[tokio::test]
+async fn a_sound_store_is_saved_whole() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let folder = parent.path().join("state");
+    let hook = filled(&folder).await;
+    let id = Store::open(&folder).expect("a store").id().clone();
+    let saved = salvaged(&folder);
+    assert_eq!(
+        (saved.events, saved.executions, saved.unsettled),
+        (EVENTS, EVENTS / 2, EVENTS / 2)
+    );
+    assert_eq!((saved.left_out, saved.cut, saved.id), (0, 0, id));
+    let store = Store::open(&folder).expect("a store");
+    assert!(store.definition(&hook.version).expect("a read").is_some());
+}
+
+#[tokio::test]
+async fn a_log_that_lost_its_end_gives_what_is_before_it() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let folder = parent.path().join("state");
+    filled(&folder).await;
+    let log = OpenOptions::new()
+        .write(true)
+        .open(folder.join("db"))
+        .expect("the log");
+    let length = log.metadata().expect("its length").len();
+    log.set_len(length - (600 << 10)).expect("a cut");
+    for entry in fs::read_dir(&folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("snap"))
+        {
+            fs::remove_file(path).expect("removed");
+        }
+    }
+    let saved = salvaged(&folder);
+    assert!(saved.events > 0 && saved.events <= EVENTS);
+}
+
+#[tokio::test]
+async fn overwritten_parts_cost_what_stood_there_and_no_more_than_the_rest_of_the_log() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let sound = parent.path().join("sound");
+    filled(&sound).await;
+    let length = fs::metadata(sound.join("db")).expect("the log").len();
+    let mut something = 0;
+    for seed in 0..8 {
+        let folder = parent.path().join(format!("state-{seed}"));
+        fs::create_dir_all(folder.join("blobs")).expect("a folder");
+        for entry in fs::read_dir(&sound).expect("a folder") {
+            let entry = entry.expect("an entry");
+            if entry.path().is_file() {
+                fs::copy(entry.path(), folder.join(entry.file_name())).expect("a copy");
+            }
+        }
+        let log = OpenOptions::new()
+            .write(true)
+            .open(folder.join("db"))
+            .expect("the log");
+        let at = fastrand::Rng::with_seed(seed).u64(length / 4..length);
+        log.write_all_at(&noise(seed, 4_096), at).expect("damage");
+        drop(log);
+        match salvage(&folder, |_| {}) {
+            Ok(_) => something += 1,
+            Err(SalvageError::NothingReadable { .. }) => {
+                assert!(
+                    folder.join("db").exists(),
+                    "what cannot be saved is left as it is"
+                );
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert!(something >= 6, "only {something} of 8 gave anything");
+}
+
+#[tokio::test]
+async fn what_is_no_store_or_in_use_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert!(matches!(
+        salvage(folder.path(), |_| {}),
+        Err(SalvageError::Absent { .. })
+    ));
+    let store = Store::open(folder.path()).expect("a store");
+    assert!(matches!(
+        salvage(folder.path(), |_| {}),
+        Err(SalvageError::InUse { .. })
+    ));
+    drop(store);
+}
