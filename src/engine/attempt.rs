@@ -14,6 +14,7 @@ use crate::event::id::ExecutionKey;
 use crate::event::time::Timestamp;
 use crate::hooks::Hook;
 use crate::hooks::invocation::{AttemptFacts, OnehemShell, invocation};
+use crate::kill_point;
 use crate::runner::{
     Captured, Invocation, Limits, Observer, Outcome, Report, Runner, StartFailure, StartFailureKind, Started,
 };
@@ -108,7 +109,9 @@ impl Attempts {
             output_tail: hook.policy.output.tail,
         };
         let (tell, told) = oneshot::channel();
+        kill_point::reach("before-spawn");
         let observer = Observer::none().on_start(move |started| {
+            kill_point::reach("after-spawn");
             // Nobody listens any more only when the whole attempt was dropped.
             let _ = tell.send(started.clone());
         });

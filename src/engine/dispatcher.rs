@@ -27,6 +27,7 @@ use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
 use crate::event::{Event, Facts};
 use crate::hooks::Hook;
+use crate::kill_point;
 use crate::runner::{Captured, Outcome};
 use crate::store::writer::{Change, Closed, Writer, durable};
 use crate::store::{EventCounters, ListedEvent, Override, Store};
@@ -439,6 +440,7 @@ impl Dispatcher {
 
         let (feed, times) = (self.parts.feed.clone(), Arc::clone(&self.times));
         let on_durable = move || {
+            kill_point::reach("after-accept");
             times.count(received);
             if let Some(notice) = notice {
                 // Whoever followed may have gone away.
@@ -634,6 +636,7 @@ impl Dispatcher {
                     tracker.spawn_on(
                         async move {
                             let ran = attempts.run(&key, attempt, &hook, stop).await;
+                            kill_point::reach("before-settle");
                             // The dispatcher is gone only when the daemon is: the next one finds the attempt interrupted.
                             let _ = inbox.send(Message::Ended { key, attempt, ran }).await;
                         },

@@ -42,6 +42,7 @@ use crate::config::{Config, Reload};
 use crate::hooks::check::CheckOptions;
 use crate::hooks::watch::watch;
 use crate::hooks::{Defaults, Hook, Version};
+use crate::kill_point;
 use crate::runner::Runner;
 use crate::runner::leftovers::end_leftovers;
 use crate::store::writer::Writer;
@@ -121,6 +122,7 @@ impl Engine {
                 "ended a process of a former life"
             );
         }
+        kill_point::reach("recovery");
         let left = unsettled(&store, &defaults).map_err(StartError::Read)?;
         let overrides = store.overrides().map_err(StartError::Read)?;
         let (writer, writing) =
@@ -232,6 +234,7 @@ impl Engine {
             stop: CancellationToken::new(),
         };
         handle.recover(left).await.map_err(|_| StartError::Closed)?;
+        kill_point::reach("recovery");
         let (watched, closes) = (vitals.watch("the matching thread", &draining), closing.clone());
         let matching = std::thread::Builder::new()
             .name("matching".to_owned())

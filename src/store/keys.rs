@@ -35,6 +35,8 @@ pub(super) enum Space {
     Audit = b'L',
     /// What the store says of itself, by name.
     Meta = b'M',
+    /// Pieces of a record that is too long to stand under its own key, by event, that key and piece.
+    Long = b'Z',
 }
 
 /// The parts of an attempt's record, each written when it is known.
@@ -63,6 +65,15 @@ pub(super) fn event(seq: Seq) -> Vec<u8> {
 
 pub(super) fn payload(seq: Seq) -> Vec<u8> {
     numbered(Space::Payload, seq.0)
+}
+
+/// The beginning of the pieces of the record at `key`, which belongs to event `seq`.
+pub(super) fn long(seq: Seq, key: &[u8]) -> Vec<u8> {
+    let mut bytes = numbered(Space::Long, seq.0);
+    bytes.extend_from_slice(key);
+    // Names hold no NUL, so the pieces of `a` are not mistaken for those of `ab`.
+    bytes.push(0);
+    bytes
 }
 
 pub(super) fn unmatched(seq: Seq) -> Vec<u8> {

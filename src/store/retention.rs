@@ -7,7 +7,7 @@ use sled::Batch;
 
 use super::format::Totals;
 use super::keys::Space;
-use super::{ReadError, Store, blob, format, keys};
+use super::{ReadError, Store, blob, keys};
 use crate::config::Retention;
 use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::time::Timestamp;
@@ -121,7 +121,7 @@ impl Pruner {
             let Ok((key, bytes)) = entry else { continue };
             let seq = Seq(keys::number(&key).unwrap_or_default());
             self.from = seq.0 + 1;
-            let Ok(listed) = format::read_event(seq, &bytes) else {
+            let Ok(listed) = pass.store.listed_event(seq, &bytes) else {
                 continue;
             };
             let is_too_old = listed.event.received < oldest_kept;
@@ -289,6 +289,9 @@ impl Removal {
             let (piece, value) = entry.map_err(ReadError::Read)?;
             removal.bytes += value.len() as u64;
             removal.keys.push(piece);
+        }
+        for entry in tree.scan_prefix(keys::numbered(Space::Long, seq.0)).keys() {
+            removal.keys.push(entry.map_err(ReadError::Read)?);
         }
         let unmatched = keys::unmatched(seq);
         removal.is_unmatched = tree.contains_key(&unmatched).map_err(ReadError::Read)?;
