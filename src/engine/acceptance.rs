@@ -11,22 +11,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::core::NewExecution;
 use super::dispatcher::{Asked, Message, Offer};
-use super::execution::{Cause, Execution};
+use super::execution::Cause;
 use super::handle::{Connection, OrderError, SourceStatus};
 use super::hooks_in_force::{HooksInForce, InForce};
 use super::intake::{Decode, Decoded, Emission, Entry, IntakeQueue, LOST_KEYS, NotKept, Received};
 use super::room::Room;
-use crate::event::id::{HookName, Seq};
+use crate::event::id::Seq;
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
 use crate::event::{Event, Facts, Gap, RetryRequest};
 use crate::hooks::Hook;
-use crate::store::{EventCounters, EventQuery, ExecutionQuery, Store};
+use crate::store::{EventCounters, EventQuery, Store};
 
 /// Messages decoded and matched before they are handed on together, in number and in bytes.
 const TOGETHER: usize = 256;
@@ -34,9 +35,6 @@ const BYTES_TOGETHER: usize = 1 << 20;
 
 /// How long the thread waits for a message before it looks whether it is to end.
 const WAIT: Duration = Duration::from_millis(100);
-
-/// How many earlier executions of a hook a RETRY message is held against, newest first.
-const RETRY_SEARCH: usize = 100;
 
 /// The sources' connections, as last heard of.
 pub(super) type Connections = Arc<Mutex<BTreeMap<String, SourceStatus>>>;
@@ -387,7 +385,8 @@ fn offer(event: Event, in_force: &InForce, store: &Store) -> Offer {
 
 /// The execution a RETRY message asks for. It joins the lane of the newest one with the same arguments.
 fn repeated(retry: &RetryRequest, event: &Event, hook: &Arc<Hook>, store: &Store) -> NewExecution {
-    let former = match former_execution(store, &hook.name, &retry.arguments) {
+    let arguments = Sha256::digest(retry.arguments.as_bytes()).into();
+    let former = match store.newest_with_arguments(&hook.name, &arguments) {
         Ok(former) => former,
         Err(error) => {
             tracing::warn!(hook = %hook.name, error = &error as &dyn std::error::Error, "cannot look for the execution that is to be repeated");
@@ -401,32 +400,6 @@ fn repeated(retry: &RetryRequest, event: &Event, hook: &Arc<Hook>, store: &Store
         lane_subject: former.as_ref().and_then(|execution| execution.subject.clone()),
         retry_of: former.map(|execution| execution.key),
     }
-}
-
-fn former_execution(
-    store: &Store,
-    hook: &HookName,
-    arguments: &str,
-) -> Result<Option<Execution>, crate::store::ReadError> {
-    let query = ExecutionQuery {
-        hook: Some(hook.clone()),
-        limit: RETRY_SEARCH,
-        ..ExecutionQuery::default()
-    };
-    for execution in store.executions(&query)? {
-        let same = store.attempts(&execution.key)?.iter().any(|attempt| {
-            attempt.process.as_ref().is_some_and(|process| {
-                process
-                    .argv
-                    .get(1..)
-                    .is_some_and(|recorded| recorded.join(" ") == arguments)
-            })
-        });
-        if same {
-            return Ok(Some(execution));
-        }
-    }
-    Ok(None)
 }
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ pub(super) enum Space {
     Attempt = b'A',
     /// Executions by hook and event, so that one hook's are found without looking at the others.
     ByHook = b'H',
+    /// The newest execution of a controller's hook by the arguments it ran with, so that a RETRY message finds it.
+    ByArguments = b'R',
     /// Events that matched nothing, by number.
     Unmatched = b'U',
     /// Hook definitions, by version.
@@ -141,6 +143,20 @@ pub(super) fn by_hook(hook: &HookName) -> Vec<u8> {
 pub(super) fn by_hook_and_event(key: &ExecutionKey) -> Vec<u8> {
     let mut bytes = by_hook(&key.hook);
     bytes.extend_from_slice(&key.event.0.to_be_bytes());
+    bytes
+}
+
+/// The beginning of all a hook's executions by their arguments.
+pub(super) fn by_arguments(hook: &HookName) -> Vec<u8> {
+    let mut bytes = space(Space::ByArguments);
+    bytes.extend_from_slice(hook.as_str().as_bytes());
+    bytes.push(0);
+    bytes
+}
+
+pub(super) fn by_hook_and_arguments(hook: &HookName, arguments: &[u8; 32]) -> Vec<u8> {
+    let mut bytes = by_arguments(hook);
+    bytes.extend_from_slice(arguments);
     bytes
 }
 

@@ -150,6 +150,23 @@ impl Store {
         Ok(executions)
     }
 
+    /// The newest execution of a controller's hook that ran with arguments of that SHA-256, if it is still kept.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the record is damaged.
+    pub fn newest_with_arguments(
+        &self,
+        hook: &HookName,
+        arguments: &[u8; 32],
+    ) -> Result<Option<Execution>, ReadError> {
+        let key = keys::by_hook_and_arguments(hook, arguments);
+        let newest = self.shared.tree.get(key).map_err(ReadError::Read)?;
+        match newest.and_then(|number| <[u8; 8]>::try_from(number.as_ref()).ok()) {
+            Some(number) => self.execution(&ExecutionKey::new(Seq(u64::from_be_bytes(number)), hook.clone())),
+            None => Ok(None),
+        }
+    }
+
     /// The executions that have not reached their end, in no order.
     ///
     /// # Errors

@@ -257,6 +257,31 @@ fn versions_of(store: &Store, key: &ExecutionKey) -> Result<BTreeSet<Version>, R
     Ok(versions)
 }
 
+/// The entries by which RETRY messages find this execution.
+fn arguments_of(store: &Store, key: &ExecutionKey) -> Result<Vec<sled::IVec>, ReadError> {
+    let tree = &store.shared.tree;
+    let mut of_hook = tree.scan_prefix(keys::by_arguments(&key.hook));
+    if of_hook.next().transpose().map_err(ReadError::Read)?.is_none() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for process in store
+        .attempts(key)?
+        .into_iter()
+        .filter_map(|attempt| attempt.process)
+    {
+        let Some(arguments) = process.arguments_sha256 else {
+            continue;
+        };
+        let entry = keys::by_hook_and_arguments(&key.hook, &arguments);
+        let newest = tree.get(&entry).map_err(ReadError::Read)?;
+        if newest.is_some_and(|number| number.as_ref() == key.event.0.to_be_bytes()) {
+            found.push(entry.into());
+        }
+    }
+    Ok(found)
+}
+
 fn settled(totals: &Totals) -> u64 {
     totals
         .executions
@@ -301,6 +326,7 @@ impl Removal {
             for version in versions_of(store, key)? {
                 removal.versions.insert((key.hook.clone(), version));
             }
+            removal.keys.extend(arguments_of(store, key)?);
             removal.states.push(execution.progress.state.name());
             removal.keys.extend([
                 keys::of_execution(Space::Execution, key).into(),

@@ -388,6 +388,10 @@ impl WriterThread {
             } => {
                 let value = format::write_started(&process);
                 blob::put(batch, &keys::attempt(&key, attempt, AttemptPart::Started), &value);
+                if let Some(arguments) = &process.arguments_sha256 {
+                    let newest = keys::by_hook_and_arguments(&key.hook, arguments);
+                    batch.insert(newest, &key.event.0.to_be_bytes());
+                }
                 value.len()
             }
             Change::Ended { key, attempt, ended } => {
