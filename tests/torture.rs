@@ -1,6 +1,10 @@
 //! Accepted means kept, whatever moment the daemon is killed at. `examples/torture.rs` does the same for longer.
 
-#![allow(clippy::expect_used, reason = "a test that cannot go on says where")]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on says where, and with which seed"
+)]
 
 #[path = "torture/mod.rs"]
 mod harness;
