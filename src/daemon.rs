@@ -11,9 +11,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, OpennebulaSource, Source as SourceConfig};
 use crate::control::server::{BindError, bind};
+pub use crate::engine::Failed;
 use crate::engine::handle::{Connection, Handle, SourceStatus};
 use crate::engine::intake::{IntakeQueue, Limits};
-use crate::engine::{Engine, Source, StartError, StoreFailed};
+use crate::engine::{Engine, Source, StartError};
 use crate::event::time::Timestamp;
 use crate::sources::opennebula;
 use crate::sources::opennebula::decode::Decoder;
@@ -49,9 +50,9 @@ pub enum DaemonError {
     /// The control socket cannot be bound.
     #[error("cannot listen on the control socket")]
     Control(#[source] BindError),
-    /// Writing to the store failed while the daemon ran.
+    /// It could not go on.
     #[error(transparent)]
-    StoreFailed(#[from] StoreFailed),
+    Failed(#[from] Failed),
 }
 
 /// A running daemon.
@@ -150,11 +151,11 @@ impl Daemon {
         self.engine.handle()
     }
 
-    /// Comes back when somebody asked the daemon to stop through its handle, or writing to the store failed.
+    /// Comes back when somebody asked the daemon to stop through its handle, or it cannot go on.
     ///
     /// # Errors
-    /// The latter.
-    pub async fn until_stopped(&self) -> Result<(), StoreFailed> {
+    /// Why it cannot go on.
+    pub async fn until_stopped(&self) -> Result<(), Failed> {
         self.engine.until_stopped().await
     }
 

@@ -20,7 +20,6 @@ use crate::engine::execution::{
 use crate::engine::handle::{Connection, ReloadReport, SourceStatus, Status};
 use crate::event::Facts;
 use crate::event::id::{HookName, StoreId};
-use crate::event::opennebula::Resource;
 use crate::event::time::Timestamp;
 use crate::hooks::fault::{Fault, Severity};
 use crate::hooks::invocation::{OnehemShell, uses_shell};
@@ -45,20 +44,10 @@ pub(super) fn text(bytes: &[u8]) -> Text {
     }
 }
 
-fn resource(resource: &Resource) -> &str {
-    match resource {
-        Resource::Vm => "VM",
-        Resource::Host => "HOST",
-        Resource::Image => "IMAGE",
-        Resource::Net => "NET",
-        Resource::Other(name) => name,
-    }
-}
-
 fn facts(facts: &Facts) -> FactsView {
     match facts {
         Facts::State(change) => FactsView::State {
-            resource: resource(&change.resource).to_owned(),
+            resource: change.resource.as_str().to_owned(),
             id: change.id.clone(),
             state: change.state.clone(),
             lcm_state: change.lcm_state.clone(),
@@ -335,7 +324,7 @@ fn names(names: &Names) -> String {
 fn trigger(trigger: &Trigger) -> String {
     let (mut words, source) = match trigger {
         Trigger::State(state) => {
-            let mut words = format!("state {} {}", resource(&state.resource), names(&state.state));
+            let mut words = format!("state {} {}", state.resource.as_str(), names(&state.state));
             if state.lcm_state != Names::Any {
                 words = format!("{words}/{}", names(&state.lcm_state));
             }

@@ -22,7 +22,7 @@ use super::execution::{Actor, CancelReason, Cause, EndedAttempt, Execution, Prog
 use super::handle::{Accepted, Blocked, Notice, OrderError, Status, Stopping};
 use super::hooks_in_force::{HooksInForce, InForce};
 use super::room::Room;
-use crate::event::id::{ExecutionKey, HookName, Seq};
+use crate::event::id::{ExecutionKey, HookName};
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
 use crate::event::{Event, Facts};
@@ -110,8 +110,28 @@ pub(super) struct Offer {
     pub(super) executions: Vec<NewExecution>,
     pub(super) condition_errors: u64,
     pub(super) absent_elements: u64,
-    /// Who waits for its acceptance.
-    pub(super) reply: Option<oneshot::Sender<Accepted>>,
+    /// The operator who handed it over.
+    pub(super) asked: Option<Asked>,
+}
+
+/// An operator who handed an event over and waits for its acceptance.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) actor: Actor,
+    pub(super) reply: oneshot::Sender<Result<Accepted, OrderError>>,
+}
+
+impl Offer {
+    /// An event that runs nothing.
+    pub(super) fn unmatched(event: Event) -> Self {
+        Self {
+            event: Box::new(event),
+            executions: Vec::new(),
+            condition_errors: 0,
+            absent_elements: 0,
+            asked: None,
+        }
+    }
 }
 
 /// Counts how long events take from receipt to acceptance.
@@ -161,7 +181,6 @@ pub(super) struct Dispatcher {
     core: Core,
     clock: Clock,
     started: Timestamp,
-    next_seq: u64,
     /// What ends a running attempt.
     running: HashMap<ExecutionKey, CancellationToken>,
     reported_blocked: HashSet<ExecutionKey>,
@@ -176,7 +195,6 @@ impl Dispatcher {
             core: Core::new(parts.concurrency, fastrand::Rng::new()),
             started: clock.now(),
             clock,
-            next_seq: parts.store.summary().last_seq.0 + 1,
             running: HashMap::new(),
             reported_blocked: HashSet::new(),
             times: Arc::default(),
@@ -373,23 +391,12 @@ impl Dispatcher {
 
     async fn accept(&mut self, offer: Offer) -> Result<(), Closed> {
         let Offer {
-            mut event,
+            event,
             executions,
             condition_errors,
             absent_elements,
-            reply,
+            asked,
         } = offer;
-        event.seq = Seq(self.next_seq);
-        self.next_seq += 1;
-        let executions: Vec<NewExecution> = executions
-            .into_iter()
-            .map(|mut new| {
-                if let Cause::RetryMessage(seq) = &mut new.cause {
-                    *seq = event.seq;
-                }
-                new
-            })
-            .collect();
         let hooks: Vec<HookName> = executions.iter().map(|new| new.hook.name.clone()).collect();
         let mut changes: Vec<Change> = executions
             .iter()
@@ -402,6 +409,13 @@ impl Dispatcher {
                 .map(|hook| ExecutionKey::new(event.seq, hook.clone()))
                 .collect(),
         };
+        if let Some(asked) = &asked {
+            changes.push(self.audit(
+                asked.actor.clone(),
+                "emit",
+                format!("{} {}", event.seq, event.key),
+            ));
+        }
         let notice = (self.parts.feed.receiver_count() > 0).then(|| {
             Notice::Event(Arc::new(ListedEvent {
                 event: Event {
@@ -432,8 +446,8 @@ impl Dispatcher {
                 // Whoever followed may have gone away.
                 let _ = feed.send(notice);
             }
-            if let Some(reply) = reply {
-                let _ = reply.send(accepted);
+            if let Some(asked) = asked {
+                let _ = asked.reply.send(Ok(accepted));
             }
         };
         self.decide(

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use super::super::format::{
     AttemptParts, read_attempt, read_audit, read_definition, read_event, read_execution, read_last_good,
-    read_override, read_progress, write_audit, write_definition, write_ended, write_event, write_execution,
-    write_last_good, write_override, write_progress, write_released, write_started,
+    read_override, write_audit, write_definition, write_ended, write_event, write_execution, write_last_good,
+    write_override, write_progress, write_released, write_started,
 };
 use super::super::{Definition, Override};
 use crate::engine::execution::{
@@ -316,7 +316,10 @@ proptest! {
     #[test]
     fn no_bytes_make_reading_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
         let _ = read_event(Seq(1), &bytes);
-        let _ = read_progress(&bytes);
+        let key = ExecutionKey::new(Seq(1), HookName::trusted("a"));
+        let fixed: &[u8] = br#"{"accepted":0,"why":""}"#;
+        let _ = read_execution(key.clone(), fixed, &bytes);
+        let _ = read_execution(key, &bytes, &bytes);
         let _ = read_definition(&bytes);
         let _ = read_override(&bytes);
         let _ = read_audit(1, &bytes);

@@ -1,0 +1,123 @@
+//! What goes over the control socket. These types are the interface; the engine's own are never serialised.
+//!
+//! Times are RFC 3339 in UTC with milliseconds. Every state, outcome and cause carries its name.
+//!
+//! * `records`: what is kept: events, executions, their attempts, and how they are asked for.
+//! * `orders`: what the daemon is told to do and what comes of it, with the hooks it is done to.
+//! * `status`: how the daemon does.
+//!
+//! Here stand the failures and what all of them are built of.
+
+mod orders;
+mod records;
+mod status;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+pub use self::orders::{
+    AuditFilter, AuditView, EmitOrder, EmitReply, FaultView, HookView, Ordered, OverrideView, ReloadOrder,
+    ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SeverityView,
+};
+pub use self::records::{
+    AttemptView, CancelReasonView, CauseView, DefinitionView, EndedView, EventFilter, EventView,
+    ExecutionFilter, ExecutionStory, ExecutionView, FactsView, FeedLine, FileView, OutcomeView, OutputView,
+    ProcessView, SkipReasonView, StateView, Story, Today,
+};
+pub use self::status::{
+    AcceptanceBucket, BlockedView, EventSums, SourceErrorView, SourceView, StaleView, StatusView,
+};
+use crate::event::time::Timestamp;
+
+/// A point in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub Timestamp);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let time: jiff::Timestamp = text.parse().map_err(D::Error::custom)?;
+        Ok(Self(Timestamp::from_millis(time.as_millisecond())))
+    }
+}
+
+/// Bytes that are text most of the time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Text {
+    /// Valid UTF-8.
+    Text(String),
+    /// Anything else, in base64.
+    Base64(String),
+}
+
+/// Who asked for something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorView {
+    /// A user of this machine.
+    User {
+        /// The user's number.
+        uid: u32,
+        /// The user's name, where the machine knows it.
+        name: Option<String>,
+    },
+    /// The daemon itself.
+    Daemon,
+}
+
+/// The body of every answer that is no success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What went wrong.
+    pub error: ErrorDetail,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorDetail {
+    /// For programs; never changes its meaning.
+    pub code: ErrorCode,
+    /// For people.
+    pub message: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// The classes of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The request cannot be read.
+    BadRequest,
+    /// There is no such event, execution, hook or address.
+    NotFound,
+    /// The state of the execution does not allow it.
+    NotPossible,
+    /// The caller may not use the daemon.
+    Forbidden,
+    /// The request is larger than allowed.
+    TooLarge,
+    /// The answer took too long.
+    TimedOut,
+    /// The daemon is stopping.
+    Stopping,
+    /// The store cannot be read.
+    StoreUnreadable,
+    /// A bug.
+    Internal,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !*value
+}

@@ -1,0 +1,195 @@
+//! What the daemon is told to do, to which hooks, what comes of it, and the log of who told it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ActorView, DefinitionView, Time, is_false};
+
+/// Whether secrets are shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reveal {
+    /// Show what is redacted otherwise; written to the audit log.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub reveal: bool,
+}
+
+/// What to run again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetryOrder {
+    /// The executions: `1042.vm-running`, `1042` (all it caused), `last`.
+    pub executions: Vec<String>,
+    /// With the recorded definition instead of today's.
+    #[serde(default)]
+    pub as_recorded: bool,
+    /// Only say what would happen.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What came of a [`RetryOrder`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryReply {
+    /// One for each execution.
+    pub results: Vec<RetryResult>,
+}
+
+/// What came of running one execution again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryResult {
+    /// The execution.
+    pub execution: String,
+    /// The hook.
+    pub hook: String,
+    /// The number of the attempt that was ordered.
+    pub attempt: u32,
+    /// The definition that matched.
+    pub recorded: Option<DefinitionView>,
+    /// The definition in force; none when the hook was removed.
+    pub today: Option<DefinitionView>,
+    /// Why it was refused; none when it was ordered (or would be).
+    pub refused: Option<String>,
+}
+
+/// Names an execution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ordered {
+    /// The execution.
+    pub execution: String,
+}
+
+/// A hook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookView {
+    /// Its name.
+    pub name: String,
+    /// The number of the OpenNebula hook it stands for.
+    pub oned_id: Option<u64>,
+    /// For people.
+    pub description: Option<String>,
+    /// Whether it is in force.
+    pub enabled: bool,
+    /// What its file says.
+    pub enabled_in_file: bool,
+    /// What an operator said instead.
+    pub override_: Option<OverrideView>,
+    /// `hem` or `onehem`.
+    pub profile: String,
+    /// What triggers it, in words.
+    pub triggers: Vec<String>,
+    /// What must also hold.
+    pub when: Option<String>,
+    /// The command as declared.
+    pub command: String,
+    /// The command resolved.
+    pub program: String,
+    /// Whether a shell reads the command.
+    pub shell: bool,
+    /// The definition.
+    pub definition: DefinitionView,
+}
+
+/// What an operator said about a hook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverrideView {
+    /// Whether the hook is enabled.
+    pub enabled: bool,
+    /// Who said so.
+    pub actor: ActorView,
+    /// When.
+    pub at: Time,
+}
+
+/// How to read the hooks folder.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReloadOrder {
+    /// Take a set that lost more than half of its hooks.
+    #[serde(default)]
+    pub accept: bool,
+}
+
+/// One thing wrong with a hook file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultView {
+    /// How bad it is.
+    pub severity: SeverityView,
+    /// The file.
+    pub file: String,
+    /// The line, from 1; 0 when the file as a whole is meant.
+    pub line: usize,
+    /// The whole of it as `hem check` prints it, with the line in question and what to do.
+    pub text: String,
+}
+
+/// How bad a fault is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SeverityView {
+    /// The hook is in force, but perhaps works not as meant.
+    Warning,
+    /// The file is refused.
+    Error,
+}
+
+/// What a reload did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadReply {
+    /// Hooks that are new.
+    pub added: Vec<String>,
+    /// Hooks whose definition changed.
+    pub changed: Vec<String>,
+    /// Hooks that are gone.
+    pub removed: Vec<String>,
+    /// Faults found; of files with errors the last good version stays in force.
+    pub faults: Vec<FaultView>,
+    /// Why the former set was kept whole.
+    pub kept: Option<String>,
+}
+
+/// A synthetic event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmitOrder {
+    /// The key.
+    #[serde(default)]
+    pub key: String,
+    /// The document, in base64.
+    pub payload: String,
+    /// Run only this hook, whatever its trigger says.
+    #[serde(default)]
+    pub hook: Option<String>,
+}
+
+/// What came of an [`EmitOrder`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmitReply {
+    /// The number the event got.
+    pub seq: u64,
+    /// The executions it caused.
+    pub executions: Vec<String>,
+}
+
+/// A line of the audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditView {
+    /// Its number.
+    pub number: u64,
+    /// When.
+    pub at: Time,
+    /// Who.
+    pub actor: ActorView,
+    /// What.
+    pub action: String,
+    /// On what.
+    pub target: String,
+}
+
+/// How many lines of the audit log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditFilter {
+    /// At most this many, the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}

@@ -1,0 +1,137 @@
+//! How the daemon does: its sums, its sources, and what is not as it should be.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Time;
+
+/// How the daemon does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// The version of the program.
+    pub version: String,
+    /// The store's id.
+    pub store: String,
+    /// When the daemon started.
+    pub started: Time,
+    /// When this was said.
+    pub now: Time,
+    /// The last number given to an event.
+    pub last_seq: u64,
+    /// Where the events of each source ended.
+    pub events: BTreeMap<String, EventSums>,
+    /// How many kept executions are in each state.
+    pub executions: BTreeMap<String, u64>,
+    /// The sources' connections.
+    pub sources: BTreeMap<String, SourceView>,
+    /// Executions that wait too long.
+    pub blocked: Vec<BlockedView>,
+    /// Scripts running now.
+    pub running: usize,
+    /// Scripts that may run at once.
+    pub concurrency: usize,
+    /// Hooks in force.
+    pub hooks: usize,
+    /// Broken hook files.
+    pub stale: Vec<StaleView>,
+    /// Matches whose condition failed to be worked out.
+    pub condition_errors: u64,
+    /// Matches that came to nothing because their condition asks for an element the event does not have.
+    #[serde(default)]
+    pub absent_elements: u64,
+    /// From receipt to acceptance.
+    pub acceptance: Vec<AcceptanceBucket>,
+    /// Why no new work is accepted; none when it is.
+    pub not_accepting: Option<String>,
+    /// What is not as it should be, as sentences; empty when all is well.
+    pub concerns: Vec<String>,
+}
+
+/// Where the events of one source ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventSums {
+    /// accepted + duplicate + refused + lost.
+    pub received: u64,
+    /// matched + unmatched + undecodable.
+    pub accepted: u64,
+    /// Matched by at least one hook.
+    pub matched: u64,
+    /// Matched by none.
+    pub unmatched: u64,
+    /// Could not be read.
+    pub undecodable: u64,
+    /// Further copies of an event.
+    pub duplicate: u64,
+    /// Counted and not kept, by configuration or for want of room.
+    pub refused: u64,
+    /// The queue was full.
+    pub lost: u64,
+    /// Gap records written; they are made here and not received.
+    #[serde(default)]
+    pub gaps: u64,
+    /// Whether it adds up.
+    pub adds_up: bool,
+}
+
+/// A source's connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceView {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Where it connects to.
+    pub endpoint: String,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// Since when.
+    pub since: Time,
+    /// How often the connection was made.
+    pub connects: u64,
+    /// The last error.
+    pub last_error: Option<SourceErrorView>,
+    /// Refused messages by reason.
+    pub refused: BTreeMap<String, u64>,
+}
+
+/// An error of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceErrorView {
+    /// When.
+    pub at: Time,
+    /// What.
+    pub message: String,
+}
+
+/// An execution that waits too long for another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockedView {
+    /// The subject of the lane.
+    pub subject: Option<String>,
+    /// The one that waits.
+    pub waiting: String,
+    /// The one it waits for.
+    pub behind: String,
+    /// Since when that one runs or waits for its retry.
+    pub since: Time,
+}
+
+/// A broken hook file whose last good version is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StaleView {
+    /// The file.
+    pub file: String,
+    /// Since when.
+    pub since: Time,
+    /// What is wrong.
+    pub fault: String,
+}
+
+/// Events accepted within a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptanceBucket {
+    /// Milliseconds from receipt to acceptance, at most.
+    pub up_to_ms: u64,
+    /// How many events.
+    pub events: u64,
+}

@@ -1,0 +1,257 @@
+//! How an attempt is stored: its release, its process and its end, each when it happens.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::executions::StoredCause;
+use super::{FormatError, hex, millis, read, unhex, utf8, write};
+use crate::engine::execution::{Attempt, Cause, EndedAttempt, FileFingerprint, StartedProcess};
+use crate::event::time::Timestamp;
+use crate::hooks::Version;
+use crate::runner::{Captured, Outcome, StartFailure, StartFailureKind};
+
+#[derive(Serialize, Deserialize)]
+struct StoredReleased {
+    cause: StoredCause,
+    at: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredStarted {
+    pid: u32,
+    start_ticks: u64,
+    at: i64,
+    uid: u32,
+    version: String,
+    hook_file: PathBuf,
+    hook_file_sha256: String,
+    argv: Vec<String>,
+    environment: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    directory: Option<PathBuf>,
+    #[serde(default)]
+    files: Vec<StoredFile>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredFile {
+    path: PathBuf,
+    sha256: String,
+    size: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredEnded {
+    at: i64,
+    outcome: StoredOutcome,
+    stdout: StoredExtent,
+    stderr: StoredExtent,
+}
+
+/// Which part of the kept bytes is the head, and how many there were.
+#[derive(Serialize, Deserialize)]
+struct StoredExtent {
+    head: usize,
+    total: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+enum StoredOutcome {
+    Exited {
+        code: i32,
+    },
+    Signalled {
+        signal: i32,
+    },
+    TimedOut {
+        after: u64,
+        killed: bool,
+    },
+    Stopped {
+        killed: bool,
+    },
+    StartFailed {
+        failure: StoredStartFailure,
+        message: String,
+    },
+    Leaked {
+        code: i32,
+    },
+    Interrupted,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredStartFailure {
+    NotFound,
+    NotPermitted,
+    ArgumentTooLong,
+    BadArgument,
+    Exhausted,
+    Other,
+}
+
+pub(in crate::store) fn write_released(cause: &Cause, at: Timestamp) -> Vec<u8> {
+    write(&StoredReleased {
+        cause: cause.into(),
+        at: at.as_millis(),
+    })
+}
+
+pub(in crate::store) fn write_started(process: &StartedProcess) -> Vec<u8> {
+    write(&StoredStarted {
+        pid: process.pid,
+        start_ticks: process.start_ticks,
+        at: process.at.as_millis(),
+        uid: process.uid,
+        version: process.version.to_string(),
+        hook_file: utf8(&process.hook_file),
+        hook_file_sha256: hex(&process.hook_file_sha256),
+        argv: process.argv.clone(),
+        environment: process.environment.clone(),
+        directory: process.directory.as_deref().map(utf8),
+        files: process
+            .files
+            .iter()
+            .map(|file| StoredFile {
+                path: utf8(&file.path),
+                sha256: hex(&file.sha256),
+                size: file.size,
+            })
+            .collect(),
+    })
+}
+
+pub(in crate::store) fn write_ended(ended: &EndedAttempt) -> Vec<u8> {
+    let extent = |captured: &Captured| StoredExtent {
+        head: captured.head.len(),
+        total: captured.total,
+    };
+    write(&StoredEnded {
+        at: ended.at.as_millis(),
+        outcome: match &ended.outcome {
+            Outcome::Exited { code } => StoredOutcome::Exited { code: *code },
+            Outcome::Signalled { signal } => StoredOutcome::Signalled { signal: *signal },
+            Outcome::TimedOut { after, killed } => StoredOutcome::TimedOut {
+                after: millis(*after),
+                killed: *killed,
+            },
+            Outcome::Stopped { killed } => StoredOutcome::Stopped { killed: *killed },
+            Outcome::StartFailed(StartFailure { kind, message }) => StoredOutcome::StartFailed {
+                failure: match kind {
+                    StartFailureKind::NotFound => StoredStartFailure::NotFound,
+                    StartFailureKind::NotPermitted => StoredStartFailure::NotPermitted,
+                    StartFailureKind::ArgumentTooLong => StoredStartFailure::ArgumentTooLong,
+                    StartFailureKind::BadArgument => StoredStartFailure::BadArgument,
+                    StartFailureKind::Exhausted => StoredStartFailure::Exhausted,
+                    StartFailureKind::Other => StoredStartFailure::Other,
+                },
+                message: message.clone(),
+            },
+            Outcome::Leaked { code } => StoredOutcome::Leaked { code: *code },
+            Outcome::Interrupted => StoredOutcome::Interrupted,
+        },
+        stdout: extent(&ended.stdout),
+        stderr: extent(&ended.stderr),
+    })
+}
+
+/// The parts of an attempt's record, as they stand in the store.
+#[derive(Debug, Default)]
+pub(in crate::store) struct AttemptParts {
+    pub(in crate::store) released: Vec<u8>,
+    pub(in crate::store) started: Option<Vec<u8>>,
+    pub(in crate::store) ended: Option<Vec<u8>>,
+    pub(in crate::store) stdout: Vec<u8>,
+    pub(in crate::store) stderr: Vec<u8>,
+}
+
+pub(in crate::store) fn read_attempt(number: u32, parts: AttemptParts) -> Result<Attempt, FormatError> {
+    let released: StoredReleased = read(&parts.released)?;
+    let process = match &parts.started {
+        Some(bytes) => Some(read_started(bytes)?),
+        None => None,
+    };
+    let ended = match &parts.ended {
+        Some(bytes) => Some(read_ended(bytes, parts.stdout.into(), parts.stderr.into())?),
+        None => None,
+    };
+    Ok(Attempt {
+        number,
+        cause: released.cause.into(),
+        released: Timestamp::from_millis(released.at),
+        process,
+        ended,
+    })
+}
+
+fn read_started(bytes: &[u8]) -> Result<StartedProcess, FormatError> {
+    let stored: StoredStarted = read(bytes)?;
+    let files: Result<Vec<FileFingerprint>, FormatError> = stored
+        .files
+        .into_iter()
+        .map(|file| {
+            Ok(FileFingerprint {
+                path: file.path,
+                sha256: unhex(&file.sha256)?,
+                size: file.size,
+            })
+        })
+        .collect();
+    Ok(StartedProcess {
+        pid: stored.pid,
+        start_ticks: stored.start_ticks,
+        at: Timestamp::from_millis(stored.at),
+        uid: stored.uid,
+        version: Version(unhex(&stored.version)?),
+        hook_file: stored.hook_file,
+        hook_file_sha256: unhex(&stored.hook_file_sha256)?,
+        argv: stored.argv,
+        environment: stored.environment,
+        directory: stored.directory,
+        files: files?,
+    })
+}
+
+fn read_ended(bytes: &[u8], stdout: Bytes, stderr: Bytes) -> Result<EndedAttempt, FormatError> {
+    let stored: StoredEnded = read(bytes)?;
+    let captured = |extent: &StoredExtent, kept: Bytes| {
+        let head = extent.head.min(kept.len());
+        Captured {
+            head: kept.slice(..head),
+            tail: kept.slice(head..),
+            total: extent.total,
+        }
+    };
+    Ok(EndedAttempt {
+        at: Timestamp::from_millis(stored.at),
+        outcome: match stored.outcome {
+            StoredOutcome::Exited { code } => Outcome::Exited { code },
+            StoredOutcome::Signalled { signal } => Outcome::Signalled { signal },
+            StoredOutcome::TimedOut { after, killed } => Outcome::TimedOut {
+                after: Duration::from_millis(after),
+                killed,
+            },
+            StoredOutcome::Stopped { killed } => Outcome::Stopped { killed },
+            StoredOutcome::StartFailed { failure, message } => Outcome::StartFailed(StartFailure {
+                kind: match failure {
+                    StoredStartFailure::NotFound => StartFailureKind::NotFound,
+                    StoredStartFailure::NotPermitted => StartFailureKind::NotPermitted,
+                    StoredStartFailure::ArgumentTooLong => StartFailureKind::ArgumentTooLong,
+                    StoredStartFailure::BadArgument => StartFailureKind::BadArgument,
+                    StoredStartFailure::Exhausted => StartFailureKind::Exhausted,
+                    StoredStartFailure::Other => StartFailureKind::Other,
+                },
+                message,
+            }),
+            StoredOutcome::Leaked { code } => Outcome::Leaked { code },
+            StoredOutcome::Interrupted => Outcome::Interrupted,
+        },
+        stdout: captured(&stored.stdout, stdout),
+        stderr: captured(&stored.stderr, stderr),
+    })
+}
