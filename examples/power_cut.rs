@@ -29,6 +29,9 @@ struct Arguments {
     /// Moments at which power is cut, for each recording; for each of them four disks are made
     #[arg(long, default_value_t = 300)]
     cuts: usize,
+    /// Only this load: small, large or pruned
+    #[arg(long)]
+    load: Option<String>,
     /// Where the moments and what survives come from
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -56,7 +59,11 @@ fn main() -> ExitCode {
     let began = Instant::now();
     let mut seeds = fastrand::Rng::with_seed(arguments.seed);
     let mut is_clean = true;
-    for load in Load::ALL {
+    let wanted = arguments.load.as_deref().map(Load::named);
+    for load in Load::ALL
+        .into_iter()
+        .filter(|load| wanted.is_none_or(|wanted| wanted == *load))
+    {
         let mut figures = Figures::default();
         for _ in 0..arguments.recordings {
             figures.add(cut_power(&program, load, arguments.cuts, seeds.u64(..)));

@@ -20,6 +20,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("expression", &["event"]),
     ("matching", &["event", "expression", "hooks"]),
     ("runner", &[]),
+    ("kill_point", &[]),
     ("config", &["event"]),
     (
         "hooks",
@@ -41,12 +42,21 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "engine::execution",
             "event",
             "hooks",
+            "kill_point",
             "runner",
         ],
     ),
     (
         "engine",
-        &["config", "event", "hooks", "matching", "runner", "store"],
+        &[
+            "config",
+            "event",
+            "hooks",
+            "kill_point",
+            "matching",
+            "runner",
+            "store",
+        ],
     ),
     (
         "control",

@@ -1,6 +1,10 @@
 //! A power cut takes nothing that was acknowledged. `examples/power_cut.rs` does the same for longer.
 
-#![allow(clippy::expect_used, reason = "a test that cannot go on says where")]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on says where, and with which seed"
+)]
 
 #[path = "power_cut/mod.rs"]
 mod harness;

@@ -6,6 +6,7 @@
 
 mod blob;
 mod format;
+mod full_sync;
 mod keys;
 mod open;
 mod query;

@@ -15,6 +15,7 @@ use sled::{Batch, IVec, Tree};
 use super::format::{self, FORMAT};
 use super::keys::{self, Space};
 use super::open::{Label, Panicked, open_files, sync_all_of};
+use super::{ListedEvent, blob};
 use crate::engine::execution::Execution;
 use crate::event::id::{Seq, StoreId};
 use crate::event::time::Timestamp;
@@ -310,7 +311,7 @@ fn mend(from: &Tree, to: &Tree, labelled: Option<StoreId>, cut: u64) -> sled::Re
     for entry in to.scan_prefix(keys::space(Space::Event)) {
         let (key, value) = entry?;
         let seq = Seq(keys::number(&key).unwrap_or_default());
-        let Ok(listed) = format::read_event(seq, &value) else {
+        let Some(listed) = whole_event(to, seq, &value) else {
             batch.remove(key);
             left_out += 1;
             continue;
@@ -380,10 +381,17 @@ fn whole_execution(tree: &Tree, key: &IVec, value: &IVec) -> sled::Result<Option
     let Some(event) = tree.get(keys::event(name.event))? else {
         return Ok(None);
     };
-    if format::read_event(name.event, &event).is_err() {
+    if whole_event(tree, name.event, &event).is_none() {
         return Ok(None);
     }
-    Ok(format::read_execution(name, value, &progress).ok())
+    let record = blob::record(tree, name.event, key, value).ok();
+    Ok(record.and_then(|record| format::read_execution(name, &record, &progress).ok()))
+}
+
+/// The event, if its record makes sense.
+fn whole_event(tree: &Tree, seq: Seq, stored: &[u8]) -> Option<ListedEvent> {
+    let record = blob::record(tree, seq, &keys::event(seq), stored).ok()?;
+    format::read_event(seq, &record).ok()
 }
 
 fn remove_execution(tree: &Tree, key: &IVec, batch: &mut Batch) -> sled::Result<()> {

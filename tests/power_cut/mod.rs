@@ -212,6 +212,17 @@ fn read_acknowledgement(line: &[u8]) -> Option<Acknowledged> {
     }
 }
 
+/// Keeps the disk from which a store does not open, or what is left of it after the attempt.
+fn copy(folder: &Path, to: &Path) {
+    std::fs::create_dir_all(to.join("blobs")).expect("a folder");
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let entry = entry.expect("an entry");
+        if entry.path().is_file() {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy");
+        }
+    }
+}
+
 /// Opens the store of a disk and looks for all that was acknowledged.
 fn check(folder: &Path, load: Load, acknowledged: &[Acknowledged], place: &str, figures: &mut Figures) {
     let store = match Store::open(folder) {
@@ -222,6 +233,9 @@ fn check(folder: &Path, load: Load, acknowledged: &[Acknowledged], place: &str, 
             while let Some(cause) = source {
                 said = format!("{said}: {cause}");
                 source = cause.source();
+            }
+            if let Some(keep) = std::env::var_os("HEM_POWER_CUT_KEEP") {
+                copy(folder, Path::new(&keep));
             }
             if figures.does_not_open.is_empty() {
                 figures.lost.push(format!("{place}: does not open"));

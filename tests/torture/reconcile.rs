@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use hem::engine::execution::{Attempt, Cause, Execution, Settlement, State};
+use hem::event::Kind;
 use hem::event::id::{ExecutionKey, Seq};
 use hem::runner::Outcome;
 use hem::store::{EventQuery, ExecutionQuery, Store};
@@ -31,6 +32,8 @@ struct Journal {
     numbers: BTreeMap<Seq, String>,
     /// By the id that scripts are given.
     executions: BTreeMap<String, Recorded>,
+    /// Times of which it says that events may have passed unseen.
+    gaps: u64,
 }
 
 /// Finds every way in which the daemon did not keep its promises, and counts the rest.
@@ -48,6 +51,10 @@ pub(super) fn reconcile(campaign: &mut Campaign) {
     drop(store);
     check_log(campaign, &journal, &mut faults);
 
+    figures.gaps += journal.gaps;
+    if journal.gaps == 0 {
+        faults.push("the daemon was away and no gap was said".to_owned());
+    }
     figures.executions += journal.executions.len() as u64;
     figures.faults.extend(faults);
     campaign.figures = figures;
@@ -76,6 +83,7 @@ fn read(store: &Store, faults: &mut Vec<String>) -> Journal {
     let mut journal = Journal {
         numbers: BTreeMap::new(),
         executions: BTreeMap::new(),
+        gaps: 0,
     };
     let all = EventQuery {
         limit: usize::MAX,
@@ -83,6 +91,10 @@ fn read(store: &Store, faults: &mut Vec<String>) -> Journal {
     };
     for listed in store.events(&all).expect("readable events") {
         let seq = listed.event.seq;
+        if listed.event.kind() == Kind::Gap {
+            journal.gaps += 1;
+            continue;
+        }
         let whole = store.event(seq).expect("a readable event").expect("an event");
         let payload = String::from_utf8_lossy(whole.event.payload.bytes()).into_owned();
         let number = payload
