@@ -23,6 +23,9 @@ use crate::event::time::Timestamp;
 /// sled's segments: it reads its log in pieces of this many bytes.
 const SEGMENT: u64 = 512 << 10;
 
+/// So many segments are cut off one at a time.
+const ONE_BY_ONE: usize = 32;
+
 /// Entries written together.
 const TOGETHER: usize = 1_000;
 
@@ -213,20 +216,23 @@ fn tries(length: u64) -> Vec<Try> {
     ];
     // A log that does not end with a segment was cut before: the rest of it is the first to go.
     let mut cut = length % SEGMENT;
-    let mut step = SEGMENT;
     if cut > 0 {
         tries.push(Try {
             keep_snapshots: false,
             cut,
         });
     }
-    while cut + step < length {
-        cut += step;
+    // One by one as long as that is cheap, then in ever larger steps.
+    let mut segments = 1;
+    while cut + segments * SEGMENT < length {
+        cut += segments * SEGMENT;
         tries.push(Try {
             keep_snapshots: false,
             cut,
         });
-        step *= 2;
+        if tries.len() > ONE_BY_ONE {
+            segments *= 2;
+        }
     }
     tries
 }
