@@ -295,8 +295,8 @@ impl WriterThread {
         self.apply(batch)?;
         kill_point::reach("mid-batch");
         shared.tree.flush()?;
-        // sled's flush leaves the data to the kernel (sync_file_range): without this a power cut takes back what
-        // was acknowledged.
+        // What is acknowledged does not hang on sled's own way to flush (`full_sync`): without a sync a power cut takes it
+        // back.
         shared.log.sync_all()?;
         Ok(())
     }
