@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::event::redaction::Redaction;
-use crate::hooks::invocation::OnehemShell;
 
 pub use self::load::{ConfigError, Overrides, Place};
 
@@ -64,6 +63,16 @@ pub enum Reload {
     Auto,
     /// Only `hem reload` brings changes into force.
     Manual,
+}
+
+/// `oned: { shell: … }`: how the command line of a hook of the `onehem` profile is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnehemShell {
+    /// As Ruby's popen does: a line that holds one of the shell's characters is given to `/bin/sh -c`, any other is run directly.
+    #[default]
+    Auto,
+    /// Never by a shell: quotes and backslashes are understood as a shell would, everything else is literal.
+    Never,
 }
 
 /// `permissions:`.

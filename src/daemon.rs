@@ -12,13 +12,14 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Config, OpennebulaSource, Source as SourceConfig};
 use crate::control::server::{BindError, bind};
 pub use crate::engine::Failed;
-use crate::engine::handle::{Connection, Handle, SourceStatus};
+use crate::engine::execution::Actor;
+use crate::engine::handle::{Connection, Handle, SourceStatus, Stopping};
 use crate::engine::intake::{IntakeQueue, Limits};
 use crate::engine::{Engine, Source, StartError};
 use crate::event::time::Timestamp;
 use crate::sources::opennebula;
 use crate::sources::opennebula::decode::Decoder;
-use crate::store::{OpenError, Store};
+use crate::store::{OpenError, Store, Summary};
 
 /// How a daemon is run, besides its configuration.
 #[derive(Debug, Clone)]
@@ -98,7 +99,7 @@ impl Daemon {
         for (name, source) in configured {
             sources.push(Source {
                 name: name.clone(),
-                decoder: Arc::new(Decoder::new(&name, &source, names_source)),
+                decoder: Arc::new(Decoder::new(&name, &source, names_source).hiding(config.redaction())),
                 status: SourceStatus {
                     kind: "opennebula",
                     endpoint: source.endpoint.clone(),
@@ -149,6 +150,27 @@ impl Daemon {
     /// What the control room works with.
     pub fn handle(&self) -> &Handle {
         self.engine.handle()
+    }
+
+    /// Reads the hooks folder now, as `hem reload` does. What was found wrong is in the log.
+    ///
+    /// # Errors
+    /// When the daemon is stopping.
+    pub async fn reload(&self) -> Result<(), Stopping> {
+        self.handle().reload(false, Actor::Daemon).await.map(drop)
+    }
+
+    /// Comes back when intake, scheduler and writer have each made a round.
+    ///
+    /// # Errors
+    /// When the daemon is stopping.
+    pub async fn pulse(&self) -> Result<(), Stopping> {
+        self.handle().pulse().await
+    }
+
+    /// What is kept, in numbers.
+    pub fn summary(&self) -> Summary {
+        self.handle().store().summary()
     }
 
     /// Comes back when somebody asked the daemon to stop through its handle, or it cannot go on.

@@ -48,6 +48,7 @@ fn invocation(program: impl Into<PathBuf>, arguments: &[&str]) -> Invocation {
         directory: None,
         stdin: Stdin::Empty,
         umask: None,
+        refuses_open_programs: false,
     }
 }
 
@@ -611,6 +612,40 @@ async fn a_secret_that_cannot_be_read_is_named_with_its_file() {
         message.contains("/nonexistent/token") && message.contains("TOKEN"),
         "{message}"
     );
+}
+
+#[tokio::test]
+async fn a_program_that_others_may_write_is_refused_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = executable(folder.path(), "script", b"#!/bin/sh\nexit 0\n");
+    let strict = || Invocation {
+        refuses_open_programs: true,
+        ..invocation(&script, &[])
+    };
+    let rights = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("rights");
+    };
+    rights(folder.path(), 0o755);
+    for (of_folder, of_script, open) in [
+        (0o755, 0o775, Some("`chmod go-w")),
+        (0o777, 0o755, Some("others may write the folder")),
+        (0o1777, 0o755, None),
+        (0o755, 0o755, None),
+    ] {
+        rights(folder.path(), of_folder);
+        rights(&script, of_script);
+        let report = run(strict(), limits()).await;
+        match open {
+            Some(part) => {
+                let (kind, message) = start_failure(&report);
+                assert_eq!(kind, StartFailureKind::NotPermitted);
+                assert!(message.contains(part), "{message}");
+                let lax = run(invocation(&script, &[]), limits()).await;
+                assert_eq!(lax.outcome, Outcome::Exited { code: 0 });
+            }
+            None => assert_eq!(report.outcome, Outcome::Exited { code: 0 }),
+        }
+    }
 }
 
 #[tokio::test]

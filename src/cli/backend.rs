@@ -7,6 +7,7 @@ use crate::control::api::{AuditView, EventFilter, EventView, ExecutionFilter, Ex
 use crate::control::client::Client;
 use crate::control::query::Reader;
 use crate::event::id::Reference;
+use crate::event::redaction::Redaction;
 use crate::store::{OpenError, Store};
 
 /// Where the answers come from.
@@ -20,9 +21,18 @@ pub(super) enum Backend {
 impl Backend {
     pub(super) async fn open(global: &Global, offline: bool) -> Result<Self, Failure> {
         if offline {
-            return Ok(Self::Store(Box::new(open_store(global)?)));
+            return Ok(Self::Store(Box::new(open_store(global, Veil::new)?)));
         }
         Ok(Self::Daemon(global.client().await?))
+    }
+
+    /// The same, but the store shows its documents as they are: for commands that work on a document, and blot out
+    /// themselves what they print of it. A daemon wants to be asked for that each time.
+    pub(super) async fn open_unveiled(global: &Global, offline: bool) -> Result<Self, Failure> {
+        if offline {
+            return Ok(Self::Store(Box::new(open_store(global, |_| Veil::lifted())?)));
+        }
+        Self::open(global, offline).await
     }
 
     pub(super) async fn events(&self, filter: &EventFilter) -> Result<Vec<EventView>, Failure> {
@@ -60,7 +70,7 @@ impl Backend {
 }
 
 /// The store as a daemon left it. The store belongs to one process, so a daemon that is alive keeps it closed.
-fn open_store(global: &Global) -> Result<Reader, Failure> {
+fn open_store(global: &Global, veil: impl FnOnce(Redaction) -> Veil) -> Result<Reader, Failure> {
     let config = global.config()?;
     let folder = &config.state_dir;
     // Opening would make one, and a command that only reads leaves no traces.
@@ -78,5 +88,5 @@ fn open_store(global: &Global) -> Result<Reader, Failure> {
             _ => failure,
         }
     })?;
-    Ok(Reader::new(store, None, Veil::new(config.redaction())))
+    Ok(Reader::new(store, None, veil(config.redaction())))
 }

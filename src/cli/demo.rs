@@ -24,10 +24,10 @@ use crate::engine::execution::{Cause, Execution, State};
 use crate::engine::handle::{Handle, Notice};
 use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::opennebula::key::Key;
+use crate::event::saved::{self, SavedMessage};
 use crate::event::{Event, Kind};
 use crate::matching::explain;
 use crate::sources::opennebula::publisher::Publisher;
-use crate::sources::opennebula::saved::{self, SavedMessage};
 use crate::sources::opennebula::zmtp::Endpoint;
 
 /// Longer than the whole story takes on any machine.

@@ -9,7 +9,7 @@ use clap::Args;
 use super::exit::{Exit, Failure};
 use super::{Global, Outcome, output};
 use crate::control::api::EmitOrder;
-use crate::sources::opennebula::saved;
+use crate::event::saved;
 
 /// Hand an event to the daemon, as if the controller had sent it
 ///

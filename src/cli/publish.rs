@@ -10,8 +10,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::exit::{Exit, Failure};
 use super::{Global, Outcome, output};
+use crate::event::saved::{self, SavedMessage};
 use crate::sources::opennebula::publisher::Publisher;
-use crate::sources::opennebula::saved::{self, SavedMessage};
 use crate::sources::opennebula::zmtp::Endpoint;
 
 /// Act as an OpenNebula hook manager: publish saved events

@@ -11,8 +11,6 @@ use super::run::failure;
 use super::{Outcome, output};
 use crate::config::Config;
 use crate::daemon::{Daemon, Options};
-use crate::engine::execution::Actor;
-use crate::engine::handle::Handle;
 
 /// How often the service manager hears how the daemon does, where it asks for no watchdog.
 const SAY_EVERY: Duration = Duration::from_secs(30);
@@ -52,7 +50,6 @@ pub(super) async fn serve(config: &Config, options: Options) -> Outcome {
     let daemon = Daemon::start(config, options)
         .await
         .map_err(|error| failure(&error))?;
-    let handle = daemon.handle().clone();
     tell(&[NotifyState::Ready, NotifyState::Status("accepting events")]);
 
     let watchdog = sd_notify::watchdog_enabled();
@@ -60,12 +57,11 @@ pub(super) async fn serve(config: &Config, options: Options) -> Outcome {
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let ended = loop {
         tokio::select! {
-            () = stop_or_reload(&mut signals, &handle) => break Ok(()),
+            () = stop_or_reload(&mut signals, &daemon) => break Ok(()),
             ended = daemon.until_stopped() => break ended,
-            _ = rounds.tick() => make_round(&handle, watchdog).await,
+            _ = rounds.tick() => make_round(&daemon, watchdog).await,
         }
     };
-    drop(handle);
     tell(&[
         NotifyState::Stopping,
         NotifyState::Status("running scripts come to their end"),
@@ -82,13 +78,13 @@ pub(super) async fn serve(config: &Config, options: Options) -> Outcome {
 }
 
 /// Reads the hooks folder at each SIGHUP; comes back when the daemon is to stop.
-async fn stop_or_reload(signals: &mut Signals, handle: &Handle) {
+async fn stop_or_reload(signals: &mut Signals, daemon: &Daemon) {
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => return,
             _ = signals.interrupt.recv() => return,
             _ = signals.hang_up.recv() => {
-                if handle.reload(false, Actor::Daemon).await.is_err() {
+                if daemon.reload().await.is_err() {
                     return;
                 }
             }
@@ -97,9 +93,9 @@ async fn stop_or_reload(signals: &mut Signals, handle: &Handle) {
 }
 
 /// Feeds the watchdog, but only when intake, scheduler and writer have each made a round, and says how things stand.
-async fn make_round(handle: &Handle, watchdog: Option<Duration>) {
+async fn make_round(daemon: &Daemon, watchdog: Option<Duration>) {
     let patience = watchdog.unwrap_or(SAY_EVERY);
-    match timeout(patience, handle.pulse()).await {
+    match timeout(patience, daemon.pulse()).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => return,
         Err(_) => {
@@ -107,7 +103,7 @@ async fn make_round(handle: &Handle, watchdog: Option<Duration>) {
             return;
         }
     }
-    let summary = handle.store().summary();
+    let summary = daemon.summary();
     let count = |state: &str| summary.executions.get(state).copied().unwrap_or_default();
     let status = format!(
         "{} events, {} running, {} queued, {} waiting for a retry, {} failed",

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::Args;
 use serde::Serialize;
 
+use super::backend::Backend;
 use super::exit::{Exit, Failure};
 use super::output::{self, Style, Tint, safe};
 use super::{Global, Outcome, check};
@@ -17,12 +18,12 @@ use crate::event::id::{ExecutionKey, Reference, Seq, StoreId};
 use crate::event::opennebula::key::Key;
 use crate::event::payload::Payload;
 use crate::event::redaction::Redaction;
+use crate::event::saved;
 use crate::event::{Event, Facts, Subject, opennebula};
 use crate::hooks::Hook;
 use crate::hooks::invocation::{AttemptFacts, OnehemShell, invocation};
 use crate::matching::{Explanation, explain};
 use crate::runner::{Invocation, StartFailure, Stdin};
-use crate::sources::opennebula::saved;
 
 /// Bytes shown of what a script reads from its standard input.
 const SHOWN_STDIN: usize = 2000;
@@ -49,6 +50,9 @@ pub(super) struct Arguments {
     /// Where relative commands are looked for, instead of scripts_dir
     #[arg(long, value_name = "FOLDER")]
     scripts_dir: Option<PathBuf>,
+    /// Take a kept event from the store itself, while no daemon is alive
+    #[arg(long)]
+    offline: bool,
 }
 
 /// What came of one hook, for programs.
@@ -90,7 +94,7 @@ enum CommandView {
 
 pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
     let config = check::config(global, arguments.scripts_dir.as_deref())?;
-    let asked = find_event(global, &arguments.event)?;
+    let asked = find_event(global, &arguments.event, arguments.offline)?;
     let event = &asked.event;
     let path = arguments.hooks.unwrap_or_else(|| config.hooks_dir.clone());
     let checked = check::read(&path, &config)?;
@@ -149,22 +153,29 @@ pub(super) struct Asked {
     live: Option<Vec<HookView>>,
 }
 
-/// An event from a file, or from the daemon when an id is given and no file has that name.
+/// An event from a file, or from the daemon (or its store) when an id is given and no file has that name.
 ///
 /// The daemon gives the document as it is, and writes that down: with secrets blotted out, conditions and arguments would
 /// not be what they were. What is printed of it is blotted out here.
-pub(super) fn find_event(global: &Global, named: &str) -> Result<Asked, Failure> {
-    if named.parse::<Reference>().is_ok() && !Path::new(named).exists() {
+pub(super) fn find_event(global: &Global, named: &str, offline: bool) -> Result<Asked, Failure> {
+    if let Ok(reference) = named.parse::<Reference>()
+        && !Path::new(named).exists()
+    {
         let (story, live) = super::wait_for_value(async {
-            let client = global.client().await?;
-            Ok((client.story(named, true).await?, client.hooks().await?))
+            let backend = Backend::open_unveiled(global, offline).await?;
+            let story = backend.story(named, &reference, true).await?;
+            let live = match &backend {
+                Backend::Daemon(client) => Some(client.hooks().await?),
+                Backend::Store(_) => None,
+            };
+            Ok((story, live))
         })?;
         let view = story
             .event
             .ok_or_else(|| Failure::new(Exit::Failed, format!("the event of `{named}` is no longer kept")))?;
         return Ok(Asked {
             event: kept_event(view)?,
-            live: Some(live),
+            live,
         });
     }
     let (path, line) = saved::locate(Path::new(named));

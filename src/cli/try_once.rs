@@ -12,6 +12,7 @@ use super::exit::{Exit, Failure};
 use super::output;
 use super::test_match::{command_for, find_event, unknown_hook};
 use super::{Global, Outcome, check, signals};
+use crate::config::Permissions;
 use crate::control::outcome_view;
 use crate::event::Facts;
 use crate::hooks::Hook;
@@ -45,6 +46,9 @@ pub(super) struct Arguments {
     /// Where relative commands are looked for, instead of scripts_dir
     #[arg(long, value_name = "FOLDER")]
     scripts_dir: Option<PathBuf>,
+    /// Take a kept event from the store itself, while no daemon is alive
+    #[arg(long)]
+    offline: bool,
     /// Run it only if it matches
     #[arg(long)]
     only_if_matching: bool,
@@ -52,7 +56,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
     let config = check::config(global, arguments.scripts_dir.as_deref())?;
-    let asked = find_event(global, &arguments.event)?;
+    let asked = find_event(global, &arguments.event, arguments.offline)?;
     let event = &asked.event;
     let path = arguments.hooks.unwrap_or_else(|| config.hooks_dir.clone());
     let checked = check::read(&path, &config)?;
@@ -85,10 +89,11 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
             return Ok(Exit::Failed);
         }
     }
-    let invocation = command_for(hook, event, config.onehem_shell).map_err(|failure| {
+    let mut invocation = command_for(hook, event, config.onehem_shell).map_err(|failure| {
         let why = redaction.text(&failure.message, call);
         Failure::new(Exit::Failed, format!("cannot start: {why}"))
     })?;
+    invocation.refuses_open_programs = config.permissions == Permissions::Strict;
     let report = super::wait_for_value(carry_out(hook, invocation))?;
     let words = output::outcome(&outcome_view(&report.outcome));
     output::say(&format!("{}: {words}", hook.name));

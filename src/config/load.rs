@@ -5,12 +5,12 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::OnehemShell;
 use super::raw::{
     RawConfig, RawOnehemShell, RawPermissions, RawReload, RawSource, RawSourceType, RawValidate,
 };
 use super::scalar::Endpoint;
 use super::{Config, OpennebulaSource, Permissions, Reload, Source};
-use crate::hooks::invocation::OnehemShell;
 
 /// The installed configuration file.
 const INSTALLED: &str = "/etc/hem/hem.yaml";

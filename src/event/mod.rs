@@ -8,6 +8,7 @@ pub mod id;
 pub mod opennebula;
 pub mod payload;
 pub mod redaction;
+pub mod saved;
 pub mod time;
 
 use std::fmt;

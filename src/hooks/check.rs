@@ -14,6 +14,7 @@ use super::fault::{Fault, Mark, Severity};
 use super::yaml::{Document, documents};
 use super::{Defaults, Hook, Profile};
 use crate::config::Permissions;
+use crate::runner::rights::{OpenToOthers, is_open_to_others, mode};
 
 /// A hook file of a megabyte is no hook file.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -276,23 +277,10 @@ fn command_faults(compiled: &Compiled, permissions: Permissions) -> Vec<Fault> {
         return vec![fault(Severity::Warning, format!("`{shown}` is not a file"))];
     }
     let mut faults = Vec::new();
-    if permissions == Permissions::Strict {
-        let folder = program.parent().unwrap_or(Path::new("/"));
-        if is_open_to_others(&metadata) {
-            let message = format!("others may write `{shown}` ({})", mode(&metadata));
-            faults.push(fault(Severity::Error, message).with_hint(format!("run `chmod go-w {shown}`")));
-        } else if let Ok(metadata) = fs::metadata(folder)
-            && is_open_to_others(&metadata)
-        {
-            let message = format!(
-                "others may write the folder `{}` ({})",
-                folder.display(),
-                mode(&metadata)
-            );
-            faults.push(
-                fault(Severity::Error, message).with_hint(format!("run `chmod go-w {}`", folder.display())),
-            );
-        }
+    if permissions == Permissions::Strict
+        && let Some(open) = OpenToOthers::find(program)
+    {
+        faults.push(fault(Severity::Error, open.to_string()).with_hint(open.cure()));
     }
     if metadata.permissions().mode() & 0o111 == 0 {
         let message = format!("`{shown}` is not executable");
@@ -336,14 +324,4 @@ fn permission_fault(path: &Path, what: &str, metadata: &Metadata, permissions: P
         "run `chmod go-w {}`, or write `permissions: lax` into hem.yaml",
         path.display()
     )))
-}
-
-/// In a sticky folder (`/tmp`) others can add files, but not replace ours.
-fn is_open_to_others(metadata: &Metadata) -> bool {
-    let mode = metadata.permissions().mode();
-    mode & 0o022 != 0 && !(metadata.is_dir() && mode & 0o1000 != 0)
-}
-
-fn mode(metadata: &Metadata) -> String {
-    format!("mode {:04o}", metadata.permissions().mode() & 0o7777)
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::yaml::Document;
+use crate::event::redaction::Redaction;
 
 /// One thing wrong with a hook file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +130,15 @@ fn snippet(document: Document<'_>, mark: Mark) -> String {
     else {
         return String::new();
     };
+    let clear = line;
+    let line = without_secrets(document, mark.line - document.line, clear);
+    // Carets that pointed at what is hidden, or behind it, point at where it stood.
+    let hidden_from = (line != clear).then(|| {
+        line.chars()
+            .zip(clear.chars())
+            .take_while(|(shown, clear)| shown == clear)
+            .count()
+    });
     // Control characters would move the carets or the terminal.
     let characters: Vec<char> = line
         .chars()
@@ -142,7 +152,7 @@ fn snippet(document: Document<'_>, mark: Mark) -> String {
             }
         })
         .collect();
-    let column = mark.column.max(1) - 1;
+    let column = (mark.column.max(1) - 1).min(hidden_from.unwrap_or(usize::MAX));
     let start = if column >= SNIPPET_WIDTH {
         column - SNIPPET_WIDTH / 2
     } else {
@@ -158,6 +168,21 @@ fn snippet(document: Document<'_>, mark: Mark) -> String {
         " ".repeat(before),
         "^".repeat(carets)
     )
+}
+
+/// The line as it may stand in a log: a variable in `env` may be a password. What `secrets` names are files.
+fn without_secrets(document: Document<'_>, index: usize, line: &str) -> String {
+    let lines: Vec<&str> = document.text.lines().take(index + 1).collect();
+    let is_of_secrets = lines
+        .iter()
+        .rev()
+        .find(|line| line.starts_with(|c: char| !c.is_whitespace() && c != '#'))
+        .is_some_and(|key| key.starts_with("secrets:"));
+    if is_of_secrets {
+        line.to_owned()
+    } else {
+        Redaction::default().text(line, None)
+    }
 }
 
 impl fmt::Display for Fault {
@@ -215,6 +240,25 @@ mod tests {
              |                                           ^^^^^^\n  \
              = help: did you mean `RUNNING`?"
         );
+    }
+
+    #[test]
+    fn the_line_shown_holds_no_password() {
+        let text = "env:\n  DNS_PASSWORD: s3cret-of-ann # why\n  A: [s3cret-of-ann]\nsecrets:\n  DNS_TOKEN: /etc/hem/dns\n";
+        let shown = |line, column| {
+            let mark = Mark {
+                line,
+                column,
+                length: 6,
+            };
+            snippet(Document { text, line: 1 }, mark)
+        };
+        let (line, carets) = (shown(2, 17), shown(2, 3));
+        assert!(line.starts_with("  DNS_PASSWORD: [redacted]"), "{line}");
+        assert!(!line.contains("s3cret"), "{line}");
+        assert!(line.ends_with("\n                ^^^^^^"), "{line}");
+        assert!(carets.ends_with("\n  ^^^^^^"), "{carets}");
+        assert!(shown(5, 14).starts_with("  DNS_TOKEN: /etc/hem/dns\n"));
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod hem;
 mod onehem;
 mod standard_input;
 
+pub use crate::config::OnehemShell;
 use crate::event::Event;
 use crate::event::id::{ExecutionKey, StoreId};
 use crate::hooks::{Hook, Profile};
@@ -44,16 +45,6 @@ pub struct AttemptFacts<'a> {
     pub daemon_environment: &'a [(String, String)],
     /// Whether hooks of the `onehem` profile may use a shell.
     pub shell: OnehemShell,
-}
-
-/// `oned: { shell: … }`: how the command line of a hook of the `onehem` profile is run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnehemShell {
-    /// As Ruby's popen does: a line that holds one of the shell's characters is given to `/bin/sh -c`, any other is run directly.
-    #[default]
-    Auto,
-    /// Never by a shell: quotes and backslashes are understood as a shell would, everything else is literal.
-    Never,
 }
 
 /// Lays out what is started when `hook` runs for `event`.
@@ -107,6 +98,8 @@ pub fn invocation(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) -> Resul
             Profile::Hem => Some(0o027),
             Profile::Onehem => None,
         },
+        // The engine knows the configuration and says so where it is strict.
+        refuses_open_programs: false,
     })
 }
 

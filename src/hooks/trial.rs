@@ -6,8 +6,8 @@ use super::invocation::{AttemptFacts, OnehemShell, invocation};
 use super::{Hook, HookTest};
 use crate::event::Event;
 use crate::event::id::{ExecutionKey, StoreId};
+use crate::event::saved;
 use crate::matching;
-use crate::sources::opennebula::saved;
 
 /// What came of one test.
 #[derive(Debug, Clone, PartialEq, Eq)]

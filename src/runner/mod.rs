@@ -19,6 +19,7 @@ pub mod fingerprint;
 pub mod leftovers;
 mod output;
 mod process_group;
+pub mod rights;
 mod secrets;
 mod spawner;
 mod start;
@@ -52,6 +53,8 @@ pub struct Invocation {
     pub stdin: Stdin,
     /// The file mode creation mask; the one the daemon was started with when unset.
     pub umask: Option<u32>,
+    /// Do not start a program that others than its owner may write, or whose folder they may.
+    pub refuses_open_programs: bool,
 }
 
 /// A value read from a file when a process starts.

@@ -12,9 +12,10 @@ use tokio::process::{Child, Command};
 
 use super::fingerprint::FileFingerprint;
 use super::process_group::{ProcessGroup, Stat};
+use super::rights::OpenToOthers;
 use super::secrets::{self, Redactor, Revealed};
 use super::start_failure::{self, Subject};
-use super::{Invocation, StartFailure, Started};
+use super::{Invocation, StartFailure, StartFailureKind, Started};
 
 /// Runs files that have neither a shebang line nor another format the kernel knows.
 const SHELL: &str = "/bin/sh";
@@ -70,6 +71,14 @@ pub(super) fn start(
         .chain(secrets.iter().map(Revealed::variable))
         .collect();
     let program = resolve(invocation)?;
+    if invocation.refuses_open_programs
+        && let Some(open) = OpenToOthers::find(&program)
+    {
+        return Err(StartFailure {
+            kind: StartFailureKind::NotPermitted,
+            message: format!("{open}: {}", open.cure()),
+        });
+    }
     start_failure::check_sizes(&program, &invocation.arguments, &variables)?;
 
     let files = fingerprint(&program);

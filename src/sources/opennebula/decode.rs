@@ -15,6 +15,7 @@ use crate::event::id::Seq;
 use crate::event::opennebula::key::Key;
 use crate::event::opennebula::{self, Reading, schema};
 use crate::event::payload::Payload;
+use crate::event::redaction::Redaction;
 use crate::event::{Event, Facts, Subject};
 
 /// Keys are longer than this in no message of a real hook manager; a longer one is cut and the event not matched.
@@ -34,6 +35,8 @@ pub struct Decoder {
     ignored_calls: Vec<String>,
     /// Set where messages are checked against the schemas.
     validation: Option<Mutex<Repeats>>,
+    /// What the log must not show of a message.
+    redaction: Redaction,
 }
 
 impl Decoder {
@@ -45,7 +48,14 @@ impl Decoder {
             names_source,
             ignored_calls: config.ignore_calls.clone(),
             validation: config.validate.then(Mutex::default),
+            redaction: Redaction::default(),
         }
+    }
+
+    /// Keeps what `redaction` hides out of the log.
+    #[must_use]
+    pub fn hiding(self, redaction: Redaction) -> Self {
+        Self { redaction, ..self }
     }
 
     /// Warns of a message that differs from its schema, once a minute for each kind of message. It is an event nevertheless.
@@ -65,7 +75,13 @@ impl Decoder {
             .unwrap_or_else(PoisonError::into_inner)
             .allows(what, Instant::now());
         if let Some(repeats) = allowed {
-            let faults = faults.join("; ");
+            let call = match facts {
+                Facts::Api(call) => Some(call.call.as_str()),
+                _ => None,
+            };
+            let redaction = self.redaction.knowing(document);
+            let key = redaction.text(key, call);
+            let faults = redaction.text(&faults.join("; "), call);
             tracing::warn!(
                 source = &*self.source,
                 key,
@@ -380,9 +396,11 @@ mod tests {
         };
         let decoder = Decoder::new("one", &config, false);
         let good = received("EVENT good", &[BASE64.encode(STATE).as_bytes()]);
-        let document =
-            String::from_utf8_lossy(STATE).replace("<STATE>ERROR</STATE>", "<STATE>ERROR</STATE><STATE/>");
-        let odd = received("EVENT odd", &[BASE64.encode(document).as_bytes()]);
+        let document = String::from_utf8_lossy(STATE).replace(
+            "<STATE>ERROR</STATE>",
+            "<STATE>ERROR</STATE><STATE/><PASSWORD>s3cret-of-ann</PASSWORD>",
+        );
+        let odd = received("EVENT odd s3cret-of-ann", &[BASE64.encode(document).as_bytes()]);
         let log = Log::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -397,9 +415,10 @@ mod tests {
         let said = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("text");
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(
-            said.contains("a message differs from its schema") && said.contains("EVENT odd"),
+            said.contains("a message differs from its schema") && said.contains("EVENT odd [redacted]"),
             "{said}"
         );
+        assert!(!said.contains("s3cret"), "{said}");
     }
 
     #[test]

@@ -7,7 +7,6 @@ mod backoff;
 pub mod decode;
 pub mod publisher;
 mod repeats;
-pub mod saved;
 pub mod zmtp;
 
 use std::error::Error;
