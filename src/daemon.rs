@@ -11,10 +11,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, OpennebulaSource, Source as SourceConfig};
 use crate::control::server::{BindError, bind};
+pub use crate::engine::Failed;
 use crate::engine::execution::Actor;
 use crate::engine::handle::{Connection, Handle, SourceStatus, Stopping};
 use crate::engine::intake::{IntakeQueue, Limits};
-use crate::engine::{Engine, Source, StartError, StoreFailed};
+use crate::engine::{Engine, Source, StartError};
 use crate::event::time::Timestamp;
 use crate::sources::opennebula;
 use crate::sources::opennebula::decode::Decoder;
@@ -50,9 +51,9 @@ pub enum DaemonError {
     /// The control socket cannot be bound.
     #[error("cannot listen on the control socket")]
     Control(#[source] BindError),
-    /// Writing to the store failed while the daemon ran.
+    /// It could not go on.
     #[error(transparent)]
-    StoreFailed(#[from] StoreFailed),
+    Failed(#[from] Failed),
 }
 
 /// A running daemon.
@@ -172,11 +173,11 @@ impl Daemon {
         self.handle().store().summary()
     }
 
-    /// Comes back when somebody asked the daemon to stop through its handle, or writing to the store failed.
+    /// Comes back when somebody asked the daemon to stop through its handle, or it cannot go on.
     ///
     /// # Errors
-    /// The latter.
-    pub async fn until_stopped(&self) -> Result<(), StoreFailed> {
+    /// Why it cannot go on.
+    pub async fn until_stopped(&self) -> Result<(), Failed> {
         self.engine.until_stopped().await
     }
 

@@ -13,6 +13,7 @@
 //! * [`control`]: HTTP on a Unix socket: queries, live feed, orders.
 //! * [`cli`]: one file a command.
 //! * [`config`]: what `hem.yaml` says.
+//! * [`kill_point`]: where tests end the daemon; empty in a build for users.
 //! * [`quantity`]: durations and sizes as people write them.
 //! * [`daemon`]: wires the rooms together, and ends them.
 
@@ -24,6 +25,7 @@ pub mod engine;
 pub mod event;
 pub mod expression;
 pub mod hooks;
+pub mod kill_point;
 pub mod matching;
 pub mod quantity;
 pub mod runner;

@@ -20,6 +20,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("expression", &["event"]),
     ("matching", &["event", "expression", "hooks"]),
     ("runner", &[]),
+    ("kill_point", &[]),
     ("quantity", &[]),
     ("config", &["event", "quantity"]),
     (
@@ -35,12 +36,21 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "engine::execution",
             "event",
             "hooks",
+            "kill_point",
             "runner",
         ],
     ),
     (
         "engine",
-        &["config", "event", "hooks", "matching", "runner", "store"],
+        &[
+            "config",
+            "event",
+            "hooks",
+            "kill_point",
+            "matching",
+            "runner",
+            "store",
+        ],
     ),
     (
         "control",

@@ -258,3 +258,33 @@ async fn a_publisher_that_was_away_leaves_a_gap_that_says_from_when_to_when() {
     drop(store);
     daemon.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_condition_sees_the_number_that_the_event_gets() {
+    let publisher = publisher().await;
+    let mut house = House::new();
+    house.listen_to(&publisher);
+    house.script("true.sh", "#!/bin/sh\nexit 0\n").hook(
+        "second",
+        "name: second\ntrigger: { api: { call: any } }\nwhen: meta.seq == 2\ncommand: true.sh\n",
+    );
+    let daemon = house.daemon().await;
+    publisher.wait_for_subscriber().await;
+    let events = recorded::events();
+    let calls = events
+        .iter()
+        .filter(|event| event.key.starts_with("EVENT API one.vm.allocate"));
+    for event in calls.take(3) {
+        publish(&publisher, event).await;
+    }
+    let handle = daemon.handle().clone();
+    until_settled(&handle, 3).await;
+    let executions = handle.store().executions(&all()).expect("executions");
+    let keys: Vec<String> = executions
+        .iter()
+        .map(|execution| execution.key.to_string())
+        .collect();
+    assert_eq!(keys, ["2.second"]);
+    drop(handle);
+    daemon.stop().await;
+}

@@ -11,7 +11,7 @@ use super::{Global, Outcome, service};
 use crate::config::scalar::Endpoint;
 use crate::config::{Config, Overrides};
 use crate::control::server::BindError;
-use crate::daemon::{DaemonError, Options};
+use crate::daemon::{DaemonError, Failed, Options};
 use crate::quantity;
 
 /// What is left to do after a second signal has this long.
@@ -84,9 +84,11 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
 
 pub(super) fn failure(error: &DaemonError) -> Failure {
     let exit = match error {
-        DaemonError::Store(_) | DaemonError::StoreFailed(_) => Exit::Store,
+        DaemonError::Store(_) | DaemonError::Failed(Failed::Store) => Exit::Store,
         DaemonError::Control(BindError::NoGroup { .. } | BindError::TooLong { .. }) => Exit::Invalid,
-        DaemonError::Control(_) | DaemonError::Engine(_) => Exit::Failed,
+        DaemonError::Control(_) | DaemonError::Engine(_) | DaemonError::Failed(Failed::Part(_)) => {
+            Exit::Failed
+        }
     };
     Failure::of(exit, error)
 }

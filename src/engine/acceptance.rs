@@ -3,26 +3,31 @@
 //! One thread, so that the order of arrival is the order of numbers without anything having to restore it; a slow
 //! condition delays the events behind it and never the reader of a source.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::core::NewExecution;
-use super::dispatcher::{Message, Offer};
-use super::execution::{Cause, Execution};
-use super::handle::{Connection, SourceStatus};
+use super::dispatcher::{Asked, Message, Offer};
+use super::execution::Cause;
+use super::handle::{Connection, OrderError, SourceStatus};
 use super::hooks_in_force::{HooksInForce, InForce};
-use super::intake::{Decode, Decoded, Entry, IntakeQueue, LOST_KEYS, NotKept, Received};
+use super::intake::{Decode, Decoded, Emission, Entry, IntakeQueue, LOST_KEYS, NotKept, Received};
 use super::room::Room;
-use crate::event::id::HookName;
+use crate::event::id::Seq;
+use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
 use crate::event::{Event, Facts, Gap, RetryRequest};
 use crate::hooks::Hook;
-use crate::store::{EventCounters, EventQuery, ExecutionQuery, Store};
+use crate::store::{EventCounters, EventQuery, Store};
 
 /// Messages decoded and matched before they are handed on together, in number and in bytes.
 const TOGETHER: usize = 256;
@@ -30,9 +35,6 @@ const BYTES_TOGETHER: usize = 1 << 20;
 
 /// How long the thread waits for a message before it looks whether it is to end.
 const WAIT: Duration = Duration::from_millis(100);
-
-/// How many earlier executions of a hook a RETRY message is held against, newest first.
-const RETRY_SEARCH: usize = 100;
 
 /// The sources' connections, as last heard of.
 pub(super) type Connections = Arc<Mutex<BTreeMap<String, SourceStatus>>>;
@@ -47,6 +49,8 @@ pub(super) struct Acceptance {
     pub(super) room: Arc<Room>,
     /// Counts its rounds, for whoever wants to know whether it lives.
     pub(super) rounds: Arc<AtomicU64>,
+    /// The last number that was given to an event.
+    pub(super) last_seq: Seq,
     /// What was lost for want of room, by source, until there is room again to say so.
     pub(super) shut_out: BTreeMap<Arc<str>, Gap>,
 }
@@ -126,8 +130,8 @@ impl Acceptance {
                 let Some(decoder) = self.decoders.get(&source) else {
                     return;
                 };
-                match decoder.decode(received) {
-                    Decoded::Event(event) => offers.push(offer(*event, in_force, &self.store)),
+                match decoded(decoder.as_ref(), received) {
+                    Decoded::Event(event) => self.offer(*event, in_force, offers),
                     Decoded::NotKept(NotKept::Duplicate) => count(|counters| counters.duplicate += 1),
                     Decoded::NotKept(NotKept::Refused(reason)) => {
                         count(|counters| counters.refused += 1);
@@ -195,6 +199,7 @@ impl Acceptance {
                     self.gap(source, gap, in_force, offers);
                 }
             }
+            Entry::Emitted(emission) => self.emitted(*emission, in_force, offers),
             Entry::Disconnected { source, at, why } => self.with_status(&source, |status| {
                 if matches!(status.connection, Connection::Up { .. }) {
                     status.connection = Connection::Down { since: at };
@@ -222,13 +227,78 @@ impl Acceptance {
     }
 
     /// Writes down that events may have passed unseen.
-    fn gap(&self, source: Arc<str>, gap: Gap, in_force: &InForce, offers: &mut Vec<Offer>) {
+    fn gap(&mut self, source: Arc<str>, gap: Gap, in_force: &InForce, offers: &mut Vec<Offer>) {
         tracing::warn!(
             %source, from = %gap.from, to = %gap.to, why = gap.why, lost = gap.lost, keys = ?gap.keys,
             "events may be missing"
         );
         self.with_status(&source, |status| status.last_gap = Some(gap.clone()));
-        offers.push(offer(gap.into_event(source), in_force, &self.store));
+        self.offer(gap.into_event(source), in_force, offers);
+    }
+
+    /// Gives an event its number and matches it. An event that hem itself fails on is kept, and says so.
+    fn offer(&mut self, mut event: Event, in_force: &InForce, offers: &mut Vec<Offer>) {
+        event.seq = self.number();
+        let matched = catch_unwind(AssertUnwindSafe(|| offer(event.clone(), in_force, &self.store)));
+        offers.push(matched.unwrap_or_else(|panic| {
+            let reason = format!("hem failed to match it: {}", panic_text(&*panic));
+            tracing::error!(event = %event.seq, reason, "an event is kept unmatched");
+            Offer::unmatched(Event {
+                facts: Facts::Undecodable { reason },
+                ..event
+            })
+        }));
+    }
+
+    fn number(&mut self) -> Seq {
+        self.last_seq.0 += 1;
+        self.last_seq
+    }
+
+    /// Takes what an operator hands over.
+    fn emitted(&mut self, emission: Emission, in_force: &InForce, offers: &mut Vec<Offer>) {
+        let Emission {
+            event,
+            hook,
+            actor,
+            reply,
+        } = emission;
+        let refusal = match (&hook, self.room.lacking()) {
+            (_, Some(why)) => Some(OrderError::NotPossible(why)),
+            (None, None) => None,
+            (Some(name), None) => match in_force.set.get(name) {
+                None => Some(OrderError::NoSuchHook(name.clone())),
+                Some(hook) if !in_force.is_enabled(hook) => {
+                    Some(OrderError::NotPossible(format!("the hook `{name}` is disabled")))
+                }
+                Some(_) => None,
+            },
+        };
+        if let Some(refusal) = refusal {
+            // Whoever asked may have gone away.
+            let _ = reply.send(Err(refusal));
+            return;
+        }
+        match hook.and_then(|name| in_force.set.get(&name).cloned()) {
+            None => self.offer(event, in_force, offers),
+            Some(hook) => {
+                let mut offer = Offer::unmatched(Event {
+                    seq: self.number(),
+                    ..event
+                });
+                offer.executions.push(NewExecution {
+                    hook,
+                    why: "emitted for this hook".to_owned(),
+                    cause: Cause::Event,
+                    retry_of: None,
+                    lane_subject: None,
+                });
+                offers.push(offer);
+            }
+        }
+        if let Some(offer) = offers.last_mut() {
+            offer.asked = Some(Asked { actor, reply });
+        }
     }
 
     /// When the last event of the source was received that a former life kept; none at the very first start.
@@ -250,8 +320,34 @@ impl Acceptance {
     }
 }
 
+/// Decodes a message; one that hem itself fails on becomes an event that says so.
+fn decoded(decoder: &dyn Decode, received: Received) -> Decoded {
+    let (key, at) = (received.key.clone(), received.at);
+    catch_unwind(AssertUnwindSafe(|| decoder.decode(received))).unwrap_or_else(|panic| {
+        let reason = format!("hem failed to decode it: {}", panic_text(&*panic));
+        tracing::error!(reason, "a message is kept undecoded");
+        Decoded::Event(Box::new(Event {
+            seq: Seq::default(),
+            source: decoder.source(),
+            key,
+            subject: None,
+            received: at,
+            facts: Facts::Undecodable { reason },
+            ambiguous: false,
+            synthesised: false,
+            payload: Payload::new(Bytes::new()),
+        }))
+    })
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no reason given")
+}
+
 /// Matches an event against the hooks in force.
-pub(super) fn offer(event: Event, in_force: &InForce, store: &Store) -> Offer {
+fn offer(event: Event, in_force: &InForce, store: &Store) -> Offer {
     if let Facts::Retry(retry) = &event.facts {
         let target = in_force.index.retry_target(retry.hook_id);
         let executions = match target.filter(|hook| in_force.is_enabled(hook)) {
@@ -259,11 +355,8 @@ pub(super) fn offer(event: Event, in_force: &InForce, store: &Store) -> Offer {
             None => Vec::new(),
         };
         return Offer {
-            event: Box::new(event),
             executions,
-            condition_errors: 0,
-            absent_elements: 0,
-            reply: None,
+            ..Offer::unmatched(event)
         };
     }
     let found = in_force.index.matches(&event);
@@ -286,13 +379,14 @@ pub(super) fn offer(event: Event, in_force: &InForce, store: &Store) -> Offer {
         executions,
         condition_errors: found.condition_errors.len() as u64,
         absent_elements: found.absent_elements.len() as u64,
-        reply: None,
+        asked: None,
     }
 }
 
 /// The execution a RETRY message asks for. It joins the lane of the newest one with the same arguments.
 fn repeated(retry: &RetryRequest, event: &Event, hook: &Arc<Hook>, store: &Store) -> NewExecution {
-    let former = match former_execution(store, &hook.name, &retry.arguments) {
+    let arguments = Sha256::digest(retry.arguments.as_bytes()).into();
+    let former = match store.newest_with_arguments(&hook.name, &arguments) {
         Ok(former) => former,
         Err(error) => {
             tracing::warn!(hook = %hook.name, error = &error as &dyn std::error::Error, "cannot look for the execution that is to be repeated");
@@ -308,28 +402,37 @@ fn repeated(retry: &RetryRequest, event: &Event, hook: &Arc<Hook>, store: &Store
     }
 }
 
-fn former_execution(
-    store: &Store,
-    hook: &HookName,
-    arguments: &str,
-) -> Result<Option<Execution>, crate::store::ReadError> {
-    let query = ExecutionQuery {
-        hook: Some(hook.clone()),
-        limit: RETRY_SEARCH,
-        ..ExecutionQuery::default()
-    };
-    for execution in store.executions(&query)? {
-        let same = store.attempts(&execution.key)?.iter().any(|attempt| {
-            attempt.process.as_ref().is_some_and(|process| {
-                process
-                    .argv
-                    .get(1..)
-                    .is_some_and(|recorded| recorded.join(" ") == arguments)
-            })
-        });
-        if same {
-            return Ok(Some(execution));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Broken;
+
+    impl Decode for Broken {
+        fn source(&self) -> Arc<str> {
+            "broken".into()
+        }
+
+        fn decode(&self, _message: Received) -> Decoded {
+            panic!("as it must, in this test")
         }
     }
-    Ok(None)
+
+    #[test]
+    fn a_message_that_hem_itself_fails_on_is_kept_and_says_so() {
+        let received = Received {
+            key: "EVENT API x 1".to_owned(),
+            frames: Vec::new(),
+            at: Timestamp::from_millis(7),
+        };
+        let Decoded::Event(event) = decoded(&Broken, received) else {
+            panic!("an event")
+        };
+        assert_eq!(event.key, "EVENT API x 1");
+        let Facts::Undecodable { reason } = &event.facts else {
+            panic!("undecodable, not {:?}", event.facts)
+        };
+        assert!(reason.contains("as it must"), "{reason}");
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
+use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +14,8 @@ use super::execution::{EndedAttempt, StartedProcess};
 use crate::event::id::ExecutionKey;
 use crate::event::time::Timestamp;
 use crate::hooks::Hook;
-use crate::hooks::invocation::{AttemptFacts, OnehemShell, invocation};
+use crate::hooks::invocation::{AttemptFacts, OnehemShell, argument_line, invocation};
+use crate::kill_point;
 use crate::runner::{
     Captured, Invocation, Limits, Observer, Outcome, Report, Runner, StartFailure, StartFailureKind, Started,
 };
@@ -90,8 +92,11 @@ impl Attempts {
             })
             .await
         };
-        let invocation = match prepared {
-            Ok(Ok(invocation)) => invocation,
+        let Prepared {
+            invocation,
+            arguments_sha256,
+        } = match prepared {
+            Ok(Ok(prepared)) => prepared,
             Ok(Err(failure)) => return not_started(failure),
             Err(panic) => {
                 return not_started(StartFailure {
@@ -108,11 +113,13 @@ impl Attempts {
             output_tail: hook.policy.output.tail,
         };
         let (tell, told) = oneshot::channel();
+        kill_point::reach("before-spawn");
         let observer = Observer::none().on_start(move |started| {
+            kill_point::reach("after-spawn");
             // Nobody listens any more only when the whole attempt was dropped.
             let _ = tell.send(started.clone());
         });
-        let shown = Shown::of(&invocation);
+        let shown = Shown::of(&invocation, arguments_sha256);
         let over = CancellationToken::new();
         let run = async {
             let _over = over.clone().drop_guard();
@@ -180,7 +187,7 @@ fn prepare(
     key: &ExecutionKey,
     attempt: u32,
     hook: &Hook,
-) -> Result<Invocation, StartFailure> {
+) -> Result<Prepared, StartFailure> {
     let unreadable = |message: String| StartFailure {
         kind: StartFailureKind::Other,
         message,
@@ -196,7 +203,22 @@ fn prepare(
         daemon_environment: environment,
         shell,
     };
-    invocation(hook, &listed.event, &facts)
+    let arguments_sha256 = match hook.oned_id {
+        Some(_) => Some(Sha256::digest(argument_line(hook, &listed.event)?.as_bytes()).into()),
+        None => None,
+    };
+    let invocation = invocation(hook, &listed.event, &facts)?;
+    Ok(Prepared {
+        invocation,
+        arguments_sha256,
+    })
+}
+
+/// What is about to be started.
+struct Prepared {
+    invocation: Invocation,
+    /// See [`StartedProcess::arguments_sha256`].
+    arguments_sha256: Option<[u8; 32]>,
 }
 
 fn not_started(failure: StartFailure) -> Ran {
@@ -219,13 +241,14 @@ fn timestamp(time: SystemTime) -> Timestamp {
 
 /// The part of an invocation that the record shows. Secrets are named in it, not shown.
 struct Shown {
+    arguments_sha256: Option<[u8; 32]>,
     argv: Vec<String>,
     environment: Vec<(String, String)>,
     directory: Option<std::path::PathBuf>,
 }
 
 impl Shown {
-    fn of(invocation: &Invocation) -> Self {
+    fn of(invocation: &Invocation, arguments_sha256: Option<[u8; 32]>) -> Self {
         let text = |text: &std::ffi::OsString| text.to_string_lossy().into_owned();
         let mut argv = vec![invocation.program.display().to_string()];
         argv.extend(invocation.arguments.iter().map(text));
@@ -241,6 +264,7 @@ impl Shown {
                 .map(|secret| (secret.name.clone(), format!("[secret {}]", secret.name))),
         );
         Self {
+            arguments_sha256,
             argv,
             environment,
             directory: invocation.directory.clone(),
@@ -256,6 +280,7 @@ impl Shown {
             version: hook.version,
             hook_file: hook.origin.file.clone(),
             hook_file_sha256: hook.origin.file_sha256,
+            arguments_sha256: self.arguments_sha256,
             argv: self.argv,
             environment: self.environment,
             directory: self.directory,

@@ -22,11 +22,12 @@ use super::execution::{Actor, CancelReason, Cause, EndedAttempt, Execution, Prog
 use super::handle::{Accepted, Blocked, Notice, OrderError, Status, Stopping};
 use super::hooks_in_force::{HooksInForce, InForce};
 use super::room::Room;
-use crate::event::id::{ExecutionKey, HookName, Seq};
+use crate::event::id::{ExecutionKey, HookName};
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
 use crate::event::{Event, Facts};
 use crate::hooks::Hook;
+use crate::kill_point;
 use crate::runner::{Captured, Outcome};
 use crate::store::writer::{Change, Closed, Writer, durable};
 use crate::store::{EventCounters, ListedEvent, Override, Store};
@@ -109,8 +110,28 @@ pub(super) struct Offer {
     pub(super) executions: Vec<NewExecution>,
     pub(super) condition_errors: u64,
     pub(super) absent_elements: u64,
-    /// Who waits for its acceptance.
-    pub(super) reply: Option<oneshot::Sender<Accepted>>,
+    /// The operator who handed it over.
+    pub(super) asked: Option<Asked>,
+}
+
+/// An operator who handed an event over and waits for its acceptance.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) actor: Actor,
+    pub(super) reply: oneshot::Sender<Result<Accepted, OrderError>>,
+}
+
+impl Offer {
+    /// An event that runs nothing.
+    pub(super) fn unmatched(event: Event) -> Self {
+        Self {
+            event: Box::new(event),
+            executions: Vec::new(),
+            condition_errors: 0,
+            absent_elements: 0,
+            asked: None,
+        }
+    }
 }
 
 /// Counts how long events take from receipt to acceptance.
@@ -160,7 +181,6 @@ pub(super) struct Dispatcher {
     core: Core,
     clock: Clock,
     started: Timestamp,
-    next_seq: u64,
     /// What ends a running attempt.
     running: HashMap<ExecutionKey, CancellationToken>,
     reported_blocked: HashSet<ExecutionKey>,
@@ -175,7 +195,6 @@ impl Dispatcher {
             core: Core::new(parts.concurrency, fastrand::Rng::new()),
             started: clock.now(),
             clock,
-            next_seq: parts.store.summary().last_seq.0 + 1,
             running: HashMap::new(),
             reported_blocked: HashSet::new(),
             times: Arc::default(),
@@ -372,23 +391,12 @@ impl Dispatcher {
 
     async fn accept(&mut self, offer: Offer) -> Result<(), Closed> {
         let Offer {
-            mut event,
+            event,
             executions,
             condition_errors,
             absent_elements,
-            reply,
+            asked,
         } = offer;
-        event.seq = Seq(self.next_seq);
-        self.next_seq += 1;
-        let executions: Vec<NewExecution> = executions
-            .into_iter()
-            .map(|mut new| {
-                if let Cause::RetryMessage(seq) = &mut new.cause {
-                    *seq = event.seq;
-                }
-                new
-            })
-            .collect();
         let hooks: Vec<HookName> = executions.iter().map(|new| new.hook.name.clone()).collect();
         let mut changes: Vec<Change> = executions
             .iter()
@@ -401,6 +409,13 @@ impl Dispatcher {
                 .map(|hook| ExecutionKey::new(event.seq, hook.clone()))
                 .collect(),
         };
+        if let Some(asked) = &asked {
+            changes.push(self.audit(
+                asked.actor.clone(),
+                "emit",
+                format!("{} {}", event.seq, event.key),
+            ));
+        }
         let notice = (self.parts.feed.receiver_count() > 0).then(|| {
             Notice::Event(Arc::new(ListedEvent {
                 event: Event {
@@ -425,13 +440,14 @@ impl Dispatcher {
 
         let (feed, times) = (self.parts.feed.clone(), Arc::clone(&self.times));
         let on_durable = move || {
+            kill_point::reach("after-accept");
             times.count(received);
             if let Some(notice) = notice {
                 // Whoever followed may have gone away.
                 let _ = feed.send(notice);
             }
-            if let Some(reply) = reply {
-                let _ = reply.send(accepted);
+            if let Some(asked) = asked {
+                let _ = asked.reply.send(Ok(accepted));
             }
         };
         self.decide(
@@ -620,6 +636,7 @@ impl Dispatcher {
                     tracker.spawn_on(
                         async move {
                             let ran = attempts.run(&key, attempt, &hook, stop).await;
+                            kill_point::reach("before-settle");
                             // The dispatcher is gone only when the daemon is: the next one finds the attempt interrupted.
                             let _ = inbox.send(Message::Ended { key, attempt, ran }).await;
                         },

@@ -203,6 +203,9 @@ pub struct StartedProcess {
     pub hook_file: PathBuf,
     /// SHA-256 of the hook's file.
     pub hook_file_sha256: [u8; 32],
+    /// SHA-256 of the arguments as one line, by which a RETRY message finds what it repeats; only of hooks that stand for one of
+    /// the controller's.
+    pub arguments_sha256: Option<[u8; 32]>,
     /// The program, its arguments and environment, as started; secrets named, not shown.
     pub argv: Vec<String>,
     /// The environment, without the values of secrets.

@@ -9,14 +9,12 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::acceptance::offer;
-use super::core::NewExecution;
-use super::dispatcher::{Message, Offer, Unsettled};
-use super::execution::{Actor, Cause, Execution};
+use super::dispatcher::{Message, Unsettled};
+use super::execution::{Actor, Execution};
 use super::hooks_in_force::HooksInForce;
+use super::intake::{Emission, Emitter};
 use super::pinned::pinned_hook;
 use super::reload::ReloadRequest;
-use super::room::Room;
 use crate::event::id::{ExecutionKey, HookName, Seq, StoreId};
 use crate::event::time::Timestamp;
 use crate::event::{Event, Gap};
@@ -185,7 +183,7 @@ pub struct Handle {
     pub(super) defaults: Defaults,
     /// Counts the rounds of the matching thread.
     pub(super) rounds: Arc<AtomicU64>,
-    pub(super) room: Arc<Room>,
+    pub(super) emitter: Emitter,
     pub(super) onehem_shell: OnehemShell,
     pub(super) stop: CancellationToken,
 }
@@ -276,49 +274,14 @@ impl Handle {
         hook: Option<HookName>,
         actor: Actor,
     ) -> Result<Accepted, OrderError> {
-        if let Some(why) = self.room.lacking() {
-            return Err(OrderError::NotPossible(why));
-        }
-        let in_force = self.hooks.now();
-        let key = event.key.clone();
-        let mut offer = match hook {
-            None => offer(event, &in_force, &self.store),
-            Some(name) => {
-                let hook = in_force
-                    .set
-                    .get(&name)
-                    .cloned()
-                    .ok_or(OrderError::NoSuchHook(name))?;
-                if !in_force.is_enabled(&hook) {
-                    let disabled = format!("the hook `{}` is disabled", hook.name);
-                    return Err(OrderError::NotPossible(disabled));
-                }
-                let execution = NewExecution {
-                    hook,
-                    why: "emitted for this hook".to_owned(),
-                    cause: Cause::Event,
-                    retry_of: None,
-                    lane_subject: None,
-                };
-                Offer {
-                    event: Box::new(event),
-                    executions: vec![execution],
-                    condition_errors: 0,
-                    absent_elements: 0,
-                    reply: None,
-                }
-            }
-        };
         let (reply, accepted) = oneshot::channel();
-        offer.reply = Some(reply);
-        self.dispatcher
-            .send(Message::Offers(vec![offer], in_force))
-            .await
-            .map_err(|_| Stopping)?;
-        let accepted = accepted.await.map_err(|_| Stopping)?;
-        self.audit(actor, "emit", &format!("{} {key}", accepted.seq))
-            .await?;
-        Ok(accepted)
+        self.emitter.offer(Emission {
+            event,
+            hook,
+            actor,
+            reply,
+        });
+        accepted.await.map_err(|_| Stopping)?
     }
 
     /// Enables or disables a hook, durably, whatever its file says; `None` takes the override back.

@@ -10,7 +10,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
+use super::execution::Actor;
+use super::handle::{Accepted, OrderError};
+use crate::event::Event;
+use crate::event::id::HookName;
 use crate::event::time::Timestamp;
 
 /// How many keys of lost messages are kept for one gap record, the newest: they tell the latest states.
@@ -48,6 +53,9 @@ pub enum NotKept {
 
 /// Turns a received message into an event; runs on the matching thread, never on the reader.
 pub trait Decode: Send + Sync + 'static {
+    /// The name of the source whose messages it decodes.
+    fn source(&self) -> Arc<str>;
+
     /// Decodes one message. Never fails: what cannot be read is an event of kind `undecodable`.
     fn decode(&self, message: Received) -> Decoded;
 }
@@ -56,7 +64,7 @@ pub trait Decode: Send + Sync + 'static {
 #[derive(Debug)]
 pub enum Decoded {
     /// An event, to be matched and kept.
-    Event(Box<crate::event::Event>),
+    Event(Box<Event>),
     /// Counted, not kept.
     NotKept(NotKept),
 }
@@ -71,7 +79,7 @@ pub struct Limits {
 }
 
 /// What the receiving end gets, in the order in which it happened.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum Entry {
     /// A message.
     Message {
@@ -109,6 +117,21 @@ pub enum Entry {
         /// When the last was received.
         to: Timestamp,
     },
+    /// An operator handed an event over.
+    Emitted(Box<Emission>),
+}
+
+/// An event that an operator hands over, already decoded. It stands in the same line as what sources bring.
+#[derive(Debug)]
+pub struct Emission {
+    /// The event.
+    pub event: Event,
+    /// Only this hook is run, whatever its trigger says.
+    pub hook: Option<HookName>,
+    /// Who hands it over.
+    pub actor: Actor,
+    /// Gets the answer when the event is durable, or why it is not accepted.
+    pub reply: oneshot::Sender<Result<Accepted, OrderError>>,
 }
 
 impl Entry {
@@ -119,6 +142,7 @@ impl Entry {
             | Self::Connected { source, .. }
             | Self::Disconnected { source, .. }
             | Self::Lost { source, .. } => source,
+            Self::Emitted(emission) => &emission.event.source,
         }
     }
 }
@@ -160,6 +184,12 @@ impl fmt::Debug for Intake {
             .field("source", &self.source)
             .finish_non_exhaustive()
     }
+}
+
+/// The end for what operators hand over. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Emitter {
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
@@ -224,6 +254,13 @@ impl IntakeQueue {
         }
     }
 
+    /// An end for what operators hand over.
+    pub fn emitter(&self) -> Emitter {
+        Emitter {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
     /// Takes up to `max` entries in the order in which they happened; waits up to `wait` for the first one.
     pub fn take(&mut self, max: usize, wait: Duration) -> Vec<Entry> {
         let deadline = Instant::now().checked_add(wait);
@@ -266,6 +303,21 @@ impl IntakeQueue {
         Depth {
             events: state.entries.len(),
             bytes: state.bytes,
+        }
+    }
+}
+
+impl Emitter {
+    /// Hands an event over. A full queue refuses it at once: whoever asked can ask again.
+    pub fn offer(&self, emission: Emission) {
+        let mut state = self.shared.lock();
+        if state.has_room(self.shared.limits, emission.event.payload.bytes().len()) {
+            state.push(Entry::Emitted(Box::new(emission)));
+            self.shared.filled.notify_one();
+        } else {
+            let full = OrderError::NotPossible("the intake queue is full; try again".to_owned());
+            // Whoever asked may have gone away.
+            let _ = emission.reply.send(Err(full));
         }
     }
 }
@@ -394,6 +446,7 @@ impl Entry {
     fn weight(&self) -> usize {
         match self {
             Self::Message { received, .. } => received.weight(),
+            Self::Emitted(emission) => emission.event.payload.bytes().len(),
             Self::Connected { .. } | Self::Disconnected { .. } | Self::Lost { .. } => 0,
         }
     }
@@ -470,8 +523,50 @@ mod tests {
                 Entry::Lost {
                     source, keys, count, ..
                 } => format!("{source}:lost {count} {}", keys.join(",")),
+                Entry::Emitted(emission) => format!("emitted {}", emission.event.key),
             })
             .collect()
+    }
+
+    #[test]
+    fn what_is_emitted_stands_in_line_and_is_refused_when_the_queue_is_full() {
+        let mut queue = IntakeQueue::new(Limits {
+            events: 2,
+            bytes: 1 << 20,
+        });
+        let (source, emitter) = (queue.source("a"), queue.emitter());
+        let emission = |key: &str| {
+            let (reply, answer) = oneshot::channel();
+            let event = Event {
+                seq: crate::event::id::Seq(0),
+                source: "emit".into(),
+                key: key.to_owned(),
+                subject: None,
+                received: Timestamp::from_millis(0),
+                facts: crate::event::Facts::Undecodable {
+                    reason: String::new(),
+                },
+                ambiguous: false,
+                synthesised: false,
+                payload: crate::event::payload::Payload::new(Bytes::new()),
+            };
+            (
+                Emission {
+                    event,
+                    hook: None,
+                    actor: Actor::Daemon,
+                    reply,
+                },
+                answer,
+            )
+        };
+        source.offer(message("1", 1, 0));
+        let (first, _answer) = emission("2");
+        emitter.offer(first);
+        let (second, mut refused) = emission("3");
+        emitter.offer(second);
+        assert!(matches!(refused.try_recv(), Ok(Err(OrderError::NotPossible(_)))));
+        assert_eq!(words(&queue.take(9, Duration::ZERO)), ["a:1", "emitted 2"]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod intake;
 pub mod pinned;
 mod reload;
 mod room;
+mod vital;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -36,10 +37,12 @@ use self::intake::{Decode, IntakeQueue};
 use self::pinned::pinned_hook;
 use self::reload::Reloader;
 use self::room::Room;
+use self::vital::Vitals;
 use crate::config::{Config, Reload};
 use crate::hooks::check::CheckOptions;
 use crate::hooks::watch::watch;
 use crate::hooks::{Defaults, Hook, Version};
+use crate::kill_point;
 use crate::runner::Runner;
 use crate::runner::leftovers::end_leftovers;
 use crate::store::writer::Writer;
@@ -79,6 +82,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Engine {
     handle: Handle,
+    vitals: Vitals,
     writer: Writer,
     tasks: TaskTracker,
     attempts: TaskTracker,
@@ -118,6 +122,7 @@ impl Engine {
                 "ended a process of a former life"
             );
         }
+        kill_point::reach("recovery");
         let left = unsettled(&store, &defaults).map_err(StartError::Read)?;
         let overrides = store.overrides().map_err(StartError::Read)?;
         let (writer, writing) =
@@ -163,7 +168,12 @@ impl Engine {
             draining: draining.clone(),
             ending: ending.clone(),
         });
-        tasks.spawn(works.run(inbox, stop.clone()));
+        let vitals = Vitals::default();
+        let (watched, until) = (vitals.watch("the dispatcher", &draining), stop.clone());
+        tasks.spawn(async move {
+            let _watched = watched;
+            works.run(inbox, until).await;
+        });
 
         // The hooks come into force before what was left is taken up and the first event is matched.
         let check = CheckOptions {
@@ -188,9 +198,17 @@ impl Engine {
             Reload::Auto => watch(config.hooks_dir.clone(), &tasks, stop.clone()),
             Reload::Manual => mpsc::channel(1).1,
         };
-        tasks.spawn(reloader.run(hints, requests, stop.clone()));
+        let (watched, until) = (
+            vitals.watch("the reader of the hooks folder", &draining),
+            stop.clone(),
+        );
+        tasks.spawn(async move {
+            let _watched = watched;
+            reloader.run(hints, requests, until).await;
+        });
 
         let rounds = Arc::new(AtomicU64::new(0));
+        let emitter = queue.emitter();
         let acceptance = Acceptance {
             queue,
             decoders,
@@ -198,8 +216,9 @@ impl Engine {
             store: store.clone(),
             dispatcher: dispatcher.clone(),
             connections,
-            room: Arc::clone(&room),
+            room,
             rounds: Arc::clone(&rounds),
+            last_seq: store.summary().last_seq,
             shut_out: BTreeMap::new(),
         };
         let handle = Handle {
@@ -210,19 +229,24 @@ impl Engine {
             feed,
             defaults,
             rounds,
-            room,
+            emitter,
             onehem_shell: config.onehem_shell,
             stop: CancellationToken::new(),
         };
         handle.recover(left).await.map_err(|_| StartError::Closed)?;
-        let closes = closing.clone();
+        kill_point::reach("recovery");
+        let (watched, closes) = (vitals.watch("the matching thread", &draining), closing.clone());
         let matching = std::thread::Builder::new()
             .name("matching".to_owned())
-            .spawn(move || acceptance.run(&closes))
+            .spawn(move || {
+                let _watched = watched;
+                acceptance.run(&closes);
+            })
             .map_err(StartError::Threads)?;
 
         Ok(Self {
             handle,
+            vitals,
             writer,
             tasks,
             attempts,
@@ -240,14 +264,16 @@ impl Engine {
         &self.handle
     }
 
-    /// Comes back when somebody asked the engine to stop through its handle, or writing to the store failed.
+    /// Comes back when somebody asked the engine to stop through its handle, or it cannot go on.
     ///
     /// # Errors
-    /// The latter.
-    pub async fn until_stopped(&self) -> Result<(), StoreFailed> {
+    /// Why it cannot go on.
+    pub async fn until_stopped(&self) -> Result<(), Failed> {
         tokio::select! {
+            biased;
             () = self.handle.stop.cancelled() => Ok(()),
-            () = self.writer.failed().cancelled() => Err(StoreFailed),
+            () = self.writer.failed().cancelled() => Err(Failed::Store),
+            part = self.vitals.failed() => Err(Failed::Part(part)),
         }
     }
 
@@ -256,6 +282,7 @@ impl Engine {
     pub async fn drain(self, grace: Duration) {
         let Self {
             handle,
+            vitals: _,
             writer,
             tasks,
             attempts,
@@ -295,10 +322,16 @@ async fn join(thread: JoinHandle<()>) {
     }
 }
 
-/// Writing to the store failed: nothing was acknowledged since, and a restart recovers.
+/// Why an engine cannot go on. Nothing was acknowledged since, and a restart takes up what was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("writing to the store failed; what was accepted is kept, and a restart takes it up")]
-pub struct StoreFailed;
+pub enum Failed {
+    /// A write or a sync failed.
+    #[error("writing to the store failed; what was accepted is kept, and a restart takes it up")]
+    Store,
+    /// A part of the engine ended by itself, which is a fault of hem.
+    #[error("{0} ended by itself, a fault of hem; what was accepted is kept, and a restart takes it up")]
+    Part(&'static str),
+}
 
 /// What a former life left unsettled, with the hooks it is pinned to where those can be had.
 fn unsettled(store: &Store, defaults: &Defaults) -> Result<Vec<Unsettled>, ReadError> {

@@ -103,6 +103,17 @@ pub fn invocation(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) -> Resul
     })
 }
 
+/// The arguments as one line, as the controller's records and RETRY messages carry them, wherever they go to.
+///
+/// # Errors
+/// A named failure to start when an argument cannot be made from the event.
+pub fn argument_line(hook: &Hook, event: &Event) -> Result<String, StartFailure> {
+    match hook.profile {
+        Profile::Hem => hem::argument_line(&hook.action, event),
+        Profile::Onehem => onehem::argument_line(&hook.action, event),
+    }
+}
+
 /// Whether a shell reads the command line of `hook`. Of the `onehem` profile this is so where the line calls for one.
 pub fn uses_shell(hook: &Hook, shell: OnehemShell) -> bool {
     match hook.profile {

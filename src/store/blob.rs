@@ -1,15 +1,25 @@
-//! Values of any size in pieces of at most 8,000 bytes.
+//! Values of any size in pieces of at most 4,000 bytes.
 //!
 //! sled writes bigger values to files of their own and never syncs those, so that a power cut would lose them
 //! although the batch that names them was acknowledged. Values are compressed first, then cut.
 
+use std::borrow::Cow;
+
 use sled::{Batch, Tree};
 
-/// Small enough that sled keeps a leaf of such values inside its log.
-const PIECE: usize = 8_000;
+use super::keys;
+use crate::event::id::Seq;
+
+/// Small enough that sled keeps a leaf of such values inside its log. A leaf that takes more than a quarter of a segment
+/// (128 KiB) goes to a file of its own, and a leaf is split once it has more than 16 entries: with pieces of 8,000 bytes the
+/// seventeenth entry was too much.
+const PIECE: usize = 4_000;
 
 /// Below this, compressing does not pay for itself.
 const WORTH_COMPRESSING: usize = 200;
+
+/// Stands in place of a record that was too long. Records are JSON objects, so that none begins like it.
+const LONG: &[u8] = b"+";
 
 const PLAIN: u8 = 0;
 const LZ4: u8 = 1;
@@ -28,6 +38,32 @@ pub(super) fn put(batch: &mut Batch, prefix: &[u8], value: &[u8]) -> u64 {
         batch.insert(key, piece);
     }
     packed.len() as u64
+}
+
+/// Adds a record of event `seq` that is short as a rule. What the controller or an operator writes into one has no limit,
+/// so a long one goes into pieces.
+pub(super) fn put_record(batch: &mut Batch, seq: Seq, key: Vec<u8>, record: &[u8]) {
+    if record.len() <= PIECE {
+        batch.insert(key, record);
+    } else {
+        put(batch, &keys::long(seq, &key), record);
+        batch.insert(key, LONG);
+    }
+}
+
+/// The record of event `seq` of which `stored` stands at `key`.
+pub(super) fn record<'a>(
+    tree: &Tree,
+    seq: Seq,
+    key: &[u8],
+    stored: &'a [u8],
+) -> Result<Cow<'a, [u8]>, GetError> {
+    if stored == LONG {
+        let record = get(tree, &keys::long(seq, key))?;
+        record.map(Cow::Owned).ok_or(GetError::Pieces(BadPieces))
+    } else {
+        Ok(Cow::Borrowed(stored))
+    }
 }
 
 /// Reads a value back; none when there is nothing below `prefix`.

@@ -23,6 +23,8 @@ pub(super) enum Space {
     Attempt = b'A',
     /// Executions by hook and event, so that one hook's are found without looking at the others.
     ByHook = b'H',
+    /// The newest execution of a controller's hook by the arguments it ran with, so that a RETRY message finds it.
+    ByArguments = b'R',
     /// Events that matched nothing, by number.
     Unmatched = b'U',
     /// Hook definitions, by version.
@@ -35,6 +37,8 @@ pub(super) enum Space {
     Audit = b'L',
     /// What the store says of itself, by name.
     Meta = b'M',
+    /// Pieces of a record that is too long to stand under its own key, by event, that key and piece.
+    Long = b'Z',
 }
 
 /// The parts of an attempt's record, each written when it is known.
@@ -63,6 +67,15 @@ pub(super) fn event(seq: Seq) -> Vec<u8> {
 
 pub(super) fn payload(seq: Seq) -> Vec<u8> {
     numbered(Space::Payload, seq.0)
+}
+
+/// The beginning of the pieces of the record at `key`, which belongs to event `seq`.
+pub(super) fn long(seq: Seq, key: &[u8]) -> Vec<u8> {
+    let mut bytes = numbered(Space::Long, seq.0);
+    bytes.extend_from_slice(key);
+    // Names hold no NUL, so the pieces of `a` are not mistaken for those of `ab`.
+    bytes.push(0);
+    bytes
 }
 
 pub(super) fn unmatched(seq: Seq) -> Vec<u8> {
@@ -130,6 +143,20 @@ pub(super) fn by_hook(hook: &HookName) -> Vec<u8> {
 pub(super) fn by_hook_and_event(key: &ExecutionKey) -> Vec<u8> {
     let mut bytes = by_hook(&key.hook);
     bytes.extend_from_slice(&key.event.0.to_be_bytes());
+    bytes
+}
+
+/// The beginning of all a hook's executions by their arguments.
+pub(super) fn by_arguments(hook: &HookName) -> Vec<u8> {
+    let mut bytes = space(Space::ByArguments);
+    bytes.extend_from_slice(hook.as_str().as_bytes());
+    bytes.push(0);
+    bytes
+}
+
+pub(super) fn by_hook_and_arguments(hook: &HookName, arguments: &[u8; 32]) -> Vec<u8> {
+    let mut bytes = by_arguments(hook);
+    bytes.extend_from_slice(arguments);
     bytes
 }
 

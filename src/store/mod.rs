@@ -1,14 +1,16 @@
 //! The journal, executions, counters, overrides and the audit log, on sled. No other room names sled.
 //!
-//! Everything stands in one tree (`keys`), in stored forms of its own (`format`), in values of at most 8 kB
+//! Everything stands in one tree (`keys`), in stored forms of its own (`format`), in values of at most 4 kB
 //! (`blob`). One thread writes ([`writer`]); reads are allowed from any thread. What is read may be an instant
 //! from being durable; what was acknowledged is durable.
 
 mod blob;
 mod format;
+mod full_sync;
 mod keys;
 mod open;
 mod query;
+mod remains;
 mod retention;
 pub mod salvage;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::format::{self, FORMAT, Totals};
+use super::remains::Opening;
 use super::{Shared, Store, keys};
 use crate::event::id::StoreId;
 
@@ -120,6 +121,12 @@ impl Store {
             .map_err(in_folder)?;
         std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).map_err(in_folder)?;
 
+        let is_labelled = || Label::read(folder).map(|label| label.is_some());
+        let opening = match Opening::begin(folder, is_labelled) {
+            Ok(opening) => opening,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(OpenError::InUse { path }),
+            Err(error) => return Err(in_folder(error)),
+        };
         let label = Label::read(folder).map_err(in_folder)?;
         if let Some(label) = &label {
             let Label { format, .. } = label.as_ref().map_err(|bad| damaged(bad.clone().into()))?;
@@ -176,20 +183,23 @@ impl Store {
             }
             None => return Err(damaged(Missing("its format").into())),
         };
+        tree.flush().map_err(|error| damaged(error.into()))?;
+        sync_all_of(folder).map_err(in_folder)?;
+        // A label says that a store was finished here, so it comes last.
         match label {
             Some(Ok(label)) if label.id != id => {
                 return Err(damaged(Missing("the id it is labelled with").into()));
             }
             Some(_) => {}
-            None => Label {
-                format: FORMAT,
-                id: id.clone(),
+            None => {
+                let (format, id) = (FORMAT, id.clone());
+                Label { format, id }.write(folder).map_err(in_folder)?;
+                File::open(folder)
+                    .and_then(|names| names.sync_all())
+                    .map_err(in_folder)?;
             }
-            .write(folder)
-            .map_err(in_folder)?,
         }
-        tree.flush().map_err(|error| damaged(error.into()))?;
-        sync_all_of(folder).map_err(in_folder)?;
+        drop(opening);
         let log = File::open(folder.join("db")).map_err(in_folder)?;
         Ok(Self {
             shared: Arc::new(Shared {

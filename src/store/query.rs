@@ -24,7 +24,7 @@ impl Store {
             return Ok(None);
         };
         let what = || format!("event {seq}");
-        let mut listed = format::read_event(seq, &bytes).map_err(ReadError::format(what()))?;
+        let mut listed = self.listed_event(seq, &bytes)?;
         let payload = blob::get(&self.shared.tree, &keys::payload(seq)).map_err(ReadError::blob(what()))?;
         listed.event.payload = Payload::new(payload.unwrap_or_default().into());
         Ok(Some(listed))
@@ -42,13 +42,20 @@ impl Store {
             }
             let (key, bytes) = entry.map_err(ReadError::Read)?;
             let seq = Seq(keys::number(&key).unwrap_or_default());
-            let listed =
-                format::read_event(seq, &bytes).map_err(ReadError::format(format!("event {seq}")))?;
+            let listed = self.listed_event(seq, &bytes)?;
             if query.selects(&listed) {
                 found.push(listed);
             }
         }
         Ok(found)
+    }
+
+    /// The event of which `stored` stands under its key, without its payload.
+    pub(super) fn listed_event(&self, seq: Seq, stored: &[u8]) -> Result<ListedEvent, ReadError> {
+        let what = format!("event {seq}");
+        let record = blob::record(&self.shared.tree, seq, &keys::event(seq), stored)
+            .map_err(ReadError::blob(what.clone()))?;
+        format::read_event(seq, &record).map_err(ReadError::format(what))
     }
 
     /// One execution.
@@ -57,18 +64,20 @@ impl Store {
     /// When the store cannot be read or the record is damaged.
     pub fn execution(&self, key: &ExecutionKey) -> Result<Option<Execution>, ReadError> {
         let tree = &self.shared.tree;
-        let execution = tree
-            .get(keys::of_execution(Space::Execution, key))
-            .map_err(ReadError::Read)?;
+        let place = keys::of_execution(Space::Execution, key);
+        let execution = tree.get(&place).map_err(ReadError::Read)?;
         let progress = tree
             .get(keys::of_execution(Space::Progress, key))
             .map_err(ReadError::Read)?;
         let (Some(execution), Some(progress)) = (execution, progress) else {
             return Ok(None);
         };
+        let what = format!("execution {key}");
+        let execution =
+            blob::record(tree, key.event, &place, &execution).map_err(ReadError::blob(what.clone()))?;
         format::read_execution(key.clone(), &execution, &progress)
             .map(Some)
-            .map_err(ReadError::format(format!("execution {key}")))
+            .map_err(ReadError::format(what))
     }
 
     /// The executions an event caused, by hook name.
@@ -139,6 +148,23 @@ impl Store {
             }
         }
         Ok(executions)
+    }
+
+    /// The newest execution of a controller's hook that ran with arguments of that SHA-256, if it is still kept.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the record is damaged.
+    pub fn newest_with_arguments(
+        &self,
+        hook: &HookName,
+        arguments: &[u8; 32],
+    ) -> Result<Option<Execution>, ReadError> {
+        let key = keys::by_hook_and_arguments(hook, arguments);
+        let newest = self.shared.tree.get(key).map_err(ReadError::Read)?;
+        match newest.and_then(|number| <[u8; 8]>::try_from(number.as_ref()).ok()) {
+            Some(number) => self.execution(&ExecutionKey::new(Seq(u64::from_be_bytes(number)), hook.clone())),
+            None => Ok(None),
+        }
     }
 
     /// The executions that have not reached their end, in no order.

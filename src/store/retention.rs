@@ -7,7 +7,7 @@ use sled::Batch;
 
 use super::format::Totals;
 use super::keys::Space;
-use super::{ReadError, Store, blob, format, keys};
+use super::{ReadError, Store, blob, keys};
 use crate::config::Retention;
 use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::time::Timestamp;
@@ -121,7 +121,7 @@ impl Pruner {
             let Ok((key, bytes)) = entry else { continue };
             let seq = Seq(keys::number(&key).unwrap_or_default());
             self.from = seq.0 + 1;
-            let Ok(listed) = format::read_event(seq, &bytes) else {
+            let Ok(listed) = pass.store.listed_event(seq, &bytes) else {
                 continue;
             };
             let is_too_old = listed.event.received < oldest_kept;
@@ -257,6 +257,31 @@ fn versions_of(store: &Store, key: &ExecutionKey) -> Result<BTreeSet<Version>, R
     Ok(versions)
 }
 
+/// The entries by which RETRY messages find this execution.
+fn arguments_of(store: &Store, key: &ExecutionKey) -> Result<Vec<sled::IVec>, ReadError> {
+    let tree = &store.shared.tree;
+    let mut of_hook = tree.scan_prefix(keys::by_arguments(&key.hook));
+    if of_hook.next().transpose().map_err(ReadError::Read)?.is_none() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for process in store
+        .attempts(key)?
+        .into_iter()
+        .filter_map(|attempt| attempt.process)
+    {
+        let Some(arguments) = process.arguments_sha256 else {
+            continue;
+        };
+        let entry = keys::by_hook_and_arguments(&key.hook, &arguments);
+        let newest = tree.get(&entry).map_err(ReadError::Read)?;
+        if newest.is_some_and(|number| number.as_ref() == key.event.0.to_be_bytes()) {
+            found.push(entry.into());
+        }
+    }
+    Ok(found)
+}
+
 fn settled(totals: &Totals) -> u64 {
     totals
         .executions
@@ -290,6 +315,9 @@ impl Removal {
             removal.bytes += value.len() as u64;
             removal.keys.push(piece);
         }
+        for entry in tree.scan_prefix(keys::numbered(Space::Long, seq.0)).keys() {
+            removal.keys.push(entry.map_err(ReadError::Read)?);
+        }
         let unmatched = keys::unmatched(seq);
         removal.is_unmatched = tree.contains_key(&unmatched).map_err(ReadError::Read)?;
         removal.keys.extend([keys::event(seq).into(), unmatched.into()]);
@@ -298,6 +326,7 @@ impl Removal {
             for version in versions_of(store, key)? {
                 removal.versions.insert((key.hook.clone(), version));
             }
+            removal.keys.extend(arguments_of(store, key)?);
             removal.states.push(execution.progress.state.name());
             removal.keys.extend([
                 keys::of_execution(Space::Execution, key).into(),

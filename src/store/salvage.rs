@@ -15,12 +15,16 @@ use sled::{Batch, IVec, Tree};
 use super::format::{self, FORMAT};
 use super::keys::{self, Space};
 use super::open::{Label, Panicked, open_files, sync_all_of};
+use super::{ListedEvent, blob};
 use crate::engine::execution::Execution;
 use crate::event::id::{Seq, StoreId};
 use crate::event::time::Timestamp;
 
 /// sled's segments: it reads its log in pieces of this many bytes.
 const SEGMENT: u64 = 512 << 10;
+
+/// So many segments are cut off one at a time.
+const ONE_BY_ONE: usize = 32;
 
 /// Entries written together.
 const TOGETHER: usize = 1_000;
@@ -212,20 +216,23 @@ fn tries(length: u64) -> Vec<Try> {
     ];
     // A log that does not end with a segment was cut before: the rest of it is the first to go.
     let mut cut = length % SEGMENT;
-    let mut step = SEGMENT;
     if cut > 0 {
         tries.push(Try {
             keep_snapshots: false,
             cut,
         });
     }
-    while cut + step < length {
-        cut += step;
+    // One by one as long as that is cheap, then in ever larger steps.
+    let mut segments = 1;
+    while cut + segments * SEGMENT < length {
+        cut += segments * SEGMENT;
         tries.push(Try {
             keep_snapshots: false,
             cut,
         });
-        step *= 2;
+        if tries.len() > ONE_BY_ONE {
+            segments *= 2;
+        }
     }
     tries
 }
@@ -310,7 +317,7 @@ fn mend(from: &Tree, to: &Tree, labelled: Option<StoreId>, cut: u64) -> sled::Re
     for entry in to.scan_prefix(keys::space(Space::Event)) {
         let (key, value) = entry?;
         let seq = Seq(keys::number(&key).unwrap_or_default());
-        let Ok(listed) = format::read_event(seq, &value) else {
+        let Some(listed) = whole_event(to, seq, &value) else {
             batch.remove(key);
             left_out += 1;
             continue;
@@ -380,10 +387,17 @@ fn whole_execution(tree: &Tree, key: &IVec, value: &IVec) -> sled::Result<Option
     let Some(event) = tree.get(keys::event(name.event))? else {
         return Ok(None);
     };
-    if format::read_event(name.event, &event).is_err() {
+    if whole_event(tree, name.event, &event).is_none() {
         return Ok(None);
     }
-    Ok(format::read_execution(name, value, &progress).ok())
+    let record = blob::record(tree, name.event, key, value).ok();
+    Ok(record.and_then(|record| format::read_execution(name, &record, &progress).ok()))
+}
+
+/// The event, if its record makes sense.
+fn whole_event(tree: &Tree, seq: Seq, stored: &[u8]) -> Option<ListedEvent> {
+    let record = blob::record(tree, seq, &keys::event(seq), stored).ok()?;
+    format::read_event(seq, &record).ok()
 }
 
 fn remove_execution(tree: &Tree, key: &IVec, batch: &mut Batch) -> sled::Result<()> {

@@ -185,6 +185,7 @@ fn attempted(key: &ExecutionKey, attempt: u32, version: Version, stdout: Vec<u8>
                 version,
                 hook_file: "a.yaml".into(),
                 hook_file_sha256: [7; 32],
+                arguments_sha256: Some([8; 32]),
                 argv: vec!["/bin/true".to_owned()],
                 environment: Vec::new(),
                 directory: None,

@@ -23,6 +23,7 @@ use crate::event::Event;
 use crate::event::id::{ExecutionKey, HookName};
 use crate::event::time::Timestamp;
 use crate::hooks::{Hook, Version};
+use crate::kill_point;
 
 /// Submissions that may wait for the writer; whoever submits more waits.
 const QUEUE: usize = 4_096;
@@ -292,9 +293,10 @@ impl WriterThread {
     fn commit(&self, batch: Batch) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let shared = &self.store.shared;
         self.apply(batch)?;
+        kill_point::reach("mid-batch");
         shared.tree.flush()?;
-        // sled's flush leaves the data to the kernel (sync_file_range): without this a power cut takes back what
-        // was acknowledged.
+        // What is acknowledged does not hang on sled's own way to flush (`full_sync`): without a sync a power cut takes it
+        // back.
         shared.log.sync_all()?;
         Ok(())
     }
@@ -386,6 +388,10 @@ impl WriterThread {
             } => {
                 let value = format::write_started(&process);
                 blob::put(batch, &keys::attempt(&key, attempt, AttemptPart::Started), &value);
+                if let Some(arguments) = &process.arguments_sha256 {
+                    let newest = keys::by_hook_and_arguments(&key.hook, arguments);
+                    batch.insert(newest, &key.event.0.to_be_bytes());
+                }
                 value.len()
             }
             Change::Ended { key, attempt, ended } => {
@@ -457,7 +463,8 @@ impl WriterThread {
         hooks: &[HookName],
         keep_payload: bool,
     ) -> usize {
-        batch.insert(keys::event(event.seq), format::write_event(event, hooks));
+        let record = format::write_event(event, hooks);
+        blob::put_record(batch, event.seq, keys::event(event.seq), &record);
         let payload = event.payload.bytes();
         if keep_payload && !payload.is_empty() {
             self.totals.bytes += blob::put(batch, &keys::payload(event.seq), payload);
@@ -477,9 +484,11 @@ impl WriterThread {
         match record {
             Record::Created(execution) => {
                 let Execution { key, progress, .. } = execution.as_ref();
-                batch.insert(
+                blob::put_record(
+                    batch,
+                    key.event,
                     keys::of_execution(Space::Execution, key),
-                    format::write_execution(&execution),
+                    &format::write_execution(&execution),
                 );
                 batch.insert(keys::by_hook_and_event(key), &[]);
                 self.add_progress(batch, key, None, progress);

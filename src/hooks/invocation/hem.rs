@@ -44,6 +44,10 @@ pub(super) fn command_line(hook: &Hook, event: &Event) -> Result<CommandLine, St
     })
 }
 
+pub(super) fn argument_line(action: &Action, event: &Event) -> Result<String, StartFailure> {
+    Ok(values(action, event)?.join(" "))
+}
+
 /// One value for each argument. A RETRY message brings them along, in one line separated by blanks.
 fn values(action: &Action, event: &Event) -> Result<Vec<String>, StartFailure> {
     // Made when the first expression asks for it: most hooks have none.

@@ -64,6 +64,10 @@ pub(super) fn command_line(
     })
 }
 
+pub(super) fn argument_line(action: &Action, event: &Event) -> Result<String, StartFailure> {
+    Arguments::of(&words(action)?, event).map(|arguments| arguments.text)
+}
+
 /// Whether what the hook's author wrote holds one of the shell's characters; `$API` and `$TEMPLATE` become base64.
 pub(super) fn calls_for_shell(action: &Action) -> bool {
     let in_arguments = || {

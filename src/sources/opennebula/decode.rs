@@ -134,6 +134,10 @@ impl Decoder {
 }
 
 impl Decode for Decoder {
+    fn source(&self) -> Arc<str> {
+        Arc::clone(&self.source)
+    }
+
     fn decode(&self, message: Received) -> Decoded {
         let [content] = message.frames.as_slice() else {
             let reason = format!(

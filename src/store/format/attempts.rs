@@ -28,6 +28,8 @@ struct StoredStarted {
     version: String,
     hook_file: PathBuf,
     hook_file_sha256: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    arguments_sha256: Option<String>,
     argv: Vec<String>,
     environment: Vec<(String, String)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,6 +113,7 @@ pub(in crate::store) fn write_started(process: &StartedProcess) -> Vec<u8> {
         version: process.version.to_string(),
         hook_file: utf8(&process.hook_file),
         hook_file_sha256: hex(&process.hook_file_sha256),
+        arguments_sha256: process.arguments_sha256.as_ref().map(hex),
         argv: process.argv.clone(),
         environment: process.environment.clone(),
         directory: process.directory.as_deref().map(utf8),
@@ -210,6 +213,7 @@ fn read_started(bytes: &[u8]) -> Result<StartedProcess, FormatError> {
         version: Version(unhex(&stored.version)?),
         hook_file: stored.hook_file,
         hook_file_sha256: unhex(&stored.hook_file_sha256)?,
+        arguments_sha256: stored.arguments_sha256.as_deref().map(unhex).transpose()?,
         argv: stored.argv,
         environment: stored.environment,
         directory: stored.directory,

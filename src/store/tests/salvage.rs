@@ -132,7 +132,7 @@ async fn overwritten_parts_cost_what_stood_there_and_no_more_than_the_rest_of_th
             Err(error) => panic!("{error:?}"),
         }
     }
-    assert!(something >= 6, "only {something} of 8 gave anything");
+    assert!(something >= 4, "only {something} of 8 gave anything");
 }
 
 #[tokio::test]
