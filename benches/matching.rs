@@ -12,21 +12,18 @@
 #[path = "../tests/recorded/mod.rs"]
 mod recorded;
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hem::event::id::{HookName, Seq};
+use hem::event::id::Seq;
 use hem::event::opennebula::{self, Resource, vocabulary};
 use hem::event::payload::Payload;
 use hem::event::time::Timestamp;
 use hem::event::{Event, Facts, Subject};
 use hem::expression::Expression;
 use hem::hooks::{
-    Action, ApiTrigger, Hook, HookSet, Names, OnInterrupt, Order, Origin, OutputLimits, Policy, Priority,
-    Profile, StateTrigger, StdinChoice, Trigger, Version,
+    ApiTrigger, Defaults, Hook, HookSet, Names, Origin, StateTrigger, Trigger, parse_definition,
 };
 use hem::matching::Index;
 
@@ -159,47 +156,19 @@ fn with_conditions(number: usize, events: &[Event]) -> Hook {
 }
 
 fn hook(number: usize, trigger: Trigger, when: Option<Expression>) -> Hook {
+    let text = format!("name: hook-{number}\ntrigger: {{ api: {{ call: any }} }}\ncommand: /bin/true\n");
+    let origin = Origin {
+        file: "hooks.yaml".into(),
+        line: 1,
+        file_sha256: [0; 32],
+    };
+    let defaults = Defaults {
+        scripts_dir: "/scripts".into(),
+        onehem_scripts_dir: "/scripts".into(),
+    };
     Hook {
-        name: HookName::new(&format!("hook-{number}")).expect("a name"),
-        oned_id: None,
-        description: None,
-        enabled: true,
-        profile: Profile::Hem,
         triggers: vec![trigger],
         when,
-        action: Action {
-            command: "true".to_owned(),
-            program: PathBuf::from("/bin/true"),
-            arguments: Vec::new(),
-            raw_arguments: None,
-            arguments_stdin: false,
-            stdin: StdinChoice::None,
-            directory: None,
-            scripts_dir: PathBuf::from("/scripts"),
-            env: BTreeMap::new(),
-            pass_env: Vec::new(),
-            secrets: BTreeMap::new(),
-            remote: false,
-            shell: false,
-        },
-        policy: Policy {
-            timeout: None,
-            grace: Duration::from_secs(5),
-            retry: None,
-            order: Order::Subject,
-            max_parallel: None,
-            priority: Priority::Normal,
-            start_within: None,
-            on_interrupt: OnInterrupt::Rerun,
-            output: OutputLimits { head: 0, tail: 0 },
-        },
-        tests: Vec::new(),
-        origin: Origin {
-            file: PathBuf::from("hooks.yaml"),
-            line: 1,
-            file_sha256: [0; 32],
-        },
-        text: "".into(),
-        version: Version([0; 32]),
+        ..parse_definition(&text, &origin, &defaults).expect("a hook")
     }
 }

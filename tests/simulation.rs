@@ -9,8 +9,7 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use hem::engine::core::{Core, Effect, Input, NewExecution, Record, Step, Verdict};
@@ -19,8 +18,7 @@ use hem::event::Subject;
 use hem::event::id::{ExecutionKey, HookName, Seq};
 use hem::event::time::Timestamp;
 use hem::hooks::{
-    Action, Hook, OnInterrupt, Order, Origin, OutputLimits, Policy, Priority, Profile, Retry, StdinChoice,
-    Version,
+    Defaults, Hook, OnInterrupt, Order, Origin, Policy, Priority, Retry, Version, parse_definition,
 };
 
 const SEEDS: u64 = 10_000;
@@ -549,34 +547,25 @@ fn mentions(step: &Step, key: &ExecutionKey) -> bool {
     })
 }
 
+/// What all hooks have in common.
+static PLAIN: LazyLock<Hook> = LazyLock::new(|| {
+    let text = "name: simulated\ntrigger: { api: { call: any } }\ncommand: /bin/true\n";
+    let origin = Origin {
+        file: "simulated.yaml".into(),
+        line: 1,
+        file_sha256: [0; 32],
+    };
+    let defaults = Defaults {
+        scripts_dir: "/bin".into(),
+        onehem_scripts_dir: "/bin".into(),
+    };
+    parse_definition(text, &origin, &defaults).expect("a hook")
+});
+
 fn hook(number: usize, rng: &mut fastrand::Rng) -> Arc<Hook> {
-    let name = HookName::new(&format!("hook-{number}")).expect("a name");
     Arc::new(Hook {
-        name,
-        oned_id: None,
-        description: None,
-        enabled: true,
-        profile: Profile::Hem,
-        triggers: Vec::new(),
-        when: None,
-        action: Action {
-            command: "true".into(),
-            program: PathBuf::from("/bin/true"),
-            scripts_dir: PathBuf::from("/bin"),
-            raw_arguments: None,
-            arguments: Vec::new(),
-            arguments_stdin: false,
-            stdin: StdinChoice::None,
-            directory: None,
-            env: BTreeMap::new(),
-            pass_env: Vec::new(),
-            secrets: BTreeMap::new(),
-            remote: false,
-            shell: false,
-        },
+        name: HookName::new(&format!("hook-{number}")).expect("a name"),
         policy: Policy {
-            timeout: None,
-            grace: Duration::from_secs(1),
             retry: rng.bool().then(|| Retry {
                 attempts: rng.u32(1..5),
                 backoff_min: Duration::from_millis(rng.u64(0..2_000)),
@@ -595,18 +584,9 @@ fn hook(number: usize, rng: &mut fastrand::Rng) -> Arc<Hook> {
             } else {
                 OnInterrupt::Fail
             },
-            output: OutputLimits {
-                head: 1024,
-                tail: 1024,
-            },
+            ..PLAIN.policy.clone()
         },
-        tests: Vec::new(),
-        origin: Origin {
-            file: PathBuf::from("simulated.yaml"),
-            line: 1,
-            file_sha256: [0; 32],
-        },
-        text: "".into(),
         version: Version([u8::try_from(number).expect("few hooks"); 32]),
+        ..PLAIN.clone()
     })
 }

@@ -30,7 +30,7 @@ use crate::event::opennebula::Resource;
 use crate::expression::Expression;
 
 /// A hook, checked and ready to match and run. The rest of the program never sees the raw YAML form.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Hook {
     /// Its name, unique in the set.
     pub name: HookName,
@@ -361,4 +361,19 @@ impl HookSet {
     pub fn is_empty(&self) -> bool {
         self.hooks.is_empty()
     }
+}
+
+/// A hook as this text declares it, for the tests of all rooms. Scripts stand in `/scripts`.
+#[cfg(test)]
+pub(crate) fn declared(text: &str) -> Hook {
+    let defaults = Defaults {
+        scripts_dir: "/scripts".into(),
+        onehem_scripts_dir: "/scripts".into(),
+    };
+    let origin = Origin {
+        file: "hooks.yaml".into(),
+        line: 1,
+        file_sha256: [7; 32],
+    };
+    parse_definition(text, &origin, &defaults).expect("a good hook")
 }

@@ -1,67 +1,25 @@
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::event::id::{HookName, Seq};
+use crate::event::id::Seq;
 use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
 use crate::event::{Event, Facts, RetryRequest};
 use crate::expression::Expression;
-use crate::hooks::{
-    Action, ApiTrigger, Hook, HookSet, OnInterrupt, Order, Origin, OutputLimits, Policy, Priority, Profile,
-    StateTrigger, StdinChoice, Trigger, Version,
-};
+use crate::hooks::{ApiTrigger, Hook, HookSet, StateTrigger, Trigger, declared};
 
 fn hook(name: &str, triggers: Vec<Trigger>, when: Option<&str>) -> Hook {
     Hook {
-        name: HookName::new(name).expect("a hook's name"),
-        oned_id: None,
-        description: None,
-        enabled: true,
-        profile: Profile::Hem,
         triggers,
         when: when.map(|text| Expression::compile(text).expect(text)),
-        action: Action {
-            command: "true".to_owned(),
-            program: PathBuf::from("/bin/true"),
-            arguments: Vec::new(),
-            raw_arguments: None,
-            arguments_stdin: false,
-            stdin: StdinChoice::None,
-            directory: None,
-            scripts_dir: PathBuf::from("/scripts"),
-            env: BTreeMap::new(),
-            pass_env: Vec::new(),
-            secrets: BTreeMap::new(),
-            remote: false,
-            shell: false,
-        },
-        policy: Policy {
-            timeout: None,
-            grace: Duration::from_secs(1),
-            retry: None,
-            order: Order::Subject,
-            max_parallel: None,
-            priority: Priority::Normal,
-            start_within: None,
-            on_interrupt: OnInterrupt::Rerun,
-            output: OutputLimits { head: 1, tail: 1 },
-        },
-        tests: Vec::new(),
-        origin: Origin {
-            file: PathBuf::from("hooks.yaml"),
-            line: 1,
-            file_sha256: [0; 32],
-        },
-        text: "".into(),
-        version: Version([0; 32]),
+        ..declared(&format!(
+            "name: {name}\ntrigger: {{ api: {{ call: any }} }}\ncommand: /bin/true\n"
+        ))
     }
 }
 

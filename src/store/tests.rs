@@ -18,8 +18,7 @@ use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
 use crate::event::{ApiCall, Event, Facts, Subject};
-use crate::hooks::compile::parse_definition;
-use crate::hooks::{Defaults, Hook, Origin, Version};
+use crate::hooks::{Hook, Version, declared};
 use crate::runner::{Captured, Outcome};
 
 /// A store with its writer.
@@ -80,16 +79,7 @@ fn hook(name: &str, text: &str) -> Arc<Hook> {
     let text = format!(
         "name: {name}\ndescription: {text}\ntrigger: {{ api: {{ call: any }} }}\ncommand: /bin/true\n"
     );
-    let defaults = Defaults {
-        scripts_dir: "/".into(),
-        onehem_scripts_dir: "/".into(),
-    };
-    let origin = Origin {
-        file: "a.yaml".into(),
-        line: 1,
-        file_sha256: [7; 32],
-    };
-    Arc::new(parse_definition(&text, &origin, &defaults).expect("a hook"))
+    Arc::new(declared(&text))
 }
 
 fn event(seq: u64, received: i64, payload: &[u8]) -> Box<Event> {

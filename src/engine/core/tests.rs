@@ -1,11 +1,10 @@
 //! The scheduler's rules one by one. `tests/simulation.rs` holds all of them at once through histories made up from a seed.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use super::*;
 use crate::event::id::Seq;
-use crate::hooks::{Action, Origin, OutputLimits, Policy, Profile, Retry, StdinChoice, Version};
+use crate::hooks::{Policy, Retry, declared};
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const OPERATOR: Actor = Actor::User { uid: 7 };
@@ -15,51 +14,11 @@ fn after(seconds: u64) -> Timestamp {
 }
 
 fn hook(name: &str, change: impl FnOnce(&mut Policy)) -> Arc<Hook> {
-    let mut policy = Policy {
-        timeout: None,
-        grace: Duration::from_secs(1),
-        retry: None,
-        order: Order::Subject,
-        max_parallel: None,
-        priority: Priority::Normal,
-        start_within: None,
-        on_interrupt: OnInterrupt::Rerun,
-        output: OutputLimits { head: 1, tail: 1 },
-    };
-    change(&mut policy);
-    Arc::new(Hook {
-        name: HookName::trusted(name),
-        oned_id: None,
-        description: None,
-        enabled: true,
-        profile: Profile::Hem,
-        triggers: Vec::new(),
-        when: None,
-        action: Action {
-            command: "true".into(),
-            program: PathBuf::from("/bin/true"),
-            scripts_dir: PathBuf::from("/bin"),
-            raw_arguments: None,
-            arguments: Vec::new(),
-            arguments_stdin: false,
-            stdin: StdinChoice::None,
-            directory: None,
-            env: BTreeMap::new(),
-            pass_env: Vec::new(),
-            secrets: BTreeMap::new(),
-            remote: false,
-            shell: false,
-        },
-        policy,
-        tests: Vec::new(),
-        origin: Origin {
-            file: PathBuf::from("a.yaml"),
-            line: 1,
-            file_sha256: [0; 32],
-        },
-        text: "".into(),
-        version: Version([0; 32]),
-    })
+    let mut hook = declared(&format!(
+        "name: {name}\ntrigger: {{ api: {{ call: any }} }}\ncommand: /bin/true\n"
+    ));
+    change(&mut hook.policy);
+    Arc::new(hook)
 }
 
 fn plain(name: &str) -> Arc<Hook> {

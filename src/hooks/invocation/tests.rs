@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,15 +12,13 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::event::id::{HookName, Seq};
+use crate::event::id::Seq;
 use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
 use crate::event::{ApiCall, Facts, RetryRequest, StateChange, Subject};
 use crate::expression::Expression;
-use crate::hooks::{
-    Action, OnInterrupt, Order, Origin, OutputLimits, Piece, Policy, Priority, StdinChoice, Template, Version,
-};
+use crate::hooks::{Action, Piece, StdinChoice, Template, declared};
 use crate::runner::Stdin;
 
 const VM: &str = "<VM><ID>12</ID><NAME>web 1</NAME><EMPTY></EMPTY></VM>";
@@ -29,57 +26,19 @@ const CALL: &str = "<CALL_INFO><RESULT>1</RESULT><PARAMETERS><PARAMETER><POSITIO
     <VALUE>x</VALUE></PARAMETER></PARAMETERS><EXTRA></EXTRA></CALL_INFO>";
 
 fn hook(profile: Profile, command: &str, arguments: Vec<Template>) -> Hook {
-    let scripts_dir = Path::new("/scripts");
     let first = match profile {
         Profile::Hem => command,
         Profile::Onehem => command.split_ascii_whitespace().next().unwrap_or_default(),
     };
-    Hook {
-        name: HookName::trusted("log"),
-        oned_id: None,
-        description: None,
-        enabled: true,
-        profile,
-        triggers: Vec::new(),
-        when: None,
-        action: Action {
-            command: command.to_owned(),
-            program: scripts_dir.join(first),
-            arguments,
-            raw_arguments: None,
-            arguments_stdin: false,
-            stdin: StdinChoice::None,
-            directory: None,
-            scripts_dir: scripts_dir.to_owned(),
-            env: BTreeMap::new(),
-            pass_env: Vec::new(),
-            secrets: BTreeMap::new(),
-            remote: false,
-            shell: false,
-        },
-        policy: Policy {
-            timeout: None,
-            grace: Duration::from_secs(10),
-            retry: None,
-            order: Order::Subject,
-            max_parallel: None,
-            priority: Priority::Normal,
-            start_within: None,
-            on_interrupt: OnInterrupt::Rerun,
-            output: OutputLimits {
-                head: 1024,
-                tail: 1024,
-            },
-        },
-        tests: Vec::new(),
-        origin: Origin {
-            file: "log.yaml".into(),
-            line: 1,
-            file_sha256: [0; 32],
-        },
-        text: "".into(),
-        version: Version([0; 32]),
-    }
+    let mut hook = declared("name: log\ntrigger: { api: { call: any } }\ncommand: log.sh\n");
+    hook.profile = profile;
+    hook.action = Action {
+        command: command.to_owned(),
+        program: hook.action.scripts_dir.join(first),
+        arguments,
+        ..hook.action
+    };
+    hook
 }
 
 fn event(facts: Facts, document: &str) -> Event {
