@@ -35,6 +35,8 @@ pub struct Config {
     pub reload: Reload,
     /// Whether files that others may write are refused.
     pub permissions: Permissions,
+    /// What becomes of a store that is damaged.
+    pub on_damaged_store: DamagedStore,
     /// The sources by name.
     pub sources: BTreeMap<String, Source>,
     /// What the store keeps.
@@ -73,6 +75,15 @@ pub enum OnehemShell {
     Auto,
     /// Never by a shell: quotes and backslashes are understood as a shell would, everything else is literal.
     Never,
+}
+
+/// `on_damaged_store:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DamagedStore {
+    /// The daemon does not start, and says what to do.
+    Refuse,
+    /// It is set aside, and the daemon starts with an empty one and a gap for every source.
+    StartEmpty,
 }
 
 /// `permissions:`.
@@ -171,6 +182,7 @@ impl Config {
             blocked_after: Duration::from_secs(600),
             reload: Reload::Auto,
             permissions: Permissions::Strict,
+            on_damaged_store: DamagedStore::Refuse,
             sources: BTreeMap::new(),
             retention: Retention {
                 executions: 100_000,

@@ -3,13 +3,14 @@
 //!
 //! A [`Daemon`] has no globals and may be started more than once in one process; `hem demo` and the tests do.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Config, OpennebulaSource, Source as SourceConfig};
+use crate::config::{Config, DamagedStore, OpennebulaSource, Source as SourceConfig};
 use crate::control::server::{BindError, bind};
 pub use crate::engine::Failed;
 use crate::engine::execution::Actor;
@@ -19,7 +20,7 @@ use crate::engine::{Engine, Source, StartError};
 use crate::event::time::Timestamp;
 use crate::sources::opennebula;
 use crate::sources::opennebula::decode::Decoder;
-use crate::store::{OpenError, Store, Summary};
+use crate::store::{OpenError, Store, Summary, set_aside};
 
 /// How a daemon is run, besides its configuration.
 #[derive(Debug, Clone)]
@@ -73,10 +74,10 @@ impl Daemon {
     /// # Errors
     /// See [`DaemonError`].
     pub async fn start(config: &Config, options: Options) -> Result<Self, DaemonError> {
-        let folder = config.state_dir.clone();
+        let (folder, on_damage) = (config.state_dir.clone(), config.on_damaged_store);
         // Opening reads files and may wait for the disk for seconds.
-        let opened = tokio::task::spawn_blocking(move || Store::open(&folder)).await;
-        let store = match opened {
+        let opened = tokio::task::spawn_blocking(move || open(&folder, on_damage)).await;
+        let (store, began_anew) = match opened {
             Ok(opened) => opened.map_err(DaemonError::Store)?,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
@@ -114,7 +115,7 @@ impl Daemon {
             });
             intakes.push((queue.source(&name), name, source));
         }
-        let engine = Engine::start(config, options.strict_hooks, store, queue, sources)
+        let engine = Engine::start(config, options.strict_hooks, store, began_anew, queue, sources)
             .await
             .map_err(DaemonError::Engine)?;
 
@@ -191,5 +192,20 @@ impl Daemon {
         self.control.close();
         self.control.wait().await;
         tracing::info!("hem has stopped");
+    }
+}
+
+/// Opens the store; where a damaged one is to be replaced, also says when that one was last written to.
+fn open(folder: &Path, on_damage: DamagedStore) -> Result<(Store, Option<Timestamp>), OpenError> {
+    match (Store::open(folder), on_damage) {
+        (Err(OpenError::Damaged { source, .. }), DamagedStore::StartEmpty) => {
+            let (aside, last_written) = set_aside(folder)?;
+            tracing::error!(
+                error = &*source, set_aside = %aside.display(),
+                "the store is damaged; beginning with an empty one (on_damaged_store: start_empty)"
+            );
+            Ok((Store::open(folder)?, Some(last_written)))
+        }
+        (opened, _) => opened.map(|store| (store, None)),
     }
 }

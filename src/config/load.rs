@@ -5,12 +5,13 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::OnehemShell;
 use super::raw::{
-    RawConfig, RawOnehemShell, RawPermissions, RawReload, RawSource, RawSourceType, RawValidate,
+    RawConfig, RawDamagedStore, RawOnehemShell, RawPermissions, RawReload, RawSource, RawSourceType,
+    RawValidate,
 };
 use super::scalar::Endpoint;
 use super::{Config, OpennebulaSource, Permissions, Reload, Source};
+use super::{DamagedStore, OnehemShell};
 
 /// The installed configuration file.
 const INSTALLED: &str = "/etc/hem/hem.yaml";
@@ -324,6 +325,10 @@ fn check(raw: RawConfig, defaults: Config, path: &Path, text: &str) -> Result<Co
             None | Some(RawPermissions::Strict) => Permissions::Strict,
             Some(RawPermissions::Lax) => Permissions::Lax,
         },
+        on_damaged_store: match raw.on_damaged_store {
+            None | Some(RawDamagedStore::Refuse) => DamagedStore::Refuse,
+            Some(RawDamagedStore::StartEmpty) => DamagedStore::StartEmpty,
+        },
         sources,
         retention: super::Retention {
             executions: retention.executions.unwrap_or(defaults.retention.executions),
@@ -455,6 +460,7 @@ concurrency: 32
 blocked_after: 5m
 reload: manual
 permissions: lax
+on_damaged_store: start_empty
 sources:
   zone1:
     type: opennebula
@@ -477,6 +483,7 @@ redact: ["//MY_TOKEN"]
         assert_eq!(config.blocked_after, Duration::from_secs(300));
         assert_eq!(config.reload, Reload::Manual);
         assert_eq!(config.permissions, Permissions::Lax);
+        assert_eq!(config.on_damaged_store, DamagedStore::StartEmpty);
         assert_eq!(config.retention.bytes, 1 << 30);
         assert_eq!(config.limits.max_backlog, 99);
         assert_eq!(config.redact, ["//MY_TOKEN"]);

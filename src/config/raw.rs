@@ -33,6 +33,8 @@ pub struct RawConfig {
     pub reload: Option<RawReload>,
     /// Whether files that others may write are refused. Default `strict`.
     pub permissions: Option<RawPermissions>,
+    /// What becomes of a store that is damaged. Default `refuse`.
+    pub on_damaged_store: Option<RawDamagedStore>,
     /// The sources by name. Left out, there is one, `opennebula`, on this machine; `{}` means none.
     pub sources: Option<BTreeMap<SourceName, RawSource>>,
     /// What the store keeps of settled executions and of events that matched nothing. Unsettled work is never pruned.
@@ -93,6 +95,16 @@ pub enum RawPermissions {
     Strict,
     /// They are accepted.
     Lax,
+}
+
+/// What becomes of a store that is damaged.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawDamagedStore {
+    /// The daemon does not start; `hem store salvage` keeps what is readable.
+    Refuse,
+    /// The store is set aside, and the daemon starts with an empty one and a gap for every source. What waited is not run.
+    StartEmpty,
 }
 
 /// One source.

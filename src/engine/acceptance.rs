@@ -49,6 +49,8 @@ pub(super) struct Acceptance {
     pub(super) room: Arc<Room>,
     /// Counts its rounds, for whoever wants to know whether it lives.
     pub(super) rounds: Arc<AtomicU64>,
+    /// The last sign of life of a damaged store that this one stands in for.
+    pub(super) began_anew: Option<Timestamp>,
     /// The last number that was given to an event.
     pub(super) last_seq: Seq,
     /// What was lost for want of room, by source, until there is room again to say so.
@@ -183,8 +185,12 @@ impl Acceptance {
                     status.connects += 1;
                 });
                 let gap = if first {
-                    let from = self.last_heard(&source);
-                    from.map(|from| (from, "hem was not connected before it started".to_owned()))
+                    match self.began_anew {
+                        Some(from) => Some((from, "the store was damaged, and hem began anew".to_owned())),
+                        None => self
+                            .last_heard(&source)
+                            .map(|from| (from, "hem was not connected before it started".to_owned())),
+                    }
                 } else {
                     away_since.map(|from| (from, why))
                 };

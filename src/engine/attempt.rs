@@ -48,6 +48,8 @@ pub(super) struct Attempts {
     pub(super) environment: Vec<(String, String)>,
     /// `oned: { shell: … }`.
     pub(super) shell: OnehemShell,
+    /// Programs that others may write are not run.
+    pub(super) refuses_open_programs: bool,
 }
 
 impl Attempts {
@@ -70,6 +72,35 @@ impl Attempts {
         })
     }
 
+    fn prepare(&self, key: &ExecutionKey, attempt: u32, hook: &Hook) -> Result<Prepared, StartFailure> {
+        let unreadable = |message: String| StartFailure {
+            kind: StartFailureKind::Other,
+            message,
+        };
+        let listed = self
+            .store
+            .event(key.event)
+            .map_err(|error| unreadable(format!("cannot read event {} back: {error}", key.event)))?
+            .ok_or_else(|| unreadable(format!("event {} is no longer in the store", key.event)))?;
+        let facts = AttemptFacts {
+            instance: self.store.id(),
+            execution: key,
+            attempt,
+            daemon_environment: &self.environment,
+            shell: self.shell,
+        };
+        let arguments_sha256 = match hook.oned_id {
+            Some(_) => Some(Sha256::digest(argument_line(hook, &listed.event)?.as_bytes()).into()),
+            None => None,
+        };
+        let mut invocation = invocation(hook, &listed.event, &facts)?;
+        invocation.refuses_open_programs = self.refuses_open_programs;
+        Ok(Prepared {
+            invocation,
+            arguments_sha256,
+        })
+    }
+
     async fn run_unguarded(
         self: &Arc<Self>,
         key: &ExecutionKey,
@@ -80,17 +111,7 @@ impl Attempts {
         let prepared = {
             let (attempts, key, hook) = (Arc::clone(self), key.clone(), Arc::clone(hook));
             // Reading may wait for the disk, and laying out a large document takes its time.
-            tokio::task::spawn_blocking(move || {
-                prepare(
-                    &attempts.store,
-                    &attempts.environment,
-                    attempts.shell,
-                    &key,
-                    attempt,
-                    &hook,
-                )
-            })
-            .await
+            tokio::task::spawn_blocking(move || attempts.prepare(&key, attempt, &hook)).await
         };
         let Prepared {
             invocation,
@@ -178,40 +199,6 @@ pub(super) fn verdict(outcome: &Outcome, daemon_stops: bool) -> Verdict {
         Outcome::Stopped { .. } => Verdict::Stopped,
         Outcome::Interrupted => Verdict::Interrupted,
     }
-}
-
-fn prepare(
-    store: &Store,
-    environment: &[(String, String)],
-    shell: OnehemShell,
-    key: &ExecutionKey,
-    attempt: u32,
-    hook: &Hook,
-) -> Result<Prepared, StartFailure> {
-    let unreadable = |message: String| StartFailure {
-        kind: StartFailureKind::Other,
-        message,
-    };
-    let listed = store
-        .event(key.event)
-        .map_err(|error| unreadable(format!("cannot read event {} back: {error}", key.event)))?
-        .ok_or_else(|| unreadable(format!("event {} is no longer in the store", key.event)))?;
-    let facts = AttemptFacts {
-        instance: store.id(),
-        execution: key,
-        attempt,
-        daemon_environment: environment,
-        shell,
-    };
-    let arguments_sha256 = match hook.oned_id {
-        Some(_) => Some(Sha256::digest(argument_line(hook, &listed.event)?.as_bytes()).into()),
-        None => None,
-    };
-    let invocation = invocation(hook, &listed.event, &facts)?;
-    Ok(Prepared {
-        invocation,
-        arguments_sha256,
-    })
 }
 
 /// What is about to be started.

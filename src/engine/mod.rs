@@ -38,7 +38,8 @@ use self::pinned::pinned_hook;
 use self::reload::Reloader;
 use self::room::Room;
 use self::vital::Vitals;
-use crate::config::{Config, Reload};
+use crate::config::{Config, Permissions, Reload};
+use crate::event::time::Timestamp;
 use crate::hooks::check::CheckOptions;
 use crate::hooks::watch::watch;
 use crate::hooks::{Defaults, Hook, Version};
@@ -100,6 +101,7 @@ pub struct Engine {
 
 impl Engine {
     /// Takes up what is unsettled in the store, reads the hooks folder, and begins to accept what `queue` brings.
+    /// `began_anew` is the last sign of life of a damaged store that this one stands in for.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -107,6 +109,7 @@ impl Engine {
         config: &Config,
         strict_hooks: bool,
         store: Store,
+        began_anew: Option<Timestamp>,
         queue: IntakeQueue,
         sources: Vec<Source>,
     ) -> Result<Self, StartError> {
@@ -156,6 +159,7 @@ impl Engine {
                 runner,
                 environment: environment(),
                 shell: config.onehem_shell,
+                refuses_open_programs: config.permissions == Permissions::Strict,
             }),
             hooks: Arc::clone(&hooks),
             connections: Arc::clone(&connections),
@@ -219,6 +223,7 @@ impl Engine {
             room,
             rounds: Arc::clone(&rounds),
             last_seq: store.summary().last_seq,
+            began_anew,
             shut_out: BTreeMap::new(),
         };
         let handle = Handle {

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::format::{FormatError, Totals};
-pub use self::open::OpenError;
+pub use self::open::{OpenError, set_aside};
 use crate::engine::execution::Actor;
 use crate::event::id::{HookName, Seq, StoreId};
 use crate::event::time::Timestamp;

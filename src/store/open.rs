@@ -12,6 +12,7 @@ use super::format::{self, FORMAT, Totals};
 use super::remains::Opening;
 use super::{Shared, Store, keys};
 use crate::event::id::StoreId;
+use crate::event::time::Timestamp;
 
 /// Pages of the store that sled keeps in memory, in bytes.
 const CACHE: u64 = 64 << 20;
@@ -274,4 +275,29 @@ pub(super) fn sync_all_of(folder: &Path) -> io::Result<()> {
         File::open(parent)?.sync_all()?;
     }
     Ok(())
+}
+
+/// Moves a store that cannot be opened out of the way; returns where it is now, and when it was last written to.
+///
+/// # Errors
+/// The folder cannot be read or renamed.
+pub fn set_aside(folder: &Path) -> Result<(PathBuf, Timestamp), OpenError> {
+    let in_folder = |source| OpenError::Folder {
+        path: folder.to_path_buf(),
+        source,
+    };
+    let written = std::fs::metadata(folder.join("db"))
+        .and_then(|log| log.modified())
+        .map_err(in_folder)?;
+    let since_epoch = written.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let last_written = Timestamp::from_millis(0).plus(since_epoch);
+    let aside = aside(folder);
+    std::fs::rename(folder, &aside).map_err(in_folder)?;
+    Ok((aside, last_written))
+}
+
+/// Where a damaged store goes to: beside where it was.
+pub(super) fn aside(folder: &Path) -> PathBuf {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    folder.with_file_name(format!("{name}.damaged-{}", Timestamp::now().as_millis()))
 }

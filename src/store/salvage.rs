@@ -14,11 +14,10 @@ use sled::{Batch, IVec, Tree};
 
 use super::format::{self, FORMAT};
 use super::keys::{self, Space};
-use super::open::{Label, Panicked, open_files, sync_all_of};
+use super::open::{Label, Panicked, aside, open_files, sync_all_of};
 use super::{ListedEvent, blob};
 use crate::engine::execution::Execution;
 use crate::event::id::{Seq, StoreId};
-use crate::event::time::Timestamp;
 
 /// sled's segments: it reads its log in pieces of this many bytes.
 const SEGMENT: u64 = 512 << 10;
@@ -193,8 +192,7 @@ pub fn salvage(folder: &Path, mut say: impl FnMut(&str)) -> Result<Salvaged, Sal
     .map_err(in_folder)?;
     sync_all_of(&fresh).map_err(in_folder)?;
 
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    salvaged.set_aside = folder.with_file_name(format!("{name}.damaged-{}", Timestamp::now().as_millis()));
+    salvaged.set_aside = aside(folder);
     fs::rename(folder, &salvaged.set_aside).map_err(in_folder)?;
     fs::rename(&fresh, folder).map_err(in_folder)?;
     File::open(parent)
