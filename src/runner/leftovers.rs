@@ -94,26 +94,32 @@ async fn wait_for_end(
 ) -> Vec<Marked> {
     let until = Instant::now() + patience;
     loop {
-        let left = marked_processes(instance);
-        let is_new = |process: &&Marked| {
-            !known
-                .iter()
-                .any(|k| k.pid == process.pid && k.start_ticks == process.start_ticks)
-        };
-        let new: Vec<Marked> = left.iter().filter(is_new).cloned().collect();
+        let new: Vec<Marked> = marked_processes(instance)
+            .into_iter()
+            .filter(|process| !known.iter().any(|other| other.is(process)))
+            .collect();
         signal_all(&new, signal);
         known.extend(new);
+        // An ending process gives up its environment, and with it the mark, before it is gone.
+        let left: Vec<Marked> = known
+            .iter()
+            .filter(|process| process.is_alive())
+            .cloned()
+            .collect();
         if left.is_empty() || Instant::now() >= until {
-            return known
-                .iter()
-                .filter(|k| {
-                    left.iter()
-                        .any(|l| l.pid == k.pid && l.start_ticks == k.start_ticks)
-                })
-                .cloned()
-                .collect();
+            return left;
         }
         sleep(POLL).await;
+    }
+}
+
+impl Marked {
+    fn is(&self, other: &Self) -> bool {
+        self.pid == other.pid && self.start_ticks == other.start_ticks
+    }
+
+    fn is_alive(&self) -> bool {
+        Stat::of(self.pid).is_some_and(|stat| stat.start_ticks == self.start_ticks && !stat.is_zombie)
     }
 }
 
