@@ -22,6 +22,17 @@ fn kind(facts: &Facts) -> Kind {
 }
 
 #[test]
+fn the_compressed_corpus_is_read_whole_and_by_the_line() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/opennebula.jsonl.gz");
+    let all = hem::event::saved::messages(&path, None).expect("the corpus");
+    let recorded = recorded::events();
+    assert_eq!(all.len(), recorded.len());
+    let seventeenth = hem::event::saved::messages(&path, Some(17)).expect("a line");
+    assert_eq!(seventeenth[0].key, recorded[16].key);
+    assert_eq!(seventeenth[0].document, recorded[16].content);
+}
+
+#[test]
 fn every_recorded_event_reads_as_its_key_says() {
     let mut damaged = 0;
     for event in recorded::events() {

@@ -22,9 +22,9 @@ use crate::sources::opennebula::zmtp::Endpoint;
 #[command(after_help = "Examples:
   hem publish examples/events/*.xml
   hem publish events.jsonl --rate 100 --repeat 10
-  hem publish events.jsonl#17 --bind tcp://127.0.0.1:2101")]
+  hem publish events.jsonl.gz#17 --bind tcp://127.0.0.1:2101")]
 pub(super) struct Arguments {
-    /// Saved events: .xml, .b64, .jsonl, or one line of it, FILE.jsonl#17
+    /// Saved events: .xml, .b64, .jsonl, or one line of it, FILE.jsonl#17; each also as .gz
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// Where to publish; port 0 takes a free one

@@ -6,6 +6,8 @@
 //! * `.b64`: the same document in base64, as it travels, with the key as a first line or without;
 //! * `.jsonl`: one event a line, `{"key": "EVENT API one.vm.allocate 1", "content": "<base64>"}`; `events.jsonl#17` names
 //!   line 17.
+//!
+//! Each of them may be compressed with gzip: `events.jsonl.gz`.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,6 +17,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use flate2::read::GzDecoder;
 use serde::Deserialize;
 
 use crate::event::id::Seq;
@@ -126,8 +129,8 @@ pub fn read(path: &Path, line: Option<usize>) -> Result<Event, SavedEventError> 
 /// As [`read`], but a file with several events is fine.
 pub fn messages(path: &Path, line: Option<usize>) -> Result<Vec<SavedMessage>, SavedEventError> {
     let content = content(path)?;
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    if extension == Some("jsonl") {
+    let format = format(path);
+    if format.as_deref() == Some("jsonl") {
         return json_lines(path, &content, line);
     }
     if let Some(line) = line.filter(|line| *line != 1) {
@@ -137,7 +140,7 @@ pub fn messages(path: &Path, line: Option<usize>) -> Result<Vec<SavedMessage>, S
         });
     }
     let (key, document) = divide(&content);
-    let document = if extension == Some("b64") {
+    let document = if format.as_deref() == Some("b64") {
         decode(path, document)?
     } else {
         document.to_vec()
@@ -201,15 +204,35 @@ fn content(path: &Path) -> Result<Vec<u8>, SavedEventError> {
         source,
     };
     let mut content = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut content))
-        .map_err(failed)?;
+    let file = File::open(path).map_err(failed)?;
+    let read = if is_compressed(path) {
+        GzDecoder::new(file)
+            .take(LARGEST_FILE + 1)
+            .read_to_end(&mut content)
+    } else {
+        file.take(LARGEST_FILE + 1).read_to_end(&mut content)
+    };
+    read.map_err(failed)?;
     if content.len() as u64 > LARGEST_FILE {
         return Err(SavedEventError::TooLarge {
             path: path.to_owned(),
         });
     }
     Ok(content)
+}
+
+fn is_compressed(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "gz")
+}
+
+/// The extension that says what is in the file: of `events.jsonl.gz` the inner one.
+fn format(path: &Path) -> Option<String> {
+    let named = if is_compressed(path) {
+        Path::new(path.file_stem()?)
+    } else {
+        path
+    };
+    named.extension()?.to_str().map(str::to_owned)
 }
 
 /// The key's line and the rest, where the file begins with a key.
