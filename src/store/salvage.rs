@@ -308,7 +308,6 @@ fn mend(from: &Tree, to: &Tree, labelled: Option<StoreId>, cut: u64) -> sled::Re
     let former = meta("totals").and_then(|bytes| format::read_totals(&bytes).ok());
     let mut totals = former.clone().unwrap_or_default();
     (totals.executions, totals.unmatched_kept, totals.matched_kept) = (BTreeMap::new(), 0, 0);
-    totals.bytes = bytes_kept(to)?;
 
     let mut batch = Batch::default();
     let (mut events, mut executions, mut unsettled, mut left_out) = (0, 0, 0, 0);
@@ -317,6 +316,8 @@ fn mend(from: &Tree, to: &Tree, labelled: Option<StoreId>, cut: u64) -> sled::Re
         let seq = Seq(keys::number(&key).unwrap_or_default());
         let Some(listed) = whole_event(to, seq, &value) else {
             batch.remove(key);
+            batch.remove(keys::unmatched(seq));
+            blob::remove(to, &mut batch, &keys::payload(seq))?;
             left_out += 1;
             continue;
         };
@@ -348,6 +349,8 @@ fn mend(from: &Tree, to: &Tree, labelled: Option<StoreId>, cut: u64) -> sled::Re
             batch.insert(keys::of_execution(Space::Unsettled, &execution.key), &[]);
         }
     }
+    to.apply_batch(std::mem::take(&mut batch))?;
+    totals.bytes = bytes_kept(to)?;
     let last_audit = to
         .scan_prefix(keys::space(Space::Audit))
         .keys()
@@ -392,10 +395,16 @@ fn whole_execution(tree: &Tree, key: &IVec, value: &IVec) -> sled::Result<Option
     Ok(record.and_then(|record| format::read_execution(name, &record, &progress).ok()))
 }
 
-/// The event, if its record makes sense.
+/// The event, if its record makes sense and its payload is as long as the record says.
 fn whole_event(tree: &Tree, seq: Seq, stored: &[u8]) -> Option<ListedEvent> {
     let record = blob::record(tree, seq, &keys::event(seq), stored).ok()?;
-    format::read_event(seq, &record).ok()
+    let listed = format::read_event(seq, &record).ok()?;
+    let is_whole = match blob::get(tree, &keys::payload(seq)).ok()? {
+        Some(payload) => payload.len() as u64 == listed.payload_len,
+        // Of some events that match nothing only the record is kept.
+        None => listed.payload_len == 0 || listed.hooks.is_empty(),
+    };
+    is_whole.then_some(listed)
 }
 
 fn remove_execution(tree: &Tree, key: &IVec, batch: &mut Batch) -> sled::Result<()> {
