@@ -138,7 +138,7 @@ fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store-v1")
 }
 
-/// Run once for each format, when it is released: `cargo test --lib write_the_fixture -- --ignored`.
+/// No test, but what made the fixture; kept so that the next format's is made the same way. Run once for each format, when it is released: `cargo test --lib write_the_fixture -- --ignored`.
 #[tokio::test]
 #[ignore = "writes a file that is checked in"]
 async fn write_the_fixture() {
