@@ -398,22 +398,28 @@ fn tell_sums(handle: &Handle, style: &Style) -> Result<(), Failure> {
 }
 
 fn tell_next(folder: TempDir, keep: bool, style: &Style) -> Result<(), Failure> {
+    // After `cargo run` there is no `hem` to be found by its name alone.
+    let called = std::env::args_os().next();
+    let hem = called.map_or_else(|| "hem".to_owned(), |path| path.to_string_lossy().into_owned());
     let mut next = vec![
-        "hem check hooks.d --scripts-dir examples/scripts".to_owned(),
-        "hem match examples/events/vm-running.xml --hooks hooks.d --scripts-dir examples/scripts".to_owned(),
-        "hem try register-vm examples/events/vm-running.xml --hooks hooks.d --scripts-dir examples/scripts"
-            .to_owned(),
+        format!("{hem} check hooks.d --scripts-dir examples/scripts"),
+        format!("{hem} match examples/events/vm-running.xml --hooks hooks.d --scripts-dir examples/scripts"),
+        format!(
+            "{hem} try register-vm examples/events/vm-running.xml --hooks hooks.d --scripts-dir examples/scripts"
+        ),
     ];
     if keep {
         let path = folder.keep();
         let config = path.join("hem.yaml");
-        next.insert(0, format!("hem log --offline --config {}", config.display()));
+        next.insert(0, format!("{hem} log --offline --config {}", config.display()));
         next.insert(
             1,
-            format!("hem show last --offline --config {}", config.display()),
+            format!("{hem} show last --offline --config {}", config.display()),
         );
     } else {
-        next.push("hem demo --keep   # leaves its folder, records and all".to_owned());
+        next.push(format!(
+            "{hem} demo --keep   # leaves its folder, records and all"
+        ));
     }
     tell(&format!("\n{}\n", style.paint(Tint::Strong, "Try next")))?;
     for command in next {
