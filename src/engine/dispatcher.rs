@@ -21,6 +21,7 @@ use super::core::{Core, Effect, Input, NewExecution, Record, Refusal, Step};
 use super::execution::{Actor, CancelReason, Cause, EndedAttempt, Execution, Progress, Settlement, State};
 use super::handle::{Accepted, Blocked, Notice, OrderError, Status, Stopping};
 use super::hooks_in_force::{HooksInForce, InForce};
+use super::outbox::Outbox;
 use super::room::Room;
 use crate::event::id::{ExecutionKey, HookName};
 use crate::event::payload::Payload;
@@ -55,6 +56,7 @@ pub(super) enum Message {
     Ended {
         key: ExecutionKey,
         attempt: u32,
+        hook: Arc<Hook>,
         ran: Ran,
     },
     /// `hem retry`.
@@ -164,6 +166,7 @@ pub(super) struct Parts {
     pub(super) hooks: Arc<HooksInForce>,
     pub(super) connections: Connections,
     pub(super) room: Arc<Room>,
+    pub(super) outbox: Outbox,
     pub(super) feed: broadcast::Sender<Notice>,
     pub(super) tracker: TaskTracker,
     pub(super) inbox: mpsc::Sender<Message>,
@@ -210,6 +213,7 @@ impl Dispatcher {
         let in_force = self.parts.hooks.now();
         let mut changes = Vec::new();
         let mut taken_up = Vec::new();
+        let mut owed_now = Vec::new();
         for (execution, hook) in left {
             if let State::Running { attempt, .. } = execution.progress.state {
                 let ended = EndedAttempt {
@@ -220,6 +224,9 @@ impl Dispatcher {
                 };
                 let (key, ended) = (execution.key.clone(), Box::new(ended));
                 changes.push(Change::Ended { key, attempt, ended });
+                let hook = hook.as_ref();
+                owed_now
+                    .extend(hook.and_then(|hook| self.parts.outbox.owed_for(hook, &execution.key, attempt)));
             }
             let is_untouched =
                 execution.progress.attempts == 0 && matches!(execution.progress.state, State::Queued { .. });
@@ -247,8 +254,14 @@ impl Dispatcher {
                 }
             }
         }
-        let step = self.core.recover(taken_up, now);
-        self.submit(changes, step, || ()).await
+        changes.extend(owed_now.iter().cloned().map(Change::Owed));
+        let (step, outbox) = (self.core.recover(taken_up, now), self.parts.outbox.clone());
+        self.submit(changes, step, move || {
+            for owed in owed_now {
+                outbox.post(owed);
+            }
+        })
+        .await
     }
 
     /// Works until `stop` is cancelled.
@@ -292,7 +305,12 @@ impl Dispatcher {
                 let change = Change::NotAccepted { source, counters };
                 self.parts.writer.submit(vec![change], || ()).await
             }
-            Message::Ended { key, attempt, ran } => {
+            Message::Ended {
+                key,
+                attempt,
+                hook,
+                ran,
+            } => {
                 self.running.remove(&key);
                 let Ran { unrecorded, ended } = ran;
                 let verdict = verdict(&ended.outcome, self.parts.draining.is_cancelled());
@@ -307,6 +325,9 @@ impl Dispatcher {
                     attempt,
                     ended,
                 });
+                let outbox = self.parts.outbox.clone();
+                let owed = outbox.owed_for(&hook, &key, attempt);
+                changes.extend(owed.clone().map(Change::Owed));
                 self.decide(
                     Input::Ended {
                         key,
@@ -314,7 +335,11 @@ impl Dispatcher {
                         verdict,
                     },
                     changes,
-                    || (),
+                    move || {
+                        if let Some(owed) = owed {
+                            outbox.post(owed);
+                        }
+                    },
                 )
                 .await
             }
@@ -638,7 +663,13 @@ impl Dispatcher {
                             let ran = attempts.run(&key, attempt, &hook, stop).await;
                             kill_point::reach("before-settle");
                             // The dispatcher is gone only when the daemon is: the next one finds the attempt interrupted.
-                            let _ = inbox.send(Message::Ended { key, attempt, ran }).await;
+                            let ended = Message::Ended {
+                                key,
+                                attempt,
+                                hook,
+                                ran,
+                            };
+                            let _ = inbox.send(ended).await;
                         },
                         &runtime,
                     );
@@ -717,6 +748,7 @@ impl Dispatcher {
             absent_elements: summary.absent_elements,
             acceptance_millis: self.times.buckets(),
             not_accepting: self.parts.room.lacking(),
+            outboxes: self.parts.outbox.status(),
         }
     }
 }

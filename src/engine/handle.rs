@@ -13,6 +13,7 @@ use super::dispatcher::{Message, Unsettled};
 use super::execution::{Actor, Execution};
 use super::hooks_in_force::HooksInForce;
 use super::intake::{Emission, Emitter};
+pub use super::outbox::OutboxStatus;
 use super::pinned::pinned_hook;
 use super::reload::ReloadRequest;
 use crate::event::id::{ExecutionKey, HookName, Seq, StoreId};
@@ -94,6 +95,8 @@ pub struct Status {
     pub acceptance_millis: Vec<(u64, u64)>,
     /// Set when no new work is accepted: why.
     pub not_accepting: Option<String>,
+    /// How the telling of results to controllers goes, by source.
+    pub outboxes: BTreeMap<String, OutboxStatus>,
 }
 
 /// A source's connection.

@@ -9,6 +9,7 @@ use super::{
     format, keys,
 };
 use crate::engine::execution::{Attempt, Execution};
+use crate::engine::outbox::Owed;
 use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
@@ -28,6 +29,17 @@ impl Store {
         let payload = blob::get(&self.shared.tree, &keys::payload(seq)).map_err(ReadError::blob(what()))?;
         listed.event.payload = Payload::new(payload.unwrap_or_default().into());
         Ok(Some(listed))
+    }
+
+    /// The name of the source that an event came from.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the record is damaged.
+    pub fn source_of(&self, seq: Seq) -> Result<Option<String>, ReadError> {
+        let stored = self.shared.tree.get(keys::event(seq)).map_err(ReadError::Read)?;
+        stored
+            .map(|bytes| Ok(self.listed_event(seq, &bytes)?.event.source.to_string()))
+            .transpose()
     }
 
     /// Events, newest first, without payloads.
@@ -250,6 +262,24 @@ impl Store {
                 let number = keys::number(&key).unwrap_or_default();
                 format::read_audit(number, &bytes)
                     .map_err(ReadError::format(format!("line {number} of the audit log")))
+            })
+            .collect()
+    }
+
+    /// Attempts of which controllers are still to be told, in the order in which they ended.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a record is damaged.
+    pub fn owed(&self) -> Result<Vec<Owed>, ReadError> {
+        self.shared
+            .tree
+            .scan_prefix(keys::space(Space::Owed))
+            .map(|entry| {
+                let (key, bytes) = entry.map_err(ReadError::Read)?;
+                let number = keys::number(&key).unwrap_or_default();
+                format::read_owed(number, &bytes).map_err(ReadError::format(format!(
+                    "number {number} of what is to be reported"
+                )))
             })
             .collect()
     }
