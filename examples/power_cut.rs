@@ -15,7 +15,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use harness::{Figures, Load, WriterProgram, cut_on_images, cut_power, write};
+use harness::image::cut_on_images;
+use harness::{Figures, Load, WriterProgram, cut_power, write};
 
 const FOLDER: &str = "HEM_POWER_CUT_FOLDER";
 const LOAD: &str = "HEM_POWER_CUT_LOAD";
@@ -72,11 +73,13 @@ fn main() -> ExitCode {
             figures.add(cut_power(&program, load, arguments.cuts, seeds.u64(..)));
         }
         is_clean &= figures.is_clean();
-        println!(
-            "{}, after {} s: {figures}",
-            load.name(),
-            began.elapsed().as_secs()
-        );
+        if arguments.recordings > 0 {
+            println!(
+                "{}, after {} s: {figures}",
+                load.name(),
+                began.elapsed().as_secs()
+            );
+        }
         if arguments.images > 0 {
             let figures = cut_on_images(&program, load, arguments.images, seeds.u64(..));
             is_clean &= figures.is_clean();

@@ -14,7 +14,7 @@
 )]
 
 mod disk;
-mod image;
+pub(crate) mod image;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -27,7 +27,6 @@ use hem::engine::execution::State;
 use hem::event::id::Seq;
 use hem::runner::Outcome;
 use hem::store::Store;
-pub(crate) use image::cut_on_images;
 pub(crate) use writer::{Load, write};
 
 /// How to start the process that writes: its folder and the load's name follow the arguments.
