@@ -7,22 +7,30 @@
 )]
 
 mod daemon;
+mod peers;
 mod recorded;
 mod service;
 #[path = "short_of/small_disk.rs"]
 mod small_disk;
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use daemon::{House, publisher, until};
-use hem::control::api::{EmitOrder, EventFilter, EventSums, FactsView, OutcomeView, StatusView};
-use hem::control::client::{Client, ClientError};
+use hem::control::api::{
+    EmitOrder, EventFilter, EventSums, ExecutionFilter, FactsView, FeedLine, OutcomeView, StatusView,
+};
+use hem::control::client::{Client, ClientError, Lines};
 use hem::sources::opennebula::publisher::Publisher;
+use hem::sources::opennebula::zmtp::Endpoint;
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use peers::Port;
 use service::{Service, configure, hem, in_state, unsettled};
 use small_disk::SmallDisk;
 
@@ -47,7 +55,9 @@ fn noise(bytes: usize) -> String {
 
 async fn publish(publisher: &Publisher, number: u64) {
     let (key, document) = event(number, 0);
-    publisher.publish(&key, STANDARD.encode(document).as_bytes()).await;
+    publisher
+        .publish(&key, STANDARD.encode(document).as_bytes())
+        .await;
 }
 
 /// Hands an event over as `hem emit` does; its number once it is acknowledged.
@@ -243,7 +253,11 @@ async fn a_write_fails(house: &House, start: impl Fn() -> Service, fail: impl Fn
             panic!("event {seq} has one execution: {story:?}")
         };
         assert_eq!(execution.execution.state.name(), "succeeded", "event {seq}");
-        assert!(ran.contains(&execution.execution.id), "{} did not run", execution.execution.id);
+        assert!(
+            ran.contains(&execution.execution.id),
+            "{} did not run",
+            execution.execution.id
+        );
     }
     let slow = client.story("1", false).await.expect("its story");
     let outcomes: Vec<OutcomeView> = slow.executions[0]
@@ -352,5 +366,246 @@ async fn a_state_folder_that_is_read_only_is_refused_in_plain_words_and_taken_on
     disk.remount("rw");
     go(&house);
     start().until_succeeded(1).await;
-    assert_eq!(house.lines("ran").last().map(String::as_str).map(|line| line.ends_with(" 2")), Some(true));
+    assert_eq!(
+        house
+            .lines("ran")
+            .last()
+            .map(String::as_str)
+            .map(|line| line.ends_with(" 2")),
+        Some(true)
+    );
+}
+
+/// Sets a soft limit of a process that runs, which every user may do to their own: `prefix` makes the command one of theirs.
+fn limit(process: &Service, prefix: &[String], limit: &str) {
+    let pid = process.pid().to_string();
+    let words: Vec<&str> = prefix
+        .iter()
+        .map(String::as_str)
+        .chain(["prlimit", "--pid", &pid, limit])
+        .collect();
+    let status = Command::new(words[0])
+        .args(&words[1..])
+        .status()
+        .expect("`prlimit`: install util-linux");
+    assert!(status.success(), "prlimit {limit}");
+}
+
+/// The soft limit of a process, as `/proc` shows it.
+fn limit_of(process: &Service, name: &str) -> String {
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", process.pid())).expect("its limits");
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with(name))
+        .expect("a limit");
+    line[name.len()..]
+        .split_whitespace()
+        .next()
+        .expect("a number")
+        .to_owned()
+}
+
+/// The processor time that a process has used, in clock ticks.
+fn ticks_used(process: &Service) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid())).expect("it lives");
+    let (_, fields) = stat.rsplit_once(')').expect("its name");
+    // utime and stime are fields 14 and 15; the first one here is field 3.
+    fields
+        .split_ascii_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|ticks| ticks.parse::<u64>().expect("a number"))
+        .sum()
+}
+
+/// Follows executions until so many of them wait for a retry.
+async fn until_retrying(feed: &mut Lines<FeedLine>, executions: usize) {
+    let mut waiting = BTreeSet::new();
+    while waiting.len() < executions {
+        let line = tokio::time::timeout(daemon::LIMIT, feed.next())
+            .await
+            .expect("in time")
+            .expect("a feed");
+        if let Some(FeedLine::Execution(execution)) = line
+            && execution.state.name() == "retrying"
+        {
+            waiting.insert(execution.execution);
+        }
+    }
+}
+
+/// Holds the record of events 2 to 4 to what a shortage is: attempts that could not be started for want of something, then one
+/// that ran, and none of them charged to the budget of a hook that has one attempt.
+async fn started_once_the_shortage_was_over(house: &House) {
+    let client = Client::connect(&house.config.control.socket)
+        .await
+        .expect("a daemon");
+    for seq in 2..5 {
+        let story = client.story(&seq.to_string(), false).await.expect("its story");
+        let story = &story.executions[0];
+        assert_eq!(story.execution.state.name(), "succeeded");
+        assert_eq!(story.execution.budget_used, 0, "{story:?}");
+        let outcomes: Vec<OutcomeView> = story
+            .attempts
+            .iter()
+            .filter_map(|attempt| Some(attempt.ended.as_ref()?.outcome.clone()))
+            .collect();
+        let (last, failed) = outcomes.split_last().expect("an attempt");
+        assert_eq!(last, &OutcomeView::Exited { code: 0 });
+        assert!(!failed.is_empty(), "event {seq} was started during the shortage");
+        for outcome in failed {
+            let OutcomeView::StartFailed { kind, .. } = outcome else {
+                panic!("not started, rather than {outcome:?}")
+            };
+            assert_eq!(kind, "exhausted", "{outcome:?}");
+        }
+    }
+}
+
+/// How long a daemon that is short of something is looked at, and the processor time it may use meanwhile: one that tries
+/// without a pause uses all it can get.
+const WINDOW: Duration = Duration::from_secs(3);
+const TICKS_AT_MOST: u64 = 60;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_open_files_the_daemon_lives_on_and_what_could_not_start_runs_afterwards() {
+    let port = Port::reserve();
+    let endpoint: Endpoint = port.endpoint().parse().expect("an endpoint");
+    let anywhere: Endpoint = "tcp://127.0.0.1:0".parse().expect("an endpoint");
+    let bind = async || {
+        Publisher::bind(&endpoint, &anywhere)
+            .await
+            .expect("a publisher")
+            .0
+    };
+    let publisher = bind().await;
+    let mut house = house();
+    house.listen_to(&publisher);
+    std::fs::write(house.path("secret"), "of the hook\n").expect("a file");
+    house.hook(
+        "count",
+        &format!(
+            "name: count\ntrigger: {{ state: {{ resource: VM, on: RUNNING }} }}\ncommand: count.sh\n\
+             secrets: {{ TOKEN: {} }}\n",
+            house.path("secret").display()
+        ),
+    );
+    configure(&house, "");
+    let mut daemon = Service::start(&house);
+    publisher.wait_for_subscriber().await;
+    publish(&publisher, 1).await;
+    daemon.until_succeeded(1).await;
+    let socket = house.config.control.socket.clone();
+    let client = Client::connect(&socket).await.expect("a daemon");
+    let filter = ExecutionFilter::default();
+    let mut feed = client.follow_executions(&filter).await.expect("a feed");
+
+    // What is open stays open; nothing more can be opened.
+    let before = limit_of(&daemon, "Max open files");
+    limit(&daemon, &[], "--nofile=3:");
+    for number in 2..5 {
+        publish(&publisher, number).await;
+    }
+    until_retrying(&mut feed, 3).await;
+    // Somebody calls, the hooks folder is to be read, and the publisher goes away and comes back.
+    let caller = tokio::spawn(async move { Client::connect(&socket).await?.status().await });
+    daemon.signal(Signal::SIGHUP);
+    daemon.until_logged("cannot read the hooks folder").await;
+    publisher.finish().await;
+    let publisher = bind().await;
+    daemon.until_logged("Too many open files").await;
+    let used = ticks_used(&daemon);
+    tokio::time::sleep(WINDOW).await;
+    let used = ticks_used(&daemon) - used;
+    assert!(used <= TICKS_AT_MOST, "{used} ticks in {WINDOW:?}");
+
+    limit(&daemon, &[], &format!("--nofile={before}:"));
+    let answered = tokio::time::timeout(daemon::LIMIT, caller).await;
+    answered.expect("in time").expect("no panic").expect("an answer");
+    daemon.until_succeeded(4).await;
+    started_once_the_shortage_was_over(&house).await;
+    publisher.wait_for_subscriber().await;
+    publish(&publisher, 5).await;
+    let status = daemon.until_succeeded(5).await;
+    assert_eq!(status.hooks, 2, "the hooks stayed in force");
+    assert!(status.stale.is_empty(), "{:?}", status.stale);
+    daemon.stop().await;
+}
+
+/// After this time tokio lets a thread go that had nothing to do.
+const IDLE: Duration = Duration::from_secs(11);
+
+/// A user whose processes nobody else's count against.
+fn other_user() -> u32 {
+    20_000 + std::process::id() % 40_000
+}
+
+/// Lets the daemon run as a user whom RLIMIT_NPROC binds: it does not bind root.
+fn as_other_user(house: &House) -> Vec<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Vec::new();
+    }
+    let user = other_user();
+    let mut folders = vec![house.path("")];
+    while let Some(folder) = folders.pop() {
+        chown(&folder, Some(user), Some(user)).expect("it is ours");
+        for entry in std::fs::read_dir(&folder).expect("a folder").flatten() {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else {
+                chown(entry.path(), Some(user), Some(user)).expect("it is ours");
+            }
+        }
+    }
+    let user = user.to_string();
+    [
+        "setpriv",
+        "--reuid",
+        &user,
+        "--regid",
+        &user,
+        "--clear-groups",
+        "--",
+    ]
+    .map(str::to_owned)
+    .into()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_processes_the_daemon_lives_on_and_what_could_not_start_runs_afterwards() {
+    let publisher = publisher().await;
+    let mut house = house();
+    house.listen_to(&publisher);
+    // Nothing but events gives it anything to do.
+    configure(&house, "reload: manual\n");
+    let prefix = as_other_user(&house);
+    let mut daemon = Service::start_by(&house, &prefix, &[]);
+    publisher.wait_for_subscriber().await;
+    publish(&publisher, 1).await;
+    daemon.until_succeeded(1).await;
+
+    tokio::time::sleep(IDLE).await;
+
+    let before = limit_of(&daemon, "Max processes");
+    limit(&daemon, &prefix, "--nproc=1:");
+    for number in 2..5 {
+        publish(&publisher, number).await;
+    }
+    daemon
+        .until("they wait for a retry", |status| {
+            in_state(status, "retrying") == 3
+        })
+        .await;
+    daemon.signal(Signal::SIGHUP);
+    let used = ticks_used(&daemon);
+    tokio::time::sleep(WINDOW).await;
+    let used = ticks_used(&daemon) - used;
+    assert!(used <= TICKS_AT_MOST, "{used} ticks in {WINDOW:?}");
+
+    limit(&daemon, &prefix, &format!("--nproc={before}:"));
+    daemon.until_succeeded(4).await;
+    started_once_the_shortage_was_over(&house).await;
+    publish(&publisher, 5).await;
+    daemon.until_succeeded(5).await;
+    daemon.stop().await;
 }

@@ -151,10 +151,7 @@ impl Service {
     pub(crate) async fn until(&mut self, what: &str, holds: impl Fn(&StatusView) -> bool) -> StatusView {
         let began = Instant::now();
         loop {
-            let status = tokio::time::timeout(LIMIT, self.status())
-                .await
-                .ok()
-                .flatten();
+            let status = tokio::time::timeout(LIMIT, self.status()).await.ok().flatten();
             if let Some(status) = status.clone()
                 && holds(&status)
             {
