@@ -683,7 +683,10 @@ impl Dispatcher {
             tracing::warn!(now = %self.clock.now(), "the clock was set; waits are shortened to their full delay at most");
             self.decide(Input::ClockJumped, Vec::new(), || ()).await?;
         }
-        self.parts.room.look(self.core.unsettled());
+        // Once a second, so that one of the runtime's threads for what blocks is always there: where the machine has no room
+        // for another thread, what is to be laid out and read waits for that one.
+        let (room, backlog) = (Arc::clone(&self.parts.room), self.core.unsettled());
+        self.parts.tracker.spawn_blocking(move || room.look(backlog));
         // A store with nothing to write still has to look for what is too old.
         self.parts.writer.submit(Vec::new(), || ()).await?;
         let blocked = self.blocked();
