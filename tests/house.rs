@@ -109,6 +109,7 @@ const HIDDEN: &[(&str, &[&str])] = &[
     ("axum", &["control"]),
     ("hyper", &["control"]),
     ("hyper_util", &["control"]),
+    ("prometheus_client", &["control::metrics"]),
     ("notify", &["hooks::watch"]),
     ("serde_saphyr", &["hooks", "config"]),
     ("socket2", &["sources::opennebula::zmtp"]),

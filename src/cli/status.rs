@@ -226,7 +226,9 @@ mod tests {
 
     use super::*;
     use crate::cli::show::tests::time;
-    use crate::control::api::{AcceptanceBucket, BlockedView, SourceErrorView, SourceView, StaleView};
+    use crate::control::api::{
+        AcceptanceBucket, BlockedView, KeptView, SourceErrorView, SourceView, StaleView,
+    };
 
     fn status() -> StatusView {
         let sums = EventSums {
@@ -282,6 +284,9 @@ mod tests {
                     events: 0,
                 },
             ],
+            acceptance_total_ms: 900,
+            oldest_queued: None,
+            kept: KeptView::default(),
             not_accepting: None,
             concerns: Vec::new(),
         }

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::api::{
     AcceptanceBucket, ActorView, AttemptView, AuditView, BlockedView, CancelReasonView, CauseView,
     DefinitionView, EndedView, EventSums, EventView, ExecutionView, FactsView, FaultView, FileView, HookView,
-    OutcomeView, OutputView, OverrideView, ProcessView, ReloadReply, SeverityView, SkipReasonView,
+    KeptView, OutcomeView, OutputView, OverrideView, ProcessView, ReloadReply, SeverityView, SkipReasonView,
     SourceErrorView, SourceView, StaleView, StateView, StatusView, Text, Time,
 };
 use crate::engine::execution::{
@@ -535,6 +535,13 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
                 events: *events,
             })
             .collect(),
+        acceptance_total_ms: millis(status.acceptance_total),
+        oldest_queued: status.oldest_queued.map(Time),
+        kept: KeptView {
+            matched_events: status.kept.matched_events,
+            unmatched_events: status.kept.unmatched_events,
+            bytes: status.kept.bytes,
+        },
         not_accepting: status.not_accepting.clone(),
         concerns,
     }

@@ -9,8 +9,9 @@ use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{
     ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request, State,
 };
-use axum::http::StatusCode;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
@@ -27,6 +28,7 @@ use super::api::{
 };
 use super::convert;
 use super::feed::{self, Follow, Progress};
+use super::metrics::{self, Format};
 use super::query::{self, QueryError, Reader};
 use super::server::Caller;
 use super::veil::Veil;
@@ -76,6 +78,7 @@ pub(super) fn router(handle: Handle, redaction: Redaction, shutdown: Cancellatio
         .route("/v1/hooks/{name}/reset", post(reset))
         .route("/v1/reload", post(reload))
         .route("/v1/audit", get(audit))
+        .route("/metrics", get(scrape))
         .fallback(no_such_address)
         .method_not_allowed_fallback(no_such_address)
         .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
@@ -322,6 +325,20 @@ async fn status(State(room): Rooms) -> Answer<StatusView> {
     let status = room.handle.status().await?;
     let hooks = room.handle.hooks().len();
     Ok(Json(convert::status(&status, hooks, Timestamp::now())))
+}
+
+/// Prometheus' own address, outside of the versioned ones.
+async fn scrape(State(room): Rooms, headers: HeaderMap) -> Result<Response, Failure> {
+    let format = Format::wanted(headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()));
+    let status = room.handle.status().await?;
+    let hooks = room.handle.hooks().len();
+    let text = metrics::render(status, hooks, Timestamp::now(), format).map_err(|error| {
+        Failure::new(
+            ErrorCode::Internal,
+            format!("the metrics cannot be written: {error}"),
+        )
+    })?;
+    Ok(([(CONTENT_TYPE, format.content_type())], text).into_response())
 }
 
 async fn events(

@@ -221,6 +221,18 @@ impl Core {
         self.active.get(key).map(|active| &active.progress.state)
     }
 
+    /// Since when the execution waits for its turn that has waited longest.
+    pub fn oldest_queued(&self) -> Option<Timestamp> {
+        let queued = self
+            .active
+            .values()
+            .filter_map(|active| match active.progress.state {
+                State::Queued { since, .. } => Some(since),
+                _ => None,
+            });
+        queued.min()
+    }
+
     /// The lanes in which an execution has waited for `limit` or longer for the one at the head to end.
     pub fn blocked(&self, limit: Duration, now: Timestamp) -> Vec<Waiting> {
         let mut found: Vec<Waiting> = self

@@ -19,7 +19,7 @@ use super::attempt::{Attempts, Ran, verdict};
 use super::clock::Clock;
 use super::core::{Core, Effect, Input, NewExecution, Record, Refusal, Step};
 use super::execution::{Actor, CancelReason, Cause, EndedAttempt, Execution, Progress, Settlement, State};
-use super::handle::{Accepted, Blocked, Notice, OrderError, Status, Stopping};
+use super::handle::{Accepted, Blocked, Kept, Notice, OrderError, Status, Stopping};
 use super::hooks_in_force::{HooksInForce, InForce};
 use super::room::Room;
 use crate::event::id::{ExecutionKey, HookName};
@@ -136,23 +136,32 @@ impl Offer {
 
 /// Counts how long events take from receipt to acceptance.
 #[derive(Debug, Default)]
-struct AcceptanceTimes([AtomicU64; ACCEPTANCE_BUCKETS.len()]);
+struct AcceptanceTimes {
+    counts: [AtomicU64; ACCEPTANCE_BUCKETS.len()],
+    /// In milliseconds.
+    total: AtomicU64,
+}
 
 impl AcceptanceTimes {
     fn count(&self, received: Timestamp) {
         let took = u64::try_from(Timestamp::now().since(received).as_millis()).unwrap_or(u64::MAX);
         let bucket = ACCEPTANCE_BUCKETS.iter().position(|bound| took <= *bound);
-        if let Some(counter) = bucket.and_then(|at| self.0.get(at)) {
+        if let Some(counter) = bucket.and_then(|at| self.counts.get(at)) {
             counter.fetch_add(1, Ordering::Relaxed);
+            self.total.fetch_add(took, Ordering::Relaxed);
         }
     }
 
     fn buckets(&self) -> Vec<(u64, u64)> {
         ACCEPTANCE_BUCKETS
             .iter()
-            .zip(&self.0)
+            .zip(&self.counts)
             .map(|(bound, count)| (*bound, count.load(Ordering::Relaxed)))
             .collect()
+    }
+
+    fn total(&self) -> Duration {
+        Duration::from_millis(self.total.load(Ordering::Relaxed))
     }
 }
 
@@ -716,6 +725,13 @@ impl Dispatcher {
             condition_errors: summary.condition_errors,
             absent_elements: summary.absent_elements,
             acceptance_millis: self.times.buckets(),
+            acceptance_total: self.times.total(),
+            oldest_queued: self.core.oldest_queued(),
+            kept: Kept {
+                matched_events: summary.matched_kept,
+                unmatched_events: summary.unmatched_kept,
+                bytes: summary.bytes,
+            },
             not_accepting: self.parts.room.lacking(),
         }
     }

@@ -92,8 +92,25 @@ pub struct Status {
     pub absent_elements: u64,
     /// Milliseconds from receipt to acceptance: upper bounds of buckets and their counts.
     pub acceptance_millis: Vec<(u64, u64)>,
+    /// The time from receipt to acceptance of all events in these buckets, added up.
+    pub acceptance_total: Duration,
+    /// Since when the execution waits for its turn that has waited longest.
+    pub oldest_queued: Option<Timestamp>,
+    /// How much the store keeps.
+    pub kept: Kept,
     /// Set when no new work is accepted: why.
     pub not_accepting: Option<String>,
+}
+
+/// How much the store keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Events that matched something.
+    pub matched_events: u64,
+    /// Events that matched nothing.
+    pub unmatched_events: u64,
+    /// Bytes of payloads and outputs, as stored.
+    pub bytes: u64,
 }
 
 /// A source's connection.

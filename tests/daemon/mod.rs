@@ -9,6 +9,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -118,6 +119,39 @@ impl House {
             .lines()
             .map(str::to_owned)
             .collect()
+    }
+}
+
+/// What a run of the program gave.
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs `hem` against the house's daemon.
+pub(crate) async fn hem(house: &House, arguments: &[&str]) -> Said {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hem"));
+    command
+        .env("HEM_SOCKET", &house.config.control.socket)
+        .env_remove("HEM_CONFIG")
+        .args(arguments);
+    said(command).await
+}
+
+async fn said(command: Command) -> Said {
+    let output: Output = tokio::time::timeout(
+        LIMIT,
+        tokio::task::spawn_blocking(move || assert_cmd::Command::from_std(command).output()),
+    )
+    .await
+    .expect("the program ends")
+    .expect("it ran")
+    .expect("it was started");
+    Said {
+        code: output.status.code().expect("an exit code"),
+        stdout: String::from_utf8(output.stdout).expect("text"),
+        stderr: String::from_utf8(output.stderr).expect("text"),
     }
 }
 
