@@ -38,7 +38,7 @@ use crate::event::id::{ExecutionKey, HookName, Reference, Seq};
 use crate::event::payload::Payload;
 use crate::event::redaction::Redaction;
 use crate::event::time::Timestamp;
-use crate::event::{Event, Subject, opennebula};
+use crate::event::{Event, Facts, Subject, opennebula, own};
 use crate::hooks::Hook;
 use crate::store::{Override, ReadError};
 
@@ -574,17 +574,17 @@ async fn emit(State(room): Rooms, By(actor): By, Told(order): Told<EmitOrder>) -
             format!("the payload is no base64: {error}"),
         )
     })?;
-    let reading = opennebula::read(&order.key, &document);
-    let event = Event {
-        seq: Seq::default(),
-        source: "emit".into(),
-        key: order.key,
-        subject: reading.subject.as_deref().map(Subject::new),
-        received: Timestamp::now(),
-        facts: reading.facts,
-        ambiguous: reading.ambiguous,
-        synthesised: true,
-        payload: Payload::new(document.into()),
+    let event = if own::is_own(&document) {
+        let own = own::read(&document);
+        if let Facts::Undecodable { reason } = own.facts {
+            return Err(Failure::new(ErrorCode::BadRequest, reason));
+        }
+        Event {
+            source: "emit".into(),
+            ..own
+        }
+    } else {
+        emitted(order.key, document)
     };
     let hook = order.hook.as_deref().map(HookName::trusted);
     let accepted = room.handle.emit(event, hook, actor).await?;
@@ -592,6 +592,22 @@ async fn emit(State(room): Rooms, By(actor): By, Told(order): Told<EmitOrder>) -
         seq: accepted.seq.0,
         executions: accepted.executions.iter().map(ToString::to_string).collect(),
     }))
+}
+
+/// An event as OpenNebula would have sent it.
+fn emitted(key: String, document: Vec<u8>) -> Event {
+    let reading = opennebula::read(&key, &document);
+    Event {
+        seq: Seq::default(),
+        source: "emit".into(),
+        key,
+        subject: reading.subject.as_deref().map(Subject::new),
+        received: Timestamp::now(),
+        facts: reading.facts,
+        ambiguous: reading.ambiguous,
+        synthesised: true,
+        payload: Payload::new(document.into()),
+    }
 }
 
 async fn audit(State(room): Rooms, Asked(filter): Asked<AuditFilter>) -> Answer<Vec<AuditView>> {

@@ -41,8 +41,7 @@ impl Serialize for Time {
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let time: jiff::Timestamp = text.parse().map_err(D::Error::custom)?;
-        Ok(Self(Timestamp::from_millis(time.as_millisecond())))
+        text.parse().map(Self).map_err(D::Error::custom)
     }
 }
 
