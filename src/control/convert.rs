@@ -168,6 +168,15 @@ fn state(state: &State) -> StateView {
             cause: cause(why),
             since: Time(*since),
         },
+        State::Debouncing {
+            due,
+            delay,
+            cause: why,
+        } => StateView::Debouncing {
+            cause: cause(why),
+            due: Time(*due),
+            delay_ms: millis(*delay),
+        },
         State::Retrying { due, delay } => StateView::Retrying {
             due: Time(*due),
             delay_ms: millis(*delay),
@@ -177,9 +186,15 @@ fn state(state: &State) -> StateView {
             match settlement {
                 Settlement::Succeeded => StateView::Succeeded { at },
                 Settlement::Failed => StateView::Failed { at },
-                Settlement::Skipped(SkipReason::Expired) => StateView::Skipped {
+                Settlement::Skipped(reason) => StateView::Skipped {
                     at,
-                    reason: SkipReasonView::Expired,
+                    reason: match reason {
+                        SkipReason::Expired => SkipReasonView::Expired,
+                        SkipReason::Throttled => SkipReasonView::Throttled,
+                        SkipReason::Superseded => SkipReasonView::Superseded,
+                        SkipReason::Overlap => SkipReasonView::Overlap,
+                        SkipReason::Muted => SkipReasonView::Muted,
+                    },
                 },
                 Settlement::Cancelled(reason) => StateView::Cancelled {
                     at,
@@ -187,6 +202,8 @@ fn state(state: &State) -> StateView {
                         CancelReason::Operator(who) => CancelReasonView::Operator(actor(who)),
                         CancelReason::HookRemoved => CancelReasonView::HookRemoved,
                         CancelReason::HookDisabled => CancelReasonView::HookDisabled,
+                        CancelReason::Superseded => CancelReasonView::Superseded,
+                        CancelReason::Stopped(who) => CancelReasonView::Stopped(actor(who)),
                     },
                 },
             }
@@ -584,7 +601,7 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
             })
             .collect(),
         acceptance_total_ms: millis(status.acceptance_total),
-        oldest_queued: status.oldest_queued.map(Time),
+        oldest_queued: status.oldest_queued().map(Time),
         kept: KeptView {
             matched_events: status.kept.matched_events,
             unmatched_events: status.kept.unmatched_events,

@@ -216,7 +216,7 @@ impl Scrape {
             status.blocked.len() as u64,
         )?;
         let oldest = status
-            .oldest_queued
+            .oldest_queued()
             .map_or(0.0, |since| self.now.since(since).as_secs_f64());
         sheet.gauge_in(
             Unit::Seconds,

@@ -142,6 +142,7 @@ impl From<OrderError> for Failure {
                 let hint = format!("`hem show {}` shows what event {} caused", key.event, key.event);
                 Self::new(ErrorCode::NotFound, message).with_hint(Some(hint))
             }
+            OrderError::NoSuchSource(_) => Self::new(ErrorCode::NotFound, message),
             OrderError::NoSuchHook(_) => Self::new(ErrorCode::NotFound, message)
                 .with_hint(Some("`hem hooks` lists the hooks in force".to_owned())),
             OrderError::NotPossible(_) => Self::new(ErrorCode::NotPossible, message),
@@ -514,6 +515,7 @@ fn not_settled(state: &ExecutionState) -> Option<String> {
     match state {
         ExecutionState::Settled { .. } => None,
         ExecutionState::Queued { .. } => Some("it waits for its turn already".to_owned()),
+        ExecutionState::Debouncing { due, .. } => Some(format!("it waits for a newer event until {due}")),
         ExecutionState::Running { .. } => Some("it is running".to_owned()),
         ExecutionState::Retrying { due, .. } => Some(format!("it will be retried by itself at {due}")),
     }

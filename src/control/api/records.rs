@@ -47,7 +47,7 @@ pub struct ExecutionFilter {
     /// Only executions of this hook.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook: Option<String>,
-    /// Only executions in this state: `queued`, `running`, `retrying`, `succeeded`, `failed`, `skipped`, `cancelled`.
+    /// Only executions in this state: `queued`, `debouncing`, `running`, `retrying`, `succeeded`, `failed`, `skipped`, `cancelled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// Only executions about this subject.
@@ -301,6 +301,15 @@ pub enum StateView {
         /// Since when.
         since: Time,
     },
+    /// It waits out its hook's `debounce`: a newer one of its subject takes its place.
+    Debouncing {
+        /// What the attempt it waits for is caused by.
+        cause: CauseView,
+        /// Until when, at the latest.
+        due: Time,
+        /// The hook's delay, in milliseconds.
+        delay_ms: u64,
+    },
     /// A failed attempt is to be repeated by itself.
     Retrying {
         /// When, at the earliest.
@@ -339,6 +348,7 @@ impl StateView {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Queued { .. } => "queued",
+            Self::Debouncing { .. } => "debouncing",
             Self::Running { .. } => "running",
             Self::Retrying { .. } => "retrying",
             Self::Succeeded { .. } => "succeeded",
@@ -349,8 +359,9 @@ impl StateView {
     }
 
     /// The names of all states, as filters take them.
-    pub const NAMES: [&'static str; 7] = [
+    pub const NAMES: [&'static str; 8] = [
         "queued",
+        "debouncing",
         "running",
         "retrying",
         "succeeded",
@@ -374,6 +385,14 @@ impl StateView {
 pub enum SkipReasonView {
     /// It was not started within `start_within`.
     Expired,
+    /// The hook's `throttle` was used up.
+    Throttled,
+    /// A newer one of its subject took its place.
+    Superseded,
+    /// Another one of its subject was under way, and the hook says `overlap: drop`.
+    Overlap,
+    /// A mute held it and was taken back with the order to drop what it held.
+    Muted,
 }
 
 /// Why an execution was cancelled.
@@ -386,6 +405,10 @@ pub enum CancelReasonView {
     HookRemoved,
     /// Its hook was disabled before it started.
     HookDisabled,
+    /// A newer one of its subject ended it: the hook says `overlap: cancel`.
+    Superseded,
+    /// An operator stopped its hook.
+    Stopped(ActorView),
 }
 
 /// What caused an attempt.
