@@ -251,7 +251,9 @@ mod tests {
 
     use super::*;
     use crate::cli::show::tests::time;
-    use crate::control::api::{AcceptanceBucket, BlockedView, SourceErrorView, SourceView, StaleView};
+    use crate::control::api::{
+        AcceptanceBucket, BlockedView, KeptView, SourceErrorView, SourceView, StaleView,
+    };
 
     fn status() -> StatusView {
         let sums = EventSums {
@@ -307,6 +309,9 @@ mod tests {
                     events: 0,
                 },
             ],
+            acceptance_total_ms: 900,
+            oldest_queued: None,
+            kept: KeptView::default(),
             not_accepting: None,
             results: BTreeMap::new(),
             concerns: Vec::new(),

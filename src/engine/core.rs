@@ -4,6 +4,8 @@
 //! carried out once they are. It knows no clock, no disk and no process, so that a simulation can run it through
 //! any history, crashes included, from a seed.
 
+mod mutes;
+mod policies;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -12,8 +14,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::mutes::Mutes;
+pub use self::policies::Group;
 pub use self::step::{Effect, Input, NewExecution, Record, Refusal, Step, Verdict};
 use super::execution::{Actor, CancelReason, Cause, Execution, Progress, Settlement, SkipReason, State};
+use super::mute::Mute;
 use crate::event::Subject;
 use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::time::Timestamp;
@@ -40,14 +45,15 @@ enum LaneKey {
 struct Active {
     hook: Arc<Hook>,
     subject: Option<Subject>,
+    source: Arc<str>,
     /// From when its time to start counts: its acceptance, never later than the clock allows.
     counts_from: Timestamp,
     progress: Progress,
     lane: LaneKey,
     /// It holds a slot as one of high priority.
     high: bool,
-    /// Somebody asked for its end while it ran.
-    cancelled_by: Option<Actor>,
+    /// It is to end while it runs, and why.
+    ended_for: Option<CancelReason>,
     /// Tries in a row that the machine was short of something.
     exhausted: u32,
 }
@@ -112,6 +118,7 @@ pub struct Core {
     next_place: u64,
     /// What happens at a time of its own accord: retries, and executions that expire.
     timers: BTreeSet<(Timestamp, ExecutionKey)>,
+    mutes: Mutes,
     next_turn: u64,
     running: usize,
     running_high: usize,
@@ -131,6 +138,7 @@ impl Core {
             rotation_high: VecDeque::new(),
             next_place: 0,
             timers: BTreeSet::new(),
+            mutes: Mutes::default(),
             next_turn: 1,
             running: 0,
             running_high: 0,
@@ -141,14 +149,23 @@ impl Core {
     /// Takes over what a former life left unsettled, in any order.
     ///
     /// An attempt that was released counts as one that may have run: it was interrupted.
-    pub fn recover(&mut self, mut left: Vec<(Execution, Arc<Hook>)>, now: Timestamp) -> Step {
+    pub fn recover(
+        &mut self,
+        mut left: Vec<(Execution, Arc<Hook>)>,
+        mutes: Vec<Mute>,
+        now: Timestamp,
+    ) -> Step {
         let mut step = Step::default();
+        for mute in mutes {
+            self.mutes.insert(mute);
+        }
         left.sort_by_key(|(execution, _)| execution.progress.turn);
         let mut interrupted = Vec::new();
         for (execution, hook) in left {
             let Execution {
                 key,
                 subject,
+                source,
                 accepted,
                 progress,
                 ..
@@ -157,7 +174,7 @@ impl Core {
             if let State::Running { attempt, .. } = progress.state {
                 interrupted.push((key.clone(), attempt));
             }
-            self.insert(key, hook, subject, accepted, progress);
+            self.insert(key, hook, subject, source, accepted, progress);
         }
         for (key, attempt) in interrupted {
             self.ended(&key, attempt, Verdict::Interrupted, now, &mut step);
@@ -177,9 +194,10 @@ impl Core {
         match input {
             Input::Accept {
                 seq,
+                source,
                 subject,
                 matches,
-            } => self.accept(seq, subject, matches, now, &mut step),
+            } => self.accept(seq, &source, subject, matches, now, &mut step),
             Input::Ended {
                 key,
                 attempt,
@@ -192,6 +210,14 @@ impl Core {
             } => self.reopen(*execution, hook, cause, now, &mut step)?,
             Input::Cancel { key, actor } => self.cancel(&key, actor, now, &mut step)?,
             Input::Withdraw { hook, reason } => self.withdraw(&hook, &reason, now, &mut step),
+            Input::Mute(mute) => self.mute(mute, &mut step),
+            Input::Unmute { scope, then, actor } => self.unmute(&scope, then, Some(actor), &mut step)?,
+            Input::StopHook {
+                hook,
+                length,
+                reason,
+                actor,
+            } => self.stop_hook(&hook, length, reason, &actor, now, &mut step),
             Input::Tick => {}
             Input::ClockJumped => self.shorten_waits(now, &mut step),
             Input::Stop => self.stopping = true,
@@ -203,7 +229,8 @@ impl Core {
 
     /// When [`Input::Tick`] is due next.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.timers.first().map(|(due, _)| *due)
+        let timer = self.timers.first().map(|(due, _)| *due);
+        timer.into_iter().chain(self.mutes.next_end()).min()
     }
 
     /// Scripts running or about to.
@@ -234,7 +261,7 @@ impl Core {
                     State::Retrying { due, delay } => Timestamp::from_millis(
                         due.as_millis() - i64::try_from(delay.as_millis()).unwrap_or(0),
                     ),
-                    State::Queued { .. } | State::Settled { .. } => return None,
+                    State::Queued { .. } | State::Debouncing { .. } | State::Settled { .. } => return None,
                 };
                 let State::Queued {
                     since: waits_since, ..
@@ -257,6 +284,7 @@ impl Core {
     fn accept(
         &mut self,
         seq: Seq,
+        source: &Arc<str>,
         subject: Option<Subject>,
         matches: Vec<NewExecution>,
         now: Timestamp,
@@ -284,10 +312,18 @@ impl Core {
                 interruptions: 0,
             };
             self.next_turn += 1;
-            self.insert(key.clone(), hook, subject.clone(), now, progress.clone());
+            self.insert(
+                key.clone(),
+                hook,
+                subject.clone(),
+                Arc::clone(source),
+                now,
+                progress.clone(),
+            );
             step.records.push(Record::Created(Box::new(Execution {
                 key,
                 subject,
+                source: Arc::clone(source),
                 accepted: now,
                 why,
                 retry_of,
@@ -324,6 +360,7 @@ impl Core {
         let Execution {
             key,
             subject,
+            source,
             accepted,
             mut progress,
             ..
@@ -343,7 +380,7 @@ impl Core {
             left,
             progress: progress.clone(),
         });
-        self.insert(key, hook, subject, accepted, progress);
+        self.insert(key, hook, subject, source, accepted, progress);
         Ok(())
     }
 
@@ -354,24 +391,27 @@ impl Core {
         now: Timestamp,
         step: &mut Step,
     ) -> Result<(), Refusal> {
-        let Some(active) = self.active.get_mut(key) else {
+        if !self.active.contains_key(key) {
             return Err(Refusal::NotActive(key.clone()));
+        }
+        self.end(key, CancelReason::Operator(actor), now, step);
+        Ok(())
+    }
+
+    /// Settles an execution that waits as cancelled; one that runs, once its script is ended.
+    fn end(&mut self, key: &ExecutionKey, reason: CancelReason, now: Timestamp, step: &mut Step) {
+        let Some(active) = self.active.get_mut(key) else {
+            return;
         };
         if let State::Running { attempt, .. } = active.progress.state {
-            active.cancelled_by = Some(actor);
+            active.ended_for = Some(reason);
             step.effects.push(Effect::End {
                 key: key.clone(),
                 attempt,
             });
         } else {
-            self.settle(
-                key,
-                Settlement::Cancelled(CancelReason::Operator(actor)),
-                now,
-                step,
-            );
+            self.settle(key, Settlement::Cancelled(reason), now, step);
         }
-        Ok(())
     }
 
     fn withdraw(&mut self, hook: &HookName, reason: &CancelReason, now: Timestamp, step: &mut Step) {
@@ -381,7 +421,10 @@ impl Core {
             .filter(|(key, active)| {
                 key.hook == *hook
                     && active.progress.attempts == 0
-                    && matches!(active.progress.state, State::Queued { .. })
+                    && matches!(
+                        active.progress.state,
+                        State::Queued { .. } | State::Debouncing { .. }
+                    )
             })
             .map(|(key, active)| (active.progress.turn, key.clone()))
             .collect();
@@ -409,14 +452,9 @@ impl Core {
         }
         // Whoever asked for its end was told that it comes: nothing of what follows starts it again.
         if !matches!(verdict, Verdict::Success | Verdict::Hopeless)
-            && let Some(actor) = active.cancelled_by.take()
+            && let Some(reason) = active.ended_for.take()
         {
-            self.settle(
-                key,
-                Settlement::Cancelled(CancelReason::Operator(actor)),
-                now,
-                step,
-            );
+            self.settle(key, Settlement::Cancelled(reason), now, step);
             return;
         }
         match verdict {
@@ -472,6 +510,7 @@ impl Core {
         key: ExecutionKey,
         hook: Arc<Hook>,
         subject: Option<Subject>,
+        source: Arc<str>,
         accepted: Timestamp,
         progress: Progress,
     ) {
@@ -488,11 +527,12 @@ impl Core {
         let active = Active {
             hook,
             subject,
+            source,
             counts_from: accepted,
             progress,
             lane,
             high,
-            cancelled_by: None,
+            ended_for: None,
             exhausted: 0,
         };
         match active.progress.state {
@@ -502,6 +542,9 @@ impl Core {
                 self.queue_of(&active.hook).running += 1;
             }
             State::Retrying { due, .. } => {
+                self.timers.insert((due, key.clone()));
+            }
+            State::Debouncing { due, .. } => {
                 self.timers.insert((due, key.clone()));
             }
             State::Queued { .. } | State::Settled { .. } => {}
@@ -659,12 +702,17 @@ impl Core {
 
     /// Does what is due: retries queue up at the head of their lane, executions that waited too long expire.
     fn fire(&mut self, now: Timestamp, step: &mut Step) {
+        self.end_mutes(now, step);
         while let Some((due, key)) = self.timers.first().cloned() {
             if due > now {
                 break;
             }
             self.timers.pop_first();
             match self.state(&key) {
+                Some(State::Debouncing { cause, .. }) => {
+                    let cause = cause.clone();
+                    self.change(&key, State::Queued { cause, since: now }, step);
+                }
                 Some(State::Retrying { .. }) => {
                     self.change(
                         &key,
@@ -692,6 +740,9 @@ impl Core {
                 _ => None,
             })
             .collect();
+        for mute in self.mutes.shorten(now) {
+            step.records.push(Record::MuteShortened(mute));
+        }
         for (key, delay) in late {
             self.retry_later(&key, delay, now, step);
         }
@@ -725,7 +776,7 @@ impl Core {
         });
         match former {
             State::Running { .. } => self.free_slot(&key.hook, high),
-            State::Retrying { due, .. } => {
+            State::Retrying { due, .. } | State::Debouncing { due, .. } => {
                 self.timers.remove(&(due, key.clone()));
             }
             State::Queued { .. } => {

@@ -11,6 +11,7 @@ pub mod execution;
 pub mod handle;
 mod hooks_in_force;
 pub mod intake;
+pub mod mute;
 pub mod outbox;
 pub mod pinned;
 mod reload;
@@ -133,6 +134,7 @@ impl Engine {
         }
         kill_point::reach("recovery");
         let left = unsettled(&store, &defaults).map_err(StartError::Read)?;
+        let mutes = store.mutes().map_err(StartError::Read)?;
         let overrides = store.overrides().map_err(StartError::Read)?;
         let (writer, writing) =
             Writer::start(store.clone(), config.retention.clone()).map_err(StartError::Threads)?;
@@ -247,7 +249,10 @@ impl Engine {
             onehem_shell: config.onehem_shell,
             stop: CancellationToken::new(),
         };
-        handle.recover(left).await.map_err(|_| StartError::Closed)?;
+        handle
+            .recover(left, mutes)
+            .await
+            .map_err(|_| StartError::Closed)?;
         kill_point::reach("recovery");
         let (watched, closes) = (vitals.watch("the matching thread", &draining), closing.clone());
         let matching = std::thread::Builder::new()

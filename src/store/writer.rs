@@ -18,7 +18,7 @@ use super::retention::{Pass, Pruner};
 use super::{Definition, EventCounters, Override, Store, blob, keys};
 use crate::config::Retention;
 use crate::engine::core::Record;
-use crate::engine::execution::{Actor, EndedAttempt, Execution, StartedProcess};
+use crate::engine::execution::{Actor, EndedAttempt, Execution, StartedProcess, State};
 use crate::engine::outbox::Owed;
 use crate::event::Event;
 use crate::event::id::{ExecutionKey, HookName};
@@ -507,11 +507,15 @@ impl WriterThread {
                 self.add_progress(batch, key, None, progress);
             }
             Record::Progressed { key, left, progress } => {
-                if !matches!(left, "queued" | "running" | "retrying") {
+                if !State::UNSETTLED.contains(&left) {
                     self.doubt_former_version(&key, &progress.version);
                 }
                 self.add_progress(batch, &key, Some(left), &progress);
             }
+            Record::Muted(mute) | Record::MuteShortened(mute) => {
+                batch.insert(keys::of_mute(&mute.scope), format::write_mute(&mute));
+            }
+            Record::Unmuted { scope, .. } => batch.remove(keys::of_mute(&scope)),
             Record::Released {
                 key,
                 attempt,
@@ -550,7 +554,7 @@ impl WriterThread {
             format::write_progress(progress),
         );
         let unsettled = keys::of_execution(Space::Unsettled, key);
-        let stands_there = matches!(left, Some("queued" | "running" | "retrying"));
+        let stands_there = left.is_some_and(|left| State::UNSETTLED.contains(&left));
         if progress.state.is_settled() {
             batch.remove(unsettled);
         } else if !stands_there {

@@ -193,6 +193,7 @@ async fn submit(writer: &Writer, acknowledged: &Arc<File>, load: Load, seq: u64)
     if matches {
         changes.push(Change::Record(Record::Created(Box::new(Execution {
             key: key(seq),
+            source: "one".into(),
             subject: Some(Subject::new("vm/1")),
             accepted: now,
             why: "it is tested".to_owned(),

@@ -42,6 +42,15 @@ pub struct StatusView {
     pub absent_elements: u64,
     /// From receipt to acceptance.
     pub acceptance: Vec<AcceptanceBucket>,
+    /// The time from receipt to acceptance of all these events, added up, in milliseconds.
+    #[serde(default)]
+    pub acceptance_total_ms: u64,
+    /// Since when the execution waits for its turn that has waited longest.
+    #[serde(default)]
+    pub oldest_queued: Option<Time>,
+    /// How much the store keeps.
+    #[serde(default)]
+    pub kept: KeptView,
     /// Why no new work is accepted; none when it is.
     pub not_accepting: Option<String>,
     /// How the telling of results to the sources' controllers goes.
@@ -49,6 +58,17 @@ pub struct StatusView {
     pub results: BTreeMap<String, ResultsView>,
     /// What is not as it should be, as sentences; empty when all is well.
     pub concerns: Vec<String>,
+}
+
+/// How much the store keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptView {
+    /// Events that matched something.
+    pub matched_events: u64,
+    /// Events that matched nothing.
+    pub unmatched_events: u64,
+    /// Bytes of payloads and outputs, as stored.
+    pub bytes: u64,
 }
 
 /// Where the events of one source ended.

@@ -8,14 +8,15 @@ use proptest::prelude::*;
 
 use super::super::format::{
     AttemptParts, read_attempt, read_audit, read_definition, read_event, read_execution, read_last_good,
-    read_override, write_audit, write_definition, write_ended, write_event, write_execution, write_last_good,
-    write_override, write_progress, write_released, write_started,
+    read_mute, read_override, write_audit, write_definition, write_ended, write_event, write_execution,
+    write_last_good, write_mute, write_override, write_progress, write_released, write_started,
 };
 use super::super::{Definition, Override};
 use crate::engine::execution::{
     Actor, Attempt, CancelReason, Cause, EndedAttempt, Execution, FileFingerprint, Progress, Settlement,
     SkipReason, StartedProcess, State,
 };
+use crate::engine::mute::{Mute, MutedBy, Scope, Until};
 use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
@@ -69,10 +70,19 @@ fn state() -> impl Strategy<Value = State> {
     let settlement = prop_oneof![
         Just(Settlement::Succeeded),
         Just(Settlement::Failed),
-        Just(Settlement::Skipped(SkipReason::Expired)),
+        prop_oneof![
+            Just(SkipReason::Expired),
+            Just(SkipReason::Throttled),
+            Just(SkipReason::Superseded),
+            Just(SkipReason::Overlap),
+            Just(SkipReason::Muted),
+        ]
+        .prop_map(Settlement::Skipped),
         Just(Settlement::Cancelled(CancelReason::HookRemoved)),
         Just(Settlement::Cancelled(CancelReason::HookDisabled)),
+        Just(Settlement::Cancelled(CancelReason::Superseded)),
         actor().prop_map(|actor| Settlement::Cancelled(CancelReason::Operator(actor))),
+        actor().prop_map(|actor| Settlement::Cancelled(CancelReason::Stopped(actor))),
     ];
     prop_oneof![
         (cause(), time()).prop_map(|(cause, since)| State::Queued { cause, since }),
@@ -81,6 +91,7 @@ fn state() -> impl Strategy<Value = State> {
             cause,
             since
         }),
+        (time(), delay(), cause()).prop_map(|(due, delay, cause)| State::Debouncing { due, delay, cause }),
         (time(), delay()).prop_map(|(due, delay)| State::Retrying { due, delay }),
         (settlement, time()).prop_map(|(settlement, at)| State::Settled { settlement, at }),
     ]
@@ -104,19 +115,48 @@ fn execution() -> impl Strategy<Value = Execution> {
     (
         key(),
         maybe(),
+        text(),
         time(),
         text(),
         proptest::option::of(key()),
         progress(),
     )
-        .prop_map(|(key, subject, accepted, why, retry_of, progress)| Execution {
-            key,
-            subject: subject.map(|subject| Subject::new(&subject)),
-            accepted,
-            why,
-            retry_of,
-            progress,
-        })
+        .prop_map(
+            |(key, subject, source, accepted, why, retry_of, progress)| Execution {
+                key,
+                subject: subject.map(|subject| Subject::new(&subject)),
+                source: source.into(),
+                accepted,
+                why,
+                retry_of,
+                progress,
+            },
+        )
+}
+
+fn mute() -> impl Strategy<Value = Mute> {
+    let scope = prop_oneof![
+        Just(Scope::All),
+        text().prop_map(|source| Scope::Source(source.into())),
+        name().prop_map(Scope::Hook),
+        (name(), text()).prop_map(|(hook, subject)| Scope::Lane(hook, Subject::new(&subject))),
+    ];
+    let by = prop_oneof![
+        actor().prop_map(MutedBy::Operator),
+        Just(MutedBy::Throttle),
+        Just(MutedBy::LoopGuard),
+        Just(MutedBy::Breaker),
+    ];
+    let until = (time(), delay()).prop_map(|(at, length)| Until { at, length });
+    (scope, time(), proptest::option::of(until), by, maybe()).prop_map(|(scope, since, until, by, reason)| {
+        Mute {
+            scope,
+            since,
+            until,
+            by,
+            reason,
+        }
+    })
 }
 
 fn facts() -> impl Strategy<Value = Facts> {
@@ -249,6 +289,11 @@ proptest! {
     }
 
     #[test]
+    fn mutes(mute in mute()) {
+        prop_assert_eq!(read_mute(&write_mute(&mute)).expect("what was written"), mute);
+    }
+
+    #[test]
     fn attempts(attempt in attempt()) {
         let kept = |captured: &Captured| [captured.head.as_ref(), captured.tail.as_ref()].concat();
         let parts = AttemptParts {
@@ -323,6 +368,7 @@ proptest! {
         let _ = read_execution(key, &bytes, &bytes);
         let _ = read_definition(&bytes);
         let _ = read_override(&bytes);
+        let _ = read_mute(&bytes);
         let _ = read_audit(1, &bytes);
         let parts = AttemptParts { released: bytes.clone(), ..AttemptParts::default() };
         let _ = read_attempt(1, parts);
