@@ -165,6 +165,7 @@ fn hook(number: usize, trigger: Trigger, when: Option<Expression>) -> Hook {
     let defaults = Defaults {
         scripts_dir: "/scripts".into(),
         onehem_scripts_dir: "/scripts".into(),
+        remote_scripts_dir: "/var/tmp/one/hooks".into(),
     };
     Hook {
         triggers: vec![trigger],

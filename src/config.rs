@@ -23,6 +23,10 @@ pub struct Config {
     pub scripts_dir: PathBuf,
     /// Where relative commands of OpenNebula's own hooks are looked for.
     pub onehem_scripts_dir: PathBuf,
+    /// Where relative commands of hooks that run on other hosts are looked for, on those hosts.
+    pub remote_scripts_dir: PathBuf,
+    /// How other hosts are reached.
+    pub ssh: Ssh,
     /// How command lines of hooks of the `onehem` profile are run.
     pub onehem_shell: OnehemShell,
     /// How the daemon is reached.
@@ -45,6 +49,15 @@ pub struct Config {
     pub limits: Limits,
     /// Further redaction paths, besides the built-in table.
     pub redact: Vec<String>,
+}
+
+/// `ssh:`: how other hosts are reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ssh {
+    /// Scripts on one host share a connection.
+    pub share: bool,
+    /// `ssh`'s configuration file; its own choice when unset.
+    pub config: Option<PathBuf>,
 }
 
 /// How the daemon is reached.
@@ -172,6 +185,11 @@ impl Config {
             hooks_dir: root.join("etc/hem/hooks.d"),
             scripts_dir: root.join("etc/hem/scripts"),
             onehem_scripts_dir: root.join("var/lib/one/remotes/hooks"),
+            remote_scripts_dir: "/var/tmp/one/hooks".into(),
+            ssh: Ssh {
+                share: true,
+                config: None,
+            },
             onehem_shell: OnehemShell::Auto,
             control: Control {
                 socket: root.join("run/hem/hem.sock"),

@@ -64,6 +64,7 @@ impl Site {
             defaults: Defaults {
                 scripts_dir: self.scripts(),
                 onehem_scripts_dir: self.scripts(),
+                remote_scripts_dir: "/var/tmp/one/hooks".into(),
             },
             permissions: Permissions::Strict,
         }
@@ -659,6 +660,7 @@ fn the_examples_hold() {
         defaults: Defaults {
             scripts_dir: scripts.clone(),
             onehem_scripts_dir: scripts,
+            remote_scripts_dir: "/var/tmp/one/hooks".into(),
         },
         // What mode a checkout has is not the examples' fault.
         permissions: Permissions::Lax,

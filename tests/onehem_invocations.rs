@@ -19,6 +19,7 @@ use hem::event::{Event, Kind};
 use hem::hooks::Defaults;
 use hem::hooks::check::{CheckOptions, check};
 use hem::hooks::invocation::{AttemptFacts, OnehemShell, invocation};
+use hem::runner::ssh::Ssh;
 use hem::runner::{Invocation, Stdin};
 use recorded::{Passed, canonical};
 
@@ -94,6 +95,7 @@ fn started(file: &str, event: &Event) -> Invocation {
         defaults: Defaults {
             scripts_dir: folder.path().to_owned(),
             onehem_scripts_dir: folder.path().to_owned(),
+            remote_scripts_dir: "/var/tmp/one/hooks".into(),
         },
         permissions: Permissions::Lax,
     };
@@ -109,6 +111,7 @@ fn started(file: &str, event: &Event) -> Invocation {
         attempt: 1,
         daemon_environment: &[],
         shell: OnehemShell::Auto,
+        ssh: &Ssh::default(),
     };
     let mut invocation = invocation(hook, event, &facts).expect("an invocation");
     invocation.program = invocation

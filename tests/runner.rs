@@ -48,6 +48,7 @@ fn invocation(program: impl Into<PathBuf>, arguments: &[&str]) -> Invocation {
         directory: None,
         stdin: Stdin::Empty,
         umask: None,
+        host: None,
         refuses_open_programs: false,
     }
 }

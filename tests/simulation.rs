@@ -561,6 +561,7 @@ static PLAIN: LazyLock<Hook> = LazyLock::new(|| {
     let defaults = Defaults {
         scripts_dir: "/bin".into(),
         onehem_scripts_dir: "/bin".into(),
+        remote_scripts_dir: "/var/tmp/one/hooks".into(),
     };
     parse_definition(text, &origin, &defaults).expect("a hook")
 });

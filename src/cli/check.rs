@@ -38,6 +38,7 @@ pub(super) fn options(config: &Config) -> CheckOptions {
         defaults: Defaults {
             scripts_dir: config.scripts_dir.clone(),
             onehem_scripts_dir: config.onehem_scripts_dir.clone(),
+            remote_scripts_dir: config.remote_scripts_dir.clone(),
         },
         permissions: config.permissions,
     }

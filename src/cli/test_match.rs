@@ -23,6 +23,7 @@ use crate::event::{Event, Facts, Subject, opennebula, own};
 use crate::hooks::Hook;
 use crate::hooks::invocation::{AttemptFacts, OnehemShell, invocation};
 use crate::matching::{Explanation, explain};
+use crate::runner::ssh::Ssh;
 use crate::runner::{Invocation, StartFailure, Stdin};
 
 /// Bytes shown of what a script reads from its standard input.
@@ -263,12 +264,14 @@ pub(super) fn command_for(
         .collect();
     let instance = StoreId::draw(&mut fastrand::Rng::with_seed(0));
     let execution = ExecutionKey::new(event.seq, hook.name.clone());
+    let ssh = Ssh::default();
     let facts = AttemptFacts {
         instance: &instance,
         execution: &execution,
         attempt: 1,
         daemon_environment: &environment,
         shell,
+        ssh: &ssh,
     };
     invocation(hook, event, &facts)
 }

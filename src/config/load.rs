@@ -11,7 +11,7 @@ use super::raw::{
 };
 use super::scalar::Endpoint;
 use super::{Config, OpennebulaSource, Permissions, Reload, Source};
-use super::{DamagedStore, OnehemShell};
+use super::{DamagedStore, OnehemShell, Ssh};
 
 /// The installed configuration file.
 const INSTALLED: &str = "/etc/hem/hem.yaml";
@@ -304,6 +304,15 @@ fn check(raw: RawConfig, defaults: Config, path: &Path, text: &str) -> Result<Co
         hooks_dir: below(raw.hooks_dir, defaults.hooks_dir),
         scripts_dir: below(raw.scripts_dir, defaults.scripts_dir),
         onehem_scripts_dir: below(raw.onehem_scripts_dir, defaults.onehem_scripts_dir),
+        // It is a path of other hosts.
+        remote_scripts_dir: raw.remote_scripts_dir.unwrap_or(defaults.remote_scripts_dir),
+        ssh: {
+            let raw = raw.ssh.unwrap_or_default();
+            Ssh {
+                share: raw.share.unwrap_or(defaults.ssh.share),
+                config: raw.config.map(|file| folder.join(file)),
+            }
+        },
         onehem_shell: match raw.oned.unwrap_or_default().shell {
             None | Some(RawOnehemShell::Auto) => OnehemShell::Auto,
             Some(RawOnehemShell::Never) => OnehemShell::Never,

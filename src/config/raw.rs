@@ -21,6 +21,10 @@ pub struct RawConfig {
     pub scripts_dir: Option<PathBuf>,
     /// Where relative commands of hooks of the profile `onehem` are looked for. Default `/var/lib/one/remotes/hooks`.
     pub onehem_scripts_dir: Option<PathBuf>,
+    /// Where relative commands of hooks with `remote: true` are looked for, on the host they run on. Default `/var/tmp/one/hooks`.
+    pub remote_scripts_dir: Option<PathBuf>,
+    /// How the hosts of hooks with `remote: true` are reached.
+    pub ssh: Option<RawSsh>,
     /// What concerns hooks of the profile `onehem`: OpenNebula's own.
     pub oned: Option<RawOned>,
     /// How the daemon is reached.
@@ -63,6 +67,16 @@ pub enum RawOnehemShell {
     Auto,
     /// Never: quotes and backslashes are understood as a shell would, everything else is literal.
     Never,
+}
+
+/// How the hosts of hooks with `remote: true` are reached. Keys, users and host keys are `ssh`'s own matter.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawSsh {
+    /// Scripts on one host share a connection, which is kept for ten minutes. Default `true`.
+    pub share: Option<bool>,
+    /// `ssh`'s configuration file (`ssh -F`). Default: the one `ssh` takes by itself.
+    pub config: Option<PathBuf>,
 }
 
 /// How the daemon is reached.

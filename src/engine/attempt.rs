@@ -16,6 +16,7 @@ use crate::event::time::Timestamp;
 use crate::hooks::Hook;
 use crate::hooks::invocation::{AttemptFacts, OnehemShell, argument_line, invocation};
 use crate::kill_point;
+use crate::runner::ssh::Ssh;
 use crate::runner::{
     Captured, Invocation, Limits, Observer, Outcome, Report, Runner, StartFailure, StartFailureKind, Started,
 };
@@ -48,6 +49,8 @@ pub(super) struct Attempts {
     pub(super) environment: Vec<(String, String)>,
     /// `oned: { shell: … }`.
     pub(super) shell: OnehemShell,
+    /// How other hosts are reached.
+    pub(super) ssh: Ssh,
     /// Programs that others may write are not run.
     pub(super) refuses_open_programs: bool,
 }
@@ -88,6 +91,7 @@ impl Attempts {
             attempt,
             daemon_environment: &self.environment,
             shell: self.shell,
+            ssh: &self.ssh,
         };
         let arguments_sha256 = match hook.oned_id {
             Some(_) => Some(Sha256::digest(argument_line(hook, &listed.event)?.as_bytes()).into()),

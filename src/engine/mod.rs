@@ -19,6 +19,7 @@ mod room;
 mod vital;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
 use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -42,6 +43,7 @@ use self::reload::Reloader;
 use self::room::Room;
 use self::vital::Vitals;
 use crate::config::{Config, Permissions, Reload};
+use crate::event::id::StoreId;
 use crate::event::time::Timestamp;
 use crate::hooks::check::CheckOptions;
 use crate::hooks::watch::watch;
@@ -49,6 +51,7 @@ use crate::hooks::{Defaults, Hook, Version};
 use crate::kill_point;
 use crate::runner::Runner;
 use crate::runner::leftovers::end_leftovers;
+use crate::runner::ssh::Ssh;
 use crate::store::writer::Writer;
 use crate::store::{ReadError, Store};
 
@@ -91,6 +94,7 @@ pub struct Engine {
     handle: Handle,
     vitals: Vitals,
     writer: Writer,
+    runner: Runner,
     outbox: Outbox,
     tasks: TaskTracker,
     attempts: TaskTracker,
@@ -123,8 +127,18 @@ impl Engine {
         let defaults = Defaults {
             scripts_dir: config.scripts_dir.clone(),
             onehem_scripts_dir: config.onehem_scripts_dir.clone(),
+            remote_scripts_dir: config.remote_scripts_dir.clone(),
         };
-        let runner = Runner::start().map_err(StartError::Threads)?;
+        let ssh = Ssh {
+            config: config.ssh.config.clone(),
+            sockets: config
+                .ssh
+                .share
+                .then(|| config.control.socket.with_file_name("ssh")),
+        };
+        let runner = Runner::start()
+            .map_err(StartError::Threads)?
+            .sharing(ssh.clone(), for_connections(store.id()));
         for leftover in end_leftovers(store.id().as_str(), LEFTOVERS_GRACE).await {
             tracing::warn!(
                 pid = leftover.pid,
@@ -166,9 +180,10 @@ impl Engine {
             attempts: Arc::new(Attempts {
                 store: store.clone(),
                 writer: writer.clone(),
-                runner,
+                runner: runner.clone(),
                 environment: environment(),
                 shell: config.onehem_shell,
+                ssh,
                 refuses_open_programs: config.permissions == Permissions::Strict,
             }),
             hooks: Arc::clone(&hooks),
@@ -267,6 +282,7 @@ impl Engine {
             handle,
             vitals,
             writer,
+            runner,
             outbox,
             tasks,
             attempts,
@@ -309,6 +325,7 @@ impl Engine {
             handle,
             vitals: _,
             writer,
+            runner,
             outbox,
             tasks,
             attempts,
@@ -331,6 +348,7 @@ impl Engine {
             ending.cancel();
             attempts.wait().await;
         }
+        runner.close_connections().await;
         // The last word of each attempt is on its way through the dispatcher; what follows it is behind it.
         let _ = handle.status().await;
         outbox.finish(TELLING_GRACE).await;
@@ -386,6 +404,15 @@ const NOT_FOR_SCRIPTS: [&str; 6] = [
     "LISTEN_FDS",
     "LISTEN_FDNAMES",
 ];
+
+/// What the processes of shared connections get: what `ssh` reads, and the mark by which the next life finds them.
+fn for_connections(instance: &StoreId) -> Vec<(OsString, OsString)> {
+    let mark = ("HEM_INSTANCE".into(), instance.as_str().into());
+    std::env::vars_os()
+        .filter(|(name, _)| !NOT_FOR_SCRIPTS.iter().any(|own| name == own))
+        .chain([mark])
+        .collect()
+}
 
 fn environment() -> Vec<(String, String)> {
     std::env::vars_os()

@@ -303,6 +303,14 @@ impl Compiler<'_> {
             self.error(mark, "`shell` is for the profile `hem`".to_owned())
                 .help("the profile `onehem` uses a shell where Ruby's popen would");
         }
+        let remote = raw.remote.as_ref().is_some_and(|remote| remote.value);
+        if let Some(secrets) = raw.secrets.as_ref().filter(|_| remote) {
+            self.error(
+                secrets.mark,
+                "`secrets` cannot be given to a script on another host".to_owned(),
+            )
+            .help("they would stand in the command line of `ssh`: let the script read them there");
+        }
         let arguments_stdin = raw.arguments_stdin.as_ref().is_some_and(|choice| choice.value);
         if let Some(stdin) = raw.stdin.as_ref().filter(|_| arguments_stdin) {
             self.error(
@@ -313,7 +321,7 @@ impl Compiler<'_> {
         }
         let program = command
             .as_ref()
-            .and_then(|command| self.program(command, shell, profile));
+            .and_then(|command| self.program(command, shell, profile, remote));
         let (arguments, raw_arguments) = self.arguments(raw.arguments, profile, !(arguments_stdin || shell));
         let directory = raw.cwd.and_then(|cwd| self.absolute(cwd, "cwd"));
         let env = self.env(raw.env);
@@ -347,12 +355,18 @@ impl Compiler<'_> {
             env,
             pass_env,
             secrets,
-            remote: raw.remote.is_some_and(|remote| remote.value),
+            remote,
             shell,
         })
     }
 
-    fn program(&mut self, command: &At<String>, shell: bool, profile: Profile) -> Option<PathBuf> {
+    fn program(
+        &mut self,
+        command: &At<String>,
+        shell: bool,
+        profile: Profile,
+        remote: bool,
+    ) -> Option<PathBuf> {
         let text = command.value.as_str();
         if text.trim().is_empty() {
             self.error(command.mark, "the command is empty".to_owned());
@@ -375,13 +389,19 @@ impl Compiler<'_> {
         if shell {
             return Some(PathBuf::from("/bin/sh"));
         }
-        Some(match profile {
-            Profile::Hem => self.defaults.scripts_dir.join(text),
+        let (folder, program) = match profile {
+            Profile::Hem => (&self.defaults.scripts_dir, text),
             Profile::Onehem => {
                 let first = text.split_ascii_whitespace().next().unwrap_or(text);
-                self.defaults.onehem_scripts_dir.join(first)
+                (&self.defaults.onehem_scripts_dir, first)
             }
-        })
+        };
+        let folder = if remote {
+            &self.defaults.remote_scripts_dir
+        } else {
+            folder
+        };
+        Some(folder.join(program))
     }
 
     fn arguments(

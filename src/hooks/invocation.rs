@@ -24,12 +24,14 @@
 mod environment;
 mod hem;
 mod onehem;
+mod remote;
 mod standard_input;
 
 pub use crate::config::OnehemShell;
 use crate::event::Event;
 use crate::event::id::{ExecutionKey, StoreId};
 use crate::hooks::{Hook, Profile};
+use crate::runner::ssh::Ssh;
 use crate::runner::{Invocation, Secret, StartFailure, StartFailureKind};
 
 /// What an attempt's environment says besides the event.
@@ -45,6 +47,8 @@ pub struct AttemptFacts<'a> {
     pub daemon_environment: &'a [(String, String)],
     /// Whether hooks of the `onehem` profile may use a shell.
     pub shell: OnehemShell,
+    /// How other hosts are reached.
+    pub ssh: &'a Ssh,
 }
 
 /// Lays out what is started when `hook` runs for `event`.
@@ -52,18 +56,15 @@ pub struct AttemptFacts<'a> {
 /// # Errors
 /// A named failure to start when an argument cannot be made from the event.
 pub fn invocation(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) -> Result<Invocation, StartFailure> {
-    if hook.action.remote {
-        return Err(StartFailure {
-            kind: StartFailureKind::Other,
-            message: format!(
-                "the hook `{}` has `remote: true`, and this version of hem does not run hooks on other hosts",
-                hook.name
-            ),
-        });
-    }
-    let line = match hook.profile {
-        Profile::Hem => hem::command_line(hook, event)?,
-        Profile::Onehem => onehem::command_line(&hook.action, event, facts.shell)?,
+    let host = match hook.action.remote {
+        true => Some(remote::host(event)?),
+        false => None,
+    };
+    let line = match (&host, hook.profile) {
+        (None, Profile::Hem) => hem::command_line(hook, event)?,
+        (None, Profile::Onehem) => onehem::command_line(&hook.action, event, facts.shell)?,
+        (Some(host), Profile::Hem) => remote::of_hem(hook, event, host, facts)?,
+        (Some(host), Profile::Onehem) => remote::of_onehem(hook, event, host, facts)?,
     };
     let stdin = match line.stdin {
         Some(arguments) => standard_input::text(arguments),
@@ -83,6 +84,8 @@ pub fn invocation(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) -> Resul
             })
             .collect(),
         directory: match hook.profile {
+            // The folder of scripts is that of the other host.
+            _ if host.is_some() => None,
             Profile::Hem => Some(
                 hook.action
                     .directory
@@ -98,6 +101,7 @@ pub fn invocation(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) -> Resul
             Profile::Hem => Some(0o027),
             Profile::Onehem => None,
         },
+        host,
         // The engine knows the configuration and says so where it is strict.
         refuses_open_programs: false,
     })

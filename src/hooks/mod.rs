@@ -406,6 +406,8 @@ pub struct Defaults {
     pub scripts_dir: PathBuf,
     /// Where relative commands of the `onehem` profile are looked for.
     pub onehem_scripts_dir: PathBuf,
+    /// Where relative commands of hooks that run on other hosts are looked for, on those hosts.
+    pub remote_scripts_dir: PathBuf,
 }
 
 /// The hooks in force at one time; never changed, only replaced.
@@ -452,6 +454,7 @@ pub(crate) fn declared(text: &str) -> Hook {
     let defaults = Defaults {
         scripts_dir: "/scripts".into(),
         onehem_scripts_dir: "/scripts".into(),
+        remote_scripts_dir: "/var/tmp/one/hooks".into(),
     };
     let origin = Origin {
         file: "hooks.yaml".into(),

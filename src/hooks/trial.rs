@@ -8,6 +8,7 @@ use crate::event::Event;
 use crate::event::id::{ExecutionKey, StoreId};
 use crate::event::saved;
 use crate::matching;
+use crate::runner::ssh::Ssh;
 
 /// What came of one test.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,14 +127,19 @@ fn argv_failures(hook: &Hook, event: &Event, expected: &[String], shell: OnehemS
 fn argv(hook: &Hook, event: &Event, shell: OnehemShell) -> Result<Vec<String>, String> {
     let instance: StoreId = "test".parse().map_err(|error| format!("{error}"))?;
     let execution = ExecutionKey::new(event.seq, hook.name.clone());
+    let ssh = Ssh::default();
     let facts = AttemptFacts {
         instance: &instance,
         execution: &execution,
         attempt: 1,
         daemon_environment: &[],
         shell,
+        ssh: &ssh,
     };
-    let invocation = invocation(hook, event, &facts).map_err(|failure| failure.message)?;
+    // What is written in front of it for another host is not the author's.
+    let mut here = hook.clone();
+    here.action.remote = false;
+    let invocation = invocation(&here, event, &facts).map_err(|failure| failure.message)?;
     let text = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
     let words = invocation.arguments.iter().map(text);
     Ok(if hook.action.shell {

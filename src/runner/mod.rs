@@ -22,6 +22,7 @@ mod process_group;
 pub mod rights;
 mod secrets;
 mod spawner;
+pub mod ssh;
 mod start;
 mod start_failure;
 mod supervision;
@@ -53,6 +54,8 @@ pub struct Invocation {
     pub stdin: Stdin,
     /// The file mode creation mask; the one the daemon was started with when unset.
     pub umask: Option<u32>,
+    /// The host that the program, `ssh`, runs something on; unset for what runs here.
+    pub host: Option<String>,
     /// Do not start a program that others than its owner may write, or whose folder they may.
     pub refuses_open_programs: bool,
 }

@@ -1,10 +1,12 @@
 //! The life of one child process, from start to report.
 
+use std::ffi::OsString;
 use std::future::pending;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::pin::pin;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -19,6 +21,7 @@ use super::descriptors;
 use super::output::Capture;
 use super::secrets::Redactor;
 use super::spawner::Spawner;
+use super::ssh::{self, Connections, Ssh};
 use super::start::{GroupGuard, Running};
 use super::{
     Captured, Chunk, Invocation, Limits, Observer, Outcome, Report, StartFailure, Started, Stdin, Stream,
@@ -37,10 +40,20 @@ const GROUP_POLL: Duration = Duration::from_millis(20);
 /// Most scripts write little: a buffer of a whole pipe for each stream costs more to get and to give back than it saves.
 const READ_SIZE: usize = 8 << 10;
 
+/// What `ssh` ends with when it could not reach the host (ssh(1), "Exit status").
+const TRANSPORT_FAILED: i32 = 255;
+
+/// Another host, and the way there.
+struct Elsewhere<'a> {
+    host: String,
+    connections: &'a Connections,
+}
+
 /// Runs processes. Cloning is cheap; the threads behind it end with the last clone.
 #[derive(Debug, Clone)]
 pub struct Runner {
     spawner: Spawner,
+    connections: Option<Arc<Connections>>,
 }
 
 impl Runner {
@@ -59,7 +72,23 @@ impl Runner {
         let runtime = Handle::try_current().map_err(io::Error::other)?;
         Ok(Self {
             spawner: Spawner::new(runtime)?,
+            connections: None,
         })
+    }
+
+    /// Has what runs on other hosts share connections, whose processes get this environment.
+    pub fn sharing(self, ssh: Ssh, environment: Vec<(OsString, OsString)>) -> Self {
+        Self {
+            connections: Some(Arc::new(Connections::new(ssh, environment))),
+            ..self
+        }
+    }
+
+    /// Ends the connections to other hosts. What still runs there is cut off.
+    pub async fn close_connections(&self) {
+        if let Some(connections) = &self.connections {
+            connections.close().await;
+        }
     }
 
     /// Runs one process to its end. Comes back in any case: at the latest when the time limit, the grace and a bounded wait
@@ -67,6 +96,66 @@ impl Runner {
     ///
     /// Dropping the future kills the process group.
     pub async fn run(
+        &self,
+        invocation: Invocation,
+        limits: Limits,
+        stop: CancellationToken,
+        observer: Observer,
+    ) -> Report {
+        match (invocation.host.clone(), self.connections.as_deref()) {
+            (Some(host), Some(connections)) => {
+                let there = Elsewhere { host, connections };
+                self.run_elsewhere(there, invocation, limits, stop, observer)
+                    .await
+            }
+            _ => self.run_here(invocation, limits, stop, observer).await,
+        }
+    }
+
+    async fn run_elsewhere(
+        &self,
+        there: Elsewhere<'_>,
+        invocation: Invocation,
+        limits: Limits,
+        stop: CancellationToken,
+        observer: Observer,
+    ) -> Report {
+        let Elsewhere { host, connections } = there;
+        let readied = stop.run_until_cancelled(async {
+            let session = connections.session(&host).await;
+            (session, connections.connect(&host).await)
+        });
+        let Some((_session, shares)) = readied.await else {
+            return Report::not_started(Outcome::Stopped { killed: false });
+        };
+        if !shares {
+            let invocation = ssh::alone(invocation, connections, &host);
+            return self.run_here(invocation, limits, stop, observer).await;
+        }
+        let listener = observer.output.clone();
+        let again = ssh::alone(invocation.clone(), connections, &host);
+        let report = self
+            .run_here(invocation, limits.clone(), stop.clone(), observer)
+            .await;
+        // 255 is ssh's own status. Where the connection is gone and the script said nothing, it was the connection that
+        // failed: it had been up for long, and nobody had told it yet that the host was restarted.
+        let failed_to_connect = report.outcome
+            == Outcome::Exited {
+                code: TRANSPORT_FAILED,
+            }
+            && report.stdout.total == 0
+            && !connections.stands(&host);
+        if !failed_to_connect {
+            return report;
+        }
+        let observer = match listener {
+            Some(listener) => Observer::none().output(listener),
+            None => Observer::none(),
+        };
+        self.run_here(again, limits, stop, observer).await
+    }
+
+    async fn run_here(
         &self,
         invocation: Invocation,
         limits: Limits,

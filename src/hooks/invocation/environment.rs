@@ -57,6 +57,27 @@ pub(super) fn environment(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) 
         .collect()
 }
 
+/// What a script on another host is given besides that host's own: `env:`, `pass_env:` and hem's own variables.
+pub(super) fn given(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) -> Vec<(String, String)> {
+    let mut variables: BTreeMap<&str, String> = facts
+        .daemon_environment
+        .iter()
+        .filter(|(name, _)| hook.action.pass_env.iter().any(|passed| passed == name))
+        .map(|(name, value)| (name.as_str(), value.clone()))
+        .collect();
+    variables.extend(
+        hook.action
+            .env
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.clone())),
+    );
+    variables.extend(own(hook, event, facts));
+    variables
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
+
 fn fits(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(beginning) => name.starts_with(beginning),

@@ -22,45 +22,70 @@ const SHELL_CHARACTERS: &[char] = &[
     '#',
 ];
 
+/// What stands behind the program, and what goes to standard input.
+pub(super) struct Line {
+    /// The rest of the command and, unless they go to standard input, the arguments.
+    pub(super) text: String,
+    pub(super) stdin: Option<String>,
+    /// A shell may read it: all of it was written by the hook's author or is base64.
+    pub(super) may_use_shell: bool,
+    /// Ruby's popen would give it to a shell.
+    pub(super) calls_for_shell: bool,
+}
+
+impl Line {
+    pub(super) fn of(action: &Action, event: &Event) -> Result<Self, StartFailure> {
+        let words = words(action)?;
+        let arguments = Arguments::of(&words, event)?;
+        let (_, rest) = action.command.trim().split_once([' ', '\t']).unwrap_or_default();
+        let (text, stdin) = if action.arguments_stdin {
+            (rest.to_owned(), Some(arguments.text))
+        } else {
+            (join(rest, &arguments.text), None)
+        };
+        Ok(Self {
+            may_use_shell: stdin.is_some() || arguments.are_the_hooks_own,
+            calls_for_shell: action.command.contains(SHELL_CHARACTERS) || text.contains(SHELL_CHARACTERS),
+            text,
+            stdin,
+        })
+    }
+
+    /// The words between its blanks.
+    pub(super) fn words(&self) -> impl Iterator<Item = &str> {
+        self.text.split([' ', '\t']).filter(|word| !word.is_empty())
+    }
+}
+
 pub(super) fn command_line(
     action: &Action,
     event: &Event,
     shell: OnehemShell,
 ) -> Result<CommandLine, StartFailure> {
-    let words = words(action)?;
-    let arguments = Arguments::of(&words, event)?;
-    let (_, rest) = action.command.trim().split_once([' ', '\t']).unwrap_or_default();
-    let (line, stdin) = if action.arguments_stdin {
-        (rest.to_owned(), Some(arguments.text))
-    } else {
-        (join(rest, &arguments.text), None)
-    };
-    let may_use_shell = stdin.is_some() || arguments.are_the_hooks_own;
-    let calls_for_shell = action.command.contains(SHELL_CHARACTERS) || line.contains(SHELL_CHARACTERS);
+    let line = Line::of(action, event)?;
     let words: Vec<OsString> = match shell {
-        OnehemShell::Auto if calls_for_shell && may_use_shell => {
+        OnehemShell::Auto if line.calls_for_shell && line.may_use_shell => {
             return Ok(CommandLine {
                 program: PathBuf::from("/bin/sh"),
-                arguments: vec!["-c".into(), join(&action.program.to_string_lossy(), &line).into()],
-                stdin,
+                arguments: vec![
+                    "-c".into(),
+                    join(&action.program.to_string_lossy(), &line.text).into(),
+                ],
+                stdin: line.stdin,
             });
         }
         // What the hook's author wrote is split as a shell would split it; what a message brought along, at its blanks.
-        OnehemShell::Never if calls_for_shell && may_use_shell => shell_words::split(&line)
+        OnehemShell::Never if line.calls_for_shell && line.may_use_shell => shell_words::split(&line.text)
             .map_err(|error| bad_argument(format!("the command line cannot be split into words: {error}")))?
             .into_iter()
             .map(OsString::from)
             .collect(),
-        OnehemShell::Auto | OnehemShell::Never => line
-            .split([' ', '\t'])
-            .filter(|word| !word.is_empty())
-            .map(OsString::from)
-            .collect(),
+        OnehemShell::Auto | OnehemShell::Never => line.words().map(OsString::from).collect(),
     };
     Ok(CommandLine {
         program: action.program.clone(),
         arguments: words,
-        stdin,
+        stdin: line.stdin,
     })
 }
 

@@ -113,12 +113,17 @@ fn laid_out(
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
+    let ssh = Ssh {
+        config: None,
+        sockets: Some("/run/hem/ssh".into()),
+    };
     let facts = AttemptFacts {
         instance: &instance,
         execution: &execution,
         attempt: 2,
         daemon_environment: &daemon_environment,
         shell,
+        ssh: &ssh,
     };
     invocation(hook, event, &facts)
 }
@@ -358,13 +363,82 @@ fn secrets_are_named_and_not_read() {
     assert!(!environment(&invocation).contains_key("TOKEN"));
 }
 
+/// A state event that names the host `node1`.
+fn event_on(host: &str) -> Event {
+    let mut event = state_event();
+    if let Facts::State(change) = &mut event.facts {
+        change.host = Some(host.to_owned());
+    }
+    event
+}
+
+/// What `ssh` is asked to run; what comes before it is the same for all.
+fn on_the_host(invocation: &Invocation) -> Vec<String> {
+    let argv = argv(invocation);
+    assert_eq!(argv[0], "ssh");
+    assert_eq!(invocation.host.as_deref(), Some("node1"));
+    for option in ["BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5"] {
+        assert!(argv.iter().any(|word| word == option), "{argv:?}");
+    }
+    let host = argv
+        .iter()
+        .position(|word| word == "--")
+        .expect("the end of the options")
+        + 1;
+    assert_eq!(argv[host], "node1");
+    argv[host + 1..].to_vec()
+}
+
 #[test]
-fn a_remote_hook_says_that_it_is_not_run() {
+fn a_remote_hook_of_the_onehem_profile_leaves_its_line_to_both_shells() {
+    let mut hook = hook(Profile::Onehem, "log.sh", vec![literal("a"), literal("b")]);
+    hook.action.remote = true;
+    hook.policy.timeout = None;
+    let made = laid_out(&hook, &event_on("node1"), &[], OnehemShell::Auto).expect("an invocation");
+    assert_eq!(on_the_host(&made), ["/scripts/log.sh", "a", "b"]);
+    assert!(
+        argv(&made).iter().any(|word| word == "-n"),
+        "nobody reads the daemon's input"
+    );
+    // Ruby would give this line to a shell, which takes one pair of quotes; the host's shell sees the other.
+    hook.action.arguments = vec![literal("\"'x  y'\"")];
+    let made = laid_out(&hook, &event_on("node1"), &[], OnehemShell::Auto).expect("an invocation");
+    let argv = argv(&made);
+    assert_eq!(argv[..2], ["/bin/sh", "-c"]);
+    assert!(
+        argv[2].starts_with("exec ssh ") && argv[2].ends_with(" -- node1 /scripts/log.sh \"'x  y'\""),
+        "{argv:?}"
+    );
+}
+
+#[test]
+fn a_remote_hook_of_the_hem_profile_quotes_each_word_for_the_shell_of_its_host() {
+    let mut hook = hook(Profile::Hem, "log.sh", vec![literal("a b"), literal("$(id)")]);
+    hook.action.remote = true;
+    let made = laid_out(&hook, &event_on("node1"), &[], OnehemShell::Auto).expect("an invocation");
+    let words = on_the_host(&made);
+    assert_eq!(words[0], "env");
+    assert!(words.contains(&"'HEM_ATTEMPT=2'".to_owned()), "{words:?}");
+    let at = words
+        .iter()
+        .position(|word| word == "timeout")
+        .expect("the limit is kept there too");
+    assert_eq!(
+        words[at + 1..],
+        ["-k", "10.000", "600.000", "/scripts/log.sh", "'a b'", "'$(id)'"]
+    );
+}
+
+#[test]
+fn a_remote_hook_without_a_host_or_with_a_strange_one_is_a_failure_that_says_so() {
     let mut hook = hook(Profile::Onehem, "log.sh", Vec::new());
     hook.action.remote = true;
-    let failure = laid_out(&hook, &state_event(), &[], OnehemShell::Auto).expect_err("remote");
-    assert_eq!(failure.kind, StartFailureKind::Other);
-    assert!(failure.message.contains("remote: true"), "{failure}");
+    let failure = laid_out(&hook, &event_on(""), &[], OnehemShell::Auto).expect_err("no host");
+    assert!(failure.message.contains("names none"), "{failure}");
+    for strange in ["-oProxyCommand=id", "a b", "x;id", "a@b"] {
+        let failure = laid_out(&hook, &event_on(strange), &[], OnehemShell::Auto).expect_err("no host");
+        assert!(failure.message.contains("name of a host"), "{failure}");
+    }
 }
 
 #[test]

@@ -1,0 +1,413 @@
+//! Hooks that run on the event's host: a real sshd on loopback, with a key that is thrown away.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod daemon;
+mod peers;
+mod recorded;
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use daemon::{House, until, until_settled};
+use hem::config::{OpennebulaSource, Source};
+use hem::daemon::Daemon;
+use hem::engine::execution::{Actor, Attempt};
+use hem::event::Event;
+use hem::event::id::{ExecutionKey, HookName, Seq};
+use hem::event::opennebula::read;
+use hem::event::payload::Payload;
+use hem::event::time::Timestamp;
+use hem::runner::{Outcome, StartFailureKind};
+use peers::{Peer, Port};
+
+/// A machine called `node1`: an sshd of our own, and the client's configuration that leads there.
+struct Node {
+    folder: PathBuf,
+    port: u16,
+    sshd: Option<Child>,
+}
+
+impl Node {
+    fn new(house: &House) -> Self {
+        let folder = house.path("node");
+        fs::create_dir(&folder).expect("a folder");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).expect("a mode");
+        for key in ["host_key", "user_key"] {
+            let made = Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                .arg(folder.join(key))
+                .status();
+            assert!(
+                made.is_ok_and(|status| status.success()),
+                "ssh-keygen failed: install openssh-client"
+            );
+        }
+        fs::copy(folder.join("user_key.pub"), folder.join("authorized_keys")).expect("a copy");
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = free.local_addr().expect("an address").port();
+        let host_key = fs::read_to_string(folder.join("host_key.pub")).expect("a key");
+        let words: Vec<&str> = host_key.split(' ').take(2).collect();
+        fs::write(
+            folder.join("known_hosts"),
+            format!("[127.0.0.1]:{port} {}\n", words.join(" ")),
+        )
+        .expect("a file");
+        let at = folder.display();
+        fs::write(
+            folder.join("ssh_config"),
+            format!(
+                "Host node1 rh6938\n  HostName 127.0.0.1\n  Port {port}\n  IdentityFile {at}/user_key\n  \
+                 IdentitiesOnly yes\n  UserKnownHostsFile {at}/known_hosts\n  StrictHostKeyChecking yes\n"
+            ),
+        )
+        .expect("a file");
+        fs::write(
+            folder.join("sshd_config"),
+            format!(
+                "ListenAddress 127.0.0.1\nPort {port}\nHostKey {at}/host_key\nAuthorizedKeysFile {at}/authorized_keys\n\
+                 PidFile {at}/sshd.pid\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\n\
+                 LogLevel VERBOSE\n"
+            ),
+        )
+        .expect("a file");
+        drop(free);
+        let mut node = Self {
+            folder,
+            port,
+            sshd: None,
+        };
+        node.start();
+        node
+    }
+
+    fn start(&mut self) {
+        let program = ["/usr/sbin/sshd", "/usr/local/sbin/sshd"]
+            .into_iter()
+            .find(|path| Path::new(path).exists())
+            .expect("sshd: install openssh-server");
+        if nix::unistd::Uid::current().is_root() {
+            // Where sshd, as root, keeps the process that talks to strangers.
+            fs::create_dir_all("/run/sshd").expect("a folder");
+        }
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("sshd.log"))
+            .expect("a log");
+        let sshd = Command::new(program)
+            .args(["-D", "-e", "-f"])
+            .arg(self.folder.join("sshd_config"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("sshd starts");
+        self.sshd = Some(sshd);
+    }
+
+    async fn listens(&self) {
+        until("sshd listens", || {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok()
+        })
+        .await;
+    }
+
+    /// Nobody can connect any more.
+    fn stop(&mut self) {
+        if let Some(mut sshd) = self.sshd.take() {
+            let _ = sshd.kill();
+            let _ = sshd.wait();
+        }
+    }
+
+    /// How many connections were made to it.
+    fn logins(&self) -> usize {
+        fs::read_to_string(self.folder.join("sshd.log"))
+            .unwrap_or_default()
+            .matches("Accepted publickey")
+            .count()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+async fn house() -> (House, Node) {
+    let mut house = House::new();
+    let node = Node::new(&house);
+    node.listens().await;
+    house.config.ssh.config = Some(node.folder.join("ssh_config"));
+    house.config.remote_scripts_dir = house.config.scripts_dir.clone();
+    (house, node)
+}
+
+/// A VM runs on a host.
+fn event(host: &str, vm: u64) -> Event {
+    let document = format!(
+        "<HOOK_MESSAGE><HOOK_TYPE>STATE</HOOK_TYPE><HOOK_OBJECT>VM</HOOK_OBJECT><STATE>ACTIVE</STATE>\
+         <LCM_STATE>RUNNING</LCM_STATE><RESOURCE_ID>{vm}</RESOURCE_ID><REMOTE_HOST>{host}</REMOTE_HOST>\
+         <VM><ID>{vm}</ID></VM></HOOK_MESSAGE>"
+    );
+    let key = format!("EVENT STATE VM/ACTIVE/RUNNING/{vm} ");
+    let reading = read(&key, document.as_bytes());
+    Event {
+        seq: Seq(0),
+        source: "opennebula".into(),
+        key,
+        subject: None,
+        received: Timestamp::now(),
+        facts: reading.facts,
+        ambiguous: reading.ambiguous,
+        synthesised: false,
+        payload: Payload::new(document.into_bytes().into()),
+    }
+}
+
+/// Runs a hook for an event, and gives its last attempt once it has ended.
+async fn run(daemon: &Daemon, hook: &str, event: Event) -> Attempt {
+    let accepted = offer(daemon, hook, event).await;
+    let store = daemon.handle().store().clone();
+    until("it settles", || {
+        let execution = store
+            .execution(&accepted)
+            .expect("readable")
+            .expect("an execution");
+        execution.progress.state.is_settled()
+    })
+    .await;
+    let mut attempts = store.attempts(&accepted).expect("readable");
+    attempts.pop().expect("an attempt")
+}
+
+async fn offer(daemon: &Daemon, hook: &str, event: Event) -> ExecutionKey {
+    let hook = HookName::new(hook).expect("a name");
+    let accepted = daemon
+        .handle()
+        .emit(event, Some(hook), Actor::User { uid: 7 })
+        .await
+        .expect("accepted");
+    accepted.executions[0].clone()
+}
+
+fn stdout(attempt: &Attempt) -> String {
+    let ended = attempt.ended.as_ref().expect("an end");
+    String::from_utf8_lossy(&ended.stdout.head).into_owned()
+}
+
+fn outcome(attempt: &Attempt) -> &Outcome {
+    &attempt.ended.as_ref().expect("an end").outcome
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_remote_hook_runs_on_the_events_host_with_its_words_whole() {
+    let (house, node) = house().await;
+    house.script(
+        "say.sh",
+        "#!/bin/sh\nprintf '%s|' \"$@\"\necho\necho \"$HEM_HOOK $HEM_ATTEMPT $ZONE\"\necho \"$SSH_CONNECTION\"\ncat\nexit 3\n",
+    );
+    house.hook(
+        "saying",
+        "name: saying\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: say.sh\nremote: true\nstdin: payload\n\
+         arguments: ['a b', '$(id)', \"it's\", '${{ event.VM.ID }}']\nenv: { ZONE: 'z 1' }\n",
+    );
+    let daemon = house.daemon().await;
+    let attempt = run(&daemon, "saying", event("node1", 12)).await;
+    assert_eq!(outcome(&attempt), &Outcome::Exited { code: 3 }, "{attempt:?}");
+    let said = stdout(&attempt);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[0], "a b|$(id)|it's|12|");
+    assert_eq!(lines[1], "saying 1 z 1");
+    assert!(lines[2].starts_with("127.0.0.1 "), "it came by ssh: {said}");
+    assert!(lines[3].starts_with("<HOOK_MESSAGE>"), "{said}");
+    assert_eq!(node.logins(), 1);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_of_the_onehem_profile_is_read_by_the_shell_here_and_by_the_one_there() {
+    let (mut house, _node) = house().await;
+    house.config.onehem_scripts_dir = house.config.scripts_dir.clone();
+    house.script("say.sh", "#!/bin/sh\nprintf '%s|' \"$@\"\n");
+    // The shell here takes the outer quotes, the one there splits what was in them.
+    house.hook(
+        "saying",
+        "name: saying\nprofile: onehem\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: say.sh\n\
+         remote: true\narguments: \"\\\"'x y' z\\\"\"\n",
+    );
+    let daemon = house.daemon().await;
+    let attempt = run(&daemon, "saying", event("node1", 12)).await;
+    assert_eq!(stdout(&attempt), "x y|z|", "{attempt:?}");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scripts_on_one_host_share_a_connection_and_no_more_than_it_takes() {
+    let (mut house, node) = house().await;
+    house.config.concurrency = 40;
+    house.script("say.sh", "#!/bin/sh\necho done\n").hook(
+        "saying",
+        "name: saying\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: say.sh\nremote: true\nmax_parallel: 40\n",
+    );
+    let daemon = house.daemon().await;
+    for vm in 0..30 {
+        offer(&daemon, "saying", event("node1", vm)).await;
+    }
+    until_settled(daemon.handle(), 30).await;
+    let executions = daemon.handle().store().summary().executions;
+    assert_eq!(executions.get("succeeded"), Some(&30), "{executions:?}");
+    assert_eq!(node.logins(), 1, "all of them went through one connection");
+    let sockets = house.config.control.socket.with_file_name("ssh");
+    let mode = fs::metadata(&sockets).expect("a folder").permissions().mode() & 0o777;
+    assert_eq!(mode, 0o700);
+    daemon.stop().await;
+    until("the connection ends with the daemon", || {
+        fs::read_dir(&sockets).is_ok_and(|mut entries| entries.next().is_none())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_went_away_is_made_anew() {
+    let (house, node) = house().await;
+    house.script("say.sh", "#!/bin/sh\necho done\n").hook(
+        "saying",
+        "name: saying\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: say.sh\nremote: true\n",
+    );
+    let daemon = house.daemon().await;
+    assert_eq!(stdout(&run(&daemon, "saying", event("node1", 1)).await), "done\n");
+    // The process behind the connection is ended: its socket stays and leads nowhere.
+    let sockets = house.config.control.socket.with_file_name("ssh");
+    let pattern = format!("ssh.*{}", sockets.display());
+    let ended = Command::new("pkill").args(["-KILL", "-f", &pattern]).status();
+    assert!(
+        ended.is_ok_and(|status| status.success()),
+        "pkill: install procps"
+    );
+    assert_eq!(stdout(&run(&daemon, "saying", event("node1", 2)).await), "done\n");
+    assert_eq!(node.logins(), 2);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_is_away_or_has_another_key_is_a_failure_with_the_words_of_ssh() {
+    let (house, mut node) = house().await;
+    house.script("say.sh", "#!/bin/sh\necho done\n").hook(
+        "saying",
+        "name: saying\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: say.sh\nremote: true\n",
+    );
+    let daemon = house.daemon().await;
+    let stderr = |attempt: &Attempt| {
+        let ended = attempt.ended.as_ref().expect("an end");
+        String::from_utf8_lossy(&ended.stderr.head).into_owned()
+    };
+    node.stop();
+    let attempt = run(&daemon, "saying", event("node1", 1)).await;
+    assert_eq!(outcome(&attempt), &Outcome::Exited { code: 255 });
+    assert!(stderr(&attempt).contains("Connection refused"), "{attempt:?}");
+
+    let known = node.folder.join("known_hosts");
+    let other = fs::read_to_string(node.folder.join("user_key.pub")).expect("a key");
+    let words: Vec<&str> = other.split(' ').take(2).collect();
+    fs::write(&known, format!("[127.0.0.1]:{} {}\n", node.port, words.join(" "))).expect("a file");
+    node.start();
+    node.listens().await;
+    let attempt = run(&daemon, "saying", event("node1", 2)).await;
+    assert_eq!(outcome(&attempt), &Outcome::Exited { code: 255 });
+    assert!(
+        stderr(&attempt).contains("Host key verification failed"),
+        "{attempt:?}"
+    );
+
+    // An API call on something without a host, or a VM that has none yet.
+    let attempt = run(&daemon, "saying", event("", 3)).await;
+    let Outcome::StartFailed(failure) = outcome(&attempt) else {
+        panic!("{attempt:?}")
+    };
+    assert_eq!(failure.kind, StartFailureKind::BadArgument);
+    assert!(failure.message.contains("names none"), "{failure}");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_time_limit_ends_the_script_on_its_host_too() {
+    let (house, _node) = house().await;
+    let pid = house.path("pid").display().to_string();
+    house
+        .script("slow.sh", &format!("#!/bin/sh\necho $$ > {pid}.new\nmv {pid}.new {pid}\nexec sleep 600\n"))
+        .hook(
+            "slow",
+            "name: slow\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: slow.sh\nremote: true\ntimeout: 2s\n",
+        );
+    let daemon = house.daemon().await;
+    let attempt = run(&daemon, "slow", event("node1", 1)).await;
+    let is_over = match outcome(&attempt) {
+        Outcome::TimedOut { .. } => true,
+        // timeout(1) there was first.
+        Outcome::Exited { code } => *code == 124,
+        _ => false,
+    };
+    assert!(is_over, "{attempt:?}");
+    let script: i32 = fs::read_to_string(&pid)
+        .expect("it ran")
+        .trim()
+        .parse()
+        .expect("a pid");
+    until("the script has ended", || {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(script), None).is_err()
+    })
+    .await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_recorded_run_on_another_host_is_told_to_oned_as_onehem_server_told_it() {
+    let (mut house, _node) = house().await;
+    let (events, replies) = (Port::reserve(), Port::reserve());
+    let source = OpennebulaSource {
+        endpoint: events.endpoint(),
+        replies: replies.endpoint(),
+        ..OpennebulaSource::default()
+    };
+    house
+        .config
+        .sources
+        .insert("opennebula".to_owned(), Source::Opennebula(source));
+    let recorded = recorded::passed()
+        .into_iter()
+        .find(|run| run.reply.contains("<REMOTE_HOST>rh6938"))
+        .expect("a recorded run on another host");
+    house.script("rem.sh", "#!/bin/sh\ncat > /dev/null\necho remote out\n");
+    let script = house.config.scripts_dir.join("rem.sh").display().to_string();
+    let id = recorded.message.split(' ').nth(1).expect("a hook's number");
+    house.hook(
+        "remote",
+        &format!(
+            "name: remote\nid: {id}\nprofile: onehem\ntrigger: {{ api: {{ call: any }} }}\ncommand: {script}\n\
+             arguments: $TEMPLATE\narguments_stdin: true\nremote: true\n"
+        ),
+    );
+    let mut peer = Peer::start("replier.py", &[&replies.endpoint()]);
+    peer.expect("bound");
+    peer.order("answer 1");
+    let daemon = house.daemon().await;
+    let reading = read(&recorded.event.key, &recorded.event.content);
+    let event = Event {
+        key: recorded.event.key.clone(),
+        facts: reading.facts,
+        payload: Payload::new(recorded.event.content.clone()),
+        ..event("", 1)
+    };
+    run(&daemon, "remote", event).await;
+    let document = recorded.reply.replace("/abs/rem.sh", &script);
+    assert_eq!(peer.line(), format!("0 {id} {}", STANDARD.encode(document)));
+    daemon.stop().await;
+}
