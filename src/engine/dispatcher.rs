@@ -4,9 +4,9 @@
 //! durable. Only the dispatcher knows what runs.
 
 mod mutes;
+mod own;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +16,9 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::own::{Absence, Owing};
 use super::acceptance::Connections;
+use super::acceptance_times::AcceptanceTimes;
 use super::attempt::{Attempts, Ran, verdict};
 use super::clock::Clock;
 use super::core::{Core, Effect, Input, NewExecution, Record, Refusal, Step};
@@ -25,10 +27,12 @@ use super::handle::{
     Accepted, Blocked, Kept, Muted, Notice, OrderError, Status, StopCounts, Stopping, Unmuted,
 };
 use super::hooks_in_force::{HooksInForce, InForce};
+use super::intake::Emitter;
 use super::mute::{Mute, Scope, Then};
 use super::room::Room;
 use crate::event::id::{ExecutionKey, HookName};
 use crate::event::payload::Payload;
+use crate::event::redaction::Redaction;
 use crate::event::time::Timestamp;
 use crate::event::{Event, Facts};
 use crate::hooks::Hook;
@@ -42,9 +46,6 @@ pub(super) const QUEUE: usize = 16;
 
 /// How often the clocks are compared and lanes looked at that wait too long.
 const LOOK_AROUND: Duration = Duration::from_secs(1);
-
-/// Upper bounds in milliseconds of the buckets that count how long acceptance takes.
-const ACCEPTANCE_BUCKETS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 500, 1_000, u64::MAX];
 
 /// What a former life left, with the hook it is pinned to where that can be had.
 pub(super) type Unsettled = (Execution, Option<Arc<Hook>>);
@@ -129,6 +130,8 @@ pub(super) enum Message {
         actor: Actor,
         reply: oneshot::Sender<Result<StopCounts, OrderError>>,
     },
+    /// There was no room to accept the own event of this identity.
+    PutOff { owed: String },
     /// The daemon stops: nothing more is started. Answered when all that was started before is on its way.
     Stop { reply: oneshot::Sender<()> },
     /// Answered when what was submitted before is durable.
@@ -146,6 +149,8 @@ pub(super) struct Offer {
     pub(super) absent_elements: u64,
     /// The operator who handed it over.
     pub(super) asked: Option<Asked>,
+    /// The identity of an own event, under which it is owed.
+    pub(super) owed: Option<String>,
 }
 
 /// An operator who handed an event over and waits for its acceptance.
@@ -164,38 +169,8 @@ impl Offer {
             condition_errors: 0,
             absent_elements: 0,
             asked: None,
+            owed: None,
         }
-    }
-}
-
-/// Counts how long events take from receipt to acceptance.
-#[derive(Debug, Default)]
-struct AcceptanceTimes {
-    counts: [AtomicU64; ACCEPTANCE_BUCKETS.len()],
-    /// In milliseconds.
-    total: AtomicU64,
-}
-
-impl AcceptanceTimes {
-    fn count(&self, received: Timestamp) {
-        let took = u64::try_from(Timestamp::now().since(received).as_millis()).unwrap_or(u64::MAX);
-        let bucket = ACCEPTANCE_BUCKETS.iter().position(|bound| took <= *bound);
-        if let Some(counter) = bucket.and_then(|at| self.counts.get(at)) {
-            counter.fetch_add(1, Ordering::Relaxed);
-            self.total.fetch_add(took, Ordering::Relaxed);
-        }
-    }
-
-    fn buckets(&self) -> Vec<(u64, u64)> {
-        ACCEPTANCE_BUCKETS
-            .iter()
-            .zip(&self.counts)
-            .map(|(bound, count)| (*bound, count.load(Ordering::Relaxed)))
-            .collect()
-    }
-
-    fn total(&self) -> Duration {
-        Duration::from_millis(self.total.load(Ordering::Relaxed))
     }
 }
 
@@ -210,6 +185,8 @@ pub(super) struct Parts {
     pub(super) feed: broadcast::Sender<Notice>,
     pub(super) tracker: TaskTracker,
     pub(super) inbox: mpsc::Sender<Message>,
+    pub(super) emitter: Emitter,
+    pub(super) redaction: Redaction,
     pub(super) concurrency: usize,
     pub(super) blocked_after: Duration,
     /// Cancelled when the daemon stops: what ends from then on because it is told to was interrupted.
@@ -227,6 +204,8 @@ pub(super) struct Dispatcher {
     /// What ends a running attempt.
     running: HashMap<ExecutionKey, CancellationToken>,
     reported_blocked: HashSet<ExecutionKey>,
+    owing: Owing,
+    told_absences: BTreeSet<Absence>,
     times: Arc<AcceptanceTimes>,
 }
 
@@ -240,6 +219,8 @@ impl Dispatcher {
             clock,
             running: HashMap::new(),
             reported_blocked: HashSet::new(),
+            owing: Owing::of_a_former_life(),
+            told_absences: BTreeSet::new(),
             times: Arc::default(),
             parts,
         }
@@ -441,6 +422,10 @@ impl Dispatcher {
                 self.decide(Input::Stop, Vec::new(), || ()).await?;
                 self.answer_when_durable(reply).await
             }
+            Message::PutOff { owed } => {
+                self.owing.put_off(&owed);
+                Ok(())
+            }
             Message::Pulse { reply } => self.answer_when_durable(reply).await,
             Message::Status { reply } => {
                 // Whoever asked may have gone away.
@@ -465,6 +450,7 @@ impl Dispatcher {
             condition_errors,
             absent_elements,
             asked,
+            owed,
         } = offer;
         let hooks: Vec<HookName> = executions.iter().map(|new| new.hook.name.clone()).collect();
         let mut changes: Vec<Change> = executions
@@ -508,9 +494,14 @@ impl Dispatcher {
             keep_payload: !private,
         });
 
+        changes.extend(owed.clone().map(Change::Paid));
         let (feed, times) = (self.parts.feed.clone(), Arc::clone(&self.times));
+        let owing = self.owing.clone();
         let on_durable = move || {
             kill_point::reach("after-accept");
+            if let Some(owed) = owed {
+                owing.accepted(&owed);
+            }
             times.count(received);
             if let Some(notice) = notice {
                 // Whoever followed may have gone away.
@@ -670,6 +661,7 @@ impl Dispatcher {
         let touched: Vec<ExecutionKey> = if follows { touched(&records) } else { Vec::new() };
         let mute_notices: Vec<Notice> = records.iter().filter_map(of_mute).collect();
         changes.extend(records.into_iter().map(Change::Record));
+        let raised = self.owe_for(&mut changes).await?;
         if changes.is_empty() && effects.is_empty() {
             on_durable();
             return Ok(());
@@ -691,10 +683,12 @@ impl Dispatcher {
         let (attempts, inbox) = (Arc::clone(&self.parts.attempts), self.parts.inbox.clone());
         let (tracker, runtime) = (self.parts.tracker.clone(), Runtime::current());
         let (store, feed) = (self.parts.store.clone(), self.parts.feed.clone());
+        let (emitter, owing) = (self.parts.emitter.clone(), self.owing.clone());
         self.parts
             .writer
             .submit(changes, move || {
                 on_durable();
+                raised.into_intake(&emitter, &owing);
                 for notice in mute_notices {
                     // Whoever followed may have gone away.
                     let _ = feed.send(notice);
@@ -729,9 +723,8 @@ impl Dispatcher {
             self.decide(Input::ClockJumped, Vec::new(), || ()).await?;
         }
         self.parts.room.look(self.core.unsettled());
-        // A store with nothing to write still has to look for what is too old.
-        self.parts.writer.submit(Vec::new(), || ()).await?;
         let blocked = self.blocked();
+        let mut newly = Vec::new();
         for waiting in &blocked {
             if self.reported_blocked.insert(waiting.waiting.clone()) {
                 tracing::warn!(
@@ -739,11 +732,13 @@ impl Dispatcher {
                     waiting = %waiting.waiting, behind = %waiting.behind, since = %waiting.since,
                     "an execution waits for another one of its lane"
                 );
+                newly.push(waiting.clone());
             }
         }
         self.reported_blocked
             .retain(|key| blocked.iter().any(|waiting| waiting.waiting == *key));
-        Ok(())
+        // A store with nothing to write still has to look for what is too old: this submits in any case.
+        self.owe_what_was_noticed(newly).await
     }
 
     fn blocked(&self) -> Vec<Blocked> {

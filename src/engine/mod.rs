@@ -3,6 +3,7 @@
 //! [`Engine::start`] may be called more than once in one process: there are no globals.
 
 mod acceptance;
+mod acceptance_times;
 mod attempt;
 mod clock;
 pub mod core;
@@ -169,6 +170,8 @@ impl Engine {
             feed: feed.clone(),
             tracker: attempts.clone(),
             inbox: dispatcher.clone(),
+            emitter: queue.emitter(),
+            redaction: config.redaction(),
             concurrency: config.concurrency,
             blocked_after: config.blocked_after,
             draining: draining.clone(),

@@ -34,6 +34,8 @@ pub(super) enum Space {
     Override = b'O',
     /// Mutes, by scope.
     Mute = b'W',
+    /// Own events that are owed and not accepted yet, by identity and piece.
+    Owed = b'Y',
     /// The last good text of each hook file, by file and piece.
     LastGood = b'G',
     /// The audit log, by number.
@@ -188,6 +190,15 @@ pub(super) fn of_mute(scope: &Scope) -> Vec<u8> {
         // Names of hooks and sources hold no NUL, so no two scopes share a key.
         bytes.push(0);
     }
+    bytes
+}
+
+/// The beginning of the pieces of what is owed under an identity.
+pub(super) fn owed(identity: &str) -> Vec<u8> {
+    let mut bytes = space(Space::Owed);
+    bytes.extend_from_slice(identity.as_bytes());
+    // Identities hold no NUL, so the pieces of `a` are not mistaken for those of `ab`.
+    bytes.push(0);
     bytes
 }
 

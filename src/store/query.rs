@@ -10,7 +10,9 @@ use super::{
 };
 use crate::engine::execution::{Attempt, Execution};
 use crate::engine::mute::Mute;
+use crate::event::Facts;
 use crate::event::id::{ExecutionKey, HookName, Seq};
+use crate::event::own::{self, OwnEvent};
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
 use crate::hooks::Version;
@@ -291,6 +293,33 @@ impl Store {
                 format::read_mute(&bytes).map_err(ReadError::format("a mute"))
             })
             .collect()
+    }
+
+    /// Own events that are owed and not accepted yet, at most `limit` of them. One whose record is damaged is said in the log
+    /// and left where it is.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn owed(&self, limit: usize) -> Result<Vec<OwnEvent>, ReadError> {
+        let mut owed = Vec::new();
+        for key in self.shared.tree.scan_prefix(keys::space(Space::Owed)).keys() {
+            if owed.len() >= limit {
+                break;
+            }
+            let key = key.map_err(ReadError::Read)?;
+            // The key ends with a NUL and the number of the piece; what is owed is told at its first one.
+            let Some((identity, [0, 0, 0, 0, 0])) = key.split_last_chunk::<5>() else {
+                continue;
+            };
+            let identity = String::from_utf8_lossy(identity.get(1..).unwrap_or_default());
+            let document = blob::get(&self.shared.tree, &keys::owed(&identity))
+                .map_err(ReadError::blob(format!("the own event `{identity}`")))?;
+            match own::read(&document.unwrap_or_default()).facts {
+                Facts::Own(own) => owed.push(own),
+                _ => tracing::error!(%identity, "the record of an own event that is owed is damaged"),
+            }
+        }
+        Ok(owed)
     }
 
     /// The last good text of each hook file, and since when the file has been broken, if it is.
