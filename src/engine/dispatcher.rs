@@ -5,6 +5,7 @@
 
 mod mutes;
 mod own;
+mod pace;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::own::{Absence, Owing};
+use self::pace::Pace;
 use super::acceptance::Connections;
 use super::acceptance_times::AcceptanceTimes;
 use super::attempt::{Attempts, Ran, verdict};
@@ -50,6 +52,15 @@ const LOOK_AROUND: Duration = Duration::from_secs(1);
 /// What a former life left, with the hook it is pinned to where that can be had.
 pub(super) type Unsettled = (Execution, Option<Arc<Hook>>);
 
+/// All that a former life left.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) unsettled: Vec<Unsettled>,
+    pub(super) mutes: Vec<Mute>,
+    /// The newest executions, settled ones too, that count for the policies of the hooks they are given with.
+    pub(super) past: Vec<(Execution, Arc<Hook>)>,
+}
+
 /// What the dispatcher is told.
 #[derive(Debug)]
 pub(super) enum Message {
@@ -76,12 +87,8 @@ pub(super) enum Message {
         actor: Actor,
         reply: oneshot::Sender<Result<(), OrderError>>,
     },
-    /// What a former life left unsettled, with the hooks it is pinned to, and the mutes it left.
-    Recover {
-        left: Vec<Unsettled>,
-        mutes: Vec<Mute>,
-        reply: oneshot::Sender<()>,
-    },
+    /// What a former life left.
+    Recover { left: Left, reply: oneshot::Sender<()> },
     /// `hem hooks enable`, `disable`.
     Override {
         hook: HookName,
@@ -207,6 +214,7 @@ pub(super) struct Dispatcher {
     owing: Owing,
     told_absences: BTreeSet<Absence>,
     times: Arc<AcceptanceTimes>,
+    pace: Pace,
 }
 
 impl Dispatcher {
@@ -222,19 +230,28 @@ impl Dispatcher {
             owing: Owing::of_a_former_life(),
             told_absences: BTreeSet::new(),
             times: Arc::default(),
+            pace: Pace::default(),
             parts,
         }
     }
 
     /// Takes over what a former life left unsettled. What had not been started and has no hook in force any more is
     /// cancelled; what was started and has no definition any more fails.
-    async fn recover(&mut self, left: Vec<Unsettled>, mutes: Vec<Mute>) -> Result<(), Closed> {
+    async fn recover(&mut self, left: Left) -> Result<(), Closed> {
+        let Left {
+            unsettled,
+            mutes,
+            past,
+        } = left;
         let now = self.clock.now();
-        self.parts.room.look(left.len());
+        self.parts.room.look(unsettled.len());
+        for (execution, hook) in past {
+            self.core.remember(&execution, &hook, now);
+        }
         let in_force = self.parts.hooks.now();
         let mut changes = Vec::new();
         let mut taken_up = Vec::new();
-        for (execution, hook) in left {
+        for (execution, hook) in unsettled {
             if let State::Running { attempt, .. } = execution.progress.state {
                 let ended = EndedAttempt {
                     at: now,
@@ -342,8 +359,8 @@ impl Dispatcher {
                 )
                 .await
             }
-            Message::Recover { left, mutes, reply } => {
-                self.recover(left, mutes).await?;
+            Message::Recover { left, reply } => {
+                self.recover(left).await?;
                 // Whoever asked may have gone away.
                 let _ = reply.send(());
                 Ok(())
@@ -657,6 +674,7 @@ impl Dispatcher {
         on_durable: impl FnOnce() + Send + 'static,
     ) -> Result<(), Closed> {
         let Step { records, effects } = step;
+        self.pace.note(&records, self.clock.now());
         let follows = self.parts.feed.receiver_count() > 0;
         let touched: Vec<ExecutionKey> = if follows { touched(&records) } else { Vec::new() };
         let mute_notices: Vec<Notice> = records.iter().filter_map(of_mute).collect();
@@ -720,6 +738,7 @@ impl Dispatcher {
     async fn look_around(&mut self) -> Result<(), Closed> {
         if self.clock.follow_jump(Timestamp::now()) {
             tracing::warn!(now = %self.clock.now(), "the clock was set; waits are shortened to their full delay at most");
+            self.pace.forget();
             self.decide(Input::ClockJumped, Vec::new(), || ()).await?;
         }
         self.parts.room.look(self.core.unsettled());
@@ -761,7 +780,7 @@ impl Dispatcher {
         for name in State::UNSETTLED.into_iter().chain(ends) {
             executions.insert(name, summary.executions.get(name).copied().unwrap_or_default());
         }
-        let queue = self.queue();
+        let (mutes, queue) = self.held_and_queue();
         Status {
             store: self.parts.store.id().clone(),
             started: self.started,
@@ -769,7 +788,7 @@ impl Dispatcher {
             events: summary.events,
             executions,
             held: queue.iter().map(|group| group.held).sum(),
-            mutes: self.mutes(),
+            mutes,
             queue,
             sources: self
                 .parts

@@ -13,6 +13,7 @@ pub mod handle;
 mod hooks_in_force;
 pub mod intake;
 pub mod mute;
+mod past;
 pub mod pinned;
 mod reload;
 mod room;
@@ -31,11 +32,12 @@ use tokio_util::task::TaskTracker;
 
 use self::acceptance::Acceptance;
 use self::attempt::Attempts;
-use self::dispatcher::{Dispatcher, Parts, QUEUE, Unsettled};
+use self::dispatcher::{Dispatcher, Left, Parts, QUEUE, Unsettled};
 use self::execution::Actor;
 use self::handle::{Handle, SourceStatus};
 use self::hooks_in_force::HooksInForce;
 use self::intake::{Decode, IntakeQueue};
+use self::past::past;
 use self::pinned::pinned_hook;
 use self::reload::Reloader;
 use self::room::Room;
@@ -243,8 +245,13 @@ impl Engine {
             onehem_shell: config.onehem_shell,
             stop: CancellationToken::new(),
         };
+        let past = past(handle.store(), &handle.hooks(), Timestamp::now());
         handle
-            .recover(left, mutes)
+            .recover(Left {
+                unsettled: left,
+                mutes,
+                past,
+            })
             .await
             .map_err(|_| StartError::Closed)?;
         kill_point::reach("recovery");

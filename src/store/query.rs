@@ -33,6 +33,15 @@ impl Store {
         Ok(Some(listed))
     }
 
+    /// One event without its payload.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the record is damaged.
+    pub fn event_header(&self, seq: Seq) -> Result<Option<ListedEvent>, ReadError> {
+        let stored = self.shared.tree.get(keys::event(seq)).map_err(ReadError::Read)?;
+        stored.map(|bytes| self.listed_event(seq, &bytes)).transpose()
+    }
+
     /// Events, newest first, without payloads.
     ///
     /// # Errors
@@ -82,9 +91,9 @@ impl Store {
             format::read_execution(key.clone(), &execution, &progress).map_err(ReadError::format(what))?;
         // Records of the first versions do not name the source; their event does.
         if execution.source.is_empty()
-            && let Some(event) = tree.get(keys::event(key.event)).map_err(ReadError::Read)?
+            && let Some(listed) = self.event_header(key.event)?
         {
-            execution.source = self.listed_event(key.event, &event)?.event.source;
+            execution.source = listed.event.source;
         }
         Ok(Some(execution))
     }
@@ -133,6 +142,31 @@ impl Store {
                 self.listed_executions(of_hook, query.limit, selects)
             }
         }
+    }
+
+    /// The executions of a hook, newest first, as long as `goes_on` says so of them.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a record is damaged.
+    pub fn newest(
+        &self,
+        hook: &HookName,
+        mut goes_on: impl FnMut(&Execution) -> bool,
+    ) -> Result<Vec<Execution>, ReadError> {
+        let prefix = keys::by_hook(hook);
+        let mut found = Vec::new();
+        for key in self.shared.tree.scan_prefix(&prefix).keys().rev() {
+            let key = key.map_err(ReadError::Read)?;
+            let event = key.get(prefix.len()..).and_then(|number| number.try_into().ok());
+            let event = Seq(u64::from_be_bytes(event.unwrap_or_default()));
+            if let Some(execution) = self.execution(&ExecutionKey::new(event, hook.clone()))? {
+                if !goes_on(&execution) {
+                    break;
+                }
+                found.push(execution);
+            }
+        }
+        Ok(found)
     }
 
     fn listed_executions(
