@@ -155,7 +155,7 @@ async fn a_failed_execution_triggers_another_hook_which_gets_the_whole_story() {
     }
     let store = daemon.handle().store().clone();
     assert!(store.summary().events["hem"].adds_up());
-    assert!(store.owed(10).expect("a read").is_empty());
+    assert!(store.untold(10).expect("a read").is_empty());
     drop(store);
     daemon.stop().await;
 }
@@ -179,8 +179,8 @@ async fn no_hook_is_triggered_by_itself_and_no_two_keep_each_other_going() {
         store.summary().executions.get("failed") == Some(&2)
     })
     .await;
-    // What were still to come would be owed by now, in the batch of the second failure.
-    assert!(store.owed(10).expect("a read").is_empty());
+    // What were still to come would be written down by now, in the batch of the second failure.
+    assert!(store.untold(10).expect("a read").is_empty());
     let told = events_of(&store, Kind::Execution);
     let [told] = told.as_slice() else {
         panic!("one event, not {told:?}")
@@ -209,7 +209,7 @@ async fn what_nobody_asks_for_is_not_made() {
         store.summary().executions.get("failed") == Some(&1)
     })
     .await;
-    assert!(store.owed(10).expect("a read").is_empty());
+    assert!(store.untold(10).expect("a read").is_empty());
     assert!(events_of(&store, Kind::Execution).is_empty());
     drop(store);
     daemon.stop().await;
@@ -383,7 +383,7 @@ fn saved(name: &str) -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_owed_when_the_daemon_is_killed_is_told_once_by_the_next_life() {
+async fn what_is_untold_when_the_daemon_is_killed_is_told_once_by_the_next_life() {
     let house = house_with_a_failing_hook();
     watcher(&house, "watch", "{ execution: { hook: dns, outcome: failed } }");
     let mut life = Life::begin(&house, Some("after-settle"));
@@ -394,11 +394,11 @@ async fn what_is_owed_when_the_daemon_is_killed_is_told_once_by_the_next_life() 
     life.until_killed().await;
     drop(life);
 
-    // The end is durable, the event is owed, and nobody was told.
+    // The end is durable, the event is untold, and nobody heard of it.
     let store = Store::open(&house.config.state_dir).expect("a store");
     assert_eq!(store.summary().executions.get("failed"), Some(&1));
     assert!(events_of(&store, Kind::Execution).is_empty());
-    assert_eq!(store.owed(10).expect("a read").len(), 1);
+    assert_eq!(store.untold(10).expect("a read").len(), 1);
     drop(store);
     assert!(noted(&house, "watch").is_empty());
 
@@ -415,7 +415,7 @@ async fn what_is_owed_when_the_daemon_is_killed_is_told_once_by_the_next_life() 
 
     let store = Store::open(&house.config.state_dir).expect("a store");
     assert_eq!(events_of(&store, Kind::Execution).len(), 1);
-    assert!(store.owed(10).expect("a read").is_empty());
+    assert!(store.untold(10).expect("a read").is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -206,15 +206,15 @@ impl Acceptance {
                 }
             }
             Entry::Emitted(emission) => self.emitted(*emission, in_force, offers),
-            Entry::Raised { event, owed } => {
+            Entry::Raised { event, identity } => {
                 if self.room.lacking().is_some() {
                     // The dispatcher is gone only when the daemon is: the next one finds the record.
-                    let _ = self.dispatcher.blocking_send(Message::PutOff { owed });
+                    let _ = self.dispatcher.blocking_send(Message::PutOff { identity });
                     return;
                 }
                 self.offer(*event, in_force, offers);
                 if let Some(offer) = offers.last_mut() {
-                    offer.owed = Some(owed);
+                    offer.tells = Some(identity);
                 }
             }
             Entry::Disconnected { source, at, why } => self.with_status(&source, |status| {
@@ -397,7 +397,7 @@ fn offer(event: Event, in_force: &InForce, store: &Store) -> Offer {
         condition_errors: found.condition_errors.len() as u64,
         absent_elements: found.absent_elements.len() as u64,
         asked: None,
-        owed: None,
+        tells: None,
     }
 }
 

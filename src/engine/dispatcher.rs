@@ -17,7 +17,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::own::{Absence, Owing};
+use self::own::{Absence, Telling};
 use self::pace::Pace;
 use super::acceptance::Connections;
 use super::acceptance_times::AcceptanceTimes;
@@ -138,7 +138,7 @@ pub(super) enum Message {
         reply: oneshot::Sender<Result<StopCounts, OrderError>>,
     },
     /// There was no room to accept the own event of this identity.
-    PutOff { owed: String },
+    PutOff { identity: String },
     /// The daemon stops: nothing more is started. Answered when all that was started before is on its way.
     Stop { reply: oneshot::Sender<()> },
     /// Answered when what was submitted before is durable.
@@ -156,8 +156,8 @@ pub(super) struct Offer {
     pub(super) absent_elements: u64,
     /// The operator who handed it over.
     pub(super) asked: Option<Asked>,
-    /// The identity of an own event, under which it is owed.
-    pub(super) owed: Option<String>,
+    /// The identity of an own event, which is told with this.
+    pub(super) tells: Option<String>,
 }
 
 /// An operator who handed an event over and waits for its acceptance.
@@ -176,7 +176,7 @@ impl Offer {
             condition_errors: 0,
             absent_elements: 0,
             asked: None,
-            owed: None,
+            tells: None,
         }
     }
 }
@@ -211,7 +211,7 @@ pub(super) struct Dispatcher {
     /// What ends a running attempt.
     running: HashMap<ExecutionKey, CancellationToken>,
     reported_blocked: HashSet<ExecutionKey>,
-    owing: Owing,
+    telling: Telling,
     told_absences: BTreeSet<Absence>,
     times: Arc<AcceptanceTimes>,
     pace: Pace,
@@ -227,7 +227,7 @@ impl Dispatcher {
             clock,
             running: HashMap::new(),
             reported_blocked: HashSet::new(),
-            owing: Owing::of_a_former_life(),
+            telling: Telling::of_a_former_life(),
             told_absences: BTreeSet::new(),
             times: Arc::default(),
             pace: Pace::default(),
@@ -439,8 +439,8 @@ impl Dispatcher {
                 self.decide(Input::Stop, Vec::new(), || ()).await?;
                 self.answer_when_durable(reply).await
             }
-            Message::PutOff { owed } => {
-                self.owing.put_off(&owed);
+            Message::PutOff { identity } => {
+                self.telling.put_off(&identity);
                 Ok(())
             }
             Message::Pulse { reply } => self.answer_when_durable(reply).await,
@@ -467,7 +467,7 @@ impl Dispatcher {
             condition_errors,
             absent_elements,
             asked,
-            owed,
+            tells,
         } = offer;
         let hooks: Vec<HookName> = executions.iter().map(|new| new.hook.name.clone()).collect();
         let mut changes: Vec<Change> = executions
@@ -511,13 +511,13 @@ impl Dispatcher {
             keep_payload: !private,
         });
 
-        changes.extend(owed.clone().map(Change::Paid));
+        changes.extend(tells.clone().map(Change::Told));
         let (feed, times) = (self.parts.feed.clone(), Arc::clone(&self.times));
-        let owing = self.owing.clone();
+        let telling = self.telling.clone();
         let on_durable = move || {
             kill_point::reach("after-accept");
-            if let Some(owed) = owed {
-                owing.accepted(&owed);
+            if let Some(told) = tells {
+                telling.accepted(&told);
             }
             times.count(received);
             if let Some(notice) = notice {
@@ -679,7 +679,7 @@ impl Dispatcher {
         let touched: Vec<ExecutionKey> = if follows { touched(&records) } else { Vec::new() };
         let mute_notices: Vec<Notice> = records.iter().filter_map(of_mute).collect();
         changes.extend(records.into_iter().map(Change::Record));
-        let raised = self.owe_for(&mut changes).await?;
+        let raised = self.tell_of(&mut changes).await?;
         if changes.is_empty() && effects.is_empty() {
             on_durable();
             return Ok(());
@@ -701,12 +701,12 @@ impl Dispatcher {
         let (attempts, inbox) = (Arc::clone(&self.parts.attempts), self.parts.inbox.clone());
         let (tracker, runtime) = (self.parts.tracker.clone(), Runtime::current());
         let (store, feed) = (self.parts.store.clone(), self.parts.feed.clone());
-        let (emitter, owing) = (self.parts.emitter.clone(), self.owing.clone());
+        let (emitter, telling) = (self.parts.emitter.clone(), self.telling.clone());
         self.parts
             .writer
             .submit(changes, move || {
                 on_durable();
-                raised.into_intake(&emitter, &owing);
+                raised.into_intake(&emitter, &telling);
                 for notice in mute_notices {
                     // Whoever followed may have gone away.
                     let _ = feed.send(notice);
@@ -757,7 +757,7 @@ impl Dispatcher {
         self.reported_blocked
             .retain(|key| blocked.iter().any(|waiting| waiting.waiting == *key));
         // A store with nothing to write still has to look for what is too old: this submits in any case.
-        self.owe_what_was_noticed(newly).await
+        self.tell_what_was_noticed(newly).await
     }
 
     fn blocked(&self) -> Vec<Blocked> {

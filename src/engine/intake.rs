@@ -123,8 +123,8 @@ pub enum Entry {
     Raised {
         /// The event.
         event: Box<Event>,
-        /// The identity under which it is owed.
-        owed: String,
+        /// Its identity, under which it is kept until it is accepted.
+        identity: String,
     },
 }
 
@@ -331,13 +331,13 @@ impl Emitter {
 }
 
 impl Emitter {
-    /// Raises an own event that is owed under this identity; says whether there was room for it. Never waits.
-    pub fn raise(&self, event: Event, owed: String) -> bool {
+    /// Raises an own event of this identity; says whether there was room for it. Never waits.
+    pub fn raise(&self, event: Event, identity: String) -> bool {
         let mut state = self.shared.lock();
         let fits = state.has_room(self.shared.limits, event.payload.bytes().len());
         if fits {
             let event = Box::new(event);
-            state.push(Entry::Raised { event, owed });
+            state.push(Entry::Raised { event, identity });
             self.shared.filled.notify_one();
         }
         fits

@@ -34,8 +34,8 @@ pub(super) enum Space {
     Override = b'O',
     /// Mutes, by scope.
     Mute = b'W',
-    /// Own events that are owed and not accepted yet, by identity and piece.
-    Owed = b'Y',
+    /// Own events that are still to be told, by identity and piece.
+    Untold = b'V',
     /// The last good text of each hook file, by file and piece.
     LastGood = b'G',
     /// The audit log, by number.
@@ -193,9 +193,9 @@ pub(super) fn of_mute(scope: &Scope) -> Vec<u8> {
     bytes
 }
 
-/// The beginning of the pieces of what is owed under an identity.
-pub(super) fn owed(identity: &str) -> Vec<u8> {
-    let mut bytes = space(Space::Owed);
+/// The beginning of the pieces of the own event of an identity.
+pub(super) fn untold(identity: &str) -> Vec<u8> {
+    let mut bytes = space(Space::Untold);
     bytes.extend_from_slice(identity.as_bytes());
     // Identities hold no NUL, so the pieces of `a` are not mistaken for those of `ab`.
     bytes.push(0);

@@ -329,15 +329,15 @@ impl Store {
             .collect()
     }
 
-    /// Own events that are owed and not accepted yet, at most `limit` of them. One whose record is damaged is said in the log
+    /// Own events that are still to be told, at most `limit` of them. One whose record is damaged is said in the log
     /// and left where it is.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn owed(&self, limit: usize) -> Result<Vec<OwnEvent>, ReadError> {
-        let mut owed = Vec::new();
-        for key in self.shared.tree.scan_prefix(keys::space(Space::Owed)).keys() {
-            if owed.len() >= limit {
+    pub fn untold(&self, limit: usize) -> Result<Vec<OwnEvent>, ReadError> {
+        let mut untold = Vec::new();
+        for key in self.shared.tree.scan_prefix(keys::space(Space::Untold)).keys() {
+            if untold.len() >= limit {
                 break;
             }
             let key = key.map_err(ReadError::Read)?;
@@ -346,14 +346,16 @@ impl Store {
                 continue;
             };
             let identity = String::from_utf8_lossy(identity.get(1..).unwrap_or_default());
-            let document = blob::get(&self.shared.tree, &keys::owed(&identity))
+            let document = blob::get(&self.shared.tree, &keys::untold(&identity))
                 .map_err(ReadError::blob(format!("the own event `{identity}`")))?;
             match own::read(&document.unwrap_or_default()).facts {
-                Facts::Own(own) => owed.push(own),
-                _ => tracing::error!(%identity, "the record of an own event that is owed is damaged"),
+                Facts::Own(own) => untold.push(own),
+                _ => {
+                    tracing::error!(%identity, "the record of an own event that is still to be told is damaged")
+                }
             }
         }
-        Ok(owed)
+        Ok(untold)
     }
 
     /// The last good text of each hook file, and since when the file has been broken, if it is.

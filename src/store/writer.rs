@@ -104,9 +104,9 @@ pub enum Change {
         target: String,
     },
     /// An own event is to be raised, in this life or the next.
-    Owed(OwnEvent),
-    /// The own event of this identity is accepted, in the same submission.
-    Paid(String),
+    Untold(OwnEvent),
+    /// The own event of this identity is accepted, in the same submission: it is told.
+    Told(String),
     /// The last good text of a hook file; none when the file is gone.
     LastGood {
         /// The file.
@@ -437,18 +437,18 @@ impl WriterThread {
                 batch.insert(keys::audit(self.totals.last_audit), line);
                 0
             }
-            Change::Owed(own) => {
-                let prefix = keys::owed(&own.identity());
+            Change::Untold(own) => {
+                let prefix = keys::untold(&own.identity());
                 blob::put(batch, &prefix, own.document().as_bytes());
                 0
             }
-            Change::Paid(identity) => {
-                let prefix = keys::owed(&identity);
+            Change::Told(identity) => {
+                let prefix = keys::untold(&identity);
                 if let Err(error) = blob::remove(&self.store.shared.tree, batch, &prefix) {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
                         identity,
-                        "cannot read what is owed"
+                        "cannot read what is told"
                     );
                 }
                 0

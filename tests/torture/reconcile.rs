@@ -93,8 +93,8 @@ fn read(store: &Store, faults: &mut Vec<String>) -> Journal {
         told: BTreeMap::new(),
         tellers: Vec::new(),
     };
-    if !store.owed(usize::MAX).expect("readable debts").is_empty() {
-        faults.push("own events are still owed".to_owned());
+    if !store.untold(usize::MAX).expect("readable own events").is_empty() {
+        faults.push("own events are still untold".to_owned());
     }
     let all = EventQuery {
         limit: usize::MAX,

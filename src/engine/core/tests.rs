@@ -542,7 +542,11 @@ fn withdrawing_a_lane_of_very_many_takes_no_time() {
         NOW,
     );
     assert_eq!(bench.core.unsettled(), 1);
-    assert!(began.elapsed() < Duration::from_secs(120), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(120),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! hem's own doings, on their way to become events.
 //!
-//! An own event is *owed* first: a record in the batch of what caused it, so that no crash loses it. Once that is durable
+//! An own event is written down as *untold* first: a record in the batch of what caused it, so that no crash loses it. Once that is durable
 //! the event goes through the intake like any other, gets its number, and the batch that accepts it removes the record.
-//! What is owed at a start is raised again; nothing is accepted twice, because nothing is raised while it is under way
+//! What is untold at a start is raised again; nothing is accepted twice, because nothing is raised while it is under way
 //! and the record goes with the acceptance.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -35,24 +35,24 @@ const UNDER_WAY: usize = 1_000;
 /// Of what a script said last, this many characters are told.
 const SAID: usize = 300;
 
-/// What is owed, as far as this life knows. The writer's thread tells it what became of it.
+/// What is untold, as far as this life knows. The writer's thread tells it what became of it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Owing(Arc<Mutex<UnderWay>>);
+pub(super) struct Telling(Arc<Mutex<UnderWay>>);
 
 #[derive(Debug, Default)]
 struct UnderWay {
     /// By identity: raised, or about to be, and their acceptance is not durable.
     raised: HashSet<String>,
-    /// More is owed than is under way.
+    /// More is untold than is under way.
     left_behind: bool,
 }
 
-impl Owing {
-    /// At the start of a life: what the former one owed is in the store alone.
+impl Telling {
+    /// At the start of a life: what the former one left untold is in the store alone.
     pub(super) fn of_a_former_life() -> Self {
-        let owing = Self::default();
-        owing.lock().left_behind = true;
-        owing
+        let telling = Self::default();
+        telling.lock().left_behind = true;
+        telling
     }
 
     fn lock(&self) -> MutexGuard<'_, UnderWay> {
@@ -85,18 +85,18 @@ impl Owing {
     }
 }
 
-/// Own events that go to the intake once the records that owe them are durable.
+/// Own events that go to the intake once the records that keep them are durable.
 #[derive(Debug, Default)]
 pub(super) struct Raised(Vec<(String, OwnEvent)>);
 
 impl Raised {
-    pub(super) fn into_intake(self, emitter: &Emitter, owing: &Owing) {
+    pub(super) fn into_intake(self, emitter: &Emitter, telling: &Telling) {
         if !self.0.is_empty() {
             kill_point::reach("after-settle");
         }
         for (identity, own) in self.0 {
             if !emitter.raise(own.into_event(), identity.clone()) {
-                owing.put_off(&identity);
+                telling.put_off(&identity);
             }
         }
     }
@@ -106,28 +106,28 @@ impl Raised {
 pub(super) type Absence = (String, Timestamp, Duration);
 
 impl Dispatcher {
-    /// Owes the own events that follow from a batch, in this batch, and gives them to be raised once it is durable.
-    pub(super) async fn owe_for(&self, changes: &mut Vec<Change>) -> Result<Raised, Closed> {
-        let mut owed: Vec<OwnEvent> = Vec::new();
+    /// Writes down the own events that follow from a batch, in this batch, and gives them to be raised once it is durable.
+    pub(super) async fn tell_of(&self, changes: &mut Vec<Change>) -> Result<Raised, Closed> {
+        let mut own_events: Vec<OwnEvent> = Vec::new();
         if self.somebody_asks() {
             for change in &*changes {
                 match change {
-                    Change::Record(Record::Muted(mute)) => owed.push(OwnEvent::Muted(muted(mute))),
+                    Change::Record(Record::Muted(mute)) => own_events.push(OwnEvent::Muted(muted(mute))),
                     Change::Record(Record::Created(execution)) => {
-                        owed.extend(self.ended(&execution.key, &execution.progress, changes).await?);
+                        own_events.extend(self.ended(&execution.key, &execution.progress, changes).await?);
                     }
                     Change::Record(Record::Progressed { key, progress, .. }) => {
-                        owed.extend(self.ended(key, progress, changes).await?);
+                        own_events.extend(self.ended(key, progress, changes).await?);
                     }
                     _ => {}
                 }
             }
         }
-        Ok(self.owe(owed, changes))
+        Ok(self.tell(own_events, changes))
     }
 
-    /// Owes what was noticed while looking around: blocked lanes, absent sources, and what is still owed.
-    pub(super) async fn owe_what_was_noticed(&mut self, newly_blocked: Vec<Blocked>) -> Result<(), Closed> {
+    /// Tells what was noticed while looking around: blocked lanes, absent sources, and what is still untold.
+    pub(super) async fn tell_what_was_noticed(&mut self, newly_blocked: Vec<Blocked>) -> Result<(), Closed> {
         let now = self.clock.now();
         let blocked = newly_blocked.into_iter().map(|blocked| {
             OwnEvent::Blocked(own::Blocked {
@@ -140,12 +140,12 @@ impl Dispatcher {
         });
         let noticed: Vec<OwnEvent> = blocked.chain(self.absences(now)).collect();
         let mut changes = Vec::new();
-        let mut raised = self.owe(noticed, &mut changes);
+        let mut raised = self.tell(noticed, &mut changes);
         raised.0.extend(self.left_behind());
-        let (emitter, owing) = (self.parts.emitter.clone(), self.owing.clone());
+        let (emitter, telling) = (self.parts.emitter.clone(), self.telling.clone());
         self.parts
             .writer
-            .submit(changes, move || raised.into_intake(&emitter, &owing))
+            .submit(changes, move || raised.into_intake(&emitter, &telling))
             .await
     }
 
@@ -159,45 +159,45 @@ impl Dispatcher {
         triggers.any(|(hook, asked)| matching::asks_for(hook, asked, own))
     }
 
-    fn owe(&self, owed: Vec<OwnEvent>, changes: &mut Vec<Change>) -> Raised {
+    fn tell(&self, own_events: Vec<OwnEvent>, changes: &mut Vec<Change>) -> Raised {
         let mut raised = Raised::default();
-        for own in owed.into_iter().filter(|own| self.is_asked_for(own)) {
+        for own in own_events.into_iter().filter(|own| self.is_asked_for(own)) {
             let identity = own.identity();
-            changes.push(Change::Owed(own.clone()));
-            if self.owing.take_up(&identity) {
+            changes.push(Change::Untold(own.clone()));
+            if self.telling.take_up(&identity) {
                 raised.0.push((identity, own));
             }
         }
         raised
     }
 
-    /// What is owed in the store and not under way.
+    /// What is untold in the store and not under way.
     fn left_behind(&self) -> Vec<(String, OwnEvent)> {
         // Once more only when something is left behind again.
-        let is_left = std::mem::take(&mut self.owing.lock().left_behind);
+        let is_left = std::mem::take(&mut self.telling.lock().left_behind);
         if !is_left {
             return Vec::new();
         }
         if self.parts.room.lacking().is_some() {
-            self.owing.lock().left_behind = true;
+            self.telling.lock().left_behind = true;
             return Vec::new();
         }
         // What is under way is asked for before the store is read: what is accepted in between has left the store.
-        let under_way = self.owing.lock().raised.clone();
-        let owed = match self.parts.store.owed(UNDER_WAY * 2) {
-            Ok(owed) => owed,
+        let under_way = self.telling.lock().raised.clone();
+        let untold = match self.parts.store.untold(UNDER_WAY * 2) {
+            Ok(untold) => untold,
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
-                    "cannot read which own events are owed"
+                    "cannot read which own events are still to be told"
                 );
                 return Vec::new();
             }
         };
         let mut raised = Vec::new();
-        for own in owed {
+        for own in untold {
             let identity = own.identity();
-            if !under_way.contains(&identity) && self.owing.take_up(&identity) {
+            if !under_way.contains(&identity) && self.telling.take_up(&identity) {
                 raised.push((identity, own));
             }
         }
@@ -305,7 +305,7 @@ impl Dispatcher {
         if event.kind() == Kind::Execution {
             return Ok(None);
         }
-        let redaction = self.parts.redaction.knowing(event.payload.bytes());
+        let redaction = self.parts.redaction.kntelling(event.payload.bytes());
         let last = changes.iter().find_map(|change| match change {
             Change::Ended { key: of, ended, .. } if of == key => Some(last_attempt(ended, &redaction)),
             _ => None,
