@@ -8,11 +8,13 @@
 
 mod daemon;
 mod recorded;
+mod service;
 
 use std::process::Command;
 
-use daemon::{House, hem, publish, publisher, until_settled};
+use daemon::{House, publish, publisher, until_settled};
 use hem::sources::opennebula::publisher::Publisher;
+use service::hem;
 
 /// A house whose one hook fails until the file `repaired` is there, and one recorded event that triggers it.
 async fn house_with_a_failure() -> (House, Publisher, hem::daemon::Daemon, String) {
@@ -151,7 +153,7 @@ async fn without_a_daemon_the_way_out_is_said_and_the_record_can_be_read() {
     let config = config.to_str().expect("a path").to_owned();
 
     let alive = hem(&house, &["--config", &config, "log", "--offline"]).await;
-    assert_eq!(alive.code, 5, "{}", alive.stderr);
+    assert_eq!(alive.code, 6, "{}", alive.stderr);
     daemon.stop().await;
 
     let unreachable = hem(&house, &["log"]).await;

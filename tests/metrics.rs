@@ -8,14 +8,16 @@
 
 mod daemon;
 mod recorded;
+mod service;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use daemon::{House, hem, publish, publisher, until};
+use daemon::{House, publish, publisher, until};
 use serde_json::Value;
+use service::hem;
 
 /// Metrics as a parser understood them: each sample by its name and its labels.
 struct Parsed {

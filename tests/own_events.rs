@@ -8,17 +8,19 @@
 
 mod daemon;
 mod recorded;
+mod service;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use daemon::{House, LIMIT, hem, publish, publisher, until};
+use daemon::{House, LIMIT, publish, publisher, until};
 use hem::engine::handle::Handle;
 use hem::event::Kind;
 use hem::sources::opennebula::publisher::Publisher;
 use hem::store::{EventQuery, ListedEvent, Store};
 use serde_json::Value;
+use service::hem;
 
 /// A house whose hook `dns` fails, with the words it says last.
 fn house_with_a_failing_hook() -> House {

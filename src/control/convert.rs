@@ -10,8 +10,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::api::{
     AcceptanceBucket, ActorView, AttemptView, AuditView, BlockedView, CancelReasonView, CauseView,
     DefinitionView, EndedView, EventSums, EventView, ExecutionView, FactsView, FaultView, FileView, HookView,
-    KeptView, OutcomeView, OutputView, OverrideView, ProcessView, ReloadReply, SeverityView, SkipReasonView,
-    SourceErrorView, SourceView, StaleView, StateView, StatusView, Text, Time,
+    KeptView, OutcomeView, OutputView, OverrideView, ProcessView, ReloadReply, ResultsView, SeverityView,
+    SkipReasonView, SourceErrorView, SourceView, StaleView, StateView, StatusView, Text, Time,
 };
 use crate::engine::execution::{
     Actor, Attempt, CancelReason, Cause, EndedAttempt, Execution, Settlement, SkipReason, StartedProcess,
@@ -534,6 +534,13 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
             ));
         }
     }
+    for (name, results) in &status.outboxes {
+        if let Some((since, why)) = &results.away {
+            concerns.push(format!(
+                "the controller of source `{name}` cannot be told of results since {since}: {why}"
+            ));
+        }
+    }
     for (name, sums) in &events {
         if !sums.adds_up {
             concerns.push(format!("the counters of source `{name}` do not add up"));
@@ -608,6 +615,19 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
             bytes: status.kept.bytes,
         },
         not_accepting: status.not_accepting.clone(),
+        results: status
+            .outboxes
+            .iter()
+            .map(|(name, results)| {
+                let view = ResultsView {
+                    waiting: results.waiting,
+                    delivered: results.delivered,
+                    superseded: results.superseded,
+                    away_since: results.away.as_ref().map(|(since, _)| Time(*since)),
+                };
+                (name.clone(), view)
+            })
+            .collect(),
         concerns,
     }
 }

@@ -6,6 +6,7 @@
 mod mutes;
 mod own;
 mod pace;
+mod recovery;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
@@ -24,13 +25,14 @@ use super::acceptance_times::AcceptanceTimes;
 use super::attempt::{Attempts, Ran, verdict};
 use super::clock::Clock;
 use super::core::{Core, Effect, Input, NewExecution, Record, Refusal, Step};
-use super::execution::{Actor, CancelReason, Cause, EndedAttempt, Execution, Progress, Settlement, State};
+use super::execution::{Actor, CancelReason, Cause, Execution, State};
 use super::handle::{
     Accepted, Blocked, Kept, Muted, Notice, OrderError, Status, StopCounts, Stopping, Unmuted,
 };
 use super::hooks_in_force::{HooksInForce, InForce};
 use super::intake::Emitter;
 use super::mute::{Mute, Scope, Then};
+use super::outbox::Outbox;
 use super::room::Room;
 use crate::event::id::{ExecutionKey, HookName};
 use crate::event::payload::Payload;
@@ -39,7 +41,6 @@ use crate::event::time::Timestamp;
 use crate::event::{Event, Facts};
 use crate::hooks::Hook;
 use crate::kill_point;
-use crate::runner::{Captured, Outcome};
 use crate::store::writer::{Change, Closed, Writer, durable};
 use crate::store::{EventCounters, ListedEvent, Override, Store};
 
@@ -72,6 +73,7 @@ pub(super) enum Message {
     Ended {
         key: ExecutionKey,
         attempt: u32,
+        hook: Arc<Hook>,
         ran: Ran,
     },
     /// `hem retry`.
@@ -189,6 +191,7 @@ pub(super) struct Parts {
     pub(super) hooks: Arc<HooksInForce>,
     pub(super) connections: Connections,
     pub(super) room: Arc<Room>,
+    pub(super) outbox: Outbox,
     pub(super) feed: broadcast::Sender<Notice>,
     pub(super) tracker: TaskTracker,
     pub(super) inbox: mpsc::Sender<Message>,
@@ -235,63 +238,6 @@ impl Dispatcher {
         }
     }
 
-    /// Takes over what a former life left unsettled. What had not been started and has no hook in force any more is
-    /// cancelled; what was started and has no definition any more fails.
-    async fn recover(&mut self, left: Left) -> Result<(), Closed> {
-        let Left {
-            unsettled,
-            mutes,
-            past,
-        } = left;
-        let now = self.clock.now();
-        self.parts.room.look(unsettled.len());
-        for (execution, hook) in past {
-            self.core.remember(&execution, &hook, now);
-        }
-        let in_force = self.parts.hooks.now();
-        let mut changes = Vec::new();
-        let mut taken_up = Vec::new();
-        for (execution, hook) in unsettled {
-            if let State::Running { attempt, .. } = execution.progress.state {
-                let ended = EndedAttempt {
-                    at: now,
-                    outcome: Outcome::Interrupted,
-                    stdout: Captured::default(),
-                    stderr: Captured::default(),
-                };
-                let (key, ended) = (execution.key.clone(), Box::new(ended));
-                changes.push(Change::Ended { key, attempt, ended });
-            }
-            let is_untouched = execution.progress.attempts == 0
-                && !matches!(execution.progress.state, State::Running { .. });
-            let withdrawn = in_force
-                .not_in_force(&execution.key.hook)
-                .filter(|_| is_untouched)
-                .map(Settlement::Cancelled);
-            match (withdrawn, hook) {
-                (None, Some(hook)) => taken_up.push((execution, hook)),
-                (withdrawn, _) => {
-                    let left = execution.progress.state.name();
-                    let state = State::Settled {
-                        settlement: withdrawn.unwrap_or(Settlement::Failed),
-                        at: now,
-                    };
-                    let progress = Progress {
-                        state,
-                        ..execution.progress
-                    };
-                    changes.push(Change::Record(Record::Progressed {
-                        key: execution.key,
-                        left,
-                        progress,
-                    }));
-                }
-            }
-        }
-        let step = self.core.recover(taken_up, mutes, now);
-        self.submit(changes, step, || ()).await
-    }
-
     /// Works until `stop` is cancelled.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>, stop: CancellationToken) {
         let mut look_around = tokio::time::interval(LOOK_AROUND);
@@ -333,7 +279,12 @@ impl Dispatcher {
                 let change = Change::NotAccepted { source, counters };
                 self.parts.writer.submit(vec![change], || ()).await
             }
-            Message::Ended { key, attempt, ran } => {
+            Message::Ended {
+                key,
+                attempt,
+                hook,
+                ran,
+            } => {
                 self.running.remove(&key);
                 let Ran { unrecorded, ended } = ran;
                 let verdict = verdict(&ended.outcome, self.parts.draining.is_cancelled());
@@ -348,6 +299,9 @@ impl Dispatcher {
                     attempt,
                     ended,
                 });
+                let outbox = self.parts.outbox.clone();
+                let owed = outbox.owed_for(&hook, &key, attempt);
+                changes.extend(owed.clone().map(Change::Owed));
                 self.decide(
                     Input::Ended {
                         key,
@@ -355,7 +309,11 @@ impl Dispatcher {
                         verdict,
                     },
                     changes,
-                    || (),
+                    move || {
+                        if let Some(owed) = owed {
+                            outbox.post(owed);
+                        }
+                    },
                 )
                 .await
             }
@@ -726,7 +684,13 @@ impl Dispatcher {
                             let ran = attempts.run(&key, attempt, &hook, stop).await;
                             kill_point::reach("before-settle");
                             // The dispatcher is gone only when the daemon is: the next one finds the attempt interrupted.
-                            let _ = inbox.send(Message::Ended { key, attempt, ran }).await;
+                            let ended = Message::Ended {
+                                key,
+                                attempt,
+                                hook,
+                                ran,
+                            };
+                            let _ = inbox.send(ended).await;
                         },
                         &runtime,
                     );
@@ -741,7 +705,10 @@ impl Dispatcher {
             self.pace.forget();
             self.decide(Input::ClockJumped, Vec::new(), || ()).await?;
         }
-        self.parts.room.look(self.core.unsettled());
+        // Once a second, so that one of the runtime's threads for what blocks is always there: where the machine has no room
+        // for another thread, what is to be laid out and read waits for that one.
+        let (room, backlog) = (Arc::clone(&self.parts.room), self.core.unsettled());
+        self.parts.tracker.spawn_blocking(move || room.look(backlog));
         let blocked = self.blocked();
         let mut newly = Vec::new();
         for waiting in &blocked {
@@ -810,6 +777,7 @@ impl Dispatcher {
                 bytes: summary.bytes,
             },
             not_accepting: self.parts.room.lacking(),
+            outboxes: self.parts.outbox.status(),
         }
     }
 }

@@ -14,6 +14,7 @@ use super::execution::{Actor, Execution};
 use super::hooks_in_force::HooksInForce;
 use super::intake::{Emission, Emitter};
 use super::mute::{Mute, Scope, Then};
+pub use super::outbox::OutboxStatus;
 use super::pinned::pinned_hook;
 use super::reload::ReloadRequest;
 use crate::event::id::{ExecutionKey, HookName, Seq, StoreId};
@@ -112,6 +113,8 @@ pub struct Status {
     pub kept: Kept,
     /// Set when no new work is accepted: why.
     pub not_accepting: Option<String>,
+    /// How the telling of results to controllers goes, by source.
+    pub outboxes: BTreeMap<String, OutboxStatus>,
 }
 
 impl Status {

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::engine::execution::{Attempt, Execution};
 use crate::engine::mute::Mute;
+use crate::engine::outbox::Owed;
 use crate::event::Facts;
 use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::own::{self, OwnEvent};
@@ -40,6 +41,17 @@ impl Store {
     pub fn event_header(&self, seq: Seq) -> Result<Option<ListedEvent>, ReadError> {
         let stored = self.shared.tree.get(keys::event(seq)).map_err(ReadError::Read)?;
         stored.map(|bytes| self.listed_event(seq, &bytes)).transpose()
+    }
+
+    /// The name of the source that an event came from.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the record is damaged.
+    pub fn source_of(&self, seq: Seq) -> Result<Option<String>, ReadError> {
+        let stored = self.shared.tree.get(keys::event(seq)).map_err(ReadError::Read)?;
+        stored
+            .map(|bytes| Ok(self.listed_event(seq, &bytes)?.event.source.to_string()))
+            .transpose()
     }
 
     /// Events, newest first, without payloads.
@@ -297,6 +309,24 @@ impl Store {
             .collect()
     }
 
+    /// Attempts of which controllers are still to be told, in the order in which they ended.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a record is damaged.
+    pub fn owed(&self) -> Result<Vec<Owed>, ReadError> {
+        self.shared
+            .tree
+            .scan_prefix(keys::space(Space::Owed))
+            .map(|entry| {
+                let (key, bytes) = entry.map_err(ReadError::Read)?;
+                let number = keys::number(&key).unwrap_or_default();
+                format::read_owed(number, &bytes).map_err(ReadError::format(format!(
+                    "number {number} of what is to be reported"
+                )))
+            })
+            .collect()
+    }
+
     /// The overrides in force.
     ///
     /// # Errors
@@ -341,7 +371,7 @@ impl Store {
                 break;
             }
             let key = key.map_err(ReadError::Read)?;
-            // The key ends with a NUL and the number of the piece; what is owed is told at its first one.
+            // The key ends with a NUL and the number of the piece; an event is read at its first one.
             let Some((identity, [0, 0, 0, 0, 0])) = key.split_last_chunk::<5>() else {
                 continue;
             };

@@ -9,7 +9,6 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -82,6 +81,7 @@ impl House {
     /// Writes an executable script.
     pub(crate) fn script(&self, name: &str, text: &str) -> &Self {
         let path = self.config.scripts_dir.join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("its folder");
         std::fs::write(&path, text).expect("a script");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("its mode");
         self
@@ -119,39 +119,6 @@ impl House {
             .lines()
             .map(str::to_owned)
             .collect()
-    }
-}
-
-/// What a run of the program gave.
-pub(crate) struct Said {
-    pub(crate) code: i32,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-/// Runs `hem` against the house's daemon.
-pub(crate) async fn hem(house: &House, arguments: &[&str]) -> Said {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hem"));
-    command
-        .env("HEM_SOCKET", &house.config.control.socket)
-        .env_remove("HEM_CONFIG")
-        .args(arguments);
-    said(command).await
-}
-
-async fn said(command: Command) -> Said {
-    let output: Output = tokio::time::timeout(
-        LIMIT,
-        tokio::task::spawn_blocking(move || assert_cmd::Command::from_std(command).output()),
-    )
-    .await
-    .expect("the program ends")
-    .expect("it ran")
-    .expect("it was started");
-    Said {
-        code: output.status.code().expect("an exit code"),
-        stdout: String::from_utf8(output.stdout).expect("text"),
-        stderr: String::from_utf8(output.stderr).expect("text"),
     }
 }
 

@@ -24,7 +24,8 @@ pub use self::records::{
     ProcessView, SkipReasonView, StateView, Story, Today,
 };
 pub use self::status::{
-    AcceptanceBucket, BlockedView, EventSums, KeptView, SourceErrorView, SourceView, StaleView, StatusView,
+    AcceptanceBucket, BlockedView, EventSums, KeptView, ResultsView, SourceErrorView, SourceView, StaleView,
+    StatusView,
 };
 use crate::event::time::Timestamp;
 

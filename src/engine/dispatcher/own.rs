@@ -305,7 +305,7 @@ impl Dispatcher {
         if event.kind() == Kind::Execution {
             return Ok(None);
         }
-        let redaction = self.parts.redaction.kntelling(event.payload.bytes());
+        let redaction = self.parts.redaction.knowing(event.payload.bytes());
         let last = changes.iter().find_map(|change| match change {
             Change::Ended { key: of, ended, .. } if of == key => Some(last_attempt(ended, &redaction)),
             _ => None,
