@@ -4,11 +4,12 @@
 //! the first, or the N-th, time. Without the feature a point is nothing at all.
 
 /// The points there are.
-pub const NAMES: [&str; 6] = [
+pub const NAMES: [&str; 7] = [
     "after-accept",
     "before-spawn",
     "after-spawn",
     "before-settle",
+    "after-settle",
     "mid-batch",
     "recovery",
 ];

@@ -187,6 +187,28 @@ fn faults_are_told_with_place_and_cure() {
         ),
         ("foreign trigger", triggered("{ esc: { event: VM_ALIVE } }")),
         (
+            "outcome misspelt",
+            triggered("{ execution: { hook: dns, outcome: faild } }"),
+        ),
+        (
+            "outcome unknown",
+            triggered("{ execution: { outcome: [failed, red, any] } }"),
+        ),
+        ("no outcome", triggered("{ execution: { hook: \"*\" } }")),
+        (
+            "attribute of an execution misspelt",
+            triggered("{ execution: { hok: dns, outcome: any } }"),
+        ),
+        ("hooks with blanks", triggered("{ blocked: { hook: dns web } }")),
+        ("no hook in the list", triggered("{ muted: { hook: [] } }")),
+        ("attribute of a gap unknown", triggered("{ gap: { hook: dns } }")),
+        ("source beside a gap", triggered("{ gap: {}, source: zone1 }")),
+        (
+            "away too shortly",
+            triggered("{ source_down: { source: zone1, after: 10ms } }"),
+        ),
+        ("own trigger misspelt", triggered("{ source_dwn: {} }")),
+        (
             "two triggers in one",
             triggered("{ state: { resource: VM, on: DONE }, api: { call: any } }"),
         ),
@@ -446,6 +468,74 @@ fn opennebulas_words_mean_what_they_mean_in_a_template() {
     assert!(
         matches!(&triggers[0], Trigger::Api(api) if api.success == Some(false) && api.call == Names::Any)
     );
+}
+
+#[test]
+fn triggers_on_hems_own_doings_take_names_lists_and_stars() {
+    use hem::event::own::Outcome;
+    use hem::hooks::{OwnTrigger, Patterns};
+
+    let own = |trigger: &str| {
+        let site = Site::new();
+        site.write("a.yaml", triggered(trigger));
+        let checked = site.check();
+        assert!(!checked.has_errors(), "{}", site.faults());
+        match checked.hooks[0].triggers.as_slice() {
+            [Trigger::Own(own)] => own.clone(),
+            other => panic!("one trigger of hem's own: {other:?}"),
+        }
+    };
+    let of = |patterns: &[&str]| Patterns::Of(patterns.iter().map(|&pattern| pattern.to_owned()).collect());
+    assert_eq!(
+        own("{ gap: { source: opennebula } }"),
+        OwnTrigger::Gap {
+            source: of(&["opennebula"])
+        }
+    );
+    assert_eq!(
+        own("{ gap: {} }"),
+        OwnTrigger::Gap {
+            source: Patterns::Any
+        }
+    );
+    assert_eq!(
+        own("{ execution: { hook: \"*\", outcome: failed } }"),
+        OwnTrigger::Execution {
+            hook: of(&["*"]),
+            outcomes: vec![Outcome::Failed]
+        }
+    );
+    assert_eq!(
+        own("{ execution: { hook: [dns, vm-*], outcome: [skipped, cancelled] } }"),
+        OwnTrigger::Execution {
+            hook: of(&["dns", "vm-*"]),
+            outcomes: vec![Outcome::Skipped, Outcome::Cancelled]
+        }
+    );
+    assert_eq!(
+        own("{ execution: { outcome: any } }"),
+        OwnTrigger::Execution {
+            hook: Patterns::Any,
+            outcomes: Outcome::ALL.to_vec()
+        }
+    );
+    assert_eq!(
+        own("{ muted: { source: zone1 } }"),
+        OwnTrigger::Muted {
+            hook: Patterns::Any,
+            source: of(&["zone1"])
+        }
+    );
+    assert_eq!(
+        own("{ blocked: { hook: any } }"),
+        OwnTrigger::Blocked { hook: Patterns::Any }
+    );
+    let down = |after| OwnTrigger::SourceDown {
+        source: Patterns::Any,
+        after: std::time::Duration::from_secs(after),
+    };
+    assert_eq!(own("{ source_down: {} }"), down(60));
+    assert_eq!(own("{ source_down: { after: 10m } }"), down(600));
 }
 
 #[test]

@@ -109,7 +109,7 @@ impl Source {
                     Entry::Connected { .. } => {}
                     Entry::Disconnected { why, .. } => self.disconnections.push(why),
                     Entry::Lost { count, .. } => self.lost += count,
-                    Entry::Emitted(_) => panic!("nobody emits here"),
+                    Entry::Emitted(_) | Entry::Raised { .. } => panic!("nobody emits here"),
                 }
             }
         }

@@ -206,6 +206,17 @@ impl Acceptance {
                 }
             }
             Entry::Emitted(emission) => self.emitted(*emission, in_force, offers),
+            Entry::Raised { event, identity } => {
+                if self.room.lacking().is_some() {
+                    // The dispatcher is gone only when the daemon is: the next one finds the record.
+                    let _ = self.dispatcher.blocking_send(Message::PutOff { identity });
+                    return;
+                }
+                self.offer(*event, in_force, offers);
+                if let Some(offer) = offers.last_mut() {
+                    offer.tells = Some(identity);
+                }
+            }
             Entry::Disconnected { source, at, why } => self.with_status(&source, |status| {
                 if matches!(status.connection, Connection::Up { .. }) {
                     status.connection = Connection::Down { since: at };
@@ -386,6 +397,7 @@ fn offer(event: Event, in_force: &InForce, store: &Store) -> Offer {
         condition_errors: found.condition_errors.len() as u64,
         absent_elements: found.absent_elements.len() as u64,
         asked: None,
+        tells: None,
     }
 }
 

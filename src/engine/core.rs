@@ -4,25 +4,33 @@
 //! carried out once they are. It knows no clock, no disk and no process, so that a simulation can run it through
 //! any history, crashes included, from a seed.
 
+mod lanes;
 mod mutes;
 mod policies;
+mod slots;
 mod step;
+mod survey;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::lanes::{Active, Lane, LaneKey};
 use self::mutes::Mutes;
-pub use self::policies::Group;
+use self::policies::Admission;
+use self::slots::HookQueue;
 pub use self::step::{Effect, Input, NewExecution, Record, Refusal, Step, Verdict};
+pub use self::survey::{Group, Survey};
+use self::windows::Windows;
 use super::execution::{Actor, CancelReason, Cause, Execution, Progress, Settlement, SkipReason, State};
 use super::mute::Mute;
 use crate::event::Subject;
 use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::time::Timestamp;
-use crate::hooks::{Hook, OnInterrupt, Order, Priority};
+use crate::hooks::{Hook, OnInterrupt};
 
 /// An execution that the daemon's end cut short this often in a row is not run again.
 const INTERRUPTIONS_AT_MOST: u32 = 3;
@@ -30,65 +38,6 @@ const INTERRUPTIONS_AT_MOST: u32 = 3;
 /// Delays between tries to start a process while the machine is short of processes, memory or files.
 const EXHAUSTED_MIN: Duration = Duration::from_secs(1);
 const EXHAUSTED_MAX: Duration = Duration::from_secs(60);
-
-/// What must happen one after the other.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum LaneKey {
-    Subject(HookName, Subject),
-    Hook(HookName),
-    /// No order, or no subject: a lane of its own.
-    Own(ExecutionKey),
-}
-
-/// An execution that has not reached its end.
-#[derive(Debug)]
-struct Active {
-    hook: Arc<Hook>,
-    subject: Option<Subject>,
-    source: Arc<str>,
-    /// From when its time to start counts: its acceptance, never later than the clock allows.
-    counts_from: Timestamp,
-    progress: Progress,
-    lane: LaneKey,
-    /// It holds a slot as one of high priority.
-    high: bool,
-    /// It is to end while it runs, and why.
-    ended_for: Option<CancelReason>,
-    /// Tries in a row that the machine was short of something.
-    exhausted: u32,
-}
-
-impl Active {
-    /// When it is skipped if it has not been started by then.
-    fn expires(&self) -> Option<Timestamp> {
-        let State::Queued {
-            cause: Cause::Event | Cause::RetryMessage(_),
-            ..
-        } = self.progress.state
-        else {
-            return None;
-        };
-        let limit = self.hook.policy.start_within?;
-        (self.progress.attempts == 0).then(|| self.counts_from.plus(limit))
-    }
-}
-
-/// The lanes of one hook that could start something, oldest turn first, and how many of its scripts run.
-#[derive(Debug, Default)]
-struct HookQueue {
-    ready: BTreeSet<(u64, LaneKey)>,
-    running: usize,
-    max_parallel: usize,
-    priority_high: bool,
-    in_rotation: bool,
-}
-
-impl HookQueue {
-    fn limit_as(&mut self, hook: &Hook, default_parallel: usize) {
-        self.max_parallel = hook.policy.max_parallel.unwrap_or(default_parallel).max(1);
-        self.priority_high = hook.policy.priority == Priority::High;
-    }
-}
 
 /// An execution that waits for another one of its lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,16 +58,28 @@ pub struct Core {
     concurrency: usize,
     rng: fastrand::Rng,
     active: HashMap<ExecutionKey, Active>,
-    lanes: HashMap<LaneKey, VecDeque<ExecutionKey>>,
+    lanes: HashMap<LaneKey, Lane>,
+    /// Queued executions that somebody asked for, which no mute holds, by lane and turn.
+    explicit: BTreeMap<(LaneKey, u64), ExecutionKey>,
+    /// Executions that have a subject and no order, by hook, subject and turn.
+    unordered: BTreeMap<(HookName, Subject, u64), ExecutionKey>,
+    /// The one of each lane that waits out its hook's `debounce`.
+    debouncing: BTreeMap<LaneKey, ExecutionKey>,
     hooks: HashMap<HookName, HookQueue>,
     /// Hooks with a ready lane and room for one more script, in the order of their next turn, with the number of that turn.
     rotation: VecDeque<(u64, HookName)>,
     /// The same for hooks of high priority.
     rotation_high: VecDeque<(u64, HookName)>,
     next_place: u64,
-    /// What happens at a time of its own accord: retries, and executions that expire.
+    /// What happens at a time of its own accord: retries, ends of `debounce`, and executions that expire.
     timers: BTreeSet<(Timestamp, ExecutionKey)>,
     mutes: Mutes,
+    /// When executions were accepted, by hook and, where those are counted by themselves, subject.
+    throttles: Windows<(HookName, Option<Subject>)>,
+    /// When executions were accepted that are to run, by hook and subject.
+    loop_guards: Windows<(HookName, Subject)>,
+    /// When executions failed, by hook.
+    breakers: Windows<HookName>,
     next_turn: u64,
     running: usize,
     running_high: usize,
@@ -133,12 +94,18 @@ impl Core {
             rng,
             active: HashMap::new(),
             lanes: HashMap::new(),
+            explicit: BTreeMap::new(),
+            unordered: BTreeMap::new(),
+            debouncing: BTreeMap::new(),
             hooks: HashMap::new(),
             rotation: VecDeque::new(),
             rotation_high: VecDeque::new(),
             next_place: 0,
             timers: BTreeSet::new(),
             mutes: Mutes::default(),
+            throttles: Windows::default(),
+            loop_guards: Windows::default(),
+            breakers: Windows::default(),
             next_turn: 1,
             running: 0,
             running_high: 0,
@@ -211,7 +178,7 @@ impl Core {
             Input::Cancel { key, actor } => self.cancel(&key, actor, now, &mut step)?,
             Input::Withdraw { hook, reason } => self.withdraw(&hook, &reason, now, &mut step),
             Input::Mute(mute) => self.mute(mute, &mut step),
-            Input::Unmute { scope, then, actor } => self.unmute(&scope, then, Some(actor), &mut step)?,
+            Input::Unmute { scope, then, actor } => self.unmute(&scope, then, Some(actor), now, &mut step)?,
             Input::StopHook {
                 hook,
                 length,
@@ -254,7 +221,7 @@ impl Core {
             .lanes
             .values()
             .filter_map(|lane| {
-                let (head, next) = (lane.front()?, lane.get(1)?);
+                let head = lane.begun.as_ref()?;
                 let active = self.active.get(head)?;
                 let since = match active.progress.state {
                     State::Running { since, .. } => since,
@@ -263,12 +230,17 @@ impl Core {
                     ),
                     State::Queued { .. } | State::Debouncing { .. } | State::Settled { .. } => return None,
                 };
+                let next = lane.members.iter().find(|member| *member != head)?;
+                let waiting = self.active.get(next)?;
                 let State::Queued {
                     since: waits_since, ..
-                } = self.state(next)?
+                } = &waiting.progress.state
                 else {
                     return None;
                 };
+                if self.is_held(next, waiting) {
+                    return None;
+                }
                 (now.since(*waits_since) >= limit).then(|| Waiting {
                     waiting: next.clone(),
                     subject: active.subject.clone(),
@@ -303,8 +275,21 @@ impl Core {
                 continue;
             }
             let subject = lane_subject.or_else(|| subject.clone());
+            let admission = self.admit(&key, &hook, source, subject.as_ref(), &cause, now, step);
+            let state = match admission {
+                Admission::Queue => State::Queued { cause, since: now },
+                Admission::Debounce(delay) => State::Debouncing {
+                    due: now.plus(delay),
+                    delay,
+                    cause,
+                },
+                Admission::Skip(reason) => State::Settled {
+                    settlement: Settlement::Skipped(reason),
+                    at: now,
+                },
+            };
             let progress = Progress {
-                state: State::Queued { cause, since: now },
+                state,
                 turn: self.next_turn,
                 version: hook.version,
                 attempts: 0,
@@ -312,23 +297,19 @@ impl Core {
                 interruptions: 0,
             };
             self.next_turn += 1;
-            self.insert(
-                key.clone(),
-                hook,
-                subject.clone(),
-                Arc::clone(source),
-                now,
-                progress.clone(),
-            );
             step.records.push(Record::Created(Box::new(Execution {
-                key,
-                subject,
+                key: key.clone(),
+                subject: subject.clone(),
                 source: Arc::clone(source),
                 accepted: now,
                 why,
                 retry_of,
-                progress,
+                progress: progress.clone(),
             })));
+            if !progress.state.is_settled() {
+                self.insert(key.clone(), hook, subject, Arc::clone(source), now, progress);
+                self.arrive(&key, now, step);
+            }
         }
         // What can start at once is accepted already as running: its script waits for one commit, not for two.
         let before = step.records.len();
@@ -404,7 +385,7 @@ impl Core {
             return;
         };
         if let State::Running { attempt, .. } = active.progress.state {
-            active.ended_for = Some(reason);
+            active.ended_for.get_or_insert(reason);
             step.effects.push(Effect::End {
                 key: key.clone(),
                 attempt,
@@ -504,200 +485,9 @@ impl Core {
         }
     }
 
-    /// Puts an execution into its lane. It keeps its turn's place there.
-    fn insert(
-        &mut self,
-        key: ExecutionKey,
-        hook: Arc<Hook>,
-        subject: Option<Subject>,
-        source: Arc<str>,
-        accepted: Timestamp,
-        progress: Progress,
-    ) {
-        let default_parallel = self.default_parallel();
-        let lane = match (hook.policy.order, &subject) {
-            (Order::Hook, _) => LaneKey::Hook(hook.name.clone()),
-            (Order::Subject, Some(subject)) => LaneKey::Subject(hook.name.clone(), subject.clone()),
-            (Order::Subject, None) | (Order::None, _) => LaneKey::Own(key.clone()),
-        };
-        // The newest version of a hook says how much of it may run; older ones that still wait do not.
-        let queue = self.queue_of(&hook);
-        queue.limit_as(&hook, default_parallel);
-        let high = queue.priority_high;
-        let active = Active {
-            hook,
-            subject,
-            source,
-            counts_from: accepted,
-            progress,
-            lane,
-            high,
-            ended_for: None,
-            exhausted: 0,
-        };
-        match active.progress.state {
-            State::Running { .. } => {
-                self.running += 1;
-                self.running_high += usize::from(active.high);
-                self.queue_of(&active.hook).running += 1;
-            }
-            State::Retrying { due, .. } => {
-                self.timers.insert((due, key.clone()));
-            }
-            State::Debouncing { due, .. } => {
-                self.timers.insert((due, key.clone()));
-            }
-            State::Queued { .. } | State::Settled { .. } => {}
-        }
-        if let Some(expiry) = active.expires() {
-            self.timers.insert((expiry, key.clone()));
-        }
-        let lane = active.lane.clone();
-        self.active.insert(key.clone(), active);
-        let members = self.lanes.entry(lane.clone()).or_default();
-        members.push_back(key);
-        if members.len() == 1 {
-            self.offer(&lane);
-        }
-    }
-
-    /// Marks a lane whose head waits for a slot as ready.
-    fn offer(&mut self, lane: &LaneKey) {
-        let Some(head) = self.lanes.get(lane).and_then(VecDeque::front) else {
-            return;
-        };
-        let Some(active) = self.active.get(head) else {
-            return;
-        };
-        if !matches!(active.progress.state, State::Queued { .. }) {
-            return;
-        }
-        let (hook, turn) = (Arc::clone(&active.hook), active.progress.turn);
-        self.queue_of(&hook).ready.insert((turn, lane.clone()));
-        self.enter_rotation(&hook.name);
-    }
-
-    /// A hook's queue; one that is made anew gets the limits of the version at hand.
-    fn queue_of(&mut self, hook: &Hook) -> &mut HookQueue {
-        let default_parallel = self.default_parallel();
-        self.hooks.entry(hook.name.clone()).or_insert_with(|| {
-            let mut queue = HookQueue::default();
-            queue.limit_as(hook, default_parallel);
-            queue
-        })
-    }
-
-    fn default_parallel(&self) -> usize {
-        (self.concurrency / 2).max(1)
-    }
-
-    fn enter_rotation(&mut self, hook: &HookName) {
-        if let Some(queue) = self.hooks.get_mut(hook)
-            && !queue.in_rotation
-            && !queue.ready.is_empty()
-            && queue.running < queue.max_parallel
-        {
-            queue.in_rotation = true;
-            let rotation = if queue.priority_high {
-                &mut self.rotation_high
-            } else {
-                &mut self.rotation
-            };
-            rotation.push_back((self.next_place, hook.clone()));
-            self.next_place += 1;
-        }
-    }
-
-    /// Gives free slots to hooks with a ready lane, round-robin, within a hook to its oldest.
-    fn start_what_can(&mut self, now: Timestamp, step: &mut Step) {
-        while !self.stopping {
-            let Some((name, high)) = self.next_in_rotation() else {
-                return;
-            };
-            let Some(queue) = self.hooks.get_mut(&name) else {
-                continue;
-            };
-            queue.in_rotation = false;
-            if queue.running < queue.max_parallel
-                && let Some((_, lane)) = queue.ready.pop_first()
-            {
-                self.start_head(&lane, high, now, step);
-            }
-            self.enter_rotation(&name);
-        }
-    }
-
-    /// The hook whose turn it is, if there is a slot for it, and whether it is one of high priority.
-    ///
-    /// One slot more than `concurrency` is there for high priority alone: of the running ones of high priority one
-    /// counts as being in it. For all other slots a hook of high priority waits its turn like any other.
-    fn next_in_rotation(&mut self) -> Option<(HookName, bool)> {
-        let reserved_is_free = self.running_high == 0;
-        let slot_is_free = self.running - self.running_high.min(1) < self.concurrency;
-        let high_is_next = match (self.rotation_high.front(), self.rotation.front()) {
-            (None, _) => false,
-            (Some(_), _) if reserved_is_free => true,
-            (Some((high, _)), Some((normal, _))) => high < normal,
-            (Some(_), None) => true,
-        };
-        if high_is_next && (reserved_is_free || slot_is_free) {
-            self.rotation_high.pop_front().map(|(_, name)| (name, true))
-        } else if slot_is_free {
-            self.rotation.pop_front().map(|(_, name)| (name, false))
-        } else {
-            None
-        }
-    }
-
-    fn start_head(&mut self, lane: &LaneKey, high: bool, now: Timestamp, step: &mut Step) {
-        let Some(key) = self.lanes.get(lane).and_then(VecDeque::front).cloned() else {
-            return;
-        };
-        let Some(active) = self.active.get_mut(&key) else {
-            return;
-        };
-        let State::Queued { cause, .. } = active.progress.state.clone() else {
-            return;
-        };
-        if let Some(expiry) = active.expires() {
-            self.timers.remove(&(expiry, key.clone()));
-        }
-        active.progress.attempts += 1;
-        let attempt = active.progress.attempts;
-        active.high = high;
-        let hook = Arc::clone(&active.hook);
-        self.running += 1;
-        self.running_high += usize::from(high);
-        if let Some(queue) = self.hooks.get_mut(&key.hook) {
-            queue.running += 1;
-        }
-        self.change(
-            &key,
-            State::Running {
-                attempt,
-                cause: cause.clone(),
-                since: now,
-            },
-            step,
-        );
-        step.records.push(Record::Released {
-            key: key.clone(),
-            attempt,
-            cause: cause.clone(),
-            at: now,
-        });
-        step.effects.push(Effect::Start {
-            key,
-            attempt,
-            hook,
-            cause,
-        });
-    }
-
     fn retry_later(&mut self, key: &ExecutionKey, delay: Duration, now: Timestamp, step: &mut Step) {
         let due = now.plus(delay);
         self.change(key, State::Retrying { due, delay }, step);
-        self.timers.insert((due, key.clone()));
     }
 
     /// Does what is due: retries queue up at the head of their lane, executions that waited too long expire.
@@ -712,6 +502,8 @@ impl Core {
                 Some(State::Debouncing { cause, .. }) => {
                     let cause = cause.clone();
                     self.change(&key, State::Queued { cause, since: now }, step);
+                    self.has_debounced(&key, now, step);
+                    self.arrive(&key, now, step);
                 }
                 Some(State::Retrying { .. }) => {
                     self.change(
@@ -732,20 +524,31 @@ impl Core {
     }
 
     fn shorten_waits(&mut self, now: Timestamp, step: &mut Step) {
-        let late: Vec<(ExecutionKey, Duration)> = self
+        let late: Vec<(ExecutionKey, State)> = self
             .active
             .iter()
-            .filter_map(|(key, active)| match active.progress.state {
-                State::Retrying { due, delay } if due > now.plus(delay) => Some((key.clone(), delay)),
-                _ => None,
+            .filter_map(|(key, active)| {
+                let mut state = active.progress.state.clone();
+                match &mut state {
+                    State::Retrying { due, delay } | State::Debouncing { due, delay, .. }
+                        if *due > now.plus(*delay) =>
+                    {
+                        *due = now.plus(*delay);
+                    }
+                    _ => return None,
+                }
+                Some((key.clone(), state))
             })
             .collect();
+        for (key, state) in late {
+            self.change(&key, state, step);
+        }
         for mute in self.mutes.shorten(now) {
             step.records.push(Record::MuteShortened(mute));
         }
-        for (key, delay) in late {
-            self.retry_later(&key, delay, now, step);
-        }
+        self.throttles.follow_clock(now);
+        self.loop_guards.follow_clock(now);
+        self.breakers.follow_clock(now);
         for (key, active) in &mut self.active {
             if active.counts_from > now {
                 if let Some(expiry) = active.expires() {
@@ -757,86 +560,6 @@ impl Core {
                 }
             }
         }
-    }
-
-    /// Changes the state of an execution that goes on, with all that hangs on it.
-    fn change(&mut self, key: &ExecutionKey, state: State, step: &mut Step) {
-        let Some(active) = self.active.get_mut(key) else {
-            return;
-        };
-        let former = std::mem::replace(&mut active.progress.state, state);
-        let left = former.name();
-        let queued = matches!(active.progress.state, State::Queued { .. });
-        let (lane, turn) = (active.lane.clone(), active.progress.turn);
-        let high = active.high;
-        step.records.push(Record::Progressed {
-            key: key.clone(),
-            left,
-            progress: active.progress.clone(),
-        });
-        match former {
-            State::Running { .. } => self.free_slot(&key.hook, high),
-            State::Retrying { due, .. } | State::Debouncing { due, .. } => {
-                self.timers.remove(&(due, key.clone()));
-            }
-            State::Queued { .. } => {
-                if let Some(queue) = self.hooks.get_mut(&key.hook) {
-                    queue.ready.remove(&(turn, lane.clone()));
-                }
-            }
-            State::Settled { .. } => {}
-        }
-        if queued {
-            self.offer(&lane);
-        }
-    }
-
-    fn settle(&mut self, key: &ExecutionKey, settlement: Settlement, now: Timestamp, step: &mut Step) {
-        if let Some(expiry) = self.active.get(key).and_then(Active::expires) {
-            self.timers.remove(&(expiry, key.clone()));
-        }
-        self.change(key, State::Settled { settlement, at: now }, step);
-        let Some(active) = self.active.remove(key) else {
-            return;
-        };
-        if let Some(members) = self.lanes.get_mut(&active.lane) {
-            // Members stand in the order of their turns, so a long lane is not searched from end to end.
-            let (turn, others) = (active.progress.turn, &self.active);
-            let turn_of =
-                |member: &ExecutionKey| others.get(member).map_or(turn, |other| other.progress.turn);
-            let place = members.partition_point(|member| turn_of(member) < turn);
-            members.remove(place);
-            if members.is_empty() {
-                self.lanes.remove(&active.lane);
-            } else {
-                self.offer(&active.lane);
-            }
-        }
-        if let Some(queue) = self.hooks.get(&key.hook)
-            && queue.running == 0
-            && queue.ready.is_empty()
-            && !queue.in_rotation
-        {
-            self.hooks.remove(&key.hook);
-        }
-    }
-
-    fn free_slot(&mut self, hook: &HookName, high: bool) {
-        self.running = self.running.saturating_sub(1);
-        self.running_high = self.running_high.saturating_sub(usize::from(high));
-        if let Some(queue) = self.hooks.get_mut(hook) {
-            queue.running = queue.running.saturating_sub(1);
-        }
-        self.enter_rotation(hook);
-    }
-
-    /// How many executions are in each state that is not an end, by its name.
-    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
-        let mut counts = BTreeMap::new();
-        for active in self.active.values() {
-            *counts.entry(active.progress.state.name()).or_default() += 1;
-        }
-        counts
     }
 }
 

@@ -4,9 +4,11 @@
 //! durable. Only the dispatcher knows what runs.
 
 mod mutes;
+mod own;
+mod pace;
+mod recovery;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -16,25 +18,29 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::own::{Absence, Telling};
+use self::pace::Pace;
 use super::acceptance::Connections;
+use super::acceptance_times::AcceptanceTimes;
 use super::attempt::{Attempts, Ran, verdict};
 use super::clock::Clock;
 use super::core::{Core, Effect, Input, NewExecution, Record, Refusal, Step};
-use super::execution::{Actor, CancelReason, Cause, EndedAttempt, Execution, Progress, Settlement, State};
+use super::execution::{Actor, CancelReason, Cause, Execution, State};
 use super::handle::{
     Accepted, Blocked, Kept, Muted, Notice, OrderError, Status, StopCounts, Stopping, Unmuted,
 };
 use super::hooks_in_force::{HooksInForce, InForce};
+use super::intake::Emitter;
 use super::mute::{Mute, Scope, Then};
 use super::outbox::Outbox;
 use super::room::Room;
 use crate::event::id::{ExecutionKey, HookName};
 use crate::event::payload::Payload;
+use crate::event::redaction::Redaction;
 use crate::event::time::Timestamp;
 use crate::event::{Event, Facts};
 use crate::hooks::Hook;
 use crate::kill_point;
-use crate::runner::{Captured, Outcome};
 use crate::store::writer::{Change, Closed, Writer, durable};
 use crate::store::{EventCounters, ListedEvent, Override, Store};
 
@@ -44,11 +50,17 @@ pub(super) const QUEUE: usize = 16;
 /// How often the clocks are compared and lanes looked at that wait too long.
 const LOOK_AROUND: Duration = Duration::from_secs(1);
 
-/// Upper bounds in milliseconds of the buckets that count how long acceptance takes.
-const ACCEPTANCE_BUCKETS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 500, 1_000, u64::MAX];
-
 /// What a former life left, with the hook it is pinned to where that can be had.
 pub(super) type Unsettled = (Execution, Option<Arc<Hook>>);
+
+/// All that a former life left.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) unsettled: Vec<Unsettled>,
+    pub(super) mutes: Vec<Mute>,
+    /// The newest executions, settled ones too, that count for the policies of the hooks they are given with.
+    pub(super) past: Vec<(Execution, Arc<Hook>)>,
+}
 
 /// What the dispatcher is told.
 #[derive(Debug)]
@@ -77,12 +89,8 @@ pub(super) enum Message {
         actor: Actor,
         reply: oneshot::Sender<Result<(), OrderError>>,
     },
-    /// What a former life left unsettled, with the hooks it is pinned to, and the mutes it left.
-    Recover {
-        left: Vec<Unsettled>,
-        mutes: Vec<Mute>,
-        reply: oneshot::Sender<()>,
-    },
+    /// What a former life left.
+    Recover { left: Left, reply: oneshot::Sender<()> },
     /// `hem hooks enable`, `disable`.
     Override {
         hook: HookName,
@@ -131,6 +139,8 @@ pub(super) enum Message {
         actor: Actor,
         reply: oneshot::Sender<Result<StopCounts, OrderError>>,
     },
+    /// There was no room to accept the own event of this identity.
+    PutOff { identity: String },
     /// The daemon stops: nothing more is started. Answered when all that was started before is on its way.
     Stop { reply: oneshot::Sender<()> },
     /// Answered when what was submitted before is durable.
@@ -148,6 +158,8 @@ pub(super) struct Offer {
     pub(super) absent_elements: u64,
     /// The operator who handed it over.
     pub(super) asked: Option<Asked>,
+    /// The identity of an own event, which is told with this.
+    pub(super) tells: Option<String>,
 }
 
 /// An operator who handed an event over and waits for its acceptance.
@@ -166,38 +178,8 @@ impl Offer {
             condition_errors: 0,
             absent_elements: 0,
             asked: None,
+            tells: None,
         }
-    }
-}
-
-/// Counts how long events take from receipt to acceptance.
-#[derive(Debug, Default)]
-struct AcceptanceTimes {
-    counts: [AtomicU64; ACCEPTANCE_BUCKETS.len()],
-    /// In milliseconds.
-    total: AtomicU64,
-}
-
-impl AcceptanceTimes {
-    fn count(&self, received: Timestamp) {
-        let took = u64::try_from(Timestamp::now().since(received).as_millis()).unwrap_or(u64::MAX);
-        let bucket = ACCEPTANCE_BUCKETS.iter().position(|bound| took <= *bound);
-        if let Some(counter) = bucket.and_then(|at| self.counts.get(at)) {
-            counter.fetch_add(1, Ordering::Relaxed);
-            self.total.fetch_add(took, Ordering::Relaxed);
-        }
-    }
-
-    fn buckets(&self) -> Vec<(u64, u64)> {
-        ACCEPTANCE_BUCKETS
-            .iter()
-            .zip(&self.counts)
-            .map(|(bound, count)| (*bound, count.load(Ordering::Relaxed)))
-            .collect()
-    }
-
-    fn total(&self) -> Duration {
-        Duration::from_millis(self.total.load(Ordering::Relaxed))
     }
 }
 
@@ -213,6 +195,8 @@ pub(super) struct Parts {
     pub(super) feed: broadcast::Sender<Notice>,
     pub(super) tracker: TaskTracker,
     pub(super) inbox: mpsc::Sender<Message>,
+    pub(super) emitter: Emitter,
+    pub(super) redaction: Redaction,
     pub(super) concurrency: usize,
     pub(super) blocked_after: Duration,
     /// Cancelled when the daemon stops: what ends from then on because it is told to was interrupted.
@@ -230,7 +214,10 @@ pub(super) struct Dispatcher {
     /// What ends a running attempt.
     running: HashMap<ExecutionKey, CancellationToken>,
     reported_blocked: HashSet<ExecutionKey>,
+    telling: Telling,
+    told_absences: BTreeSet<Absence>,
     times: Arc<AcceptanceTimes>,
+    pace: Pace,
 }
 
 impl Dispatcher {
@@ -243,68 +230,12 @@ impl Dispatcher {
             clock,
             running: HashMap::new(),
             reported_blocked: HashSet::new(),
+            telling: Telling::of_a_former_life(),
+            told_absences: BTreeSet::new(),
             times: Arc::default(),
+            pace: Pace::default(),
             parts,
         }
-    }
-
-    /// Takes over what a former life left unsettled. What had not been started and has no hook in force any more is
-    /// cancelled; what was started and has no definition any more fails.
-    async fn recover(&mut self, left: Vec<Unsettled>, mutes: Vec<Mute>) -> Result<(), Closed> {
-        let now = self.clock.now();
-        self.parts.room.look(left.len());
-        let in_force = self.parts.hooks.now();
-        let mut changes = Vec::new();
-        let mut taken_up = Vec::new();
-        let mut owed_now = Vec::new();
-        for (execution, hook) in left {
-            if let State::Running { attempt, .. } = execution.progress.state {
-                let ended = EndedAttempt {
-                    at: now,
-                    outcome: Outcome::Interrupted,
-                    stdout: Captured::default(),
-                    stderr: Captured::default(),
-                };
-                let (key, ended) = (execution.key.clone(), Box::new(ended));
-                changes.push(Change::Ended { key, attempt, ended });
-                let hook = hook.as_ref();
-                owed_now
-                    .extend(hook.and_then(|hook| self.parts.outbox.owed_for(hook, &execution.key, attempt)));
-            }
-            let is_untouched = execution.progress.attempts == 0
-                && !matches!(execution.progress.state, State::Running { .. });
-            let withdrawn = in_force
-                .not_in_force(&execution.key.hook)
-                .filter(|_| is_untouched)
-                .map(Settlement::Cancelled);
-            match (withdrawn, hook) {
-                (None, Some(hook)) => taken_up.push((execution, hook)),
-                (withdrawn, _) => {
-                    let left = execution.progress.state.name();
-                    let state = State::Settled {
-                        settlement: withdrawn.unwrap_or(Settlement::Failed),
-                        at: now,
-                    };
-                    let progress = Progress {
-                        state,
-                        ..execution.progress
-                    };
-                    changes.push(Change::Record(Record::Progressed {
-                        key: execution.key,
-                        left,
-                        progress,
-                    }));
-                }
-            }
-        }
-        changes.extend(owed_now.iter().cloned().map(Change::Owed));
-        let (step, outbox) = (self.core.recover(taken_up, mutes, now), self.parts.outbox.clone());
-        self.submit(changes, step, move || {
-            for owed in owed_now {
-                outbox.post(owed);
-            }
-        })
-        .await
     }
 
     /// Works until `stop` is cancelled.
@@ -386,8 +317,8 @@ impl Dispatcher {
                 )
                 .await
             }
-            Message::Recover { left, mutes, reply } => {
-                self.recover(left, mutes).await?;
+            Message::Recover { left, reply } => {
+                self.recover(left).await?;
                 // Whoever asked may have gone away.
                 let _ = reply.send(());
                 Ok(())
@@ -466,6 +397,10 @@ impl Dispatcher {
                 self.decide(Input::Stop, Vec::new(), || ()).await?;
                 self.answer_when_durable(reply).await
             }
+            Message::PutOff { identity } => {
+                self.telling.put_off(&identity);
+                Ok(())
+            }
             Message::Pulse { reply } => self.answer_when_durable(reply).await,
             Message::Status { reply } => {
                 // Whoever asked may have gone away.
@@ -490,6 +425,7 @@ impl Dispatcher {
             condition_errors,
             absent_elements,
             asked,
+            tells,
         } = offer;
         let hooks: Vec<HookName> = executions.iter().map(|new| new.hook.name.clone()).collect();
         let mut changes: Vec<Change> = executions
@@ -533,9 +469,14 @@ impl Dispatcher {
             keep_payload: !private,
         });
 
+        changes.extend(tells.clone().map(Change::Told));
         let (feed, times) = (self.parts.feed.clone(), Arc::clone(&self.times));
+        let telling = self.telling.clone();
         let on_durable = move || {
             kill_point::reach("after-accept");
+            if let Some(told) = tells {
+                telling.accepted(&told);
+            }
             times.count(received);
             if let Some(notice) = notice {
                 // Whoever followed may have gone away.
@@ -691,10 +632,12 @@ impl Dispatcher {
         on_durable: impl FnOnce() + Send + 'static,
     ) -> Result<(), Closed> {
         let Step { records, effects } = step;
+        self.pace.note(&records, self.clock.now());
         let follows = self.parts.feed.receiver_count() > 0;
         let touched: Vec<ExecutionKey> = if follows { touched(&records) } else { Vec::new() };
         let mute_notices: Vec<Notice> = records.iter().filter_map(of_mute).collect();
         changes.extend(records.into_iter().map(Change::Record));
+        let raised = self.tell_of(&mut changes).await?;
         if changes.is_empty() && effects.is_empty() {
             on_durable();
             return Ok(());
@@ -716,10 +659,12 @@ impl Dispatcher {
         let (attempts, inbox) = (Arc::clone(&self.parts.attempts), self.parts.inbox.clone());
         let (tracker, runtime) = (self.parts.tracker.clone(), Runtime::current());
         let (store, feed) = (self.parts.store.clone(), self.parts.feed.clone());
+        let (emitter, telling) = (self.parts.emitter.clone(), self.telling.clone());
         self.parts
             .writer
             .submit(changes, move || {
                 on_durable();
+                raised.into_intake(&emitter, &telling);
                 for notice in mute_notices {
                     // Whoever followed may have gone away.
                     let _ = feed.send(notice);
@@ -757,15 +702,15 @@ impl Dispatcher {
     async fn look_around(&mut self) -> Result<(), Closed> {
         if self.clock.follow_jump(Timestamp::now()) {
             tracing::warn!(now = %self.clock.now(), "the clock was set; waits are shortened to their full delay at most");
+            self.pace.forget();
             self.decide(Input::ClockJumped, Vec::new(), || ()).await?;
         }
         // Once a second, so that one of the runtime's threads for what blocks is always there: where the machine has no room
         // for another thread, what is to be laid out and read waits for that one.
         let (room, backlog) = (Arc::clone(&self.parts.room), self.core.unsettled());
         self.parts.tracker.spawn_blocking(move || room.look(backlog));
-        // A store with nothing to write still has to look for what is too old.
-        self.parts.writer.submit(Vec::new(), || ()).await?;
         let blocked = self.blocked();
+        let mut newly = Vec::new();
         for waiting in &blocked {
             if self.reported_blocked.insert(waiting.waiting.clone()) {
                 tracing::warn!(
@@ -773,11 +718,13 @@ impl Dispatcher {
                     waiting = %waiting.waiting, behind = %waiting.behind, since = %waiting.since,
                     "an execution waits for another one of its lane"
                 );
+                newly.push(waiting.clone());
             }
         }
         self.reported_blocked
             .retain(|key| blocked.iter().any(|waiting| waiting.waiting == *key));
-        Ok(())
+        // A store with nothing to write still has to look for what is too old: this submits in any case.
+        self.tell_what_was_noticed(newly).await
     }
 
     fn blocked(&self) -> Vec<Blocked> {
@@ -800,7 +747,7 @@ impl Dispatcher {
         for name in State::UNSETTLED.into_iter().chain(ends) {
             executions.insert(name, summary.executions.get(name).copied().unwrap_or_default());
         }
-        let queue = self.queue();
+        let (mutes, queue) = self.held_and_queue();
         Status {
             store: self.parts.store.id().clone(),
             started: self.started,
@@ -808,7 +755,7 @@ impl Dispatcher {
             events: summary.events,
             executions,
             held: queue.iter().map(|group| group.held).sum(),
-            mutes: self.mutes(),
+            mutes,
             queue,
             sources: self
                 .parts

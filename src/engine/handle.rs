@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::dispatcher::{Message, Unsettled};
+use super::dispatcher::{Left, Message};
 use super::execution::{Actor, Execution};
 use super::hooks_in_force::HooksInForce;
 use super::intake::{Emission, Emitter};
@@ -533,8 +533,8 @@ impl Handle {
     }
 
     /// Takes up what a former life left.
-    pub(super) async fn recover(&self, left: Vec<Unsettled>, mutes: Vec<Mute>) -> Result<(), Stopping> {
-        self.ask(|reply| Message::Recover { left, mutes, reply }).await
+    pub(super) async fn recover(&self, left: Left) -> Result<(), Stopping> {
+        self.ask(|reply| Message::Recover { left, reply }).await
     }
 
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Stopping> {

@@ -119,6 +119,13 @@ pub enum Entry {
     },
     /// An operator handed an event over.
     Emitted(Box<Emission>),
+    /// hem raises an event about itself.
+    Raised {
+        /// The event.
+        event: Box<Event>,
+        /// Its identity, under which it is kept until it is accepted.
+        identity: String,
+    },
 }
 
 /// An event that an operator hands over, already decoded. It stands in the same line as what sources bring.
@@ -143,6 +150,7 @@ impl Entry {
             | Self::Disconnected { source, .. }
             | Self::Lost { source, .. } => source,
             Self::Emitted(emission) => &emission.event.source,
+            Self::Raised { event, .. } => &event.source,
         }
     }
 }
@@ -186,7 +194,7 @@ impl fmt::Debug for Intake {
     }
 }
 
-/// The end for what operators hand over. Cloning is cheap.
+/// The end for what operators hand over, and for what hem says about itself. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Emitter {
     shared: Arc<Shared>,
@@ -322,6 +330,20 @@ impl Emitter {
     }
 }
 
+impl Emitter {
+    /// Raises an own event of this identity; says whether there was room for it. Never waits.
+    pub fn raise(&self, event: Event, identity: String) -> bool {
+        let mut state = self.shared.lock();
+        let fits = state.has_room(self.shared.limits, event.payload.bytes().len());
+        if fits {
+            let event = Box::new(event);
+            state.push(Entry::Raised { event, identity });
+            self.shared.filled.notify_one();
+        }
+        fits
+    }
+}
+
 impl Intake {
     /// Hands a message over; never waits. A full queue drops the payload, counts it `lost` and keeps the key for the gap record.
     pub fn offer(&self, message: Received) {
@@ -447,6 +469,7 @@ impl Entry {
         match self {
             Self::Message { received, .. } => received.weight(),
             Self::Emitted(emission) => emission.event.payload.bytes().len(),
+            Self::Raised { event, .. } => event.payload.bytes().len(),
             Self::Connected { .. } | Self::Disconnected { .. } | Self::Lost { .. } => 0,
         }
     }
@@ -524,6 +547,7 @@ mod tests {
                     source, keys, count, ..
                 } => format!("{source}:lost {count} {}", keys.join(",")),
                 Entry::Emitted(emission) => format!("emitted {}", emission.event.key),
+                Entry::Raised { event, .. } => format!("raised {}", event.key),
             })
             .collect()
     }

@@ -3,6 +3,7 @@
 //! [`Engine::start`] may be called more than once in one process: there are no globals.
 
 mod acceptance;
+mod acceptance_times;
 mod attempt;
 mod clock;
 pub mod core;
@@ -13,6 +14,7 @@ mod hooks_in_force;
 pub mod intake;
 pub mod mute;
 pub mod outbox;
+mod past;
 pub mod pinned;
 mod reload;
 mod room;
@@ -32,12 +34,13 @@ use tokio_util::task::TaskTracker;
 
 use self::acceptance::Acceptance;
 use self::attempt::Attempts;
-use self::dispatcher::{Dispatcher, Parts, QUEUE, Unsettled};
+use self::dispatcher::{Dispatcher, Left, Parts, QUEUE, Unsettled};
 use self::execution::Actor;
 use self::handle::{Handle, SourceStatus};
 use self::hooks_in_force::HooksInForce;
 use self::intake::{Decode, IntakeQueue};
 use self::outbox::{Outbox, Results};
+use self::past::past;
 use self::pinned::pinned_hook;
 use self::reload::Reloader;
 use self::room::Room;
@@ -193,6 +196,8 @@ impl Engine {
             feed: feed.clone(),
             tracker: attempts.clone(),
             inbox: dispatcher.clone(),
+            emitter: queue.emitter(),
+            redaction: config.redaction(),
             concurrency: config.concurrency,
             blocked_after: config.blocked_after,
             draining: draining.clone(),
@@ -264,8 +269,13 @@ impl Engine {
             onehem_shell: config.onehem_shell,
             stop: CancellationToken::new(),
         };
+        let past = past(handle.store(), &handle.hooks(), Timestamp::now());
         handle
-            .recover(left, mutes)
+            .recover(Left {
+                unsettled: left,
+                mutes,
+                past,
+            })
             .await
             .map_err(|_| StartError::Closed)?;
         kill_point::reach("recovery");

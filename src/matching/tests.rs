@@ -1,17 +1,19 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::event::id::Seq;
+use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::opennebula::Resource;
+use crate::event::own::{Blocked, ExecutionEnded, Muted, Outcome, OwnEvent, SourceDown};
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
-use crate::event::{Event, Facts, RetryRequest};
+use crate::event::{Event, Facts, Gap, RetryRequest};
 use crate::expression::Expression;
-use crate::hooks::{ApiTrigger, Hook, HookSet, StateTrigger, Trigger, declared};
+use crate::hooks::{ApiTrigger, Hook, HookSet, OwnTrigger, Patterns, StateTrigger, Trigger, declared};
 
 fn hook(name: &str, triggers: Vec<Trigger>, when: Option<&str>) -> Hook {
     Hook {
@@ -373,6 +375,7 @@ fn some_trigger() -> impl Strategy<Value = Trigger> {
                     from,
                 })
             }),
+        some_own_trigger().prop_map(Trigger::Own),
         (source, some_names(CALLS), prop::option::of(any::<bool>())).prop_map(|(source, call, success)| {
             Trigger::Api(ApiTrigger {
                 source,
@@ -381,6 +384,123 @@ fn some_trigger() -> impl Strategy<Value = Trigger> {
             })
         }),
     ]
+}
+
+fn some_patterns(of: &'static [&'static str]) -> impl Strategy<Value = Patterns> {
+    prop_oneof![
+        1 => Just(Patterns::Any),
+        3 => prop::collection::vec(prop::sample::select(of).prop_map(str::to_owned), 1..3).prop_map(Patterns::Of),
+    ]
+}
+
+/// Hooks in the tests below are named `h0`, `h1` ….
+const HOOKS: &[&str] = &["h0", "h1", "h*", "*", "web"];
+const SOURCES: &[&str] = &["opennebula", "open*", "zone2"];
+
+fn some_own_trigger() -> impl Strategy<Value = OwnTrigger> {
+    let outcomes = prop::collection::vec(prop::sample::select(Outcome::ALL.to_vec()), 1..4);
+    prop_oneof![
+        some_patterns(SOURCES).prop_map(|source| OwnTrigger::Gap { source }),
+        (some_patterns(HOOKS), outcomes)
+            .prop_map(|(hook, outcomes)| OwnTrigger::Execution { hook, outcomes }),
+        (some_patterns(HOOKS), some_patterns(SOURCES))
+            .prop_map(|(hook, source)| OwnTrigger::Muted { hook, source }),
+        some_patterns(HOOKS).prop_map(|hook| OwnTrigger::Blocked { hook }),
+        (some_patterns(SOURCES), 1..3_u64).prop_map(|(source, after)| OwnTrigger::SourceDown {
+            source,
+            after: Duration::from_secs(after),
+        }),
+    ]
+}
+
+fn some_own_facts() -> impl Strategy<Value = Facts> {
+    let hook = || prop::sample::select(vec!["h0", "h1", "h2", "db"]).prop_map(HookName::trusted);
+    let source = || prop::sample::select(vec!["opennebula", "zone2"]).prop_map(str::to_owned);
+    let at = Timestamp::default();
+    prop_oneof![
+        Just(Facts::Gap(Gap {
+            from: at,
+            to: at,
+            why: String::new(),
+            lost: 0,
+            keys: Vec::new()
+        })),
+        (hook(), prop::sample::select(Outcome::ALL.to_vec()))
+            .prop_map(move |(hook, outcome)| { Facts::Own(OwnEvent::Execution(ended(hook, outcome))) }),
+        (prop::option::of(hook()), prop::option::of(source())).prop_map(move |(hook, source)| {
+            Facts::Own(OwnEvent::Muted(Muted {
+                hook,
+                source,
+                about: None,
+                by: "uid 0".to_owned(),
+                reason: None,
+                until: None,
+                at,
+            }))
+        }),
+        hook().prop_map(move |hook| {
+            Facts::Own(OwnEvent::Blocked(Blocked {
+                waiting: ExecutionKey::new(Seq(2), hook.clone()),
+                behind: ExecutionKey::new(Seq(1), hook),
+                about: None,
+                since: at,
+                at,
+            }))
+        }),
+        (source(), 1..3_u64).prop_map(move |(source, after)| {
+            Facts::Own(OwnEvent::SourceDown(SourceDown {
+                source,
+                since: at,
+                after: Duration::from_secs(after),
+                error: None,
+                at,
+            }))
+        }),
+    ]
+}
+
+fn ended(hook: HookName, outcome: Outcome) -> ExecutionEnded {
+    ExecutionEnded {
+        execution: ExecutionKey::new(Seq(1), hook),
+        turn: 1,
+        outcome,
+        reason: None,
+        attempts: 1,
+        about: None,
+        event_key: String::new(),
+        why: String::new(),
+        last: None,
+        at: Timestamp::default(),
+    }
+}
+
+#[test]
+fn a_hook_is_never_triggered_by_what_is_about_itself_and_the_explanation_says_so() {
+    let all = OwnTrigger::Execution {
+        hook: Patterns::Any,
+        outcomes: Outcome::ALL.to_vec(),
+    };
+    let index = index_of(vec![
+        hook("dns", vec![Trigger::Own(all.clone())], None),
+        hook("mail", vec![Trigger::Own(all)], None),
+    ]);
+    let failed = ended(HookName::trusted("dns"), Outcome::Failed);
+    let event = event(Facts::Own(OwnEvent::Execution(failed.clone())));
+    assert_eq!(matched(&index, &event), ["mail"]);
+    let hooks: Vec<&Hook> = index.own_triggers().map(|(hook, _)| hook).collect();
+    let explanation = explain(hooks[0], &event);
+    let decisive: Vec<&Step> = explanation.steps.iter().filter(|step| step.decisive).collect();
+    assert_eq!(decisive.len(), 1);
+    assert_eq!(
+        (decisive[0].asked.as_str(), decisive[0].found.as_str()),
+        ("it is about another hook", "execution dns failed")
+    );
+    // What is asked for is what would match.
+    let asking: Vec<bool> = index
+        .own_triggers()
+        .map(|(hook, asked)| asks_for(hook, asked, &OwnEvent::Execution(failed.clone())))
+        .collect();
+    assert_eq!(asking, [false, true]);
 }
 
 fn some_event() -> impl Strategy<Value = Event> {
@@ -406,6 +526,7 @@ fn some_event() -> impl Strategy<Value = Event> {
         3 => (prop::sample::select(CALLS), any::<bool>()).prop_map(|(call, success)| {
             Facts::Api(ApiCall { call: call.to_owned(), success })
         }),
+        3 => some_own_facts(),
         1 => Just(Facts::Undecodable { reason: String::new() }),
         1 => Just(Facts::Retry(RetryRequest {
             hook_id: 1,

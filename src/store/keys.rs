@@ -34,6 +34,8 @@ pub(super) enum Space {
     Override = b'O',
     /// Mutes, by scope.
     Mute = b'W',
+    /// Own events that are still to be told, by identity and piece.
+    Untold = b'V',
     /// The last good text of each hook file, by file and piece.
     LastGood = b'G',
     /// The audit log, by number.
@@ -194,6 +196,15 @@ pub(super) fn of_mute(scope: &Scope) -> Vec<u8> {
         // Names of hooks and sources hold no NUL, so no two scopes share a key.
         bytes.push(0);
     }
+    bytes
+}
+
+/// The beginning of the pieces of the own event of an identity.
+pub(super) fn untold(identity: &str) -> Vec<u8> {
+    let mut bytes = space(Space::Untold);
+    bytes.extend_from_slice(identity.as_bytes());
+    // Identities hold no NUL, so the pieces of `a` are not mistaken for those of `ab`.
+    bytes.push(0);
     bytes
 }
 

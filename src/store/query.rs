@@ -11,7 +11,9 @@ use super::{
 use crate::engine::execution::{Attempt, Execution};
 use crate::engine::mute::Mute;
 use crate::engine::outbox::Owed;
+use crate::event::Facts;
 use crate::event::id::{ExecutionKey, HookName, Seq};
+use crate::event::own::{self, OwnEvent};
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
 use crate::hooks::Version;
@@ -30,6 +32,15 @@ impl Store {
         let payload = blob::get(&self.shared.tree, &keys::payload(seq)).map_err(ReadError::blob(what()))?;
         listed.event.payload = Payload::new(payload.unwrap_or_default().into());
         Ok(Some(listed))
+    }
+
+    /// One event without its payload.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the record is damaged.
+    pub fn event_header(&self, seq: Seq) -> Result<Option<ListedEvent>, ReadError> {
+        let stored = self.shared.tree.get(keys::event(seq)).map_err(ReadError::Read)?;
+        stored.map(|bytes| self.listed_event(seq, &bytes)).transpose()
     }
 
     /// The name of the source that an event came from.
@@ -92,9 +103,9 @@ impl Store {
             format::read_execution(key.clone(), &execution, &progress).map_err(ReadError::format(what))?;
         // Records of the first versions do not name the source; their event does.
         if execution.source.is_empty()
-            && let Some(event) = tree.get(keys::event(key.event)).map_err(ReadError::Read)?
+            && let Some(listed) = self.event_header(key.event)?
         {
-            execution.source = self.listed_event(key.event, &event)?.event.source;
+            execution.source = listed.event.source;
         }
         Ok(Some(execution))
     }
@@ -143,6 +154,31 @@ impl Store {
                 self.listed_executions(of_hook, query.limit, selects)
             }
         }
+    }
+
+    /// The executions of a hook, newest first, as long as `goes_on` says so of them.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a record is damaged.
+    pub fn newest(
+        &self,
+        hook: &HookName,
+        mut goes_on: impl FnMut(&Execution) -> bool,
+    ) -> Result<Vec<Execution>, ReadError> {
+        let prefix = keys::by_hook(hook);
+        let mut found = Vec::new();
+        for key in self.shared.tree.scan_prefix(&prefix).keys().rev() {
+            let key = key.map_err(ReadError::Read)?;
+            let event = key.get(prefix.len()..).and_then(|number| number.try_into().ok());
+            let event = Seq(u64::from_be_bytes(event.unwrap_or_default()));
+            if let Some(execution) = self.execution(&ExecutionKey::new(event, hook.clone()))? {
+                if !goes_on(&execution) {
+                    break;
+                }
+                found.push(execution);
+            }
+        }
+        Ok(found)
     }
 
     fn listed_executions(
@@ -321,6 +357,35 @@ impl Store {
                 format::read_mute(&bytes).map_err(ReadError::format("a mute"))
             })
             .collect()
+    }
+
+    /// Own events that are still to be told, at most `limit` of them. One whose record is damaged is said in the log
+    /// and left where it is.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn untold(&self, limit: usize) -> Result<Vec<OwnEvent>, ReadError> {
+        let mut untold = Vec::new();
+        for key in self.shared.tree.scan_prefix(keys::space(Space::Untold)).keys() {
+            if untold.len() >= limit {
+                break;
+            }
+            let key = key.map_err(ReadError::Read)?;
+            // The key ends with a NUL and the number of the piece; an event is read at its first one.
+            let Some((identity, [0, 0, 0, 0, 0])) = key.split_last_chunk::<5>() else {
+                continue;
+            };
+            let identity = String::from_utf8_lossy(identity.get(1..).unwrap_or_default());
+            let document = blob::get(&self.shared.tree, &keys::untold(&identity))
+                .map_err(ReadError::blob(format!("the own event `{identity}`")))?;
+            match own::read(&document.unwrap_or_default()).facts {
+                Facts::Own(own) => untold.push(own),
+                _ => {
+                    tracing::error!(%identity, "the record of an own event that is still to be told is damaged")
+                }
+            }
+        }
+        Ok(untold)
     }
 
     /// The last good text of each hook file, and since when the file has been broken, if it is.

@@ -22,6 +22,7 @@ use crate::engine::execution::{Actor, EndedAttempt, Execution, StartedProcess, S
 use crate::engine::outbox::Owed;
 use crate::event::Event;
 use crate::event::id::{ExecutionKey, HookName};
+use crate::event::own::OwnEvent;
 use crate::event::time::Timestamp;
 use crate::hooks::{Hook, Version};
 use crate::kill_point;
@@ -107,6 +108,10 @@ pub enum Change {
         /// On what.
         target: String,
     },
+    /// An own event is to be raised, in this life or the next.
+    Untold(OwnEvent),
+    /// The own event of this identity is accepted, in the same submission: it is told.
+    Told(String),
     /// The last good text of a hook file; none when the file is gone.
     LastGood {
         /// The file.
@@ -443,6 +448,22 @@ impl WriterThread {
                 self.totals.last_audit += 1;
                 let line = format::write_audit(at, &actor, action, &target);
                 batch.insert(keys::audit(self.totals.last_audit), line);
+                0
+            }
+            Change::Untold(own) => {
+                let prefix = keys::untold(&own.identity());
+                blob::put(batch, &prefix, own.document().as_bytes());
+                0
+            }
+            Change::Told(identity) => {
+                let prefix = keys::untold(&identity);
+                if let Err(error) = blob::remove(&self.store.shared.tree, batch, &prefix) {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        identity,
+                        "cannot read what is told"
+                    );
+                }
                 0
             }
             Change::LastGood { file, text } => {

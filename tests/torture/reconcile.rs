@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use hem::engine::execution::{Attempt, Cause, Execution, Settlement, State};
-use hem::event::Kind;
-use hem::event::id::{ExecutionKey, Seq};
+use hem::event::Facts;
+use hem::event::id::{ExecutionKey, HookName, Seq};
+use hem::event::own::OwnEvent;
 use hem::runner::Outcome;
 use hem::store::{EventQuery, ExecutionQuery, Store};
 
@@ -34,6 +35,10 @@ struct Journal {
     executions: BTreeMap<String, Recorded>,
     /// Times of which it says that events may have passed unseen.
     gaps: u64,
+    /// How often the end of an execution was told as an event of hem's own.
+    told: BTreeMap<ExecutionKey, u64>,
+    /// The executions that these events caused.
+    tellers: Vec<Execution>,
 }
 
 /// Finds every way in which the daemon did not keep its promises, and counts the rest.
@@ -47,6 +52,7 @@ pub(super) fn reconcile(campaign: &mut Campaign) {
     compare_given(campaign, &journal, &mut figures, &mut faults);
     compare_runs(&lines, &journal, &mut figures, &mut faults);
     check_lanes(&lines, &journal, &mut faults);
+    check_told(&journal, &mut figures, &mut faults);
     check_sums(&store, &journal, &mut faults);
     drop(store);
     check_log(campaign, &journal, &mut faults);
@@ -84,16 +90,36 @@ fn read(store: &Store, faults: &mut Vec<String>) -> Journal {
         numbers: BTreeMap::new(),
         executions: BTreeMap::new(),
         gaps: 0,
+        told: BTreeMap::new(),
+        tellers: Vec::new(),
     };
+    if !store.untold(usize::MAX).expect("readable own events").is_empty() {
+        faults.push("own events are still untold".to_owned());
+    }
     let all = EventQuery {
         limit: usize::MAX,
         ..EventQuery::default()
     };
     for listed in store.events(&all).expect("readable events") {
         let seq = listed.event.seq;
-        if listed.event.kind() == Kind::Gap {
-            journal.gaps += 1;
-            continue;
+        match &listed.event.facts {
+            Facts::Gap(_) => {
+                journal.gaps += 1;
+                continue;
+            }
+            Facts::Own(OwnEvent::Execution(ended)) => {
+                if listed.hooks != [HookName::trusted("told")] {
+                    faults.push(format!("own event {seq} caused {:?}", listed.hooks));
+                }
+                *journal.told.entry(ended.execution.clone()).or_default() += 1;
+                journal.tellers.extend(
+                    store
+                        .execution(&ExecutionKey::new(seq, HookName::trusted("told")))
+                        .expect("a readable execution"),
+                );
+                continue;
+            }
+            _ => {}
         }
         let whole = store.event(seq).expect("a readable event").expect("an event");
         let payload = String::from_utf8_lossy(whole.event.payload.bytes()).into_owned();
@@ -348,6 +374,30 @@ fn check_lanes(lines: &[Line], journal: &Journal, faults: &mut Vec<String>) {
     }
 }
 
+/// Each end of `once` is told once, no other is, and each telling ran its hook.
+fn check_told(journal: &Journal, figures: &mut Figures, faults: &mut Vec<String>) {
+    let mut told = journal.told.clone();
+    for recorded in journal.executions.values() {
+        let key = &recorded.execution.key;
+        let expected = u64::from(key.hook.as_str() == "once");
+        let found = told.remove(key).unwrap_or_default();
+        if found != expected {
+            faults.push(format!("the end of {key} was told {found} times, not {expected}"));
+        }
+    }
+    if !told.is_empty() {
+        faults.push(format!("ends were told of nothing that was: {told:?}"));
+    }
+    figures.told += journal.tellers.len() as u64;
+    if journal.tellers.len() != journal.told.len() {
+        faults.push(format!(
+            "{} ends were told, and {} hooks ran for it",
+            journal.told.len(),
+            journal.tellers.len()
+        ));
+    }
+}
+
 fn check_sums(store: &Store, journal: &Journal, faults: &mut Vec<String>) {
     let summary = store.summary();
     let mut accepted = 0;
@@ -357,16 +407,15 @@ fn check_sums(store: &Store, journal: &Journal, faults: &mut Vec<String>) {
             faults.push(format!("{source}: {counters:?}"));
         }
     }
-    if accepted != journal.numbers.len() as u64 {
-        faults.push(format!(
-            "{accepted} events are counted, {} are there",
-            journal.numbers.len()
-        ));
+    let events = journal.numbers.len() + journal.told.len();
+    if accepted != events as u64 {
+        faults.push(format!("{accepted} events are counted, {events} are there"));
     }
     let mut states: BTreeMap<String, u64> = BTreeMap::new();
-    for recorded in journal.executions.values() {
+    let numbered = journal.executions.values().map(|recorded| &recorded.execution);
+    for execution in numbered.chain(&journal.tellers) {
         *states
-            .entry(recorded.execution.progress.state.name().to_owned())
+            .entry(execution.progress.state.name().to_owned())
             .or_default() += 1;
     }
     let counted: BTreeMap<String, u64> = summary
@@ -385,11 +434,11 @@ fn check_sums(store: &Store, journal: &Journal, faults: &mut Vec<String>) {
             ..ExecutionQuery::default()
         })
         .expect("readable executions");
-    if listed.len() != journal.executions.len() {
+    let executions = journal.executions.len() + journal.tellers.len();
+    if listed.len() != executions {
         faults.push(format!(
-            "{} executions are listed, {} belong to events",
+            "{} executions are listed, {executions} belong to events",
             listed.len(),
-            journal.executions.len()
         ));
     }
     match store.unsettled() {
@@ -412,10 +461,10 @@ fn check_log(campaign: &Campaign, journal: &Journal, faults: &mut Vec<String>) {
     let shown = serde_json::from_slice::<serde_json::Value>(&output.stdout)
         .ok()
         .and_then(|log| log.as_array().map(Vec::len));
-    if shown != Some(journal.executions.len()) {
+    let executions = journal.executions.len() + journal.tellers.len();
+    if shown != Some(executions) {
         faults.push(format!(
-            "`hem log --offline` shows {shown:?} of {} executions: {}",
-            journal.executions.len(),
+            "`hem log --offline` shows {shown:?} of {executions} executions: {}",
             String::from_utf8_lossy(&output.stderr)
         ));
     }

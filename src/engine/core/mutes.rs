@@ -52,6 +52,22 @@ impl Mutes {
             || subject.is_some_and(|subject| self.contains(&Scope::Lane(hook.clone(), subject.clone())))
     }
 
+    /// The scopes in force that cover what a hook is to do about an event of that source and subject.
+    pub(super) fn covering(
+        &self,
+        hook: &HookName,
+        source: &Arc<str>,
+        subject: Option<&Subject>,
+    ) -> impl Iterator<Item = Scope> {
+        let mut scopes = vec![
+            Scope::All,
+            Scope::Source(Arc::clone(source)),
+            Scope::Hook(hook.clone()),
+        ];
+        scopes.extend(subject.map(|subject| Scope::Lane(hook.clone(), subject.clone())));
+        scopes.into_iter().filter(|scope| self.contains(scope))
+    }
+
     /// When the next one ends.
     pub(super) fn next_end(&self) -> Option<Timestamp> {
         self.ends.first().map(|(at, _)| *at)

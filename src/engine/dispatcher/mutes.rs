@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::{Dispatcher, refused};
-use crate::engine::core::{Input, Record, Step};
+use crate::engine::core::{Input, Record, Step, Survey};
 use crate::engine::execution::{Actor, Settlement, State};
 use crate::engine::handle::{MuteStatus, Muted, OrderError, QueueGroup, StopCounts, Unmuted};
 use crate::engine::mute::{Mute, MutedBy, Scope, Then, Until};
@@ -113,8 +113,9 @@ impl Dispatcher {
     }
 
     pub(super) fn stop_counts(&self, hook: &HookName) -> StopCounts {
-        let groups = self.core.groups();
-        groups
+        let survey = self.core.survey();
+        survey
+            .groups
             .get(hook)
             .map_or_else(StopCounts::default, |group| StopCounts {
                 cancelled: group.queued + group.debouncing + group.retrying,
@@ -151,18 +152,16 @@ impl Dispatcher {
         }
     }
 
-    /// The mutes in force, and what each holds.
-    pub(super) fn mutes(&self) -> Vec<MuteStatus> {
+    /// The mutes in force and what each holds, and what waits or runs, by hook.
+    pub(super) fn held_and_queue(&self) -> (Vec<MuteStatus>, Vec<QueueGroup>) {
+        let Survey { groups, held } = self.core.survey();
         let mutes = self.core.mutes().map(|mute| MuteStatus {
-            held: self.core.under(&mute.scope).0,
+            held: held.get(&mute.scope).copied().unwrap_or_default(),
             mute: mute.clone(),
         });
-        mutes.collect()
-    }
-
-    /// What waits or runs, by hook.
-    pub(super) fn queue(&self) -> Vec<QueueGroup> {
-        let groups = self.core.groups().into_iter().map(|(hook, group)| QueueGroup {
+        let now = self.clock.now();
+        let queue = groups.into_iter().map(|(hook, group)| QueueGroup {
+            left: self.pace.left(&hook, &group, now),
             hook,
             queued: group.queued,
             held: group.held,
@@ -170,9 +169,8 @@ impl Dispatcher {
             retrying: group.retrying,
             running: group.running,
             oldest: group.oldest,
-            left: None,
         });
-        groups.collect()
+        (mutes.collect(), queue.collect())
     }
 }
 
