@@ -30,7 +30,7 @@ use tokio_util::task::TaskTracker;
 use self::acceptance::Acceptance;
 use self::attempt::Attempts;
 use self::dispatcher::{Dispatcher, Parts, QUEUE, Unsettled};
-use self::execution::Actor;
+use self::execution::{Actor, State};
 use self::handle::{Handle, SourceStatus};
 use self::hooks_in_force::HooksInForce;
 use self::intake::{Decode, IntakeQueue};
@@ -45,7 +45,7 @@ use crate::hooks::watch::watch;
 use crate::hooks::{Defaults, Hook, Version};
 use crate::kill_point;
 use crate::runner::Runner;
-use crate::runner::leftovers::end_leftovers;
+use crate::runner::leftovers::{Recorded, boot_id, end_leftovers};
 use crate::store::writer::Writer;
 use crate::store::{ReadError, Store};
 
@@ -118,7 +118,9 @@ impl Engine {
             onehem_scripts_dir: config.onehem_scripts_dir.clone(),
         };
         let runner = Runner::start().map_err(StartError::Threads)?;
-        for leftover in end_leftovers(store.id().as_str(), LEFTOVERS_GRACE).await {
+        let left = unsettled(&store, &defaults).map_err(StartError::Read)?;
+        let recorded = recorded(&store, &left);
+        for leftover in end_leftovers(store.id().as_str(), &recorded, LEFTOVERS_GRACE).await {
             tracing::warn!(
                 pid = leftover.pid,
                 command = leftover.command,
@@ -126,7 +128,6 @@ impl Engine {
             );
         }
         kill_point::reach("recovery");
-        let left = unsettled(&store, &defaults).map_err(StartError::Read)?;
         let overrides = store.overrides().map_err(StartError::Read)?;
         let (writer, writing) =
             Writer::start(store.clone(), config.retention.clone()).map_err(StartError::Threads)?;
@@ -160,6 +161,7 @@ impl Engine {
                 environment: environment(),
                 shell: config.onehem_shell,
                 refuses_open_programs: config.permissions == Permissions::Strict,
+                boot_id: boot_id(),
             }),
             hooks: Arc::clone(&hooks),
             connections: Arc::clone(&connections),
@@ -353,6 +355,29 @@ fn unsettled(store: &Store, defaults: &Defaults) -> Result<Vec<Unsettled>, ReadE
         (execution, hook)
     });
     Ok(left.collect())
+}
+
+/// The processes of the attempts that were running, as far as they were recorded.
+fn recorded(store: &Store, left: &[Unsettled]) -> Vec<Recorded> {
+    let running = left
+        .iter()
+        .filter(|(execution, _)| matches!(execution.progress.state, State::Running { .. }));
+    running
+        .filter_map(|(execution, _)| {
+            let attempts = store.attempts(&execution.key).inspect_err(|error| {
+                tracing::warn!(
+                    execution = %execution.key, error = error as &dyn std::error::Error,
+                    "its process is looked for by its environment alone"
+                );
+            });
+            let process = attempts.ok()?.pop()?.process?;
+            Some(Recorded {
+                pid: process.pid,
+                start_ticks: process.start_ticks,
+                boot_id: process.boot_id?,
+            })
+        })
+        .collect()
 }
 
 /// What the service manager told this process alone; a script must not answer for the daemon.

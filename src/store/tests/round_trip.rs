@@ -202,6 +202,7 @@ fn process() -> impl Strategy<Value = StartedProcess> {
             )| StartedProcess {
                 pid,
                 start_ticks,
+                boot_id: (pid % 3 == 0).then(|| format!("boot-{pid}")),
                 at,
                 uid,
                 version,
@@ -337,6 +338,7 @@ fn a_path_that_is_no_utf8_makes_no_record_unreadable() {
     let process = StartedProcess {
         pid: 1,
         start_ticks: 1,
+        boot_id: None,
         at: Timestamp::from_millis(1),
         uid: 1,
         version: Version([0; 32]),
