@@ -95,7 +95,9 @@ async fn kept_events_are_matched_and_tried_with_and_without_a_daemon() {
             assert_eq!(refused.code, 1, "{words:?}: {}", refused.stdout);
             assert!(
                 refused.stderr.contains("the document of event 2 was not kept")
-                    && refused.stderr.contains("only the envelope is kept, for the passwords in them"),
+                    && refused
+                        .stderr
+                        .contains("only the envelope is kept, for the passwords in them"),
                 "{words:?}: {}",
                 refused.stderr
             );
@@ -106,7 +108,10 @@ async fn kept_events_are_matched_and_tried_with_and_without_a_daemon() {
         assert!(absent.stderr.contains("there is no event 7"), "{}", absent.stderr);
     }
     for said in &printed {
-        assert!(!said.stdout.contains(SECRET) && !said.stderr.contains(SECRET), "{said:?}");
+        assert!(
+            !said.stdout.contains(SECRET) && !said.stderr.contains(SECRET),
+            "{said:?}"
+        );
     }
 }
 
@@ -121,7 +126,11 @@ async fn without_a_store_an_offline_question_is_refused_and_leaves_no_store_behi
         arguments.push("--offline");
         let refused = hem(&house, &arguments).await;
         assert_eq!(refused.code, 5, "{words:?}: {}", refused.stderr);
-        assert!(refused.stderr.contains("there is no store in"), "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains("there is no store in"),
+            "{}",
+            refused.stderr
+        );
     }
     assert!(!house.config.state_dir.exists());
 }

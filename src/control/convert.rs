@@ -133,6 +133,7 @@ fn state(state: &State) -> StateView {
             attempt,
             cause: why,
             since,
+            ..
         } => StateView::Running {
             attempt: *attempt,
             cause: cause(why),

@@ -295,6 +295,7 @@ mod tests {
                     attempt: 1,
                     cause: Cause::Event,
                     since: at(10),
+                    cancelled_by: None,
                 },
             ),
             execution(
@@ -310,6 +311,7 @@ mod tests {
                     attempt: 2,
                     cause: Cause::Retry,
                     since: at(2010),
+                    cancelled_by: None,
                 },
             ),
             execution(
@@ -332,6 +334,7 @@ mod tests {
                     attempt: 3,
                     cause: Cause::Recovery,
                     since: at(2010),
+                    cancelled_by: None,
                 },
             ),
         ];

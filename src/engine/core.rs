@@ -46,8 +46,6 @@ struct Active {
     lane: LaneKey,
     /// It holds a slot as one of high priority.
     high: bool,
-    /// Somebody asked for its end while it ran.
-    cancelled_by: Option<Actor>,
     /// Tries in a row that the machine was short of something.
     exhausted: u32,
 }
@@ -357,8 +355,20 @@ impl Core {
         let Some(active) = self.active.get_mut(key) else {
             return Err(Refusal::NotActive(key.clone()));
         };
-        if let State::Running { attempt, .. } = active.progress.state {
-            active.cancelled_by = Some(actor);
+        if let State::Running {
+            attempt,
+            cancelled_by,
+            ..
+        } = &mut active.progress.state
+        {
+            let attempt = *attempt;
+            cancelled_by.get_or_insert(actor);
+            // Whatever comes before its end, a crash included, finds the wish written down.
+            step.records.push(Record::Progressed {
+                key: key.clone(),
+                left: active.progress.state.name(),
+                progress: active.progress.clone(),
+            });
             step.effects.push(Effect::End {
                 key: key.clone(),
                 attempt,
@@ -395,10 +405,14 @@ impl Core {
         let Some(active) = self.active.get_mut(key) else {
             return;
         };
-        match active.progress.state {
-            State::Running { attempt: current, .. } if current == attempt => {}
+        let cancelled_by = match &active.progress.state {
+            State::Running {
+                attempt: current,
+                cancelled_by,
+                ..
+            } if *current == attempt => cancelled_by.clone(),
             _ => return,
-        }
+        };
         let policy = &active.hook.policy;
         let attempts_allowed = policy.retry.as_ref().map_or(1, |retry| retry.attempts);
         if verdict != Verdict::Interrupted {
@@ -409,7 +423,7 @@ impl Core {
         }
         // Whoever asked for its end was told that it comes: nothing of what follows starts it again.
         if !matches!(verdict, Verdict::Success | Verdict::Hopeless)
-            && let Some(actor) = active.cancelled_by.take()
+            && let Some(actor) = cancelled_by
         {
             self.settle(
                 key,
@@ -492,7 +506,6 @@ impl Core {
             progress,
             lane,
             high,
-            cancelled_by: None,
             exhausted: 0,
         };
         match active.progress.state {
@@ -634,6 +647,7 @@ impl Core {
                 attempt,
                 cause: cause.clone(),
                 since: now,
+                cancelled_by: None,
             },
             step,
         );

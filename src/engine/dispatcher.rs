@@ -231,8 +231,15 @@ impl Dispatcher {
                 (None, Some(hook)) => taken_up.push((execution, hook)),
                 (withdrawn, _) => {
                     let left = execution.progress.state.name();
+                    let wished = match &execution.progress.state {
+                        State::Running {
+                            cancelled_by: Some(actor),
+                            ..
+                        } => Some(Settlement::Cancelled(CancelReason::Operator(actor.clone()))),
+                        _ => None,
+                    };
                     let state = State::Settled {
-                        settlement: withdrawn.unwrap_or(Settlement::Failed),
+                        settlement: withdrawn.or(wished).unwrap_or(Settlement::Failed),
                         at: now,
                     };
                     let progress = Progress {

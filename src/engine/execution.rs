@@ -62,6 +62,8 @@ pub enum State {
         cause: Cause,
         /// When it was released to start.
         since: Timestamp,
+        /// Who asked for its end, if anybody did: from then on nothing starts it again.
+        cancelled_by: Option<Actor>,
     },
     /// A failed attempt is to be repeated by itself.
     Retrying {

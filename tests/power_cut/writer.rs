@@ -174,6 +174,7 @@ async fn submit(writer: &Writer, acknowledged: &Arc<File>, load: Load, seq: u64)
         attempt: 1,
         cause: Cause::Event,
         since: now,
+        cancelled_by: None,
     };
     let progress = |state| Progress {
         state,

@@ -498,6 +498,28 @@ fn a_cancelled_attempt_is_not_run_again_however_it_ends() {
 }
 
 #[test]
+fn an_order_to_cancel_what_runs_outlives_a_crash() {
+    let mut bench = Bench::new(1);
+    let key = bench.accept(&hook("a", retries(5)), "vm/1");
+    let behind = bench.accept(&hook("a", retries(5)), "vm/1");
+    bench.cancel(&key);
+    // A second one changes nothing of who asked first.
+    bench.step(
+        Input::Cancel {
+            key: key.clone(),
+            actor: Actor::Daemon,
+        },
+        NOW,
+    );
+    bench.started();
+    bench.crash_at(NOW);
+    assert_eq!(bench.end_of(&key), "cancelled: User { uid: 7 }");
+    assert_eq!(bench.started(), ["2.a#1"], "the lane goes on behind it");
+    bench.crash_at(NOW);
+    assert_eq!(bench.end_of(&behind), "running", "nobody asked for its end");
+}
+
+#[test]
 fn a_hook_that_is_withdrawn_loses_what_it_has_not_started() {
     let (gone, stays) = (hook("a", retries(2)), plain("b"));
     let mut bench = Bench::new(4);

@@ -44,6 +44,8 @@ enum StoredState {
         attempt: u32,
         cause: StoredCause,
         since: i64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cancelled_by: Option<StoredActor>,
     },
     Retrying {
         due: i64,
@@ -134,10 +136,12 @@ pub(in crate::store) fn write_progress(progress: &Progress) -> Vec<u8> {
             attempt,
             cause,
             since,
+            cancelled_by,
         } => StoredState::Running {
             attempt: *attempt,
             cause: cause.into(),
             since: since.as_millis(),
+            cancelled_by: cancelled_by.as_ref().map(Into::into),
         },
         State::Retrying { due, delay } => StoredState::Retrying {
             due: due.as_millis(),
@@ -203,10 +207,12 @@ fn read_progress(bytes: &[u8]) -> Result<Progress, FormatError> {
             attempt,
             cause,
             since,
+            cancelled_by,
         } => State::Running {
             attempt,
             cause: cause.into(),
             since: Timestamp::from_millis(since),
+            cancelled_by: cancelled_by.map(Into::into),
         },
         StoredState::Retrying { due, delay } => State::Retrying {
             due: Timestamp::from_millis(due),

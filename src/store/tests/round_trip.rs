@@ -76,11 +76,14 @@ fn state() -> impl Strategy<Value = State> {
     ];
     prop_oneof![
         (cause(), time()).prop_map(|(cause, since)| State::Queued { cause, since }),
-        (any::<u32>(), cause(), time()).prop_map(|(attempt, cause, since)| State::Running {
-            attempt,
-            cause,
-            since
-        }),
+        (any::<u32>(), cause(), time(), proptest::option::of(actor())).prop_map(
+            |(attempt, cause, since, cancelled_by)| State::Running {
+                attempt,
+                cause,
+                since,
+                cancelled_by,
+            }
+        ),
         (time(), delay()).prop_map(|(due, delay)| State::Retrying { due, delay }),
         (settlement, time()).prop_map(|(settlement, at)| State::Settled { settlement, at }),
     ]
