@@ -70,15 +70,20 @@ impl Active {
 struct HookQueue {
     ready: BTreeSet<(u64, LaneKey)>,
     running: usize,
-    max_parallel: usize,
+    /// What the hook itself says.
+    max_parallel: Option<usize>,
     priority_high: bool,
     in_rotation: bool,
 }
 
 impl HookQueue {
-    fn limit_as(&mut self, hook: &Hook, default_parallel: usize) {
-        self.max_parallel = hook.policy.max_parallel.unwrap_or(default_parallel).max(1);
+    fn limit_as(&mut self, hook: &Hook) {
+        self.max_parallel = hook.policy.max_parallel;
         self.priority_high = hook.policy.priority == Priority::High;
+    }
+
+    fn has_room(&self, default_parallel: usize) -> bool {
+        self.running < self.max_parallel.unwrap_or(default_parallel).max(1)
     }
 }
 
@@ -191,6 +196,7 @@ impl Core {
             Input::Cancel { key, actor } => self.cancel(&key, actor, now, &mut step)?,
             Input::Withdraw { hook, reason } => self.withdraw(&hook, &reason, now, &mut step),
             Input::Tick => {}
+            Input::Concurrency(scripts) => self.allow(scripts),
             Input::ClockJumped => self.shorten_waits(now, &mut step),
             Input::Stop => self.stopping = true,
         }
@@ -489,7 +495,6 @@ impl Core {
         accepted: Timestamp,
         progress: Progress,
     ) {
-        let default_parallel = self.default_parallel();
         let lane = match (hook.policy.order, &subject) {
             (Order::Hook, _) => LaneKey::Hook(hook.name.clone()),
             (Order::Subject, Some(subject)) => LaneKey::Subject(hook.name.clone(), subject.clone()),
@@ -497,7 +502,7 @@ impl Core {
         };
         // The newest version of a hook says how much of it may run; older ones that still wait do not.
         let queue = self.queue_of(&hook);
-        queue.limit_as(&hook, default_parallel);
+        queue.limit_as(&hook);
         let high = queue.priority_high;
         let active = Active {
             hook,
@@ -549,10 +554,9 @@ impl Core {
 
     /// A hook's queue; one that is made anew gets the limits of the version at hand.
     fn queue_of(&mut self, hook: &Hook) -> &mut HookQueue {
-        let default_parallel = self.default_parallel();
         self.hooks.entry(hook.name.clone()).or_insert_with(|| {
             let mut queue = HookQueue::default();
-            queue.limit_as(hook, default_parallel);
+            queue.limit_as(hook);
             queue
         })
     }
@@ -561,11 +565,21 @@ impl Core {
         (self.concurrency / 2).max(1)
     }
 
+    /// Lets so many scripts run at once. What runs beyond that comes to its end.
+    fn allow(&mut self, scripts: usize) {
+        self.concurrency = scripts.max(1);
+        let hooks: BTreeSet<HookName> = self.hooks.keys().cloned().collect();
+        for hook in hooks {
+            self.enter_rotation(&hook);
+        }
+    }
+
     fn enter_rotation(&mut self, hook: &HookName) {
+        let default_parallel = self.default_parallel();
         if let Some(queue) = self.hooks.get_mut(hook)
             && !queue.in_rotation
             && !queue.ready.is_empty()
-            && queue.running < queue.max_parallel
+            && queue.has_room(default_parallel)
         {
             queue.in_rotation = true;
             let rotation = if queue.priority_high {
@@ -580,6 +594,7 @@ impl Core {
 
     /// Gives free slots to hooks with a ready lane, round-robin, within a hook to its oldest.
     fn start_what_can(&mut self, now: Timestamp, step: &mut Step) {
+        let default_parallel = self.default_parallel();
         while !self.stopping {
             let Some((name, high)) = self.next_in_rotation() else {
                 return;
@@ -588,7 +603,7 @@ impl Core {
                 continue;
             };
             queue.in_rotation = false;
-            if queue.running < queue.max_parallel
+            if queue.has_room(default_parallel)
                 && let Some((_, lane)) = queue.ready.pop_first()
             {
                 self.start_head(&lane, high, now, step);

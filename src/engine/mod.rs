@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,10 +36,10 @@ use self::handle::{Handle, SourceStatus};
 use self::hooks_in_force::HooksInForce;
 use self::intake::{Decode, IntakeQueue};
 use self::pinned::pinned_hook;
-use self::reload::Reloader;
+use self::reload::{Reloader, Settings};
 use self::room::Room;
 use self::vital::Vitals;
-use crate::config::{Config, Permissions, Reload};
+use crate::config::{Config, Permissions, Reload, Reread};
 use crate::event::time::Timestamp;
 use crate::hooks::check::CheckOptions;
 use crate::hooks::watch::watch;
@@ -100,7 +101,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Takes up what is unsettled in the store, reads the hooks folder, and begins to accept what `queue` brings.
+    /// Takes up what is unsettled in the store, reads the hooks folder, and begins to accept what `queue` brings. `reread` is
+    /// asked for the configuration when somebody wants a reload.
     /// `began_anew` is the last sign of life of a damaged store that this one stands in for.
     ///
     /// # Errors
@@ -108,6 +110,7 @@ impl Engine {
     pub async fn start(
         config: &Config,
         strict_hooks: bool,
+        reread: Option<Arc<dyn Reread>>,
         store: Store,
         began_anew: Option<Timestamp>,
         queue: IntakeQueue,
@@ -195,8 +198,15 @@ impl Engine {
             dispatcher.clone(),
         )
         .map_err(StartError::Read)?;
+        let in_force = Arc::new(ArcSwap::from_pointee(config.clone()));
+        reloader.settings = reread.map(|reread| Settings {
+            reread,
+            in_force: Arc::clone(&in_force),
+            room: Arc::clone(&room),
+            writer: writer.clone(),
+        });
         reloader
-            .reload(false, Actor::Daemon)
+            .reload(false, Actor::Daemon, None)
             .await
             .ok_or(StartError::Closed)?;
         let (reloads, requests) = mpsc::channel(16);
@@ -230,6 +240,7 @@ impl Engine {
         };
         let handle = Handle {
             store,
+            config: in_force,
             hooks,
             dispatcher,
             reloads,
