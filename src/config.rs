@@ -1,5 +1,6 @@
 //! `hem.yaml`: read into a raw form, checked into [`Config`].
 
+mod change;
 mod load;
 pub mod raw;
 pub mod scalar;
@@ -8,12 +9,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use self::scalar::LogFilter;
 use crate::event::redaction::Redaction;
 
+pub use self::change::{Changes, Reread, TAKES_EFFECT_AT_ONCE};
 pub use self::load::{ConfigError, Overrides, Place};
 
 /// The configuration, checked; paths are absolute.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Where the store lives.
     pub state_dir: PathBuf,
@@ -35,6 +38,10 @@ pub struct Config {
     pub concurrency: usize,
     /// An execution that waits longer than this for another one of its lane is reported.
     pub blocked_after: Duration,
+    /// How long running scripts have to end when the daemon is stopped, before they are ended.
+    pub shutdown_grace: Duration,
+    /// What the daemon's log holds.
+    pub log: LogFilter,
     /// How changes in the hooks folder take effect.
     pub reload: Reload,
     /// Whether files that others may write are refused.
@@ -61,7 +68,7 @@ pub struct Ssh {
 }
 
 /// How the daemon is reached.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Control {
     /// The Unix socket.
     pub socket: PathBuf,
@@ -109,14 +116,14 @@ pub enum Permissions {
 }
 
 /// One source.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// OpenNebula's hook manager.
     Opennebula(OpennebulaSource),
 }
 
 /// A connection to OpenNebula's hook manager.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpennebulaSource {
     /// Where it publishes: `tcp://127.0.0.1:2101` or `ipc:///path`.
     pub endpoint: String,
@@ -133,7 +140,7 @@ pub struct OpennebulaSource {
 }
 
 /// What the store keeps of settled executions and of events that matched nothing.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retention {
     /// Settled executions kept.
     pub executions: u64,
@@ -146,7 +153,7 @@ pub struct Retention {
 }
 
 /// Limits of the disk and of the backlog.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Below this much free space nothing new is accepted, in bytes.
     pub reserve: u64,
@@ -198,6 +205,8 @@ impl Config {
             },
             concurrency: 10,
             blocked_after: Duration::from_secs(600),
+            shutdown_grace: Duration::from_secs(30),
+            log: LogFilter::default(),
             reload: Reload::Auto,
             permissions: Permissions::Strict,
             on_damaged_store: DamagedStore::Refuse,

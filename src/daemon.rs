@@ -5,12 +5,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Config, DamagedStore, OpennebulaSource, Source as SourceConfig};
+use crate::config::{Config, DamagedStore, OpennebulaSource, Reread, Source as SourceConfig};
 use crate::control::server::{BindError, bind};
 pub use crate::engine::Failed;
 use crate::engine::execution::Actor;
@@ -24,21 +23,12 @@ use crate::sources::opennebula::replier;
 use crate::store::{OpenError, Store, Summary, set_aside};
 
 /// How a daemon is run, besides its configuration.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Any error in a hook file keeps the whole former set.
     pub strict_hooks: bool,
-    /// How long running scripts have to end when the daemon is stopped, before they are ended.
-    pub stop_grace: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            strict_hooks: false,
-            stop_grace: Duration::from_secs(30),
-        }
-    }
+    /// Where the configuration is read again when the daemon is told to; without it, it stays as it was at the start.
+    pub reread: Option<Arc<dyn Reread>>,
 }
 
 /// Why a daemon cannot start, or ended.
@@ -68,7 +58,6 @@ pub struct Daemon {
     stop_sources: CancellationToken,
     stop_repliers: CancellationToken,
     stop_control: CancellationToken,
-    options: Options,
 }
 
 impl Daemon {
@@ -118,9 +107,17 @@ impl Daemon {
             });
             intakes.push((queue.source(&name), name, source));
         }
-        let engine = Engine::start(config, options.strict_hooks, store, began_anew, queue, sources)
-            .await
-            .map_err(DaemonError::Engine)?;
+        let engine = Engine::start(
+            config,
+            options.strict_hooks,
+            options.reread,
+            store,
+            began_anew,
+            queue,
+            sources,
+        )
+        .await
+        .map_err(DaemonError::Engine)?;
 
         let (control, stop_control) = (TaskTracker::new(), CancellationToken::new());
         let (handle, redaction, until) = (engine.handle().clone(), config.redaction(), stop_control.clone());
@@ -154,7 +151,6 @@ impl Daemon {
             stop_sources,
             stop_repliers,
             stop_control,
-            options,
         })
     }
 
@@ -163,7 +159,7 @@ impl Daemon {
         self.engine.handle()
     }
 
-    /// Reads the hooks folder now, as `hem reload` does. What was found wrong is in the log.
+    /// Reads the configuration and the hooks folder now, as `hem reload` does. What was found wrong is in the log.
     ///
     /// # Errors
     /// When the daemon is stopping.
@@ -197,7 +193,8 @@ impl Daemon {
         self.stop_sources.cancel();
         self.sources.close();
         self.sources.wait().await;
-        self.engine.drain(self.options.stop_grace).await;
+        let grace = self.handle().config().shutdown_grace;
+        self.engine.drain(grace).await;
         self.stop_repliers.cancel();
         self.repliers.close();
         self.repliers.wait().await;

@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use hem::runner::leftovers::{Fate, end_leftovers};
 use hem::runner::{
     Invocation, Limits, Observer, Outcome, Report, Runner, Secret, StartFailureKind, Started, Stdin, Stream,
 };
@@ -806,70 +805,4 @@ async fn many_runs_go_side_by_side() {
         );
         assert_eq!(stdout(&report), ["0027\n", "0022\n"][number % 2]);
     }
-}
-
-#[tokio::test]
-async fn leftovers_of_a_former_life_are_ended_and_named() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let instance = format!("t{}", std::process::id());
-    // A script whose daemon died: it, and a child in a group of its own that ignores TERM.
-    let child = folder.path().join("child");
-    let script = r#"python3 -c 'import os,signal,sys,time
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-os.setsid()
-open(sys.argv[1], "w").write(str(os.getpid()))
-time.sleep(300)' "$1" & sleep 300"#;
-    let spawn = |mark: &str| {
-        let mut command = std::process::Command::new("/bin/sh");
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        command.env("HEM_INSTANCE", mark).args(["-c", script, "sh"]);
-        command
-    };
-    let mut marked = spawn(&instance).arg(&child).spawn().expect("a process");
-    let strangers_child = folder.path().join("stranger");
-    let mut stranger = spawn(&format!("{instance}x"))
-        .arg(&strangers_child)
-        .spawn()
-        .expect("a process");
-    let has_pid = |file: &Path| fs::read_to_string(file).is_ok_and(|text| !text.is_empty());
-    eventually("the children run", || {
-        has_pid(&child) && has_pid(&strangers_child)
-    })
-    .await;
-
-    let ended = tokio::time::timeout(PATIENCE, end_leftovers(&instance, BEGUN))
-        .await
-        .expect("it ends");
-    let fate = |pid: u32| {
-        ended
-            .iter()
-            .find(|leftover| leftover.pid == pid)
-            .map(|leftover| leftover.fate)
-    };
-    assert_eq!(fate(marked.id()), Some(Fate::Terminated), "{ended:?}");
-    let child = pid_in(&child);
-    assert_eq!(
-        fate(u32::try_from(child).expect("a pid")),
-        Some(Fate::Killed),
-        "{ended:?}"
-    );
-    assert!(
-        ended.iter().any(|leftover| leftover.command == "sleep 300"),
-        "{ended:?}"
-    );
-    assert!(!is_alive(child));
-    assert!(
-        stranger.try_wait().expect("a status").is_none(),
-        "another instance's script is none of ours"
-    );
-    assert_eq!(end_leftovers(&instance, BEGUN).await, []);
-
-    marked.wait().expect("a status");
-    end(pid_in(&strangers_child));
-    nix::sys::signal::killpg(
-        Pid::from_raw(i32::try_from(stranger.id()).expect("a pid")),
-        Signal::SIGKILL,
-    )
-    .expect("a group to end");
-    stranger.wait().expect("a status");
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hem::config::Config;
 use hem::daemon::{Daemon, Options};
 use hem::sources::opennebula::publisher::Publisher;
 
@@ -23,11 +24,13 @@ pub(crate) fn house() -> House {
 
 /// A daemon that does not wait for running scripts when it is stopped.
 pub(crate) async fn daemon(house: &House) -> Daemon {
-    let options = Options {
-        strict_hooks: false,
-        stop_grace: Duration::ZERO,
+    let config = Config {
+        shutdown_grace: Duration::ZERO,
+        ..house.config.clone()
     };
-    Daemon::start(&house.config, options).await.expect("a daemon")
+    Daemon::start(&config, Options::default())
+        .await
+        .expect("a daemon")
 }
 
 /// What the figures depend on, in a line: cores, processor, file system of a folder.

@@ -121,10 +121,13 @@ async fn play(style: &Style, keep: bool) -> Outcome {
         .tempdir()
         .map_err(cannot_write)?;
     let config = lay_out(folder.path(), publisher.events()).map_err(cannot_write)?;
-    let config = Config::load(Some(&config))?;
+    let config = Config {
+        shutdown_grace: Duration::from_secs(5),
+        ..Config::load(Some(&config))?
+    };
     let options = Options {
         strict_hooks: true,
-        stop_grace: Duration::from_secs(5),
+        reread: None,
     };
     let daemon = Daemon::start(&config, options)
         .await

@@ -8,6 +8,7 @@ mod tests {
 
     use crate::cli::Cli;
     use crate::cli::exit::EXIT_CODES;
+    use crate::config::TAKES_EFFECT_AT_ONCE;
     use crate::config::raw::RawConfig;
 
     const HOW: &str = "HEM_UPDATE_DOCS=1 cargo test --lib reference";
@@ -60,7 +61,9 @@ mod tests {
              defaults below hold.\n`docs/schema/config.schema.json` is the same for editors (`hem schema config`). This page \
              is made from the program's own\ndefinitions; `{HOW}` makes it anew.\n\n\
              Durations are a number and a unit (`250ms`, `30s`, `10m`, `2h`, `30d`), sizes likewise (`64KiB`, `256MiB`, \
-             `2GiB`).\nUnknown settings are refused.\n\n```yaml\nhooks_dir: /etc/hem/hooks.d\nconcurrency: 20\n\
+             `2GiB`).\nUnknown settings are refused.\n\nA running daemon takes up the settings marked *at once* when it is told to \
+             read its configuration again (`hem reload`,\n`systemctl reload hem`, SIGHUP); the others wait for its next start, and \
+             it names those that changed. A configuration\nwith a fault is refused as a whole, and the former one stays in force.\n\n```yaml\nhooks_dir: /etc/hem/hooks.d\nconcurrency: 20\n\
              control: {{ socket_mode: \"0660\", socket_group: oneadmin }}\nsources:\n  opennebula: {{ type: opennebula, \
              endpoint: \"tcp://127.0.0.1:2101\" }}\nretention: {{ age: 14d, bytes: 4GiB }}\n```\n\n## hem.yaml\n\n"
         );
@@ -108,7 +111,9 @@ mod tests {
             let about = setting["description"]
                 .as_str()
                 .expect("every setting says what it is for");
-            let _ = writeln!(page, "- `{name}`: {}", about.replace('\n', " "));
+            let at_once = TAKES_EFFECT_AT_ONCE.contains(&name.as_str());
+            let mark = if at_once { " (*at once*)" } else { "" };
+            let _ = writeln!(page, "- `{name}`{mark}: {}", about.replace('\n', " "));
         }
     }
 }

@@ -6,10 +6,11 @@ use super::exit::Exit;
 use super::{Global, Outcome, output};
 use crate::control::api::{ReloadReply, SeverityView};
 
-/// Read the hooks folder now
+/// Read the configuration and the hooks folder now
 ///
-/// Broken files are refused and the last good version of their hooks stays in force; a set that lost more than half
-/// of its hooks at once is taken only with --accept.
+/// Of the configuration, what a running daemon can take up is in force at once, and what changed besides is named. A
+/// configuration with a fault is refused as a whole. Broken hook files are refused and the last good version of their
+/// hooks stays in force; a set that lost more than half of its hooks at once is taken only with --accept.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hem reload
@@ -31,12 +32,27 @@ pub(super) async fn run(global: Global, arguments: Arguments) -> Outcome {
         .faults
         .iter()
         .any(|fault| fault.severity == SeverityView::Error);
-    let fine = !refused && reply.kept.is_none();
+    let fine = !refused && reply.kept.is_none() && reply.configuration.is_none();
     Ok(if fine { Exit::Ok } else { Exit::Invalid })
 }
 
 fn render(reply: &ReloadReply) -> String {
     let mut text = String::new();
+    if let Some(fault) = &reply.configuration {
+        text.push_str(&format!(
+            "the former configuration stays in force:\n{}\n",
+            output::safe(fault).trim_end()
+        ));
+    }
+    for setting in &reply.settings {
+        text.push_str(&format!("setting  {setting}\n"));
+    }
+    if !reply.settings_at_start.is_empty() {
+        text.push_str(&format!(
+            "these settings changed and wait for the daemon's next start: {}\n",
+            reply.settings_at_start.join(", ")
+        ));
+    }
     if let Some(why) = &reply.kept {
         text.push_str(&format!(
             "the former hooks stay in force: {why}\n`hem reload --accept` takes the new ones\n"

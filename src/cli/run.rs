@@ -1,15 +1,18 @@
 //! `hem run`.
 
+use std::fmt;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use tracing_subscriber::{EnvFilter, reload};
 
 use super::exit::{Exit, Failure};
 use super::{Global, Outcome, service};
 use crate::config::scalar::Endpoint;
-use crate::config::{Config, Overrides};
+use crate::config::{Config, ConfigError, Overrides, Reread};
 use crate::control::server::BindError;
 use crate::daemon::{DaemonError, Failed, Options};
 use crate::quantity;
@@ -21,7 +24,7 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 ///
 /// Without a configuration file it listens to the OpenNebula hook manager on this machine. SIGTERM and Ctrl-C end it:
 /// nothing new is started, and what runs gets its grace; a second one ends it at once, and the next start takes up what
-/// was cut short. SIGHUP reads the hooks folder. Under systemd it tells when it is ready, how it does, and feeds the
+/// was cut short. SIGHUP reads the configuration and the hooks folder. Under systemd it tells when it is ready, how it does, and feeds the
 /// watchdog.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -44,9 +47,9 @@ pub(super) struct Arguments {
     /// Any error in a hook file keeps the whole former set in force
     #[arg(long)]
     strict_hooks: bool,
-    /// How long running scripts have to end when the daemon is stopped
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = quantity::duration)]
-    shutdown_grace: Duration,
+    /// How long running scripts have to end when the daemon is stopped, instead of `shutdown_grace`
+    #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
+    shutdown_grace: Option<Duration>,
     /// What somebody gives who means `hem try`.
     #[arg(hide = true)]
     unexpected: Vec<String>,
@@ -60,21 +63,26 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
                 .with_hint(format!("did you mean `hem try {words}`?")),
         );
     }
-    let config = Config::load(global.config.as_deref())?.with(Overrides {
+    let overrides = Overrides {
         state_dir: arguments.state_dir,
         hooks_dir: arguments.hooks_dir,
         scripts_dir: arguments.scripts_dir,
         socket: global.socket.clone(),
         opennebula: arguments.opennebula,
-    })?;
+        shutdown_grace: arguments.shutdown_grace,
+    };
+    let config = Config::load(global.config.as_deref())?.with(overrides.clone())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot start the runtime: {error}")))?;
-    log_to_stderr();
     let options = Options {
         strict_hooks: arguments.strict_hooks,
-        stop_grace: arguments.shutdown_grace,
+        reread: Some(Arc::new(Origin {
+            file: global.config.clone(),
+            overrides,
+            log: log_to_stderr(&config),
+        })),
     };
     let ended = runtime.block_on(service::serve(&config, options));
     // After a second signal scripts may still run; dropping their tasks kills them.
@@ -95,14 +103,51 @@ pub(super) fn failure(error: &DaemonError) -> Failure {
     Failure::of(exit, error)
 }
 
-/// The daemon's log; `HEM_LOG` chooses what is in it (`debug`, `hem::engine=trace`).
-fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("HEM_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    // Only the first daemon of a process sets the log up.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+/// Where the daemon's configuration comes from, and the log that follows it.
+struct Origin {
+    file: Option<PathBuf>,
+    overrides: Overrides,
+    /// Unset where something else than the configuration says what the log holds.
+    log: Option<ChangeFilter>,
+}
+
+/// Changes what the log holds.
+type ChangeFilter = Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>;
+
+impl Reread for Origin {
+    fn reread(&self) -> Result<Config, ConfigError> {
+        Config::load(self.file.as_deref())?.with(self.overrides.clone())
+    }
+
+    fn is_in_force(&self, config: &Config) {
+        if let Some(change) = &self.log
+            && let Err(error) = change(EnvFilter::new(config.log.as_str()))
+        {
+            tracing::error!(%error, "the log stays as it is");
+        }
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin")
+            .field("file", &self.file)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The daemon's log. `HEM_LOG` chooses what is in it (`debug`, `hem::engine=trace`), or else the configuration.
+fn log_to_stderr(config: &Config) -> Option<ChangeFilter> {
+    let by_variable = EnvFilter::try_from_env("HEM_LOG").ok();
+    let follows_configuration = by_variable.is_none();
+    let filter = by_variable.unwrap_or_else(|| EnvFilter::new(config.log.as_str()));
+    let log = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .try_init();
+        .with_env_filter(filter)
+        .with_filter_reloading();
+    let handle = log.reload_handle();
+    // Only the first daemon of a process sets the log up.
+    let is_ours = log.try_init().is_ok();
+    (is_ours && follows_configuration).then(|| Box::new(move |filter| handle.reload(filter)) as ChangeFilter)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::raw::{
     RawConfig, RawDamagedStore, RawOnehemShell, RawPermissions, RawReload, RawSource, RawSourceType,
@@ -148,6 +149,8 @@ pub struct Overrides {
     pub socket: Option<PathBuf>,
     /// `--opennebula`: the only source, at this endpoint.
     pub opennebula: Option<Endpoint>,
+    /// `--shutdown-grace`.
+    pub shutdown_grace: Option<Duration>,
 }
 
 impl Config {
@@ -225,6 +228,9 @@ impl Config {
         }
         if let Some(path) = overrides.socket {
             self.control.socket = absolute(&path)?;
+        }
+        if let Some(grace) = overrides.shutdown_grace {
+            self.shutdown_grace = grace;
         }
         if let Some(endpoint) = overrides.opennebula {
             let replies = endpoint.next_port().unwrap_or_else(|| endpoint.clone()).0;
@@ -326,6 +332,10 @@ fn check(raw: RawConfig, defaults: Config, path: &Path, text: &str) -> Result<Co
         },
         concurrency: raw.concurrency.map_or(defaults.concurrency, |number| number.0),
         blocked_after: raw.blocked_after.map_or(defaults.blocked_after, |after| after.0),
+        shutdown_grace: raw
+            .shutdown_grace
+            .map_or(defaults.shutdown_grace, |grace| grace.0),
+        log: raw.log.unwrap_or(defaults.log),
         reload: match raw.reload {
             None | Some(RawReload::Auto) => Reload::Auto,
             Some(RawReload::Manual) => Reload::Manual,
@@ -400,8 +410,6 @@ fn check_source(raw: RawSource) -> Result<Source, SourceFault> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -467,6 +475,8 @@ oned: { shell: never }
 control: { socket: /run/one/hem.sock, socket_mode: "0660", socket_group: oneadmin }
 concurrency: 32
 blocked_after: 5m
+shutdown_grace: 2m
+log: warn,hem::engine=debug
 reload: manual
 permissions: lax
 on_damaged_store: start_empty
@@ -490,6 +500,8 @@ redact: ["//MY_TOKEN"]
         assert_eq!(config.control.socket_group.as_deref(), Some("oneadmin"));
         assert_eq!(config.concurrency, 32);
         assert_eq!(config.blocked_after, Duration::from_secs(300));
+        assert_eq!(config.shutdown_grace, Duration::from_secs(120));
+        assert_eq!(config.log.as_str(), "warn,hem::engine=debug");
         assert_eq!(config.reload, Reload::Manual);
         assert_eq!(config.permissions, Permissions::Lax);
         assert_eq!(config.on_damaged_store, DamagedStore::StartEmpty);
@@ -528,6 +540,7 @@ redact: ["//MY_TOKEN"]
             "blocked_after: soon\n",
             "control:\n  socket_mode: \"0666\"\n",
             "concurrency: 0\n",
+            "log: hem=loud\n",
             "reload: sometimes\n",
             "oned: { shell: often }\n",
             "sources:\n  a b: { type: opennebula }\n",

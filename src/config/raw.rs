@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::scalar::{Concurrency, DurationText, Endpoint, ModeText, RedactionPath, SizeText, SourceName};
+use super::scalar::{
+    Concurrency, DurationText, Endpoint, LogFilter, ModeText, RedactionPath, SizeText, SourceName,
+};
 
 /// The configuration of hem, `hem.yaml`. Every setting has a default; relative paths are relative to this file.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -33,6 +35,12 @@ pub struct RawConfig {
     pub concurrency: Option<Concurrency>,
     /// An execution that waits longer than this for another one of its lane is reported. Default `10m`.
     pub blocked_after: Option<DurationText>,
+    /// How long running scripts have to end when the daemon is stopped, before they are ended. `hem run --shutdown-grace`
+    /// says it instead. Default `30s`.
+    pub shutdown_grace: Option<DurationText>,
+    /// What the daemon's log holds: a level (`off`, `error`, `warn`, `info`, `debug`, `trace`), and levels for parts of it,
+    /// such as `info,hem::engine=debug`. The variable `HEM_LOG` says it instead. Default `info`.
+    pub log: Option<LogFilter>,
     /// How changes in the hooks folder take effect. Default `auto`.
     pub reload: Option<RawReload>,
     /// Whether files that others may write are refused. Default `strict`.

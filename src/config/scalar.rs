@@ -174,6 +174,49 @@ impl FromStr for RedactionPath {
     }
 }
 
+/// What the log holds, as in `HEM_LOG`: `info`, `warn,hem::engine=debug`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFilter(String);
+
+impl LogFilter {
+    /// The filter as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for LogFilter {
+    fn default() -> Self {
+        Self("info".to_owned())
+    }
+}
+
+impl FromStr for LogFilter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // The library takes a misspelt level for a part of the program, and the log falls silent.
+        for directive in text.split(',') {
+            let (part, level) = directive.rsplit_once('=').unwrap_or(("hem", directive));
+            let is_part = !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':'));
+            if !is_part {
+                return Err(format!(
+                    "`{part}` is no part of hem; write for example `info,hem::engine=debug`"
+                ));
+            }
+            if !matches!(level, "off" | "error" | "warn" | "info" | "debug" | "trace") {
+                return Err(format!(
+                    "`{level}` is no level; there are off, error, warn, info, debug and trace"
+                ));
+            }
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
 macro_rules! read_from_text {
     ($type:ty, $name:literal, $schema:tt) => {
         impl<'de> Deserialize<'de> for $type {
@@ -221,6 +264,10 @@ read_from_text!(Concurrency, "Concurrency", {
     "minimum": 1,
     "maximum": 1000
 });
+read_from_text!(LogFilter, "LogFilter", {
+    "type": "string",
+    "pattern": r"^([A-Za-z0-9_:]+=)?(off|error|warn|info|debug|trace)(,([A-Za-z0-9_:]+=)?(off|error|warn|info|debug|trace))*$"
+});
 read_from_text!(RedactionPath, "RedactionPath", { "type": "string" });
 read_from_text!(SourceName, "SourceName", {
     "type": "string",
@@ -239,6 +286,26 @@ mod tests {
         assert_eq!("660".parse(), Ok(ModeText(0o660)));
         for text in ["", "0900", "0666", "0060", "77777", "rw"] {
             assert!(text.parse::<ModeText>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_level_does_not_silence_the_log() {
+        for text in ["info", "off", "warn,hem::engine=debug", "hem=trace,info"] {
+            assert!(text.parse::<LogFilter>().is_ok(), "{text}");
+            assert!(tracing_subscriber::EnvFilter::try_new(text).is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            "inof",
+            "INFO",
+            "info,",
+            "hem::engine",
+            "=debug",
+            "hem engine=info",
+            "info, warn",
+        ] {
+            assert!(text.parse::<LogFilter>().is_err(), "{text}");
         }
     }
 
@@ -274,6 +341,7 @@ mod tests {
         fn no_text_makes_them_panic(text in "\\PC{0,24}") {
             let _ = text.parse::<ModeText>();
             let _ = text.parse::<Endpoint>();
+            let _ = text.parse::<LogFilter>();
         }
 
         #[test]

@@ -163,6 +163,7 @@ fn state(state: &State) -> StateView {
             attempt,
             cause: why,
             since,
+            ..
         } => StateView::Running {
             attempt: *attempt,
             cause: cause(why),
@@ -453,12 +454,16 @@ fn fault(fault: &Fault) -> FaultView {
 
 pub(super) fn reload(report: &ReloadReport) -> ReloadReply {
     let names = |names: &[HookName]| names.iter().map(ToString::to_string).collect();
+    let settings = |settings: &[&str]| settings.iter().map(ToString::to_string).collect();
     ReloadReply {
         added: names(&report.added),
         changed: names(&report.changed),
         removed: names(&report.removed),
         faults: report.faults.iter().map(fault).collect(),
         kept: report.kept.clone(),
+        settings: settings(&report.settings.at_once),
+        settings_at_start: settings(&report.settings.at_start),
+        configuration: report.configuration.clone(),
     }
 }
 

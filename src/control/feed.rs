@@ -300,6 +300,7 @@ mod tests {
                     attempt: 1,
                     cause: Cause::Event,
                     since: at(10),
+                    ended_for: None,
                 },
             ),
             execution(
@@ -315,6 +316,7 @@ mod tests {
                     attempt: 2,
                     cause: Cause::Retry,
                     since: at(2010),
+                    ended_for: None,
                 },
             ),
             execution(
@@ -337,6 +339,7 @@ mod tests {
                     attempt: 3,
                     cause: Cause::Recovery,
                     since: at(2010),
+                    ended_for: None,
                 },
             ),
         ];

@@ -53,6 +53,8 @@ pub(super) struct Attempts {
     pub(super) ssh: Ssh,
     /// Programs that others may write are not run.
     pub(super) refuses_open_programs: bool,
+    /// The boot of the machine in which this life runs.
+    pub(super) boot_id: Option<String>,
 }
 
 impl Attempts {
@@ -153,7 +155,7 @@ impl Attempts {
         // The process id is recorded beside the run, not before it goes on.
         let record_start = async {
             let started = told.await.ok()?;
-            let process = Box::new(shown.process(hook, &started));
+            let process = Box::new(shown.process(hook, &started, self.boot_id.clone()));
             if over
                 .run_until_cancelled(tokio::time::sleep(SHORT))
                 .await
@@ -262,10 +264,11 @@ impl Shown {
         }
     }
 
-    fn process(self, hook: &Hook, started: &Started) -> StartedProcess {
+    fn process(self, hook: &Hook, started: &Started, boot_id: Option<String>) -> StartedProcess {
         StartedProcess {
             pid: started.pid,
             start_ticks: started.start_ticks,
+            boot_id,
             at: timestamp(started.at),
             uid: started.uid,
             version: hook.version,

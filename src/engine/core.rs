@@ -186,6 +186,7 @@ impl Core {
                 actor,
             } => self.stop_hook(&hook, length, reason, &actor, now, &mut step),
             Input::Tick => {}
+            Input::Concurrency(scripts) => self.allow(scripts),
             Input::ClockJumped => self.shorten_waits(now, &mut step),
             Input::Stop => self.stopping = true,
         }
@@ -384,8 +385,18 @@ impl Core {
         let Some(active) = self.active.get_mut(key) else {
             return;
         };
-        if let State::Running { attempt, .. } = active.progress.state {
-            active.ended_for.get_or_insert(reason);
+        if let State::Running {
+            attempt, ended_for, ..
+        } = &mut active.progress.state
+        {
+            let attempt = *attempt;
+            ended_for.get_or_insert(reason);
+            // Whatever comes before its end, a crash included, finds the wish written down.
+            step.records.push(Record::Progressed {
+                key: key.clone(),
+                left: active.progress.state.name(),
+                progress: active.progress.clone(),
+            });
             step.effects.push(Effect::End {
                 key: key.clone(),
                 attempt,
@@ -419,10 +430,14 @@ impl Core {
         let Some(active) = self.active.get_mut(key) else {
             return;
         };
-        match active.progress.state {
-            State::Running { attempt: current, .. } if current == attempt => {}
+        let ended_for = match &active.progress.state {
+            State::Running {
+                attempt: current,
+                ended_for,
+                ..
+            } if *current == attempt => ended_for.clone(),
             _ => return,
-        }
+        };
         let policy = &active.hook.policy;
         let attempts_allowed = policy.retry.as_ref().map_or(1, |retry| retry.attempts);
         if verdict != Verdict::Interrupted {
@@ -433,7 +448,7 @@ impl Core {
         }
         // Whoever asked for its end was told that it comes: nothing of what follows starts it again.
         if !matches!(verdict, Verdict::Success | Verdict::Hopeless)
-            && let Some(reason) = active.ended_for.take()
+            && let Some(reason) = ended_for
         {
             self.settle(key, Settlement::Cancelled(reason), now, step);
             return;

@@ -104,6 +104,11 @@ pub(super) enum Message {
         changes: Vec<Change>,
         reply: oneshot::Sender<()>,
     },
+    /// Settings that the dispatcher works by were changed.
+    Settings {
+        concurrency: usize,
+        blocked_after: Duration,
+    },
     /// A line for the audit log.
     Audit {
         actor: Actor,
@@ -379,6 +384,14 @@ impl Dispatcher {
                 changes,
                 reply,
             } => self.withdraw(withdrawn, changes, reply).await,
+            Message::Settings {
+                concurrency,
+                blocked_after,
+            } => {
+                (self.parts.concurrency, self.parts.blocked_after) = (concurrency, blocked_after);
+                self.decide(Input::Concurrency(concurrency), Vec::new(), || ())
+                    .await
+            }
             Message::Audit {
                 actor,
                 action,

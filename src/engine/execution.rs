@@ -65,6 +65,8 @@ pub enum State {
         cause: Cause,
         /// When it was released to start.
         since: Timestamp,
+        /// Why it is to end, if it is: from then on nothing starts it again.
+        ended_for: Option<CancelReason>,
     },
     /// It waits out its hook's `debounce`: a newer one of its lane takes its place.
     Debouncing {
@@ -221,6 +223,8 @@ pub struct StartedProcess {
     pub pid: u32,
     /// The process's start time in clock ticks since boot, which with the boot id tells it from a later one of the same number.
     pub start_ticks: u64,
+    /// The boot of the machine it was started in; unset where the kernel did not say.
+    pub boot_id: Option<String>,
     /// When it started.
     pub at: Timestamp,
     /// The user it runs as.

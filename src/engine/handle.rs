@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +18,7 @@ use super::mute::{Mute, Scope, Then};
 pub use super::outbox::OutboxStatus;
 use super::pinned::pinned_hook;
 use super::reload::ReloadRequest;
+use crate::config::{Changes, Config};
 use crate::event::id::{ExecutionKey, HookName, Seq, StoreId};
 use crate::event::time::Timestamp;
 use crate::event::{Event, Gap};
@@ -270,6 +272,10 @@ pub struct ReloadReport {
     pub faults: Vec<Fault>,
     /// Why the former set was kept whole, where it was (more than half of the hooks gone; `--accept` takes it).
     pub kept: Option<String>,
+    /// The settings of the configuration that changed.
+    pub settings: Changes,
+    /// Why the configuration was refused; the former one stays in force, whole.
+    pub configuration: Option<String>,
 }
 
 /// Between two looks at whether the matching thread made its round.
@@ -279,6 +285,8 @@ const ROUND: Duration = Duration::from_millis(20);
 #[derive(Debug, Clone)]
 pub struct Handle {
     pub(super) store: Store,
+    /// The configuration, as far as it is in force.
+    pub(super) config: Arc<ArcSwap<Config>>,
     pub(super) hooks: Arc<HooksInForce>,
     pub(super) dispatcher: mpsc::Sender<Message>,
     pub(super) reloads: mpsc::Sender<ReloadRequest>,
@@ -295,6 +303,11 @@ impl Handle {
     /// The store, for reading.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The configuration in force: that of the start, with what was changed since and can be taken up.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
     }
 
     /// The hooks in force, disabled ones included.
@@ -481,7 +494,7 @@ impl Handle {
         Ok(())
     }
 
-    /// Reads the hooks folder now; `accept` takes a set that lost more than half of its hooks.
+    /// Reads the configuration and the hooks folder now; `accept` takes a set that lost more than half of its hooks.
     ///
     /// # Errors
     /// When the engine is stopping.

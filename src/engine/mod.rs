@@ -28,6 +28,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,17 +36,17 @@ use tokio_util::task::TaskTracker;
 use self::acceptance::Acceptance;
 use self::attempt::Attempts;
 use self::dispatcher::{Dispatcher, Left, Parts, QUEUE, Unsettled};
-use self::execution::Actor;
+use self::execution::{Actor, State};
 use self::handle::{Handle, SourceStatus};
 use self::hooks_in_force::HooksInForce;
 use self::intake::{Decode, IntakeQueue};
 use self::outbox::{Outbox, Results};
 use self::past::past;
 use self::pinned::pinned_hook;
-use self::reload::Reloader;
+use self::reload::{Reloader, Settings};
 use self::room::Room;
 use self::vital::Vitals;
-use crate::config::{Config, Permissions, Reload};
+use crate::config::{Config, Permissions, Reload, Reread};
 use crate::event::id::StoreId;
 use crate::event::time::Timestamp;
 use crate::hooks::check::CheckOptions;
@@ -53,7 +54,7 @@ use crate::hooks::watch::watch;
 use crate::hooks::{Defaults, Hook, Version};
 use crate::kill_point;
 use crate::runner::Runner;
-use crate::runner::leftovers::end_leftovers;
+use crate::runner::leftovers::{Recorded, boot_id, end_leftovers};
 use crate::runner::ssh::Ssh;
 use crate::store::writer::Writer;
 use crate::store::{ReadError, Store};
@@ -114,7 +115,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Takes up what is unsettled in the store, reads the hooks folder, and begins to accept what `queue` brings.
+    /// Takes up what is unsettled in the store, reads the hooks folder, and begins to accept what `queue` brings. `reread` is
+    /// asked for the configuration when somebody wants a reload.
     /// `began_anew` is the last sign of life of a damaged store that this one stands in for.
     ///
     /// # Errors
@@ -122,6 +124,7 @@ impl Engine {
     pub async fn start(
         config: &Config,
         strict_hooks: bool,
+        reread: Option<Arc<dyn Reread>>,
         store: Store,
         began_anew: Option<Timestamp>,
         queue: IntakeQueue,
@@ -142,7 +145,9 @@ impl Engine {
         let runner = Runner::start()
             .map_err(StartError::Threads)?
             .sharing(ssh.clone(), for_connections(store.id()));
-        for leftover in end_leftovers(store.id().as_str(), LEFTOVERS_GRACE).await {
+        let left = unsettled(&store, &defaults).map_err(StartError::Read)?;
+        let recorded = recorded(&store, &left);
+        for leftover in end_leftovers(store.id().as_str(), &recorded, LEFTOVERS_GRACE).await {
             tracing::warn!(
                 pid = leftover.pid,
                 command = leftover.command,
@@ -150,7 +155,6 @@ impl Engine {
             );
         }
         kill_point::reach("recovery");
-        let left = unsettled(&store, &defaults).map_err(StartError::Read)?;
         let mutes = store.mutes().map_err(StartError::Read)?;
         let overrides = store.overrides().map_err(StartError::Read)?;
         let (writer, writing) =
@@ -188,6 +192,7 @@ impl Engine {
                 shell: config.onehem_shell,
                 ssh,
                 refuses_open_programs: config.permissions == Permissions::Strict,
+                boot_id: boot_id(),
             }),
             hooks: Arc::clone(&hooks),
             connections: Arc::clone(&connections),
@@ -224,8 +229,15 @@ impl Engine {
             dispatcher.clone(),
         )
         .map_err(StartError::Read)?;
+        let in_force = Arc::new(ArcSwap::from_pointee(config.clone()));
+        reloader.settings = reread.map(|reread| Settings {
+            reread,
+            in_force: Arc::clone(&in_force),
+            room: Arc::clone(&room),
+            writer: writer.clone(),
+        });
         reloader
-            .reload(false, Actor::Daemon)
+            .reload(false, Actor::Daemon, None)
             .await
             .ok_or(StartError::Closed)?;
         let (reloads, requests) = mpsc::channel(16);
@@ -259,6 +271,7 @@ impl Engine {
         };
         let handle = Handle {
             store,
+            config: in_force,
             hooks,
             dispatcher,
             reloads,
@@ -403,6 +416,29 @@ fn unsettled(store: &Store, defaults: &Defaults) -> Result<Vec<Unsettled>, ReadE
         (execution, hook)
     });
     Ok(left.collect())
+}
+
+/// The processes of the attempts that were running, as far as they were recorded.
+fn recorded(store: &Store, left: &[Unsettled]) -> Vec<Recorded> {
+    let running = left
+        .iter()
+        .filter(|(execution, _)| matches!(execution.progress.state, State::Running { .. }));
+    running
+        .filter_map(|(execution, _)| {
+            let attempts = store.attempts(&execution.key).inspect_err(|error| {
+                tracing::warn!(
+                    execution = %execution.key, error = error as &dyn std::error::Error,
+                    "its process is looked for by its environment alone"
+                );
+            });
+            let process = attempts.ok()?.pop()?.process?;
+            Some(Recorded {
+                pid: process.pid,
+                start_ticks: process.start_ticks,
+                boot_id: process.boot_id?,
+            })
+        })
+        .collect()
 }
 
 /// What the service manager told this process alone; a script must not answer for the daemon.

@@ -1,9 +1,12 @@
-//! Brings changes of the hooks folder into force, the whole folder at once.
+//! Brings changes of the hooks folder into force, the whole folder at once, and those changes of the configuration that a
+//! running daemon can take up.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -12,13 +15,15 @@ use super::dispatcher::Message;
 use super::execution::Actor;
 use super::handle::{ReloadReport, StaleFile};
 use super::hooks_in_force::HooksInForce;
+use super::room::Room;
+use crate::config::{Changes, Config, Reread};
 use crate::event::id::HookName;
 use crate::event::time::Timestamp;
 use crate::hooks::check::CheckOptions;
 use crate::hooks::fault::Fault;
 use crate::hooks::folder::{LastGood, LastGoodFile, LoadOptions, Loaded, load};
 use crate::hooks::{HookSet, Version};
-use crate::store::writer::Change;
+use crate::store::writer::{Change, Writer};
 use crate::store::{ReadError, Store};
 
 /// `hem reload`.
@@ -29,8 +34,18 @@ pub(super) struct ReloadRequest {
     pub(super) reply: oneshot::Sender<ReloadReport>,
 }
 
+/// Where the configuration is read again, and who works by it.
+pub(super) struct Settings {
+    pub(super) reread: Arc<dyn Reread>,
+    pub(super) in_force: Arc<ArcSwap<Config>>,
+    pub(super) room: Arc<Room>,
+    pub(super) writer: Writer,
+}
+
 /// Knows the folder and what of it is in force.
 pub(super) struct Reloader {
+    /// Without it the configuration stays as it was at the start.
+    pub(super) settings: Option<Settings>,
     folder: PathBuf,
     check: CheckOptions,
     strict: bool,
@@ -67,6 +82,7 @@ impl Reloader {
             })
             .collect();
         Ok(Self {
+            settings: None,
             folder,
             check,
             strict,
@@ -88,11 +104,12 @@ impl Reloader {
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(()) = hints.recv() => {
-                    self.reload(false, Actor::Daemon).await;
+                    self.reload(false, Actor::Daemon, None).await;
                 }
                 request = requests.recv() => {
                     let Some(ReloadRequest { accept, actor, reply }) = request else { return };
-                    if let Some(report) = self.reload(accept, actor).await {
+                    let settings = self.reread().await;
+                    if let Some(report) = self.reload(accept, actor, Some(settings)).await {
                         // Whoever asked may have gone away.
                         let _ = reply.send(report);
                     }
@@ -101,8 +118,57 @@ impl Reloader {
         }
     }
 
-    /// Reads the folder now. None when the engine has stopped.
-    pub(super) async fn reload(&mut self, accept: bool, actor: Actor) -> Option<ReloadReport> {
+    /// Reads the configuration now. One with a fault changes nothing; the fault is told.
+    async fn reread(&self) -> Result<Changes, String> {
+        let Some(settings) = &self.settings else {
+            return Ok(Changes::default());
+        };
+        let reread = Arc::clone(&settings.reread);
+        let config = match tokio::task::spawn_blocking(move || reread.reread()).await {
+            Ok(Ok(config)) => config,
+            Ok(Err(error)) => {
+                let cause = error.source().map(|cause| format!(": {cause}"));
+                let fault = format!("{error}{}", cause.unwrap_or_default());
+                tracing::error!("{fault}");
+                tracing::error!("the configuration is refused; the former one stays in force");
+                return Err(fault);
+            }
+            Err(panic) => {
+                tracing::error!(%panic, "reading the configuration failed; the former one stays in force");
+                return Err("reading the configuration failed, a fault of hem; its log says more".to_owned());
+            }
+        };
+        let former = settings.in_force.load_full();
+        let changes = former.changes_to(&config);
+        if !changes.at_once.is_empty() {
+            let now = Arc::new(former.taking_up(&config));
+            settings.room.limit(now.limits.clone());
+            settings.writer.retain(now.retention.clone());
+            settings.in_force.store(Arc::clone(&now));
+            let message = Message::Settings {
+                concurrency: now.concurrency,
+                blocked_after: now.blocked_after,
+            };
+            // The dispatcher is gone only when the engine is.
+            let _ = self.dispatcher.send(message).await;
+            settings.reread.is_in_force(&now);
+            tracing::info!(settings = changes.at_once.join(" "), "settings in force");
+        }
+        if !changes.at_start.is_empty() {
+            let settings = changes.at_start.join(" ");
+            tracing::warn!(settings, "settings that changed wait for the next start");
+        }
+        Ok(changes)
+    }
+
+    /// Reads the folder now. `settings` is what became of the configuration, where that was read as well. None when the engine
+    /// has stopped.
+    pub(super) async fn reload(
+        &mut self,
+        accept: bool,
+        actor: Actor,
+        settings: Option<Result<Changes, String>>,
+    ) -> Option<ReloadReport> {
         let options = LoadOptions {
             check: self.check.clone(),
             strict: self.strict,
@@ -119,12 +185,18 @@ impl Reloader {
             }
         };
         let former = self.hooks.now();
-        let report = compare(&former.set, &loaded);
+        let mut report = compare(&former.set, &loaded);
+        match settings {
+            Some(Ok(changes)) => report.settings = changes,
+            Some(Err(fault)) => report.configuration = Some(fault),
+            None => {}
+        }
         let stale = stale_files(&loaded);
         let by_operator = !matches!(actor, Actor::Daemon);
         let unchanged = report.added.is_empty()
             && report.changed.is_empty()
             && report.removed.is_empty()
+            && report.settings.at_once.is_empty()
             && stale == self.hooks.stale()
             && loaded.last_good == self.last_good;
         if unchanged && !by_operator && report.faults == self.faults {
@@ -137,13 +209,16 @@ impl Reloader {
         }
         let mut changes = kept_texts(&self.last_good, &loaded.last_good);
         if by_operator || !unchanged {
-            let target = format!(
+            let mut target = format!(
                 "+{} ~{} -{}{}",
                 report.added.len(),
                 report.changed.len(),
                 report.removed.len(),
                 if accept { " accepted" } else { "" }
             );
+            for setting in &report.settings.at_once {
+                target.push_str(&format!(" {setting}"));
+            }
             changes.push(Change::Audit {
                 at: Timestamp::now(),
                 actor,

@@ -1,8 +1,9 @@
 //! Whether there is room for more: on the disk, and in the backlog.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
+use arc_swap::ArcSwap;
 use nix::sys::statvfs::statvfs;
 
 use crate::config::Limits;
@@ -14,7 +15,7 @@ const RESERVE_PART: u64 = 20;
 #[derive(Debug)]
 pub(super) struct Room {
     folder: PathBuf,
-    limits: Limits,
+    limits: ArcSwap<Limits>,
     /// Held during a look, which a disk that does not answer may draw out.
     looking: Mutex<()>,
     lacking: Mutex<Option<String>>,
@@ -24,10 +25,15 @@ impl Room {
     pub(super) fn new(folder: PathBuf, limits: Limits) -> Self {
         Self {
             folder,
-            limits,
+            limits: ArcSwap::from_pointee(limits),
             looking: Mutex::default(),
             lacking: Mutex::default(),
         }
+    }
+
+    /// Looks by other limits from now on.
+    pub(super) fn limit(&self, limits: Limits) {
+        self.limits.store(Arc::new(limits));
     }
 
     /// Why nothing new is accepted at present; unset while it is.
@@ -45,8 +51,9 @@ impl Room {
             Err(TryLockError::Poisoned(looking)) => looking.into_inner(),
             Err(TryLockError::WouldBlock) => return,
         };
-        let found = self.disk().or_else(|| {
-            (backlog > self.limits.max_backlog)
+        let limits = self.limits.load();
+        let found = self.disk(limits.reserve).or_else(|| {
+            (backlog > limits.max_backlog)
                 .then(|| format!("the backlog is full: {backlog} executions wait (`limits.max_backlog`)"))
         });
         let mut lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,14 +65,11 @@ impl Room {
         *lacking = found;
     }
 
-    fn disk(&self) -> Option<String> {
+    fn disk(&self, reserve: u64) -> Option<String> {
         let disk = statvfs(&self.folder).ok()?;
         let block = disk.fragment_size();
         let free = disk.blocks_available().saturating_mul(block);
-        let reserve = self
-            .limits
-            .reserve
-            .min(disk.blocks().saturating_mul(block) / RESERVE_PART);
+        let reserve = reserve.min(disk.blocks().saturating_mul(block) / RESERVE_PART);
         (free < reserve).then(|| {
             format!(
                 "the disk is full: {} MiB are free below {}, {} MiB are kept in reserve (`limits.reserve`)",

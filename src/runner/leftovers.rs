@@ -1,7 +1,8 @@
 //! Ends what a former life of the daemon left running.
 //!
 //! Every script carries `HEM_INSTANCE=<store id>` in its environment, and so do its descendants unless they cleared it. A
-//! process that cleared its environment and made a session of its own cannot be told from a stranger and is left alone.
+//! script itself is also known by what was recorded when it was started, whatever has become of its environment. A
+//! descendant that cleared its environment and left the script's group cannot be told from a stranger and is left alone.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -42,17 +43,41 @@ pub enum Fate {
     Survives,
 }
 
-/// Ends every process of this user whose environment holds `HEM_INSTANCE=<instance>`, with its process group: TERM, `grace`,
-/// KILL, and a bounded wait. Says what was found. This process and those it descends from are spared, and so is its own group.
+/// A process that a former life started, as recorded then. The three together name it for ever: a pid is used again, and
+/// after another boot the ticks are counted anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its process id, which is also the id of its process group.
+    pub pid: u32,
+    /// Its start time in clock ticks since boot.
+    pub start_ticks: u64,
+    /// Which boot that was: see [`boot_id`].
+    pub boot_id: String,
+}
+
+/// What tells this boot of the machine from all others; none where the kernel does not say.
+pub fn boot_id() -> Option<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim_end().to_owned()).filter(|id| !id.is_empty())
+}
+
+/// Ends every process of this user whose environment holds `HEM_INSTANCE=<instance>`, and the `recorded` ones that are still
+/// there, with their process groups: TERM, `grace`, KILL, and a bounded wait. Says what was found. This process and those it
+/// descends from are spared, and so is its own group.
 ///
 /// Must run before anything of this life is started, because that carries the same mark.
-pub async fn end_leftovers(instance: &str, grace: Duration) -> Vec<Leftover> {
-    let found = marked_processes(instance);
+pub async fn end_leftovers(instance: &str, recorded: &[Recorded], grace: Duration) -> Vec<Leftover> {
+    let mut found = recorded_processes(instance, recorded);
+    end_at_its_leisure(&found);
+    let marked: Vec<Marked> = marked_processes(instance)
+        .into_iter()
+        .filter(|process| !found.iter().any(|other| other.is(process)))
+        .collect();
+    end_at_its_leisure(&marked);
+    found.extend(marked);
     if found.is_empty() {
         return Vec::new();
     }
-    signal_all(&found, Signal::SIGTERM);
-    signal_all(&found, Signal::SIGCONT);
     // Those that appear meanwhile are children of the found ones: they are signalled as soon as they are seen.
     let mut known = found.clone();
     let after_term = wait_for_end(instance, &mut known, grace, Signal::SIGTERM).await;
@@ -77,7 +102,7 @@ pub async fn end_leftovers(instance: &str, grace: Duration) -> Vec<Leftover> {
         .collect()
 }
 
-/// A process that carries the mark. Pid and start time together name it for ever.
+/// A process that carries the mark, or is recorded. Pid and start time together name it until the next boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Marked {
     pid: u32,
@@ -123,6 +148,12 @@ impl Marked {
     }
 }
 
+/// A stopped process is woken, so that it can end.
+fn end_at_its_leisure(processes: &[Marked]) {
+    signal_all(processes, Signal::SIGTERM);
+    signal_all(processes, Signal::SIGCONT);
+}
+
 fn signal_all(processes: &[Marked], signal: Signal) {
     let own_group = getpgrp().as_raw();
     for process in processes {
@@ -142,8 +173,42 @@ fn signal_all(processes: &[Marked], signal: Signal) {
     }
 }
 
+/// The recorded processes that are still the same ones. One whose environment shows the mark of another instance is not ours,
+/// whatever the numbers say: where pids are counted apart, as in containers, they may be the same by chance.
+fn recorded_processes(instance: &str, recorded: &[Recorded]) -> Vec<Marked> {
+    let Some(boot) = boot_id() else {
+        return Vec::new();
+    };
+    let mark = mark(instance);
+    let spared = own_line();
+    recorded
+        .iter()
+        .filter(|process| process.boot_id == boot && process.pid > 1 && !spared.contains(&process.pid))
+        .filter_map(|process| {
+            let stat = Stat::of(process.pid)?;
+            let is_the_same = stat.start_ticks == process.start_ticks && !stat.is_zombie;
+            let is_anothers = || {
+                let environment = fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
+                environment
+                    .split(|byte| *byte == 0)
+                    .any(|variable| variable.starts_with(b"HEM_INSTANCE=") && variable != mark)
+            };
+            (is_the_same && !is_anothers()).then(|| Marked {
+                pid: process.pid,
+                start_ticks: stat.start_ticks,
+                group: stat.group,
+                command: command_line(process.pid),
+            })
+        })
+        .collect()
+}
+
+fn mark(instance: &str) -> Vec<u8> {
+    format!("HEM_INSTANCE={instance}").into_bytes()
+}
+
 fn marked_processes(instance: &str) -> Vec<Marked> {
-    let mark = format!("HEM_INSTANCE={instance}").into_bytes();
+    let mark = mark(instance);
     let uid = Uid::current().as_raw();
     let spared = own_line();
     let Ok(processes) = fs::read_dir("/proc") else {

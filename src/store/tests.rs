@@ -181,6 +181,7 @@ fn attempted(key: &ExecutionKey, attempt: u32, version: Version, stdout: Vec<u8>
             process: Box::new(StartedProcess {
                 pid: 1,
                 start_ticks: 2,
+                boot_id: None,
                 at,
                 uid: 3,
                 version,

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use sled::Batch;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -156,6 +157,7 @@ pub struct Writer {
     submissions: mpsc::Sender<Submission>,
     room: Arc<Semaphore>,
     failed: CancellationToken,
+    retention: Arc<ArcSwap<Retention>>,
 }
 
 impl std::fmt::Debug for Submission {
@@ -180,10 +182,11 @@ impl Writer {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
+        let retention = Arc::new(ArcSwap::from_pointee(retention));
         let thread = WriterThread {
             totals,
             store,
-            retention,
+            retention: Arc::clone(&retention),
             definitions: HashSet::new(),
             pruner: Pruner::default(),
             looked: None,
@@ -198,6 +201,7 @@ impl Writer {
                 submissions,
                 room,
                 failed,
+                retention,
             },
             handle,
         ))
@@ -232,6 +236,11 @@ impl Writer {
         self.submissions.send(submission).await.map_err(|_| Closed)
     }
 
+    /// Keeps as much as this from now on.
+    pub fn retain(&self, retention: Retention) {
+        self.retention.store(Arc::new(retention));
+    }
+
     /// Is cancelled when a write or a sync failed.
     pub fn failed(&self) -> &CancellationToken {
         &self.failed
@@ -253,7 +262,7 @@ fn let_others_submit(queue: &mpsc::Receiver<Submission>) {
 
 struct WriterThread {
     store: Store,
-    retention: Retention,
+    retention: Arc<ArcSwap<Retention>>,
     totals: Totals,
     definitions: HashSet<Version>,
     pruner: Pruner,
@@ -323,7 +332,8 @@ impl WriterThread {
     /// Takes out what is beyond the limits. It looks at what is written, so it comes after a batch and never in one: there
     /// an execution that is just reopened would still look settled.
     fn prune(&mut self) -> sled::Result<()> {
-        let pause = if self.pruner.is_over(&self.retention, &self.totals) {
+        let limits = self.retention.load_full();
+        let pause = if self.pruner.is_over(&limits, &self.totals) {
             PRUNE_AGAIN
         } else {
             PRUNE_EVERY
@@ -339,7 +349,7 @@ impl WriterThread {
         let dropped = self.pruner.prune(
             &Pass {
                 store: &store,
-                limits: &self.retention,
+                limits: &limits,
                 held: &held,
                 now: Timestamp::now(),
             },

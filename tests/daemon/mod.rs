@@ -62,6 +62,7 @@ impl House {
         config.scripts_dir = folder.path().join("scripts");
         config.control.socket = folder.path().join("run/hem.sock");
         config.permissions = Permissions::Lax;
+        config.shutdown_grace = Duration::from_secs(5);
         for folder in [&config.hooks_dir, &config.scripts_dir] {
             std::fs::create_dir_all(folder).expect("a folder");
         }
@@ -101,15 +102,9 @@ impl House {
 
     /// Starts the daemon.
     pub(crate) async fn daemon(&self) -> Daemon {
-        Daemon::start(
-            &self.config,
-            Options {
-                strict_hooks: false,
-                stop_grace: Duration::from_secs(5),
-            },
-        )
-        .await
-        .expect("a daemon")
+        Daemon::start(&self.config, Options::default())
+            .await
+            .expect("a daemon")
     }
 
     /// The lines that scripts appended to a file.

@@ -174,6 +174,7 @@ async fn submit(writer: &Writer, acknowledged: &Arc<File>, load: Load, seq: u64)
         attempt: 1,
         cause: Cause::Event,
         since: now,
+        ended_for: None,
     };
     let progress = |state| Progress {
         state,

@@ -145,6 +145,15 @@ pub struct ReloadReply {
     pub faults: Vec<FaultView>,
     /// Why the former set was kept whole.
     pub kept: Option<String>,
+    /// Settings of the configuration that changed and are in force now.
+    #[serde(default)]
+    pub settings: Vec<String>,
+    /// Settings of the configuration that changed and wait for the daemon's next start.
+    #[serde(default)]
+    pub settings_at_start: Vec<String>,
+    /// What is wrong with the configuration; the former one stays in force.
+    #[serde(default)]
+    pub configuration: Option<String>,
 }
 
 /// A synthetic event.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{Core, Record, Step};
-use crate::engine::execution::{CancelReason, Cause, Progress, Settlement, State};
+use crate::engine::execution::{Cause, Progress, Settlement, State};
 use crate::event::Subject;
 use crate::event::id::{ExecutionKey, HookName};
 use crate::event::time::Timestamp;
@@ -60,8 +60,6 @@ pub(super) struct Active {
     pub(super) lane: LaneKey,
     /// It holds a slot as one of high priority.
     pub(super) high: bool,
-    /// It is to end while it runs, and why.
-    pub(super) ended_for: Option<CancelReason>,
     /// Tries in a row that the machine was short of something.
     pub(super) exhausted: u32,
 }
@@ -100,11 +98,10 @@ impl Core {
         accepted: Timestamp,
         progress: Progress,
     ) {
-        let default_parallel = self.default_parallel();
         let lane = LaneKey::of(&hook, subject.as_ref(), &key);
         // The newest version of a hook says how much of it may run; older ones that still wait do not.
         let queue = self.queue_of(&hook);
-        queue.limit_as(&hook, default_parallel);
+        queue.limit_as(&hook);
         let high = queue.priority_high;
         if let (LaneKey::Own(_), Some(subject)) = (&lane, &subject) {
             let place = (hook.name.clone(), subject.clone(), progress.turn);
@@ -120,7 +117,6 @@ impl Core {
                 progress,
                 lane: lane.clone(),
                 high,
-                ended_for: None,
                 exhausted: 0,
             },
         );

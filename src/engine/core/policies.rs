@@ -171,11 +171,12 @@ impl Core {
             && let Some(begun) = begun
             && let Some(active) = self.active.get(&begun)
         {
-            let asked_for = match &active.progress.state {
-                State::Running { cause, .. } | State::Queued { cause, .. } => cause.is_explicit(),
+            let stays = match &active.progress.state {
+                State::Running { cause, ended_for, .. } => cause.is_explicit() || ended_for.is_some(),
+                State::Queued { cause, .. } => cause.is_explicit(),
                 _ => false,
             };
-            if !asked_for && active.ended_for.is_none() {
+            if !stays {
                 self.end(&begun, CancelReason::Superseded, now, step);
             }
         }

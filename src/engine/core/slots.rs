@@ -15,25 +15,29 @@ use crate::hooks::{Hook, Priority};
 pub(super) struct HookQueue {
     pub(super) ready: BTreeSet<(u64, LaneKey)>,
     pub(super) running: usize,
-    max_parallel: usize,
+    /// What the hook itself says.
+    max_parallel: Option<usize>,
     pub(super) priority_high: bool,
     pub(super) in_rotation: bool,
 }
 
 impl HookQueue {
-    pub(super) fn limit_as(&mut self, hook: &Hook, default_parallel: usize) {
-        self.max_parallel = hook.policy.max_parallel.unwrap_or(default_parallel).max(1);
+    pub(super) fn limit_as(&mut self, hook: &Hook) {
+        self.max_parallel = hook.policy.max_parallel;
         self.priority_high = hook.policy.priority == Priority::High;
+    }
+
+    fn has_room(&self, default_parallel: usize) -> bool {
+        self.running < self.max_parallel.unwrap_or(default_parallel).max(1)
     }
 }
 
 impl Core {
     /// A hook's queue; one that is made anew gets the limits of the version at hand.
     pub(super) fn queue_of(&mut self, hook: &Hook) -> &mut HookQueue {
-        let default_parallel = self.default_parallel();
         self.hooks.entry(hook.name.clone()).or_insert_with(|| {
             let mut queue = HookQueue::default();
-            queue.limit_as(hook, default_parallel);
+            queue.limit_as(hook);
             queue
         })
     }
@@ -42,11 +46,21 @@ impl Core {
         (self.concurrency / 2).max(1)
     }
 
+    /// Lets so many scripts run at once. What runs beyond that comes to its end.
+    pub(super) fn allow(&mut self, scripts: usize) {
+        self.concurrency = scripts.max(1);
+        let hooks: BTreeSet<HookName> = self.hooks.keys().cloned().collect();
+        for hook in hooks {
+            self.enter_rotation(&hook);
+        }
+    }
+
     pub(super) fn enter_rotation(&mut self, hook: &HookName) {
+        let default_parallel = self.default_parallel();
         if let Some(queue) = self.hooks.get_mut(hook)
             && !queue.in_rotation
             && !queue.ready.is_empty()
-            && queue.running < queue.max_parallel
+            && queue.has_room(default_parallel)
         {
             queue.in_rotation = true;
             let rotation = if queue.priority_high {
@@ -61,6 +75,7 @@ impl Core {
 
     /// Gives free slots to hooks with a ready lane, round-robin, within a hook to its oldest.
     pub(super) fn start_what_can(&mut self, now: Timestamp, step: &mut Step) {
+        let default_parallel = self.default_parallel();
         while !self.stopping {
             let Some((name, high)) = self.next_in_rotation() else {
                 return;
@@ -69,7 +84,7 @@ impl Core {
                 continue;
             };
             queue.in_rotation = false;
-            if queue.running < queue.max_parallel
+            if queue.has_room(default_parallel)
                 && let Some((_, lane)) = queue.ready.pop_first()
             {
                 if let Some(lane) = self.lanes.get_mut(&lane) {
@@ -120,6 +135,7 @@ impl Core {
             attempt,
             cause: cause.clone(),
             since: now,
+            ended_for: None,
         };
         let start = |progress: &mut Progress| {
             progress.state = state;

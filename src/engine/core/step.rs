@@ -82,6 +82,8 @@ pub enum Input {
     Tick,
     /// The wall clock was set: no wait is longer than its own full delay from now.
     ClockJumped,
+    /// So many scripts may run at once from now on.
+    Concurrency(usize),
     /// Nothing is started any more.
     Stop,
 }

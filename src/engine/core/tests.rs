@@ -503,6 +503,53 @@ fn a_cancelled_attempt_is_not_run_again_however_it_ends() {
 }
 
 #[test]
+fn more_slots_are_used_at_once_and_fewer_as_scripts_end() {
+    // Half of the slots each, where a hook does not say otherwise.
+    let (half, two) = (plain("a"), hook("b", |policy| policy.max_parallel = Some(2)));
+    let mut bench = Bench::new(2);
+    let keys: Vec<ExecutionKey> = (1..=8)
+        .map(|number| {
+            let hook = if number <= 5 { &half } else { &two };
+            bench.accept(hook, &format!("vm/{number}"))
+        })
+        .collect();
+    assert_eq!(bench.core.running(), 2);
+    bench.started();
+    bench.step(Input::Concurrency(6), NOW);
+    assert_eq!(bench.core.running(), 5);
+    assert_eq!(bench.started(), ["7.b#1", "2.a#1", "3.a#1"]);
+    bench.step(Input::Concurrency(1), NOW);
+    for key in [&keys[0], &keys[1], &keys[2], &keys[5]] {
+        bench.end(key, Verdict::Success);
+    }
+    assert_eq!(bench.started(), [""; 0], "one still runs");
+    bench.end(&keys[6], Verdict::Success);
+    assert_eq!(bench.started().len(), 1);
+}
+
+#[test]
+fn an_order_to_cancel_what_runs_outlives_a_crash() {
+    let mut bench = Bench::new(1);
+    let key = bench.accept(&hook("a", retries(5)), "vm/1");
+    let behind = bench.accept(&hook("a", retries(5)), "vm/1");
+    bench.cancel(&key);
+    // A second one changes nothing of who asked first.
+    bench.step(
+        Input::Cancel {
+            key: key.clone(),
+            actor: Actor::Daemon,
+        },
+        NOW,
+    );
+    bench.started();
+    bench.crash_at(NOW);
+    assert_eq!(bench.end_of(&key), "cancelled: User { uid: 7 }");
+    assert_eq!(bench.started(), ["2.a#1"], "the lane goes on behind it");
+    bench.crash_at(NOW);
+    assert_eq!(bench.end_of(&behind), "running", "nobody asked for its end");
+}
+
+#[test]
 fn a_hook_that_is_withdrawn_loses_what_it_has_not_started() {
     let (gone, stays) = (hook("a", retries(2)), plain("b"));
     let mut bench = Bench::new(4);

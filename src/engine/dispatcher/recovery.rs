@@ -48,8 +48,12 @@ impl Dispatcher {
                 (None, Some(hook)) => taken_up.push((execution, hook)),
                 (withdrawn, _) => {
                     let left = execution.progress.state.name();
+                    let wished = match &execution.progress.state {
+                        State::Running { ended_for, .. } => ended_for.clone().map(Settlement::Cancelled),
+                        _ => None,
+                    };
                     let state = State::Settled {
-                        settlement: withdrawn.unwrap_or(Settlement::Failed),
+                        settlement: withdrawn.or(wished).unwrap_or(Settlement::Failed),
                         at: now,
                     };
                     let progress = Progress {

@@ -23,6 +23,8 @@ struct StoredReleased {
 struct StoredStarted {
     pid: u32,
     start_ticks: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boot_id: Option<String>,
     at: i64,
     uid: u32,
     version: String,
@@ -108,6 +110,7 @@ pub(in crate::store) fn write_started(process: &StartedProcess) -> Vec<u8> {
     write(&StoredStarted {
         pid: process.pid,
         start_ticks: process.start_ticks,
+        boot_id: process.boot_id.clone(),
         at: process.at.as_millis(),
         uid: process.uid,
         version: process.version.to_string(),
@@ -208,6 +211,7 @@ fn read_started(bytes: &[u8]) -> Result<StartedProcess, FormatError> {
     Ok(StartedProcess {
         pid: stored.pid,
         start_ticks: stored.start_ticks,
+        boot_id: stored.boot_id,
         at: Timestamp::from_millis(stored.at),
         uid: stored.uid,
         version: Version(unhex(&stored.version)?),

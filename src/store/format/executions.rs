@@ -47,6 +47,8 @@ enum StoredState {
         attempt: u32,
         cause: StoredCause,
         since: i64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ended_for: Option<StoredCancel>,
     },
     Debouncing {
         due: i64,
@@ -92,6 +94,30 @@ enum StoredCancel {
     HookDisabled,
     Superseded,
     Stopped { by: StoredActor },
+}
+
+impl From<&CancelReason> for StoredCancel {
+    fn from(reason: &CancelReason) -> Self {
+        match reason {
+            CancelReason::Operator(actor) => Self::Operator { by: actor.into() },
+            CancelReason::HookRemoved => Self::HookRemoved,
+            CancelReason::HookDisabled => Self::HookDisabled,
+            CancelReason::Superseded => Self::Superseded,
+            CancelReason::Stopped(actor) => Self::Stopped { by: actor.into() },
+        }
+    }
+}
+
+impl From<StoredCancel> for CancelReason {
+    fn from(stored: StoredCancel) -> Self {
+        match stored {
+            StoredCancel::Operator { by } => Self::Operator(by.into()),
+            StoredCancel::HookRemoved => Self::HookRemoved,
+            StoredCancel::HookDisabled => Self::HookDisabled,
+            StoredCancel::Superseded => Self::Superseded,
+            StoredCancel::Stopped { by } => Self::Stopped(by.into()),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -157,10 +183,12 @@ pub(in crate::store) fn write_progress(progress: &Progress) -> Vec<u8> {
             attempt,
             cause,
             since,
+            ended_for,
         } => StoredState::Running {
             attempt: *attempt,
             cause: cause.into(),
             since: since.as_millis(),
+            ended_for: ended_for.as_ref().map(Into::into),
         },
         State::Debouncing { due, delay, cause } => StoredState::Debouncing {
             due: due.as_millis(),
@@ -185,13 +213,7 @@ pub(in crate::store) fn write_progress(progress: &Progress) -> Vec<u8> {
                 },
                 Settlement::Cancelled(reason) => StoredState::Cancelled {
                     at,
-                    why: match reason {
-                        CancelReason::Operator(actor) => StoredCancel::Operator { by: actor.into() },
-                        CancelReason::HookRemoved => StoredCancel::HookRemoved,
-                        CancelReason::HookDisabled => StoredCancel::HookDisabled,
-                        CancelReason::Superseded => StoredCancel::Superseded,
-                        CancelReason::Stopped(actor) => StoredCancel::Stopped { by: actor.into() },
-                    },
+                    why: reason.into(),
                 },
             }
         }
@@ -240,10 +262,12 @@ fn read_progress(bytes: &[u8]) -> Result<Progress, FormatError> {
             attempt,
             cause,
             since,
+            ended_for,
         } => State::Running {
             attempt,
             cause: cause.into(),
             since: Timestamp::from_millis(since),
+            ended_for: ended_for.map(Into::into),
         },
         StoredState::Debouncing { due, delay, cause } => State::Debouncing {
             due: Timestamp::from_millis(due),
@@ -261,16 +285,7 @@ fn read_progress(bytes: &[u8]) -> Result<Progress, FormatError> {
         StoredState::Superseded { at } => settled(Settlement::Skipped(SkipReason::Superseded), at),
         StoredState::Overlap { at } => settled(Settlement::Skipped(SkipReason::Overlap), at),
         StoredState::Muted { at } => settled(Settlement::Skipped(SkipReason::Muted), at),
-        StoredState::Cancelled { at, why } => settled(
-            Settlement::Cancelled(match why {
-                StoredCancel::Operator { by } => CancelReason::Operator(by.into()),
-                StoredCancel::HookRemoved => CancelReason::HookRemoved,
-                StoredCancel::HookDisabled => CancelReason::HookDisabled,
-                StoredCancel::Superseded => CancelReason::Superseded,
-                StoredCancel::Stopped { by } => CancelReason::Stopped(by.into()),
-            }),
-            at,
-        ),
+        StoredState::Cancelled { at, why } => settled(Settlement::Cancelled(why.into()), at),
     };
     Ok(Progress {
         state,

@@ -66,6 +66,16 @@ fn cause() -> impl Strategy<Value = Cause> {
     ]
 }
 
+fn cancel_reason() -> impl Strategy<Value = CancelReason> {
+    prop_oneof![
+        Just(CancelReason::HookRemoved),
+        Just(CancelReason::HookDisabled),
+        Just(CancelReason::Superseded),
+        actor().prop_map(CancelReason::Operator),
+        actor().prop_map(CancelReason::Stopped),
+    ]
+}
+
 fn state() -> impl Strategy<Value = State> {
     let settlement = prop_oneof![
         Just(Settlement::Succeeded),
@@ -78,19 +88,22 @@ fn state() -> impl Strategy<Value = State> {
             Just(SkipReason::Muted),
         ]
         .prop_map(Settlement::Skipped),
-        Just(Settlement::Cancelled(CancelReason::HookRemoved)),
-        Just(Settlement::Cancelled(CancelReason::HookDisabled)),
-        Just(Settlement::Cancelled(CancelReason::Superseded)),
-        actor().prop_map(|actor| Settlement::Cancelled(CancelReason::Operator(actor))),
-        actor().prop_map(|actor| Settlement::Cancelled(CancelReason::Stopped(actor))),
+        cancel_reason().prop_map(Settlement::Cancelled),
     ];
     prop_oneof![
         (cause(), time()).prop_map(|(cause, since)| State::Queued { cause, since }),
-        (any::<u32>(), cause(), time()).prop_map(|(attempt, cause, since)| State::Running {
-            attempt,
-            cause,
-            since
-        }),
+        (
+            any::<u32>(),
+            cause(),
+            time(),
+            proptest::option::of(cancel_reason())
+        )
+            .prop_map(|(attempt, cause, since, ended_for)| State::Running {
+                attempt,
+                cause,
+                since,
+                ended_for,
+            }),
         (time(), delay(), cause()).prop_map(|(due, delay, cause)| State::Debouncing { due, delay, cause }),
         (time(), delay()).prop_map(|(due, delay)| State::Retrying { due, delay }),
         (settlement, time()).prop_map(|(settlement, at)| State::Settled { settlement, at }),
@@ -242,6 +255,7 @@ fn process() -> impl Strategy<Value = StartedProcess> {
             )| StartedProcess {
                 pid,
                 start_ticks,
+                boot_id: (pid % 3 == 0).then(|| format!("boot-{pid}")),
                 at,
                 uid,
                 version,
@@ -383,6 +397,7 @@ fn a_path_that_is_no_utf8_makes_no_record_unreadable() {
     let process = StartedProcess {
         pid: 1,
         start_ticks: 1,
+        boot_id: None,
         at: Timestamp::from_millis(1),
         uid: 1,
         version: Version([0; 32]),
