@@ -88,7 +88,7 @@ async fn a_caller_that_does_not_go_on_does_not_keep_the_daemon_from_stopping() {
 
 /// The key and the document of an event about one of a few machines.
 fn event(number: u64) -> (String, String) {
-    let machine = number % 5;
+    let machine = number % 7;
     (
         format!("EVENT STATE VM/ACTIVE/RUNNING/{machine} "),
         format!(
@@ -164,15 +164,21 @@ async fn whatever_signals_come_in_whatever_order_what_was_accepted_is_executed()
     let mut house = House::new();
     house.listen_to(&publisher);
     let script = format!(
-        "#!/bin/sh\necho \"start $HEM_EXECUTION_ID $HEM_ATTEMPT\" >>{ran}\nsleep 0.03\n\
+        "#!/bin/sh\necho \"start $HEM_EXECUTION_ID $HEM_ATTEMPT\" >>{ran}\n\
+         case $1 in *7) sleep 0.4 ;; *) sleep 0.02 ;; esac\n\
          echo \"end $HEM_EXECUTION_ID $HEM_ATTEMPT\" >>{ran}\n",
         ran = house.path("ran").display()
     );
     house.script("work.sh", &script).hook(
         "work",
-        "name: work\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: work.sh\n",
+        "name: work\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: work.sh\n\
+         arguments: [\"${{ event.VM.NUMBER }}\"]\n",
     );
-    configure(&house, "concurrency: 4\nlimits: { reserve: 1MiB }\n");
+    // Most scripts end within the grace, some do not.
+    configure(
+        &house,
+        "concurrency: 4\nshutdown_grace: 200ms\nlimits: { reserve: 1MiB }\n",
+    );
     let over = Arc::new(AtomicBool::new(false));
     let emits = tokio::spawn(emit(house.config.control.socket.clone(), Arc::clone(&over)));
     let publishes = tokio::spawn(publish(publisher, Arc::clone(&over)));
