@@ -12,7 +12,7 @@ mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt as _;
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -100,7 +100,7 @@ fn event(number: u64) -> (String, String) {
 }
 
 /// Hands events over for as long as it is told to; comes back with the numbers of those that were acknowledged.
-async fn emit(socket: std::path::PathBuf, over: Arc<AtomicBool>) -> Vec<u64> {
+async fn emit(socket: &Path, over: &AtomicBool) -> Vec<u64> {
     let mut acknowledged = Vec::new();
     let mut number = 0;
     while !over.load(Ordering::SeqCst) {
@@ -111,7 +111,7 @@ async fn emit(socket: std::path::PathBuf, over: Arc<AtomicBool>) -> Vec<u64> {
             payload: STANDARD.encode(document),
             hook: None,
         };
-        let reply = match Client::connect(&socket).await {
+        let reply = match Client::connect(socket).await {
             Ok(client) => client.emit(&order).await,
             Err(error) => Err(error),
         };
@@ -122,7 +122,7 @@ async fn emit(socket: std::path::PathBuf, over: Arc<AtomicBool>) -> Vec<u64> {
 }
 
 /// Publishes bursts for as long as it is told to.
-async fn publish(publisher: Publisher, over: Arc<AtomicBool>) -> Publisher {
+async fn publish(publisher: &Publisher, over: &AtomicBool) {
     let mut number = 0;
     while !over.load(Ordering::SeqCst) {
         for _ in 0..3 {
@@ -134,7 +134,6 @@ async fn publish(publisher: Publisher, over: Arc<AtomicBool>) -> Publisher {
         }
         tokio::time::sleep(Duration::from_millis(40)).await;
     }
-    publisher
 }
 
 /// What a life is told, one after the other with a pause between. The last but one ends it, and so does the last, if it is not
@@ -172,49 +171,48 @@ async fn whatever_signals_come_in_whatever_order_what_was_accepted_is_executed()
     house.script("work.sh", &script).hook(
         "work",
         "name: work\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: work.sh\n\
-         arguments: [\"${{ event.VM.NUMBER }}\"]\n",
+         arguments: [\"${{ event.VM.NUMBER }}\"]\nmax_parallel: 8\n",
     );
     // Most scripts end within the grace, some do not.
     configure(
         &house,
-        "concurrency: 4\nshutdown_grace: 200ms\nlimits: { reserve: 1MiB }\n",
+        "concurrency: 8\nshutdown_grace: 200ms\nlimits: { reserve: 1MiB }\n",
     );
-    let over = Arc::new(AtomicBool::new(false));
-    let emits = tokio::spawn(emit(house.config.control.socket.clone(), Arc::clone(&over)));
-    let publishes = tokio::spawn(publish(publisher, Arc::clone(&over)));
-
     let mut lives: Vec<(&[Signal], u64)> = ORDERS
         .iter()
         .flat_map(|order| [(*order, 0..120), (*order, 250..700)])
         .map(|(order, moment)| (order, rng.u64(moment)))
         .collect();
     rng.shuffle(&mut lives);
-    for (order, moment) in lives {
-        let said = house.path("daemon.log");
-        let before = std::fs::metadata(&said).map_or(0, |log| log.len());
-        let mut daemon = Service::start(&house);
-        tokio::time::sleep(Duration::from_millis(moment)).await;
-        for signal in order {
-            if daemon.has_ended() {
-                break;
+    let over = AtomicBool::new(false);
+    let all_lives = async {
+        for (order, moment) in lives {
+            let said = house.path("daemon.log");
+            let before = std::fs::metadata(&said).map_or(0, |log| log.len());
+            let mut daemon = Service::start(&house);
+            tokio::time::sleep(Duration::from_millis(moment)).await;
+            for signal in order {
+                if daemon.has_ended() {
+                    break;
+                }
+                daemon.signal(*signal);
+                tokio::time::sleep(Duration::from_millis(rng.u64(0..60))).await;
             }
-            daemon.signal(*signal);
-            tokio::time::sleep(Duration::from_millis(rng.u64(0..60))).await;
+            let status = daemon.ended().await;
+            // Before it has said anything it listens to nothing either.
+            let had_begun = std::fs::metadata(&said).map_or(0, |log| log.len()) > before;
+            let in_order = matches!(status.code(), Some(0 | 1));
+            assert!(
+                in_order || (!had_begun && status.signal().is_some()),
+                "{order:?} after {moment} ms: {status}\n{}",
+                daemon.log()
+            );
         }
-        let status = daemon.ended().await;
-        // Before it has said anything it listens to nothing either.
-        let had_begun = std::fs::metadata(&said).map_or(0, |log| log.len()) > before;
-        let in_order = matches!(status.code(), Some(0 | 1));
-        assert!(
-            in_order || (!had_begun && status.signal().is_some()),
-            "{order:?} after {moment} ms: {status}\n{}",
-            daemon.log()
-        );
-    }
+        over.store(true, Ordering::SeqCst);
+    };
+    let socket = &house.config.control.socket;
+    let (acknowledged, (), ()) = tokio::join!(emit(socket, &over), publish(&publisher, &over), all_lives);
 
-    over.store(true, Ordering::SeqCst);
-    let acknowledged = emits.await.expect("no panic");
-    let publisher = publishes.await.expect("no panic");
     let mut daemon = Service::start(&house);
     let status = daemon
         .until("everything is done", |status| unsettled(status) == 0)
