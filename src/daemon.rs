@@ -5,7 +5,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +23,9 @@ use crate::sources::opennebula;
 use crate::sources::opennebula::decode::Decoder;
 use crate::sources::opennebula::replier;
 use crate::store::{OpenError, Store, Summary, set_aside};
+
+/// How long callers of the control socket have to take their last answers.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// How a daemon is run, besides its configuration.
 #[derive(Debug, Clone, Default)]
@@ -200,7 +205,11 @@ impl Daemon {
         self.repliers.wait().await;
         self.stop_control.cancel();
         self.control.close();
-        self.control.wait().await;
+        if timeout(FAREWELL, self.control.wait()).await.is_err() {
+            tracing::warn!(
+                "somebody who called the control socket and did not go on is left without an answer"
+            );
+        }
         tracing::info!("hem has stopped");
     }
 }

@@ -33,6 +33,7 @@ use nix::sys::signal::Signal;
 use peers::Port;
 use service::{Service, configure, hem, in_state, unsettled};
 use small_disk::SmallDisk;
+use tokio::task::JoinSet;
 
 /// The key and the document of a numbered event; the document is at least so long.
 fn event(number: u64, bytes: usize) -> (String, String) {
@@ -508,7 +509,8 @@ async fn without_open_files_the_daemon_lives_on_and_what_could_not_start_runs_af
     }
     until_retrying(&mut feed, 3).await;
     // Somebody calls, the hooks folder is to be read, and the publisher goes away and comes back.
-    let caller = tokio::spawn(async move { Client::connect(&socket).await?.status().await });
+    let mut caller = JoinSet::new();
+    caller.spawn(async move { Client::connect(&socket).await?.status().await });
     daemon.signal(Signal::SIGHUP);
     daemon.until_logged("cannot read the hooks folder").await;
     publisher.finish().await;
@@ -520,8 +522,9 @@ async fn without_open_files_the_daemon_lives_on_and_what_could_not_start_runs_af
     assert!(used <= TICKS_AT_MOST, "{used} ticks in {WINDOW:?}");
 
     limit(&daemon, &[], &format!("--nofile={before}:"));
-    let answered = tokio::time::timeout(daemon::LIMIT, caller).await;
-    answered.expect("in time").expect("no panic").expect("an answer");
+    let answered = tokio::time::timeout(daemon::LIMIT, caller.join_next()).await;
+    let answered = answered.expect("in time").expect("one caller");
+    answered.expect("no panic").expect("an answer");
     daemon.until_succeeded(4).await;
     started_once_the_shortage_was_over(&house).await;
     publisher.wait_for_subscriber().await;

@@ -1,5 +1,6 @@
 //! The daemon as a service: signals, and what the service manager is told.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -52,15 +53,11 @@ pub(super) async fn serve(config: &Config, options: Options) -> Outcome {
         .map_err(|error| failure(&error))?;
     tell(&[NotifyState::Ready, NotifyState::Status("accepting events")]);
 
-    let watchdog = sd_notify::watchdog_enabled();
-    let mut rounds = interval(watchdog.map_or(SAY_EVERY, |limit| limit / 3));
-    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let ended = loop {
-        tokio::select! {
-            () = stop_or_reload(&mut signals, &daemon) => break Ok(()),
-            ended = daemon.until_stopped() => break ended,
-            _ = rounds.tick() => make_round(&daemon, watchdog).await,
-        }
+    // Side by side: a round that does not end must not keep a signal waiting.
+    let ended = tokio::select! {
+        () = stop_or_reload(&mut signals, &daemon) => Ok(()),
+        ended = daemon.until_stopped() => ended,
+        never = make_rounds(&daemon) => match never {},
     };
     tell(&[
         NotifyState::Stopping,
@@ -77,18 +74,34 @@ pub(super) async fn serve(config: &Config, options: Options) -> Outcome {
     Ok(Exit::Ok)
 }
 
-/// Reads the hooks folder at each SIGHUP; comes back when the daemon is to stop.
+/// Reads the configuration and the hooks folder at each SIGHUP; comes back when the daemon is to stop.
 async fn stop_or_reload(signals: &mut Signals, daemon: &Daemon) {
-    loop {
-        tokio::select! {
-            _ = signals.terminate.recv() => return,
-            _ = signals.interrupt.recv() => return,
-            _ = signals.hang_up.recv() => {
-                if daemon.reload().await.is_err() {
-                    return;
-                }
-            }
+    let Signals {
+        terminate,
+        interrupt,
+        hang_up,
+    } = signals;
+    let reloads = async {
+        while hang_up.recv().await.is_some() {
+            // Only a daemon that stops already reads nothing.
+            let _ = daemon.reload().await;
         }
+    };
+    // A folder that is slow to read does not keep the daemon from stopping.
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = reloads => {}
+    }
+}
+
+async fn make_rounds(daemon: &Daemon) -> Infallible {
+    let watchdog = sd_notify::watchdog_enabled();
+    let mut rounds = interval(watchdog.map_or(SAY_EVERY, |limit| limit / 3));
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        make_round(daemon, watchdog).await;
     }
 }
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::execution::Actor;
-use super::handle::{Accepted, OrderError};
+use super::handle::{Accepted, OrderError, Stopping};
 use crate::event::Event;
 use crate::event::id::HookName;
 use crate::event::time::Timestamp;
@@ -212,6 +212,8 @@ struct State {
     entries: VecDeque<Entry>,
     bytes: usize,
     sources: BTreeMap<Arc<str>, SourceState>,
+    /// Operators hand nothing over any more: the engine is stopping, or nobody is there to take it.
+    is_closed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -315,11 +317,28 @@ impl IntakeQueue {
     }
 }
 
+/// Whoever waits for an answer about something that is still in the queue is told that none comes.
+impl Drop for IntakeQueue {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.is_closed = true;
+        state.remove_front(usize::MAX);
+    }
+}
+
 impl Emitter {
+    /// Takes nothing more from operators. What was handed over before is still to be had from the queue.
+    pub fn close(&self) {
+        self.shared.lock().is_closed = true;
+    }
+
     /// Hands an event over. A full queue refuses it at once: whoever asked can ask again.
     pub fn offer(&self, emission: Emission) {
         let mut state = self.shared.lock();
-        if state.has_room(self.shared.limits, emission.event.payload.bytes().len()) {
+        if state.is_closed {
+            // Whoever asked may have gone away.
+            let _ = emission.reply.send(Err(Stopping.into()));
+        } else if state.has_room(self.shared.limits, emission.event.payload.bytes().len()) {
             state.push(Entry::Emitted(Box::new(emission)));
             self.shared.filled.notify_one();
         } else {
@@ -591,6 +610,17 @@ mod tests {
         emitter.offer(second);
         assert!(matches!(refused.try_recv(), Ok(Err(OrderError::NotPossible(_)))));
         assert_eq!(words(&queue.take(9, Duration::ZERO)), ["a:1", "emitted 2"]);
+
+        // Nobody waits for an answer that never comes.
+        let (third, mut unanswered) = emission("4");
+        emitter.offer(third);
+        emitter.close();
+        let (fourth, mut refused) = emission("5");
+        emitter.offer(fourth);
+        assert_eq!(refused.try_recv(), Ok(Err(OrderError::Stopping(Stopping))));
+        assert_eq!(unanswered.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        drop(queue);
+        assert_eq!(unanswered.try_recv(), Err(oneshot::error::TryRecvError::Closed));
     }
 
     #[test]

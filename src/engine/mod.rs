@@ -362,7 +362,9 @@ impl Engine {
         draining.cancel();
         // After a failed write the dispatcher is gone, and nothing is started any more anyway.
         let _ = handle.start_nothing_more().await;
-        // What waits in the intake was received: it is accepted while there is still somebody to do it.
+        // What waits in the intake was received: it is accepted while there is still somebody to do it. Operators add nothing
+        // to it, or a script of theirs that does so without a pause would keep the engine from stopping.
+        handle.emitter.close();
         closing.cancel();
         join(matching).await;
         attempts.close();

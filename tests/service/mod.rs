@@ -182,6 +182,10 @@ impl Service {
         crate::daemon::until(&format!("the log says `{text}`"), || self.log().contains(text)).await;
     }
 
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
+    }
+
     /// Waits for its end.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let began = Instant::now();
