@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 
 use super::exit::{Exit, Failure};
 use super::output::{self, Style, Tint};
-use super::{Global, Outcome};
-use crate::control::api::HookView;
+use super::{Global, Outcome, mute};
+use crate::control::api::{HookView, ScopeView};
 
 /// List, show, enable and disable hooks
 #[derive(Debug, Args)]
@@ -89,15 +89,23 @@ pub(super) async fn run(global: Global, arguments: Arguments) -> Outcome {
 }
 
 fn standing(hook: &HookView) -> String {
-    let word = if hook.enabled { "enabled" } else { "disabled" };
-    match &hook.override_ {
-        None => word.to_owned(),
-        Some(said) => format!("{word} by {}", output::actor(&said.actor)),
+    let mut words = if hook.enabled { "enabled" } else { "disabled" }.to_owned();
+    if let Some(said) = &hook.override_ {
+        words = format!("{words} by {}", output::actor(&said.actor));
     }
+    for mute in &hook.muted {
+        words.push_str(", ");
+        words.push_str(&match &mute.scope {
+            ScopeView::Lane { subject, .. } => format!("muted for {subject}"),
+            ScopeView::All => "muted with everything".to_owned(),
+            ScopeView::Hook { .. } | ScopeView::Source { .. } => "muted".to_owned(),
+        });
+    }
+    words
 }
 
 const fn tint(hook: &HookView) -> Tint {
-    match (hook.enabled, hook.override_.is_some()) {
+    match (hook.enabled, hook.override_.is_some() || !hook.muted.is_empty()) {
         (true, false) => Tint::Good,
         (_, true) => Tint::Busy,
         (false, false) => Tint::Faint,
@@ -148,6 +156,12 @@ fn render(hook: &HookView, style: &Style) -> String {
         line(
             "override",
             &format!("since {}; its file says {file}", style.time(said.at)),
+        );
+    }
+    for mute in &hook.muted {
+        line(
+            "muted",
+            &format!("{} {}", mute.scope.in_words(), mute::in_words(mute, style)),
         );
     }
     if let Some(id) = hook.oned_id {
@@ -201,6 +215,9 @@ mod tests {
                 },
                 at: time(0),
             }),
+            muted: vec![mute::tests::mute(ScopeView::Hook {
+                hook: "vm-running".to_owned(),
+            })],
             profile: "hem".to_owned(),
             triggers: vec!["state VM ACTIVE/RUNNING".to_owned()],
             when: Some("int(event.VM.ID) > 3".to_owned()),

@@ -130,9 +130,10 @@ const fn skip_reason(reason: SkipReasonView) -> &'static str {
 pub(super) fn table(executions: &[ExecutionView], style: &Style) -> String {
     let mut table = style.table(&["EXECUTION", "STATE", "SINCE", "SUBJECT", "ATTEMPTS", "WHY"]);
     for execution in executions {
-        let state = match detail(&execution.state, style) {
-            Some(detail) => format!("{} ({detail})", execution.state.name()),
-            None => execution.state.name().to_owned(),
+        let state = match (&execution.held_by, detail(&execution.state, style)) {
+            (Some(mute), _) => format!("queued (held: {} muted)", mute.scope.in_words()),
+            (None, Some(detail)) => format!("{} ({detail})", execution.state.name()),
+            (None, None) => execution.state.name().to_owned(),
         };
         table.add_row([
             style.cell(Tint::Strong, &execution.execution),
@@ -158,6 +159,10 @@ fn feed_line(execution: &ExecutionView, style: &Style) -> String {
     if execution.attempts > 1 {
         line.push_str(&format!("  attempt {}", execution.attempts));
     }
+    if let Some(mute) = &execution.held_by {
+        let held = format!("  held: {} muted", output::safe_line(&mute.scope.in_words()));
+        line.push_str(&style.paint(Tint::Faint, &held));
+    }
     if let Some(detail) = detail(&execution.state, style) {
         line.push_str(&style.paint(Tint::Faint, &format!("  {detail}")));
     }
@@ -168,8 +173,9 @@ fn feed_line(execution: &ExecutionView, style: &Style) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::mute::tests::mute;
     use crate::cli::show::tests::{execution, time};
-    use crate::control::api::{ActorView, CauseView};
+    use crate::control::api::{ActorView, CauseView, ScopeView};
 
     #[test]
     fn executions_make_a_table_that_fits() {
@@ -197,10 +203,11 @@ mod tests {
                 }),
             },
         ];
-        let executions: Vec<_> = states
+        let mut executions: Vec<_> = states
             .into_iter()
             .map(|state| ExecutionView { state, ..execution() })
             .collect();
+        executions[0].held_by = Some(mute(ScopeView::All));
         let style = output::tests::fixed();
         let text = table(&executions, &style);
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");

@@ -16,6 +16,7 @@ mod hooks;
 mod log;
 mod man;
 mod metrics;
+mod mute;
 mod output;
 mod publish;
 #[cfg(test)]
@@ -28,9 +29,11 @@ mod service;
 mod show;
 mod signals;
 mod status;
+mod stop;
 mod store;
 mod test_match;
 mod try_once;
+mod unmute;
 mod when;
 
 use std::ffi::OsString;
@@ -72,6 +75,9 @@ See what happened:
 Step in:
   retry        Run executions again
   cancel       Cancel what waits, or end what runs
+  mute         Hold executions back; their events are kept
+  unmute       Take a mute back, and say what becomes of what it held
+  stop         Stop a hook that runs wild: mute it, cancel what waits, end what runs
   hooks        List, show, enable and disable hooks
   reload       Read the hooks folder now
   store        Save what is readable of a damaged store
@@ -165,6 +171,9 @@ enum Command {
     Metrics(metrics::Arguments),
     Retry(retry::Arguments),
     Cancel(cancel::Arguments),
+    Mute(mute::Arguments),
+    Unmute(unmute::Arguments),
+    Stop(stop::Arguments),
     Hooks(hooks::Arguments),
     Reload(reload::Arguments),
     Store(store::Arguments),
@@ -223,6 +232,9 @@ fn dispatch(Cli { global, command }: Cli) -> Outcome {
         Command::Metrics(arguments) => wait_for(metrics::run(global, arguments)),
         Command::Retry(arguments) => wait_for(retry::run(global, arguments)),
         Command::Cancel(arguments) => wait_for(cancel::run(global, arguments)),
+        Command::Mute(arguments) => wait_for(mute::run(global, arguments)),
+        Command::Unmute(arguments) => wait_for(unmute::run(global, arguments)),
+        Command::Stop(arguments) => wait_for(stop::run(global, arguments)),
         Command::Hooks(arguments) => wait_for(hooks::run(global, arguments)),
         Command::Reload(arguments) => wait_for(reload::run(global, arguments)),
     }

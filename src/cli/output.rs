@@ -83,6 +83,19 @@ impl Style {
         format!("{}{suffix}", zoned.strftime("%Y-%m-%d %H:%M:%S%.3f"))
     }
 
+    /// The time of day, of a time within a day of now; with the date otherwise.
+    pub(super) fn clock(&self, time: Time) -> String {
+        let distance = time.0.since(self.now).max(self.now.since(time.0));
+        let whole = self.time(time);
+        let seconds = whole.split('.').next().unwrap_or(&whole);
+        let is_utc = whole.ends_with('Z');
+        let shown = match seconds.split_once(' ') {
+            Some((_, of_day)) if distance < Duration::from_secs(86_400) => of_day,
+            _ => seconds,
+        };
+        format!("{shown}{}", if is_utc { "Z" } else { "" })
+    }
+
     /// How long ago, in words: `8 min ago`, `in 5 s`.
     pub(super) fn ago(&self, time: Time) -> String {
         if time.0 > self.now {

@@ -10,7 +10,7 @@ use super::backend::Backend;
 use super::exit::{Exit, Failure};
 use super::log::{detail, moment};
 use super::output::{self, Style, Tint, count, readable, safe, span};
-use super::{Global, Outcome};
+use super::{Global, Outcome, mute};
 use crate::control::api::{
     AttemptView, EventView, ExecutionStory, OutcomeView, OutputView, ProcessView, StateView, Story, Text,
     Today,
@@ -156,6 +156,17 @@ fn verdict(page: &mut Page<'_>, told: &ExecutionStory) {
     page.line(0, &format!("{name}  {state}  {when}"));
     if let Some(detail) = detail(&execution.state, page.style) {
         page.line(2, &detail);
+    }
+    if let Some(mute) = &execution.held_by {
+        let words = mute::in_words(mute, page.style);
+        page.line(
+            2,
+            &format!("held: {} is muted {words}", safe(&mute.scope.in_words())),
+        );
+        page.line(
+            2,
+            &format!("let it run: hem unmute {}", safe(&mute::named(&mute.scope))),
+        );
     }
     if let Some(ended) = told
         .attempts
@@ -496,6 +507,7 @@ pub(super) mod tests {
 
     pub(in crate::cli) fn execution() -> ExecutionView {
         ExecutionView {
+            held_by: None,
             execution: "1042.vm-running".to_owned(),
             id: "k3vd-1042.vm-running".to_owned(),
             event: 1042,

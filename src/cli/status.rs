@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::output::{self, Style, Tint, count};
-use super::{Global, Outcome};
-use crate::control::api::{EventSums, ResultsView, StateView, StatusView};
+use super::{Global, Outcome, mute};
+use crate::control::api::{EventSums, MuteStatusView, QueueView, ResultsView, StateView, StatusView};
 
 /// How the daemon does, and whether everything adds up
 #[derive(Debug, Args)]
@@ -74,6 +74,31 @@ fn render(status: &StatusView, style: &Style) -> String {
         "{} hooks in force; {} of {} scripts running; last event {}",
         status.hooks, status.running, status.concurrency, status.last_seq
     );
+
+    if !status.mutes.is_empty() {
+        text.push_str(&style.paint(Tint::Strong, "\nMuted\n"));
+        for MuteStatusView { mute, held } in &status.mutes {
+            let _ = writeln!(
+                text,
+                "  {}: {} held; {}",
+                output::safe_line(&mute.scope.in_words()),
+                count(*held),
+                mute::in_words(mute, style)
+            );
+        }
+    }
+
+    if !status.queue.is_empty() {
+        text.push_str(&style.paint(Tint::Strong, "\nWaiting and running\n"));
+        for group in &status.queue {
+            let _ = writeln!(
+                text,
+                "  {}  {}",
+                output::safe_line(&group.hook),
+                queue(group, style)
+            );
+        }
+    }
 
     text.push_str(&style.paint(Tint::Strong, "\nSources\n"));
     for (name, source) in &status.sources {
@@ -193,6 +218,28 @@ fn render(status: &StatusView, style: &Style) -> String {
     text
 }
 
+/// What of one hook waits and runs: `4,988 queued, oldest 02:10:03, about 14 min left`.
+fn queue(group: &QueueView, style: &Style) -> String {
+    let mut parts: Vec<String> = [
+        (group.queued, "queued"),
+        (group.held, "of them held"),
+        (group.debouncing, "waiting for a newer event"),
+        (group.retrying, "waiting for a retry"),
+        (group.running, "running"),
+    ]
+    .into_iter()
+    .filter(|(number, _)| *number > 0)
+    .map(|(number, what)| format!("{} {what}", count(number)))
+    .collect();
+    parts.extend(
+        group
+            .oldest
+            .map(|oldest| format!("oldest {}", style.clock(oldest))),
+    );
+    parts.extend(group.left_ms.map(|left| format!("{} left", mute::about(left))));
+    parts.join(", ")
+}
+
 fn sums_of(name: &str, sums: &EventSums, style: &Style) -> String {
     let verdict = if sums.adds_up {
         String::new()
@@ -252,7 +299,7 @@ mod tests {
     use super::*;
     use crate::cli::show::tests::time;
     use crate::control::api::{
-        AcceptanceBucket, BlockedView, KeptView, SourceErrorView, SourceView, StaleView,
+        AcceptanceBucket, BlockedView, KeptView, ScopeView, SourceErrorView, SourceView, StaleView,
     };
 
     fn status() -> StatusView {
@@ -276,6 +323,9 @@ mod tests {
             last_seq: 12_300,
             events: BTreeMap::from([("opennebula".to_owned(), sums)]),
             executions: BTreeMap::from([("succeeded".to_owned(), 1200), ("failed".to_owned(), 3)]),
+            held: 0,
+            mutes: Vec::new(),
+            queue: Vec::new(),
             sources: BTreeMap::from([(
                 "opennebula".to_owned(),
                 SourceView {
@@ -321,6 +371,49 @@ mod tests {
     #[test]
     fn a_daemon_that_does_well_says_so_and_adds_up() {
         insta::assert_snapshot!(render(&status(), &output::tests::fixed()));
+    }
+
+    #[test]
+    fn mutes_and_the_queue_by_hook_are_shown() {
+        let mut status = status();
+        let scope = ScopeView::Hook {
+            hook: "dns".to_owned(),
+        };
+        status.mutes = vec![MuteStatusView {
+            mute: mute::tests::mute(scope),
+            held: 12,
+        }];
+        let queue = |hook: &str| QueueView {
+            hook: hook.to_owned(),
+            queued: 0,
+            held: 0,
+            debouncing: 0,
+            retrying: 0,
+            running: 0,
+            oldest: None,
+            left_ms: None,
+        };
+        status.queue = vec![
+            QueueView {
+                queued: 14,
+                held: 12,
+                running: 1,
+                oldest: Some(time(-90_000_000)),
+                ..queue("dns")
+            },
+            QueueView {
+                debouncing: 2,
+                retrying: 1,
+                ..queue("backup")
+            },
+            QueueView {
+                queued: 4_988,
+                oldest: Some(time(0)),
+                left_ms: Some(840_000),
+                ..queue("vm-unknown")
+            },
+        ];
+        insta::assert_snapshot!(render(&status, &output::tests::fixed()));
     }
 
     #[test]

@@ -17,8 +17,9 @@ use tokio_util::task::TaskTracker;
 
 use super::api::{
     AuditFilter, AuditView, EmitOrder, EmitReply, ErrorBody, ErrorDetail, EventFilter, EventView,
-    ExecutionFilter, ExecutionView, FeedLine, HookView, Ordered, ReloadOrder, ReloadReply, RetryOrder,
-    RetryReply, Reveal, StatusView, Story,
+    ExecutionFilter, ExecutionView, FeedLine, HookView, MuteOrder, MuteReply, Ordered, ReloadOrder,
+    ReloadReply, RetryOrder, RetryReply, Reveal, StatusView, StopOrder, StopReply, Story, UnmuteOrder,
+    UnmuteReply,
 };
 
 /// Why a call failed.
@@ -248,6 +249,25 @@ impl Client {
         };
         let path = format!("/v1/hooks/{}/{what}", encoded(hook));
         self.post(&path, &serde_json::json!({})).await
+    }
+
+    /// `POST /v1/mutes`.
+    #[expect(clippy::missing_errors_doc, reason = "said at the first call")]
+    pub async fn mute(&self, order: &MuteOrder) -> Result<MuteReply, ClientError> {
+        self.post("/v1/mutes", order).await
+    }
+
+    /// `POST /v1/mutes/end`.
+    #[expect(clippy::missing_errors_doc, reason = "said at the first call")]
+    pub async fn unmute(&self, order: &UnmuteOrder) -> Result<UnmuteReply, ClientError> {
+        self.post("/v1/mutes/end", order).await
+    }
+
+    /// `POST /v1/hooks/{name}/stop`.
+    #[expect(clippy::missing_errors_doc, reason = "said at the first call")]
+    pub async fn stop(&self, hook: &str, order: &StopOrder) -> Result<StopReply, ClientError> {
+        self.post(&format!("/v1/hooks/{}/stop", encoded(hook)), order)
+            .await
     }
 
     /// `POST /v1/reload`.

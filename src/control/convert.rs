@@ -13,6 +13,7 @@ use super::api::{
     KeptView, OutcomeView, OutputView, OverrideView, ProcessView, ReloadReply, ResultsView, SeverityView,
     SkipReasonView, SourceErrorView, SourceView, StaleView, StateView, StatusView, Text, Time,
 };
+use super::mutes;
 use crate::engine::execution::{
     Actor, Attempt, CancelReason, Cause, EndedAttempt, Execution, Settlement, SkipReason, StartedProcess,
     State,
@@ -228,6 +229,7 @@ pub(super) fn execution(store: &StoreId, execution: &Execution) -> ExecutionView
         why: execution.why.clone(),
         retry_of: execution.retry_of.as_ref().map(ToString::to_string),
         state: state(&execution.progress.state),
+        held_by: None,
         attempts: execution.progress.attempts,
         budget_used: execution.progress.budget_used,
         interruptions: execution.progress.interruptions,
@@ -426,6 +428,7 @@ pub(super) fn hook(hook: &Hook, override_: Option<&Override>, shell: OnehemShell
             actor: actor(&said.actor),
             at: Time(said.at),
         }),
+        muted: Vec::new(),
         profile: match hook.profile {
             Profile::Hem => "hem",
             Profile::Onehem => "onehem",
@@ -557,6 +560,7 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
             blocked.waiting, blocked.behind
         ));
     }
+    concerns.extend(status.mutes.iter().filter_map(mutes::concern));
     for stale in &status.stale {
         concerns.push(format!(
             "`{}` is broken; its last good version is in force",
@@ -575,6 +579,9 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
             .iter()
             .map(|(name, count)| ((*name).to_owned(), *count))
             .collect(),
+        held: status.held,
+        mutes: status.mutes.iter().map(mutes::status).collect(),
+        queue: status.queue.iter().map(mutes::queue).collect(),
         sources: status
             .sources
             .iter()

@@ -11,6 +11,7 @@ pub mod client;
 mod convert;
 mod feed;
 mod metrics;
+mod mutes;
 pub mod query;
 mod routes;
 pub mod server;

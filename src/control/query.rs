@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::api::{
-    AuditView, EventFilter, EventView, ExecutionFilter, ExecutionStory, ExecutionView, StateView, Story,
-    Today,
+    AuditView, EventFilter, EventView, ExecutionFilter, ExecutionStory, ExecutionView, MuteView, StateView,
+    Story, Today,
 };
 use super::convert;
+use super::mutes;
 use super::veil::Veil;
+use crate::engine::execution::Execution;
 use crate::event::id::{ExecutionKey, HookName, Reference, Seq, StoreId};
 use crate::event::{Facts, Kind};
 use crate::hooks::HookSet;
@@ -117,12 +119,29 @@ impl Reader {
     /// A filter that names an unknown state; a store that cannot be read.
     pub fn executions(&self, filter: &ExecutionFilter) -> Result<Vec<ExecutionView>, QueryError> {
         let query = execution_query(filter)?;
-        Ok(self
-            .store
-            .executions(&query)?
-            .iter()
-            .map(|execution| convert::execution(self.store.id(), execution))
-            .collect())
+        let executions = self.store.executions(&query)?;
+        self.views(&executions)
+    }
+
+    /// Executions in the interface's terms, each with the mute that holds it.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub(super) fn views(&self, executions: &[Execution]) -> Result<Vec<ExecutionView>, QueryError> {
+        let mutes = self.store.mutes()?;
+        let view = |execution| ExecutionView {
+            held_by: mutes::holding(&mutes, execution),
+            ..convert::execution(self.store.id(), execution)
+        };
+        Ok(executions.iter().map(view).collect())
+    }
+
+    /// The mutes in force.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub fn mutes(&self) -> Result<Vec<MuteView>, QueryError> {
+        Ok(self.store.mutes()?.iter().map(mutes::view).collect())
     }
 
     /// The keys a reference stands for: of `1042` all that the event caused.
@@ -275,7 +294,10 @@ impl Reader {
                 self.veil.definition(&mut view);
                 view
             }),
-            execution: convert::execution(self.store.id(), &execution),
+            execution: ExecutionView {
+                held_by: mutes::holding(&self.store.mutes()?, &execution),
+                ..convert::execution(self.store.id(), &execution)
+            },
             today,
             attempts,
         })

@@ -23,12 +23,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::api::{
     AuditFilter, AuditView, DefinitionView, EmitOrder, EmitReply, ErrorBody, ErrorCode, ErrorDetail,
-    EventFilter, EventView, ExecutionFilter, FeedLine, HookView, Ordered, ReloadOrder, ReloadReply,
-    RetryOrder, RetryReply, RetryResult, Reveal, StatusView, Story,
+    EventFilter, EventView, ExecutionFilter, FeedLine, HookView, MuteOrder, MuteReply, MuteView, Ordered,
+    ReloadOrder, ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, StatusView, StopOrder, StopReply,
+    Story, UnmuteOrder, UnmuteReply,
 };
 use super::convert;
 use super::feed::{self, Follow, Progress};
 use super::metrics::{self, Format};
+use super::mutes;
 use super::query::{self, QueryError, Reader};
 use super::server::Caller;
 use super::veil::Veil;
@@ -76,6 +78,9 @@ pub(super) fn router(handle: Handle, redaction: Redaction, shutdown: Cancellatio
         .route("/v1/hooks/{name}/enable", post(enable))
         .route("/v1/hooks/{name}/disable", post(disable))
         .route("/v1/hooks/{name}/reset", post(reset))
+        .route("/v1/hooks/{name}/stop", post(stop))
+        .route("/v1/mutes", post(mute))
+        .route("/v1/mutes/end", post(unmute))
         .route("/v1/reload", post(reload))
         .route("/v1/audit", get(audit))
         .route("/metrics", get(scrape))
@@ -312,11 +317,18 @@ impl Room {
         let hook = hooks
             .get(&name)
             .ok_or_else(|| Failure::from(OrderError::NoSuchHook(name.clone())))?;
-        Ok(Json(self.hook_view(hook, self.handle.overrides().get(&name))))
+        let mutes = self.read(self.veil.clone(), Reader::mutes).await?;
+        Ok(Json(self.hook_view(
+            hook,
+            self.handle.overrides().get(&name),
+            &mutes,
+        )))
     }
 
-    fn hook_view(&self, hook: &Hook, said: Option<&Override>) -> HookView {
+    fn hook_view(&self, hook: &Hook, said: Option<&Override>, mutes: &[MuteView]) -> HookView {
         let mut view = convert::hook(hook, said, self.handle.onehem_shell());
+        let about_it = mutes.iter().filter(|mute| mute.scope.is_about(&view.name));
+        view.muted = about_it.cloned().collect();
         self.veil.definition(&mut view.definition);
         view
     }
@@ -396,12 +408,18 @@ async fn executions(State(room): Rooms, Asked(filter): Asked<ExecutionFilter>) -
     let query = query::execution_query(&filter)?;
     let asked = query.clone();
     let store = room.handle.store().clone();
-    let listed = room.read(veil, move |_| Ok(store.executions(&asked)?)).await?;
+    let (listed, views) = room
+        .read(veil, move |reader| {
+            let listed = store.executions(&asked)?;
+            let views = reader.views(&listed)?;
+            Ok((listed, views))
+        })
+        .await?;
     let id = room.handle.store().id().clone();
-    let past: Vec<_> = listed
-        .iter()
+    let past: Vec<_> = views
+        .into_iter()
         .rev()
-        .map(|execution| FeedLine::Execution(Box::new(convert::execution(&id, execution))))
+        .map(|view| FeedLine::Execution(Box::new(view)))
         .collect();
     let follow = Follow::Executions {
         query,
@@ -539,15 +557,16 @@ async fn cancel(State(room): Rooms, By(actor): By, Named(reference): Named<Refer
     }))
 }
 
-async fn hooks(State(room): Rooms) -> Json<Vec<HookView>> {
+async fn hooks(State(room): Rooms) -> Answer<Vec<HookView>> {
     let overrides = room.handle.overrides();
-    Json(
+    let mutes = room.read(room.veil.clone(), Reader::mutes).await?;
+    Ok(Json(
         room.handle
             .hooks()
             .iter()
-            .map(|hook| room.hook_view(hook, overrides.get(&hook.name)))
+            .map(|hook| room.hook_view(hook, overrides.get(&hook.name), &mutes))
             .collect(),
-    )
+    ))
 }
 
 async fn enable(State(room): Rooms, By(actor): By, Named(name): Named<String>) -> Answer<HookView> {
@@ -562,6 +581,24 @@ async fn disable(State(room): Rooms, By(actor): By, Named(name): Named<String>) 
 
 async fn reset(State(room): Rooms, By(actor): By, Named(name): Named<String>) -> Answer<HookView> {
     room.set_enabled(HookName::trusted(&name), None, actor).await
+}
+
+async fn stop(
+    State(room): Rooms,
+    By(actor): By,
+    Named(name): Named<String>,
+    Told(order): Told<StopOrder>,
+) -> Answer<StopReply> {
+    let hook = HookName::trusted(&name);
+    Ok(Json(mutes::order_stop(&room.handle, hook, order, actor).await?))
+}
+
+async fn mute(State(room): Rooms, By(actor): By, Told(order): Told<MuteOrder>) -> Answer<MuteReply> {
+    Ok(Json(mutes::order_mute(&room.handle, order, actor).await?))
+}
+
+async fn unmute(State(room): Rooms, By(actor): By, Told(order): Told<UnmuteOrder>) -> Answer<UnmuteReply> {
+    Ok(Json(mutes::order_unmute(&room.handle, order, actor).await?))
 }
 
 async fn reload(State(room): Rooms, By(actor): By, Told(order): Told<ReloadOrder>) -> Answer<ReloadReply> {

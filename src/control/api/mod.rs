@@ -3,17 +3,23 @@
 //! Times are RFC 3339 in UTC with milliseconds. Every state, outcome and cause carries its name.
 //!
 //! * `records`: what is kept: events, executions, their attempts, and how they are asked for.
+//! * `mutes`: what holds executions back.
 //! * `orders`: what the daemon is told to do and what comes of it, with the hooks it is done to.
 //! * `status`: how the daemon does.
 //!
 //! Here stand the failures and what all of them are built of.
 
+mod mutes;
 mod orders;
 mod records;
 mod status;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
+pub use self::mutes::{
+    MuteOrder, MuteReply, MuteStatusView, MuteView, MutedByView, QueueView, ScopeView, StopOrder, StopReply,
+    ThenView, UnmuteOrder, UnmuteReply,
+};
 pub use self::orders::{
     AuditFilter, AuditView, EmitOrder, EmitReply, FaultView, HookView, Ordered, OverrideView, ReloadOrder,
     ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SeverityView,

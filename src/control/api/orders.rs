@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ActorView, DefinitionView, Time, is_false};
+use super::{ActorView, DefinitionView, MuteView, Time, is_false};
 
 /// Whether secrets are shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +73,9 @@ pub struct HookView {
     pub enabled_in_file: bool,
     /// What an operator said instead.
     pub override_: Option<OverrideView>,
+    /// The mutes that cover it, wholly or about one subject.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub muted: Vec<MuteView>,
     /// `hem` or `onehem`.
     pub profile: String,
     /// What triggers it, in words.

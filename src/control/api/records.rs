@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ActorView, Text, Time, is_false};
+use super::{ActorView, MuteView, Text, Time, is_false};
 
 /// Which events are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -273,6 +273,9 @@ pub struct ExecutionView {
     pub retry_of: Option<String>,
     /// Where it stands.
     pub state: StateView,
+    /// The mute that holds it, while it is queued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<MuteView>,
     /// How many attempts were started.
     pub attempts: u32,
     /// How many of them count against the retry budget.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Time;
+use super::{MuteStatusView, QueueView, Time};
 
 /// How the daemon does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,15 @@ pub struct StatusView {
     pub events: BTreeMap<String, EventSums>,
     /// How many kept executions are in each state.
     pub executions: BTreeMap<String, u64>,
+    /// How many of the queued ones a mute holds.
+    #[serde(default)]
+    pub held: u64,
+    /// The mutes in force.
+    #[serde(default)]
+    pub mutes: Vec<MuteStatusView>,
+    /// What waits or runs, by hook; hooks of which nothing does are left out.
+    #[serde(default)]
+    pub queue: Vec<QueueView>,
     /// The sources' connections.
     pub sources: BTreeMap<String, SourceView>,
     /// Executions that wait too long.
