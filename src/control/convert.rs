@@ -290,7 +290,10 @@ pub(super) fn output(captured: &Captured) -> OutputView {
             .take(3)
             .take_while(|byte| **byte & 0xC0 == 0x80)
             .count();
-        tail = &tail[continued..];
+        // Bytes that are no text anyway are shown as they are.
+        if std::str::from_utf8(&tail[continued..]).is_ok() {
+            tail = &tail[continued..];
+        }
     }
     OutputView {
         head: text(head),
@@ -348,18 +351,22 @@ fn trigger(trigger: &Trigger) -> String {
     words
 }
 
-pub(super) fn hook(hook: &Hook, override_: Option<&Override>, shell: OnehemShell) -> HookView {
+pub(super) fn override_(said: &Override) -> OverrideView {
+    OverrideView {
+        enabled: said.enabled,
+        actor: actor(&said.actor),
+        at: Time(said.at),
+    }
+}
+
+pub(super) fn hook(hook: &Hook, said: Option<&Override>, shell: OnehemShell) -> HookView {
     HookView {
         name: hook.name.to_string(),
         oned_id: hook.oned_id,
         description: hook.description.clone(),
-        enabled: override_.map_or(hook.enabled, |said| said.enabled),
+        enabled: said.map_or(hook.enabled, |said| said.enabled),
         enabled_in_file: hook.enabled,
-        override_: override_.map(|said| OverrideView {
-            enabled: said.enabled,
-            actor: actor(&said.actor),
-            at: Time(said.at),
-        }),
+        override_: said.map(override_),
         profile: match hook.profile {
             Profile::Hem => "hem",
             Profile::Onehem => "onehem",
@@ -397,7 +404,7 @@ pub(super) fn reload(report: &ReloadReport) -> ReloadReply {
     }
 }
 
-fn sums(counters: &EventCounters) -> EventSums {
+pub(super) fn sums(counters: &EventCounters) -> EventSums {
     EventSums {
         received: counters.received,
         accepted: counters.accepted(),

@@ -3,12 +3,15 @@
 //! * [`api`]: what goes over the socket, as types of its own.
 //! * [`server`]: binding the socket, knowing who calls, serving.
 //! * [`client`]: the typed calls of the command line.
+//! * [`export`] and [`import`]: records as lines, out of a store and into another one.
 //! * [`query`]: reading the store in the interface's terms; also used where no daemon is alive.
 
 pub mod api;
 pub mod client;
 mod convert;
+pub mod export;
 mod feed;
+pub mod import;
 pub mod query;
 mod routes;
 pub mod server;

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::format::{self, Totals};
+use super::import::Imported;
 use super::keys::{AttemptPart, Space};
 use super::retention::{Pass, Pruner};
 use super::{Definition, EventCounters, Override, Store, blob, keys};
@@ -109,6 +110,8 @@ pub enum Change {
         /// Its text, and since when the file has been broken.
         text: Option<(String, Option<Timestamp>)>,
     },
+    /// A record of another store, as it was there.
+    Imported(Box<Imported>),
 }
 
 impl Change {
@@ -120,6 +123,7 @@ impl Change {
                 .iter()
                 .map(|captured| captured.head.len() + captured.tail.len())
                 .sum(),
+            Self::Imported(record) => record.weight(),
             _ => 0,
         }
     }
@@ -432,6 +436,7 @@ impl WriterThread {
                 batch.insert(keys::audit(self.totals.last_audit), line);
                 0
             }
+            Change::Imported(record) => record.add(&mut self.totals, batch),
             Change::LastGood { file, text } => {
                 let prefix = keys::last_good(&file);
                 // A former text may have had more pieces.
@@ -463,9 +468,9 @@ impl WriterThread {
         hooks: &[HookName],
         keep_payload: bool,
     ) -> usize {
-        let record = format::write_event(event, hooks);
-        blob::put_record(batch, event.seq, keys::event(event.seq), &record);
         let payload = event.payload.bytes();
+        let record = format::write_event(event, payload.len() as u64, hooks);
+        blob::put_record(batch, event.seq, keys::event(event.seq), &record);
         if keep_payload && !payload.is_empty() {
             self.totals.bytes += blob::put(batch, &keys::payload(event.seq), payload);
         }

@@ -5,12 +5,14 @@
 //! * `records`: what is kept: events, executions, their attempts, and how they are asked for.
 //! * `orders`: what the daemon is told to do and what comes of it, with the hooks it is done to.
 //! * `status`: how the daemon does.
+//! * `transfer`: records as lines, on their way to another store.
 //!
 //! Here stand the failures and what all of them are built of.
 
 mod orders;
 mod records;
 mod status;
+mod transfer;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
@@ -25,6 +27,10 @@ pub use self::records::{
 };
 pub use self::status::{
     AcceptanceBucket, BlockedView, EventSums, SourceErrorView, SourceView, StaleView, StatusView,
+};
+pub use self::transfer::{
+    AttemptLine, DefinitionLine, EXPORT_FORMAT, EventLine, ExecutionLine, ExportFilter, ExportHeader,
+    ExportLine, ImportReply, OverrideLine,
 };
 use crate::event::time::Timestamp;
 

@@ -281,7 +281,7 @@ proptest! {
             synthesised,
             payload: Payload::new(payload.clone().into()),
         };
-        let listed = read_event(event.seq, &write_event(&event, &hooks)).expect("what was written");
+        let listed = read_event(event.seq, &write_event(&event, payload.len() as u64, &hooks)).expect("what was written");
         prop_assert_eq!(listed.hooks, hooks);
         prop_assert_eq!(listed.payload_len, payload.len() as u64);
         let back = listed.event;
