@@ -245,6 +245,7 @@ fn ended(ended: &EndedAttempt) -> EndedView {
         outcome: outcome(&ended.outcome),
         stdout: output(&ended.stdout),
         stderr: output(&ended.stderr),
+        outputs_pruned: ended.outputs_pruned,
     }
 }
 

@@ -180,6 +180,7 @@ mod tests {
                 outcome: OutcomeView::Exited { code: 0 },
                 stdout: output.clone(),
                 stderr: output,
+                outputs_pruned: false,
             }),
         }
     }

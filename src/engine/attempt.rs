@@ -180,6 +180,7 @@ impl Attempts {
             outcome,
             stdout,
             stderr,
+            outputs_pruned: false,
         });
         Ran { unrecorded, ended }
     }
@@ -214,6 +215,7 @@ fn not_started(failure: StartFailure) -> Ran {
         outcome: Outcome::StartFailed(failure),
         stdout: Captured::default(),
         stderr: Captured::default(),
+        outputs_pruned: false,
     });
     Ran {
         unrecorded: None,

@@ -250,6 +250,8 @@ pub struct Policy {
     pub start_within: Option<Duration>,
     /// What becomes of an attempt that the end of the daemon cut short.
     pub on_interrupt: OnInterrupt,
+    /// How many of its settled executions are kept; what the configuration says of each hook when unset.
+    pub keep: Option<u64>,
     /// Bytes kept of the beginning and of the end of each output stream.
     pub output: OutputLimits,
 }

@@ -69,6 +69,8 @@ pub(super) struct RawHook {
     pub(super) start_within: Option<At<HumanDuration>>,
     /// What becomes of an attempt that the end of the daemon cut short. Default: rerun; fail with the profile `onehem`.
     pub(super) on_interrupt: Option<At<RawOnInterrupt>>,
+    /// How many of its settled executions are kept. Default: `executions_per_hook` of `retention` in hem.yaml.
+    pub(super) keep: Option<At<u64>>,
     /// How much of each output stream is kept.
     pub(super) output: Option<At<RawOutput>>,
     /// `command` is the text of a script for `/bin/sh`; the arguments arrive as `$1` …. Default: false.

@@ -82,15 +82,15 @@ impl Imported {
                 let record = format::write_event(event, listed.payload_len, &listed.hooks);
                 blob::put_record(batch, event.seq, keys::event(event.seq), &record);
                 let payload = event.payload.bytes();
-                if *keep_payload && !payload.is_empty() {
-                    totals.bytes += blob::put(batch, &keys::payload(event.seq), payload);
-                }
+                let bytes = if *keep_payload && !payload.is_empty() {
+                    blob::put(batch, &keys::payload(event.seq), payload)
+                } else {
+                    0
+                };
                 if listed.hooks.is_empty() {
                     batch.insert(keys::unmatched(event.seq), &[]);
-                    totals.unmatched_kept += 1;
-                } else {
-                    totals.matched_kept += 1;
                 }
+                totals.keep(listed.hooks.is_empty(), bytes);
                 totals.last_seq = totals.last_seq.max(event.seq.0);
                 payload.len()
             }
@@ -231,7 +231,9 @@ impl Importer {
         }
         let own_audit = self.store.audit_after(0, usize::MAX).map_err(TakeError::Read)?;
         let counters = Box::new(counters);
-        self.write(vec![Imported::Counters { counters, own_audit }])
+        let adopted = Imported::Counters { counters, own_audit };
+        // Whoever asks next whether a line of the audit log is there must not see those that were moved.
+        durable(&self.writer, vec![Change::Imported(Box::new(adopted))])
             .await
             .map_err(TakeError::Write)
     }
@@ -367,11 +369,17 @@ pub async fn log_reveal(store: &Store, actor: Actor, target: &str) -> io::Result
 impl Retention {
     /// Keeps everything.
     fn unlimited() -> Self {
+        const FOR_EVER: Duration = Duration::from_secs(1 << 40);
         Self {
             executions: u64::MAX,
+            executions_per_hook: None,
             unmatched_events: u64::MAX,
-            age: Duration::from_secs(1 << 40),
+            age: FOR_EVER,
+            unmatched_age: FOR_EVER,
+            output_age: FOR_EVER,
             bytes: u64::MAX,
+            unmatched_bytes: u64::MAX,
+            output_bytes: u64::MAX,
         }
     }
 }

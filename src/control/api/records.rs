@@ -447,6 +447,9 @@ pub struct EndedView {
     pub stdout: OutputView,
     /// What it wrote to its standard error.
     pub stderr: OutputView,
+    /// What it wrote was kept and has been pruned since.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub outputs_pruned: bool,
 }
 
 /// How an attempt ended.

@@ -195,6 +195,7 @@ fn attempts(rng: &mut fastrand::Rng, key: &ExecutionKey, hook: &Hook, count: u32
                     outcome: outcome(rng),
                     stdout: captured(rng),
                     stderr: captured(rng),
+                    outputs_pruned: rng.u32(0..5) == 0,
                 }),
             });
         }
@@ -256,8 +257,11 @@ fn of_event(rng: &mut fastrand::Rng, seq: u64, hooks: &[Arc<Hook>]) -> Vec<Chang
 async fn filled(folder: &Path, seed: u64) -> Store {
     let mut rng = fastrand::Rng::with_seed(seed);
     let store = Store::open(folder).expect("a store");
+    let for_ever = Duration::from_secs(1 << 40);
     let retention = Retention {
-        age: Duration::from_secs(1 << 40),
+        age: for_ever,
+        unmatched_age: for_ever,
+        output_age: for_ever,
         ..Config::defaults(Path::new("/")).retention
     };
     let (writer, thread) = Writer::start(store.clone(), retention).expect("a thread");

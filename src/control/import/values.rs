@@ -369,6 +369,7 @@ fn ended(view: EndedView) -> Result<EndedAttempt, LineFault> {
         outcome: outcome(view.outcome)?,
         stdout: captured(view.stdout)?,
         stderr: captured(view.stderr)?,
+        outputs_pruned: view.outputs_pruned,
     })
 }
 

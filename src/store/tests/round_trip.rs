@@ -217,13 +217,15 @@ fn process() -> impl Strategy<Value = StartedProcess> {
 }
 
 fn attempt() -> impl Strategy<Value = Attempt> {
-    let ended =
-        (time(), outcome(), captured(), captured()).prop_map(|(at, outcome, stdout, stderr)| EndedAttempt {
+    let ended = (time(), outcome(), captured(), captured(), any::<bool>()).prop_map(
+        |(at, outcome, stdout, stderr, outputs_pruned)| EndedAttempt {
             at,
             outcome,
             stdout,
             stderr,
-        });
+            outputs_pruned,
+        },
+    );
     (
         any::<u32>(),
         cause(),
