@@ -144,12 +144,22 @@ pub struct OpennebulaSource {
 pub struct Retention {
     /// Settled executions kept.
     pub executions: u64,
+    /// Settled executions kept of each hook that does not say otherwise; none for no limit of their own.
+    pub executions_per_hook: Option<u64>,
     /// Unmatched events kept.
     pub unmatched_events: u64,
     /// Nothing settled is kept longer.
     pub age: Duration,
+    /// No unmatched event is kept longer.
+    pub unmatched_age: Duration,
+    /// What scripts wrote is kept no longer; the record of the attempt is.
+    pub output_age: Duration,
     /// Bytes of payloads and outputs kept.
     pub bytes: u64,
+    /// Of these, payloads of unmatched events.
+    pub unmatched_bytes: u64,
+    /// Of these, outputs.
+    pub output_bytes: u64,
 }
 
 /// Limits of the disk and of the backlog.
@@ -213,9 +223,14 @@ impl Config {
             sources: BTreeMap::new(),
             retention: Retention {
                 executions: 100_000,
+                executions_per_hook: None,
                 unmatched_events: 10_000,
                 age: Duration::from_secs(30 * 24 * 3600),
+                unmatched_age: Duration::from_secs(30 * 24 * 3600),
+                output_age: Duration::from_secs(30 * 24 * 3600),
                 bytes: 2 << 30,
+                unmatched_bytes: 2 << 30,
+                output_bytes: 2 << 30,
             },
             limits: Limits {
                 reserve: 256 << 20,

@@ -3,8 +3,11 @@
 use super::Global;
 use super::exit::{Exit, Failure};
 use crate::control::Veil;
-use crate::control::api::{AuditView, EventFilter, EventView, ExecutionFilter, ExecutionView, Story};
-use crate::control::client::Client;
+use crate::control::api::{
+    AuditView, EventFilter, EventView, ExecutionFilter, ExecutionView, ExportFilter, ExportLine, Story,
+};
+use crate::control::client::{Client, Lines};
+use crate::control::export::Exporter;
 use crate::control::query::Reader;
 use crate::event::id::Reference;
 use crate::event::redaction::Redaction;
@@ -69,8 +72,47 @@ impl Backend {
     }
 }
 
+impl Backend {
+    /// Records as lines, as they come.
+    pub(super) async fn export(
+        global: &Global,
+        offline: bool,
+        filter: ExportFilter,
+    ) -> Result<Export, Failure> {
+        if !offline {
+            return Ok(Export::Daemon(global.client().await?.export(&filter).await?));
+        }
+        let redaction = global.config()?.redaction();
+        let exporter = Exporter::offline(opened(global)?, redaction, filter).await?;
+        Ok(Export::Store(Box::new(exporter)))
+    }
+}
+
+/// Records as lines.
+pub(super) enum Export {
+    /// A daemon sends them.
+    Daemon(Lines<ExportLine>),
+    /// They are read here.
+    Store(Box<Exporter>),
+}
+
+impl Export {
+    /// The next line with its end; none when there are no more.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        match self {
+            Self::Daemon(lines) => Ok(lines.next_text().await?.map(|line| line.to_vec())),
+            Self::Store(exporter) => Ok(exporter.next_line()),
+        }
+    }
+}
+
 /// The store as a daemon left it. The store belongs to one process, so a daemon that is alive keeps it closed.
 fn open_store(global: &Global, veil: impl FnOnce(Redaction) -> Veil) -> Result<Reader, Failure> {
+    let store = opened(global)?;
+    Ok(Reader::new(store, None, veil(global.config()?.redaction())))
+}
+
+fn opened(global: &Global) -> Result<Store, Failure> {
     let config = global.config()?;
     let folder = &config.state_dir;
     // Opening would make one, and a command that only reads leaves no traces.
@@ -81,7 +123,7 @@ fn open_store(global: &Global, veil: impl FnOnce(Redaction) -> Veil) -> Result<R
         )
         .with_hint("`--config` names the configuration the daemon runs with; its `state_dir` is read"));
     }
-    let store = Store::open(folder).map_err(|error| {
+    Store::open(folder).map_err(|error| {
         let exit = if error.is_passing() {
             Exit::StoreForNow
         } else {
@@ -92,6 +134,5 @@ fn open_store(global: &Global, veil: impl FnOnce(Redaction) -> Veil) -> Result<R
             OpenError::InUse { .. } => failure.with_hint("the daemon is alive: leave out `--offline`"),
             _ => failure,
         }
-    })?;
-    Ok(Reader::new(store, None, veil(config.redaction())))
+    })
 }

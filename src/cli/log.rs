@@ -188,6 +188,7 @@ mod tests {
                 attempt: 1,
                 cause: CauseView::Event,
                 since: time(0),
+                ended_for: None,
             },
             StateView::Retrying {
                 due: time(1_800_000),

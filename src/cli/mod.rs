@@ -12,7 +12,9 @@ mod difference;
 mod emit;
 mod events;
 pub mod exit;
+mod export;
 mod hooks;
+mod import_records;
 mod log;
 mod man;
 mod metrics;
@@ -53,38 +55,40 @@ const HELP_TEMPLATE: &str = "{about-with-newline}
 {usage-heading} {usage}
 
 Run:
-  run          Run the daemon
-  demo         Show everything in one process, on a throw-away folder
-  publish      Act as an OpenNebula hook manager: publish saved events
+  run             Run the daemon
+  demo            Show everything in one process, on a throw-away folder
+  publish         Act as an OpenNebula hook manager: publish saved events
 
 Write hooks:
-  check        Check hook files and run their tests
-  match        Say which hooks an event triggers, and why not the others
-  try          Run one hook once on a saved event, without a daemon
-  emit         Hand an event to the daemon
-  schema       Print the JSON Schema of hook files or of hem.yaml
+  check           Check hook files and run their tests
+  match           Say which hooks an event triggers, and why not the others
+  try             Run one hook once on a saved event, without a daemon
+  emit            Hand an event to the daemon
+  schema          Print the JSON Schema of hook files or of hem.yaml
 
 See what happened:
-  status       How the daemon does, and whether everything adds up
-  events       What arrived
-  log          What was run for it
-  show         The whole story of an event or an execution
-  audit        Who ordered what
-  metrics      How the daemon does, in Prometheus' text format
+  status          How the daemon does, and whether everything adds up
+  events          What arrived
+  log             What was run for it
+  show            The whole story of an event or an execution
+  audit           Who ordered what
+  export          Write records as lines of JSON
+  metrics         How the daemon does, in Prometheus' text format
 
 Step in:
-  retry        Run executions again
-  cancel       Cancel what waits, or end what runs
-  mute         Hold executions back; their events are kept
-  unmute       Take a mute back, and say what becomes of what it held
-  stop         Stop a hook that runs wild: mute it, cancel what waits, end what runs
-  hooks        List, show, enable and disable hooks
-  reload       Read the hooks folder now
-  store        Save what is readable of a damaged store
+  retry           Run executions again
+  cancel          Cancel what waits, or end what runs
+  mute            Hold executions back; their events are kept
+  unmute          Take a mute back, and say what becomes of what it held
+  stop            Stop a hook that runs wild: mute it, cancel what waits, end what runs
+  hooks           List, show, enable and disable hooks
+  reload          Read the hooks folder now
+  store           Save what is readable of a damaged store
+  import-records  Take over records that were exported
 
 Set up:
-  completions  Print completions for a shell
-  man          Print manual pages
+  completions     Print completions for a shell
+  man             Print manual pages
 
 Options:
 {options}{after-help}
@@ -169,6 +173,7 @@ enum Command {
     Show(show::Arguments),
     Audit(audit::Arguments),
     Metrics(metrics::Arguments),
+    Export(export::Arguments),
     Retry(retry::Arguments),
     Cancel(cancel::Arguments),
     Mute(mute::Arguments),
@@ -177,6 +182,7 @@ enum Command {
     Hooks(hooks::Arguments),
     Reload(reload::Arguments),
     Store(store::Arguments),
+    ImportRecords(import_records::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
@@ -230,6 +236,8 @@ fn dispatch(Cli { global, command }: Cli) -> Outcome {
         Command::Show(arguments) => wait_for(show::run(global, arguments)),
         Command::Audit(arguments) => wait_for(audit::run(global, arguments)),
         Command::Metrics(arguments) => wait_for(metrics::run(global, arguments)),
+        Command::Export(arguments) => wait_for(export::run(global, arguments)),
+        Command::ImportRecords(arguments) => wait_for(import_records::run(global, arguments)),
         Command::Retry(arguments) => wait_for(retry::run(global, arguments)),
         Command::Cancel(arguments) => wait_for(cancel::run(global, arguments)),
         Command::Mute(arguments) => wait_for(mute::run(global, arguments)),

@@ -323,8 +323,14 @@ fn about_attempt(page: &mut Page<'_>, attempt: &AttemptView, shown: Option<&Proc
         if matches!(ended.outcome, OutcomeView::StartFailed { .. }) {
             return;
         }
-        about_output(page, "stdout", &ended.stdout);
-        about_output(page, "stderr", &ended.stderr);
+        for (name, stream) in [("stdout", &ended.stdout), ("stderr", &ended.stderr)] {
+            if ended.outputs_pruned && stream.total > 0 {
+                let gone = format!("{} bytes, not kept any more (retention)", count(stream.total));
+                page.field(name, &gone);
+            } else {
+                about_output(page, name, stream);
+            }
+        }
     }
 }
 
@@ -589,6 +595,7 @@ pub(super) mod tests {
                     total: 123_484,
                 },
                 stderr: stream(""),
+                outputs_pruned: false,
             }),
         };
         let second = AttemptView {
@@ -607,6 +614,7 @@ pub(super) mod tests {
                 outcome: OutcomeView::Exited { code: 1 },
                 stdout: stream("connecting\n"),
                 stderr: stream("\x1b[31mdns: server refused\x1b[0m\n"),
+                outputs_pruned: false,
             }),
         };
         Story {

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::raw::{
-    RawConfig, RawDamagedStore, RawOnehemShell, RawPermissions, RawReload, RawSource, RawSourceType,
-    RawValidate,
+    RawConfig, RawDamagedStore, RawOnehemShell, RawPermissions, RawReload, RawRetention, RawSource,
+    RawSourceType, RawValidate,
 };
 use super::scalar::Endpoint;
-use super::{Config, OpennebulaSource, Permissions, Reload, Source};
+use super::{Config, OpennebulaSource, Permissions, Reload, Retention, Source};
 use super::{DamagedStore, OnehemShell, Ssh};
 
 /// The installed configuration file.
@@ -291,7 +291,6 @@ fn check(raw: RawConfig, defaults: Config, path: &Path, text: &str) -> Result<Co
     // Joining an absolute path gives that path.
     let below = |given: Option<PathBuf>, default: PathBuf| given.map_or(default, |given| folder.join(given));
     let control = raw.control.unwrap_or_default();
-    let retention = raw.retention.unwrap_or_default();
     let limits = raw.limits.unwrap_or_default();
     let state_dir = below(raw.state_dir, defaults.state_dir);
     let sources = match raw.sources {
@@ -349,14 +348,7 @@ fn check(raw: RawConfig, defaults: Config, path: &Path, text: &str) -> Result<Co
             Some(RawDamagedStore::StartEmpty) => DamagedStore::StartEmpty,
         },
         sources,
-        retention: super::Retention {
-            executions: retention.executions.unwrap_or(defaults.retention.executions),
-            unmatched_events: retention
-                .unmatched_events
-                .unwrap_or(defaults.retention.unmatched_events),
-            age: retention.age.map_or(defaults.retention.age, |age| age.0),
-            bytes: retention.bytes.map_or(defaults.retention.bytes, |bytes| bytes.0),
-        },
+        retention: check_retention(&raw.retention.unwrap_or_default(), &defaults.retention),
         limits: super::Limits {
             reserve: limits.reserve.map_or(defaults.limits.reserve, |bytes| bytes.0),
             max_backlog: limits.max_backlog.unwrap_or(defaults.limits.max_backlog),
@@ -368,6 +360,23 @@ fn check(raw: RawConfig, defaults: Config, path: &Path, text: &str) -> Result<Co
             .map(|path| path.0)
             .collect(),
     })
+}
+
+/// What is not said of events and outputs by themselves holds for them as for everything.
+fn check_retention(raw: &RawRetention, defaults: &Retention) -> Retention {
+    let age = raw.age.as_ref().map_or(defaults.age, |age| age.0);
+    let bytes = raw.bytes.as_ref().map_or(defaults.bytes, |bytes| bytes.0);
+    Retention {
+        executions: raw.executions.unwrap_or(defaults.executions),
+        executions_per_hook: raw.executions_per_hook.or(defaults.executions_per_hook),
+        unmatched_events: raw.unmatched_events.unwrap_or(defaults.unmatched_events),
+        age,
+        unmatched_age: raw.unmatched_age.as_ref().map_or(age, |age| age.0),
+        output_age: raw.output_age.as_ref().map_or(age, |age| age.0),
+        bytes,
+        unmatched_bytes: raw.unmatched_bytes.as_ref().map_or(bytes, |bytes| bytes.0),
+        output_bytes: raw.output_bytes.as_ref().map_or(bytes, |bytes| bytes.0),
+    }
 }
 
 /// A fault in a source: line, column, message.

@@ -184,12 +184,22 @@ pub struct RawQueue {
 pub struct RawRetention {
     /// Settled executions kept. Default 100000.
     pub executions: Option<u64>,
+    /// Settled executions kept of each hook; a hook's `keep` says otherwise. Default: no limit but that of all.
+    pub executions_per_hook: Option<u64>,
     /// Events kept that matched nothing. Default 10000.
     pub unmatched_events: Option<u64>,
     /// Nothing settled is kept longer. Default `30d`.
     pub age: Option<DurationText>,
+    /// No event that matched nothing is kept longer. Default: `age`.
+    pub unmatched_age: Option<DurationText>,
+    /// What scripts wrote is kept no longer; the record stays and says that its output was pruned. Default: `age`.
+    pub output_age: Option<DurationText>,
     /// Bytes of payloads and outputs kept. Default `2GiB`.
     pub bytes: Option<SizeText>,
+    /// Of these, payloads of events that matched nothing. Default: `bytes`.
+    pub unmatched_bytes: Option<SizeText>,
+    /// Of these, what scripts wrote; the oldest goes, and the record stays. Default: `bytes`.
+    pub output_bytes: Option<SizeText>,
 }
 
 /// Limits of the disk and of the backlog.

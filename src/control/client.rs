@@ -17,9 +17,9 @@ use tokio_util::task::TaskTracker;
 
 use super::api::{
     AuditFilter, AuditView, EmitOrder, EmitReply, ErrorBody, ErrorDetail, EventFilter, EventView,
-    ExecutionFilter, ExecutionView, FeedLine, HookView, MuteOrder, MuteReply, Ordered, ReloadOrder,
-    ReloadReply, RetryOrder, RetryReply, Reveal, StatusView, StopOrder, StopReply, Story, UnmuteOrder,
-    UnmuteReply,
+    ExecutionFilter, ExecutionView, ExportFilter, ExportLine, FeedLine, HookView, MuteOrder, MuteReply,
+    Ordered, ReloadOrder, ReloadReply, RetryOrder, RetryReply, Reveal, StatusView, StopOrder, StopReply,
+    Story, UnmuteOrder, UnmuteReply,
 };
 
 /// Why a call failed.
@@ -144,11 +144,12 @@ impl Client {
         serde_json::from_slice(&body).map_err(ClientError::Answer)
     }
 
-    async fn lines(&self, path: &str) -> Result<Lines<FeedLine>, ClientError> {
+    async fn lines<T>(&self, path: &str) -> Result<Lines<T>, ClientError> {
         let response = self.send(Method::GET, path, None).await?;
         Ok(Lines {
             body: response.into_body(),
             buffer: BytesMut::new(),
+            searched: 0,
             line: PhantomData,
         })
     }
@@ -282,6 +283,12 @@ impl Client {
         self.post("/v1/events", order).await
     }
 
+    /// `GET /v1/export`: records as lines, oldest first.
+    #[expect(clippy::missing_errors_doc, reason = "said at the first call")]
+    pub async fn export(&self, filter: &ExportFilter) -> Result<Lines<ExportLine>, ClientError> {
+        self.lines(&address("/v1/export", filter)).await
+    }
+
     /// `GET /v1/audit`: newest first.
     #[expect(clippy::missing_errors_doc, reason = "said at the first call")]
     pub async fn audit(&self, limit: Option<usize>) -> Result<Vec<AuditView>, ClientError> {
@@ -341,6 +348,8 @@ fn encoded(text: &str) -> String {
 pub struct Lines<T> {
     body: Incoming,
     buffer: BytesMut,
+    /// So many bytes of the buffer hold no end of a line.
+    searched: usize,
     line: PhantomData<T>,
 }
 
@@ -350,13 +359,26 @@ impl<T: DeserializeOwned> Lines<T> {
     /// # Errors
     /// The connection broke, or a line cannot be read.
     pub async fn next(&mut self) -> Result<Option<T>, ClientError> {
+        let line = self.next_text().await?;
+        line.map(|line| serde_json::from_slice(&line).map_err(ClientError::Answer))
+            .transpose()
+    }
+}
+
+impl<T> Lines<T> {
+    /// The next line as it came, with its end; none when the daemon ended the feed. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn next_text(&mut self) -> Result<Option<BytesMut>, ClientError> {
         loop {
-            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-                let line = self.buffer.split_to(end + 1);
-                return serde_json::from_slice(&line)
-                    .map(Some)
-                    .map_err(ClientError::Answer);
+            let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
+            if let Some(end) = unsearched.iter().position(|byte| *byte == b'\n') {
+                let line = self.buffer.split_to(self.searched + end + 1);
+                self.searched = 0;
+                return Ok(Some(line));
             }
+            self.searched = self.buffer.len();
             match self.body.frame().await {
                 None => return Ok(None),
                 Some(Err(error)) => return Err(ClientError::Broken(error)),

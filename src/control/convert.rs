@@ -164,11 +164,12 @@ fn state(state: &State) -> StateView {
             attempt,
             cause: why,
             since,
-            ..
+            ended_for,
         } => StateView::Running {
             attempt: *attempt,
             cause: cause(why),
             since: Time(*since),
+            ended_for: ended_for.as_ref().map(cancel_reason),
         },
         State::Debouncing {
             due,
@@ -200,13 +201,7 @@ fn state(state: &State) -> StateView {
                 },
                 Settlement::Cancelled(reason) => StateView::Cancelled {
                     at,
-                    reason: match reason {
-                        CancelReason::Operator(who) => CancelReasonView::Operator(actor(who)),
-                        CancelReason::HookRemoved => CancelReasonView::HookRemoved,
-                        CancelReason::HookDisabled => CancelReasonView::HookDisabled,
-                        CancelReason::Superseded => CancelReasonView::Superseded,
-                        CancelReason::Stopped(who) => CancelReasonView::Stopped(actor(who)),
-                    },
+                    reason: cancel_reason(reason),
                 },
             }
         }
@@ -233,6 +228,16 @@ pub(super) fn execution(store: &StoreId, execution: &Execution) -> ExecutionView
         attempts: execution.progress.attempts,
         budget_used: execution.progress.budget_used,
         interruptions: execution.progress.interruptions,
+    }
+}
+
+fn cancel_reason(reason: &CancelReason) -> CancelReasonView {
+    match reason {
+        CancelReason::Operator(who) => CancelReasonView::Operator(actor(who)),
+        CancelReason::HookRemoved => CancelReasonView::HookRemoved,
+        CancelReason::HookDisabled => CancelReasonView::HookDisabled,
+        CancelReason::Superseded => CancelReasonView::Superseded,
+        CancelReason::Stopped(who) => CancelReasonView::Stopped(actor(who)),
     }
 }
 
@@ -295,6 +300,7 @@ fn ended(ended: &EndedAttempt) -> EndedView {
         outcome: outcome(&ended.outcome),
         stdout: output(&ended.stdout),
         stderr: output(&ended.stderr),
+        outputs_pruned: ended.outputs_pruned,
     }
 }
 
@@ -340,7 +346,10 @@ pub(super) fn output(captured: &Captured) -> OutputView {
             .take(3)
             .take_while(|byte| **byte & 0xC0 == 0x80)
             .count();
-        tail = &tail[continued..];
+        // Bytes that are no text anyway are shown as they are.
+        if std::str::from_utf8(&tail[continued..]).is_ok() {
+            tail = &tail[continued..];
+        }
     }
     OutputView {
         head: text(head),
@@ -416,18 +425,22 @@ fn own_trigger(trigger: &OwnTrigger) -> String {
     }
 }
 
-pub(super) fn hook(hook: &Hook, override_: Option<&Override>, shell: OnehemShell) -> HookView {
+pub(super) fn override_(said: &Override) -> OverrideView {
+    OverrideView {
+        enabled: said.enabled,
+        actor: actor(&said.actor),
+        at: Time(said.at),
+    }
+}
+
+pub(super) fn hook(hook: &Hook, said: Option<&Override>, shell: OnehemShell) -> HookView {
     HookView {
         name: hook.name.to_string(),
         oned_id: hook.oned_id,
         description: hook.description.clone(),
-        enabled: override_.map_or(hook.enabled, |said| said.enabled),
+        enabled: said.map_or(hook.enabled, |said| said.enabled),
         enabled_in_file: hook.enabled,
-        override_: override_.map(|said| OverrideView {
-            enabled: said.enabled,
-            actor: actor(&said.actor),
-            at: Time(said.at),
-        }),
+        override_: said.map(override_),
         muted: Vec::new(),
         profile: match hook.profile {
             Profile::Hem => "hem",
@@ -470,7 +483,7 @@ pub(super) fn reload(report: &ReloadReport) -> ReloadReply {
     }
 }
 
-fn sums(counters: &EventCounters) -> EventSums {
+pub(super) fn sums(counters: &EventCounters) -> EventSums {
     EventSums {
         received: counters.received,
         accepted: counters.accepted(),

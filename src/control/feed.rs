@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::api::FeedLine;
 use super::convert;
+use super::export::Exporter;
 use super::veil::Veil;
 use crate::engine::execution::{Execution, State};
 use crate::engine::handle::Notice;
@@ -175,6 +176,25 @@ pub(super) fn lines(lines: impl Stream<Item = FeedLine> + Send + 'static) -> Res
         Ok::<_, Infallible>(Bytes::from(json))
     });
     ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(bytes)).into_response()
+}
+
+/// An export, made as fast as it is read. A daemon that stops leaves it without its last line.
+pub(super) fn chunks(exporter: Exporter, shutdown: CancellationToken) -> Response {
+    let chunks = stream::unfold(exporter, |mut exporter| async move {
+        // It waits for the disk.
+        let made = tokio::task::spawn_blocking(move || {
+            let chunk = exporter.next_chunk();
+            (chunk, exporter)
+        });
+        let (chunk, exporter) = made.await.ok()?;
+        Some((Ok::<_, Infallible>(Bytes::from(chunk?)), exporter))
+    });
+    let chunks = chunks.take_until(shutdown.cancelled_owned());
+    (
+        [(CONTENT_TYPE, "application/x-ndjson")],
+        Body::from_stream(chunks),
+    )
+        .into_response()
 }
 
 #[cfg(test)]

@@ -4,12 +4,15 @@
 //! * [`server`]: binding the socket, knowing who calls, serving.
 //! * [`client`]: the typed calls of the command line.
 //! * `metrics`: the same status for Prometheus.
+//! * [`export`] and [`import`]: records as lines, out of a store and into another one.
 //! * [`query`]: reading the store in the interface's terms; also used where no daemon is alive.
 
 pub mod api;
 pub mod client;
 mod convert;
+pub mod export;
 mod feed;
+pub mod import;
 mod metrics;
 mod mutes;
 pub mod query;

@@ -23,11 +23,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::api::{
     AuditFilter, AuditView, DefinitionView, EmitOrder, EmitReply, ErrorBody, ErrorCode, ErrorDetail,
-    EventFilter, EventView, ExecutionFilter, FeedLine, HookView, MuteOrder, MuteReply, MuteView, Ordered,
-    ReloadOrder, ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, StatusView, StopOrder, StopReply,
-    Story, UnmuteOrder, UnmuteReply,
+    EventFilter, EventView, ExecutionFilter, ExportFilter, FeedLine, HookView, MuteOrder, MuteReply,
+    MuteView, Ordered, ReloadOrder, ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, StatusView,
+    StopOrder, StopReply, Story, UnmuteOrder, UnmuteReply,
 };
 use super::convert;
+use super::export::Exporter;
 use super::feed::{self, Follow, Progress};
 use super::metrics::{self, Format};
 use super::mutes;
@@ -84,6 +85,7 @@ pub(super) fn router(handle: Handle, redaction: Redaction, shutdown: Cancellatio
         .route("/v1/reload", post(reload))
         .route("/v1/audit", get(audit))
         .route("/metrics", get(scrape))
+        .route("/v1/export", get(export))
         .fallback(no_such_address)
         .method_not_allowed_fallback(no_such_address)
         .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
@@ -653,4 +655,14 @@ async fn audit(State(room): Rooms, Asked(filter): Asked<AuditFilter>) -> Answer<
     room.read(room.veil.clone(), move |reader| reader.audit(filter.limit))
         .await
         .map(Json)
+}
+
+async fn export(
+    State(room): Rooms,
+    By(actor): By,
+    Asked(filter): Asked<ExportFilter>,
+) -> Result<Response, Failure> {
+    let veil = room.veil(filter.reveal, actor, "export").await?;
+    let exporter = Exporter::new(room.handle.store().clone(), veil, filter)?;
+    Ok(feed::chunks(exporter, room.shutdown.clone()))
 }

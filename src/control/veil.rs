@@ -24,6 +24,27 @@ impl Veil {
         Self(None)
     }
 
+    /// Whether nothing is blotted out.
+    pub(super) const fn is_lifted(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// A text of the event's.
+    pub(super) fn text(&self, text: &str) -> String {
+        match &self.0 {
+            Some(redaction) => redaction.text(text, None),
+            None => text.to_owned(),
+        }
+    }
+
+    /// An argument of a script.
+    pub(super) fn argument(&self, argument: &str) -> String {
+        match &self.0 {
+            Some(redaction) => redaction.argument(argument, None),
+            None => argument.to_owned(),
+        }
+    }
+
     /// The same, for what concerns an event with this document: its secrets are known by value.
     pub(super) fn over(&self, document: &[u8]) -> Self {
         Self(
@@ -165,6 +186,7 @@ mod tests {
                 outcome: OutcomeView::Exited { code: 0 },
                 stdout: output.clone(),
                 stderr: output,
+                outputs_pruned: false,
             }),
         }
     }

@@ -186,6 +186,7 @@ impl Attempts {
             outcome,
             stdout,
             stderr,
+            outputs_pruned: false,
         });
         Ran { unrecorded, ended }
     }
@@ -220,6 +221,7 @@ fn not_started(failure: StartFailure) -> Ran {
         outcome: Outcome::StartFailed(failure),
         stdout: Captured::default(),
         stderr: Captured::default(),
+        outputs_pruned: false,
     });
     Ran {
         unrecorded: None,

@@ -259,4 +259,6 @@ pub struct EndedAttempt {
     pub stdout: Captured,
     /// What it wrote to its standard error.
     pub stderr: Captured,
+    /// What it wrote was kept and is not any more: outputs may be pruned before the record.
+    pub outputs_pruned: bool,
 }

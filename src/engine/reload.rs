@@ -226,6 +226,13 @@ impl Reloader {
                 target,
             });
         }
+        changes.push(Change::Keep(
+            loaded
+                .set
+                .iter()
+                .filter_map(|hook| Some((hook.name.clone(), hook.policy.keep?)))
+                .collect(),
+        ));
         self.last_good = loaded.last_good;
         self.hooks.set_stale(stale);
         let withdrawn = self.hooks.replace_set(Arc::new(loaded.set));

@@ -266,6 +266,8 @@ pub struct Policy {
     pub loop_guard: Option<LoopGuard>,
     /// When a hook that fails is muted; never when unset.
     pub breaker: Option<Breaker>,
+    /// How many of its settled executions are kept; what the configuration says of each hook when unset.
+    pub keep: Option<u64>,
     /// Bytes kept of the beginning and of the end of each output stream.
     pub output: OutputLimits,
 }

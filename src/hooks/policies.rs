@@ -93,6 +93,7 @@ impl Compiler<'_> {
                 None if is_onehem => OnInterrupt::Fail,
                 None => OnInterrupt::Rerun,
             },
+            keep: raw.keep.take().map(|keep| keep.value),
             output: output_limits(raw.output.take().map(|output| output.value)),
         }
     }

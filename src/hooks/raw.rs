@@ -80,6 +80,8 @@ pub(super) struct RawHook {
     pub(super) loop_guard: Option<At<RawLoopGuard>>,
     /// Mutes the hook for a while when many of its executions fail. Default: never.
     pub(super) breaker: Option<At<RawBreaker>>,
+    /// How many of its settled executions are kept. Default: `executions_per_hook` of `retention` in hem.yaml.
+    pub(super) keep: Option<At<u64>>,
     /// How much of each output stream is kept.
     pub(super) output: Option<At<RawOutput>>,
     /// `command` is the text of a script for `/bin/sh`; the arguments arrive as `$1` …. Default: false.

@@ -83,6 +83,18 @@ pub(super) fn get(tree: &Tree, prefix: &[u8]) -> Result<Option<Vec<u8>>, GetErro
     }
 }
 
+/// The bytes a value takes.
+pub(super) fn length(tree: &Tree, prefix: &[u8]) -> sled::Result<u64> {
+    let mut length = 0;
+    for entry in tree.scan_prefix(prefix) {
+        let (key, piece) = entry?;
+        if key.len() == prefix.len() + 4 {
+            length += piece.len() as u64;
+        }
+    }
+    Ok(length)
+}
+
 /// Takes a value out; returns the bytes that frees.
 pub(super) fn remove(tree: &Tree, batch: &mut Batch, prefix: &[u8]) -> sled::Result<u64> {
     let mut freed = 0;

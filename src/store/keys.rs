@@ -226,3 +226,11 @@ pub(super) fn is_output(key: &[u8], prefix: &[u8]) -> bool {
     key.get(prefix.len() + 4)
         .is_some_and(|part| *part >= AttemptPart::Stdout as u8)
 }
+
+/// The execution in a key that `by_hook_and_event` made.
+pub(super) fn of_hook(key: &[u8]) -> Option<ExecutionKey> {
+    let ends = key.len().checked_sub(8)?;
+    let event = u64::from_be_bytes(key.get(ends..)?.try_into().ok()?);
+    let hook = std::str::from_utf8(key.get(1..ends)?.strip_suffix(b"\0")?).ok()?;
+    Some(ExecutionKey::new(Seq(event), HookName::trusted(hook)))
+}

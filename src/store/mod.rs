@@ -7,6 +7,7 @@
 mod blob;
 mod format;
 mod full_sync;
+pub mod import;
 mod keys;
 mod open;
 mod query;
@@ -118,6 +119,8 @@ impl ReadError {
 pub struct Summary {
     /// The last number given to an event.
     pub last_seq: Seq,
+    /// The last number given to a line of the audit log.
+    pub last_audit: u64,
     /// Where the events of each source ended.
     pub events: BTreeMap<String, EventCounters>,
     /// Kept executions by the name of their state.
@@ -281,6 +284,7 @@ impl Store {
         let totals = self.shared.totals.lock().unwrap_or_else(PoisonError::into_inner);
         Summary {
             last_seq: Seq(totals.last_seq),
+            last_audit: totals.last_audit,
             events: totals
                 .sources
                 .iter()

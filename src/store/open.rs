@@ -22,7 +22,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Stands beside sled's own files and says what they are. sled takes a log that is gone or begins with other bytes for a
 /// new one: without this an empty store would silently take the place of a damaged one.
-const LABEL: &str = "hem-store";
+pub(super) const LABEL: &str = "hem-store";
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]

@@ -1,10 +1,22 @@
 //! What is kept and for how long. Unsettled work is never pruned.
+//!
+//! * `removal`: what goes with an event or an execution.
+//! * `per_hook`: how many executions each hook has.
+//! * `outputs`: outputs that go before their record.
+
+mod outputs;
+mod per_hook;
+mod removal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::time::Duration;
 
 use sled::Batch;
 
+use self::outputs::OutputPruner;
+use self::per_hook::{PerHook, is_settled};
+use self::removal::Removal;
 use super::format::Totals;
 use super::keys::Space;
 use super::{ReadError, Store, blob, keys};
@@ -25,6 +37,15 @@ pub(super) struct Pruner {
     in_stride: bool,
     /// Definitions that lost a record that referred to them, by hook, and the events up to which no other one was found.
     doubtful: BTreeMap<Version, (HookName, u64)>,
+    per_hook: PerHook,
+    outputs: OutputPruner,
+}
+
+/// What one pass has taken out so far; it still stands in the tree.
+#[derive(Default)]
+struct Removed {
+    events: BTreeSet<Seq>,
+    executions: BTreeSet<ExecutionKey>,
 }
 
 /// What one pass goes by.
@@ -36,12 +57,39 @@ pub(super) struct Pass<'a> {
     pub(super) now: Timestamp,
 }
 
+impl Pass<'_> {
+    /// What was received before is older than this age.
+    fn oldest_kept(&self, age: Duration) -> Timestamp {
+        let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+        Timestamp::from_millis(self.now.as_millis().saturating_sub(age))
+    }
+}
+
 impl Pruner {
+    /// Limits that hooks have themselves, and the one of all others.
+    pub(super) fn limit_hooks(&mut self, own: BTreeMap<HookName, u64>, default: Option<u64>) {
+        self.per_hook.limit(own, default);
+        self.in_stride = true;
+    }
+
+    /// An execution was settled.
+    pub(super) fn settled(&mut self, key: &ExecutionKey) {
+        self.per_hook.settled(key);
+    }
+
+    /// A settled execution was reopened.
+    pub(super) fn reopened(&mut self, key: &ExecutionKey) {
+        self.per_hook.gone(key);
+    }
+
     /// Whether the store holds more than it may.
     pub(super) fn is_over(&self, limits: &Retention, totals: &Totals) -> bool {
         totals.unmatched_kept > limits.unmatched_events
+            || totals.unmatched_bytes > limits.unmatched_bytes
+            || totals.output_bytes > limits.output_bytes
             || totals.bytes > limits.bytes
             || settled(totals) > limits.executions
+            || self.per_hook.excess().is_some()
     }
 
     /// Whether the next pass is to follow without a pause.
@@ -70,10 +118,17 @@ impl Pruner {
         batch: &mut Batch,
     ) -> Option<Vec<Version>> {
         self.in_stride = false;
-        let mut removed = BTreeSet::new();
+        let mut removed = Removed::default();
         self.prune_unmatched(pass, &mut removed, totals, batch);
         self.prune_settled(pass, &mut removed, totals, batch);
-        self.in_stride = !removed.is_empty();
+        self.prune_hooks(pass, &mut removed, totals, batch);
+        let is_removed =
+            |seq| removed.events.contains(&seq) || removed.executions.iter().any(|key| key.event == seq);
+        let drops_outputs = self.outputs.prune(pass, is_removed, totals, batch);
+        self.in_stride = drops_outputs
+            || self.per_hook.is_counting()
+            || !removed.events.is_empty()
+            || !removed.executions.is_empty();
         // What this pass removes still stands in the tree, so definitions wait for a pass that finds nothing else to do.
         if self.in_stride {
             return Some(Vec::new());
@@ -85,31 +140,113 @@ impl Pruner {
     fn prune_unmatched(
         &mut self,
         pass: &Pass<'_>,
-        removed: &mut BTreeSet<Seq>,
+        removed: &mut Removed,
         totals: &mut Totals,
         batch: &mut Batch,
     ) {
-        let excess = totals.unmatched_kept.saturating_sub(pass.limits.unmatched_events);
-        let excess = usize::try_from(excess).unwrap_or(usize::MAX);
-        let tree = &pass.store.shared.tree;
-        let unmatched = tree.scan_prefix(keys::space(Space::Unmatched)).keys();
-        for key in unmatched.take(excess.min(LOOKED_AT)) {
+        let limits = pass.limits;
+        let oldest_kept = pass.oldest_kept(limits.unmatched_age);
+        let is_short_lived = limits.unmatched_age < limits.age;
+        let unmatched = pass
+            .store
+            .shared
+            .tree
+            .scan_prefix(keys::space(Space::Unmatched))
+            .keys();
+        for key in unmatched.take(LOOKED_AT) {
             let Some(seq) = key.ok().and_then(|key| keys::number(&key)).map(Seq) else {
                 continue;
             };
+            let are_too_many = totals.unmatched_kept > limits.unmatched_events
+                || totals.unmatched_bytes > limits.unmatched_bytes;
+            let is_too_old = is_short_lived && is_older(pass.store, seq, oldest_kept);
+            if !are_too_many && !is_too_old {
+                break;
+            }
             self.remove(pass, seq, removed, totals, batch);
         }
+    }
+
+    /// Takes out the oldest executions of hooks that have too many.
+    fn prune_hooks(
+        &mut self,
+        pass: &Pass<'_>,
+        removed: &mut Removed,
+        totals: &mut Totals,
+        batch: &mut Batch,
+    ) {
+        if self.per_hook.default_differs(pass.limits.executions_per_hook) {
+            let own = self.per_hook.own().clone();
+            self.per_hook.limit(own, pass.limits.executions_per_hook);
+        }
+        if let Err(error) = self.per_hook.count(pass.store, LOOKED_AT) {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot count the executions of all hooks"
+            );
+            self.per_hook.stop_counting();
+        }
+        let mut left = LOOKED_AT;
+        while let Some((hook, excess, from)) = self.per_hook.excess() {
+            if left == 0 {
+                return;
+            }
+            if let Err(error) =
+                self.prune_hook(pass, (&hook, excess, from), &mut left, removed, totals, batch)
+            {
+                tracing::warn!(%hook, error = &error as &dyn std::error::Error, "cannot prune a hook's executions");
+                self.per_hook.looked_up_to(&hook, None);
+            }
+        }
+    }
+
+    fn prune_hook(
+        &mut self,
+        pass: &Pass<'_>,
+        (hook, mut excess, from): (&HookName, u64, u64),
+        left: &mut usize,
+        removed: &mut Removed,
+        totals: &mut Totals,
+        batch: &mut Batch,
+    ) -> Result<(), ReadError> {
+        let first = keys::by_hook_and_event(&ExecutionKey::new(Seq(from), hook.clone()));
+        let after = keys::space_after(Space::ByHook);
+        for key in pass.store.shared.tree.range(first..after).keys() {
+            let key = keys::of_hook(&key.map_err(ReadError::Read)?).filter(|key| key.hook == *hook);
+            let Some(key) = key else { break };
+            if excess == 0 || *left == 0 {
+                return Ok(());
+            }
+            *left -= 1;
+            self.per_hook.looked_up_to(hook, Some(key.event));
+            let is_untouchable = pass.held.contains_key(&key.event)
+                || removed.events.contains(&key.event)
+                || removed.executions.contains(&key);
+            if is_untouchable || !is_settled(pass.store, &key)? {
+                continue;
+            }
+            let Some(execution) = pass.store.execution(&key)? else {
+                continue;
+            };
+            let removal = Removal::of_execution(pass.store, &execution, &removed.executions)?;
+            self.take(&removal, removed, totals, batch);
+            excess -= 1;
+        }
+        // A whole round: what is left over its limit cannot go now.
+        if excess > 0 {
+            self.per_hook.looked_up_to(hook, None);
+        }
+        Ok(())
     }
 
     fn prune_settled(
         &mut self,
         pass: &Pass<'_>,
-        removed: &mut BTreeSet<Seq>,
+        removed: &mut Removed,
         totals: &mut Totals,
         batch: &mut Batch,
     ) {
-        let age = i64::try_from(pass.limits.age.as_millis()).unwrap_or(i64::MAX);
-        let oldest_kept = Timestamp::from_millis(pass.now.as_millis().saturating_sub(age));
+        let oldest_kept = pass.oldest_kept(pass.limits.age);
         let range = (
             Bound::Included(keys::numbered(Space::Event, self.from)),
             Bound::Excluded(keys::space_after(Space::Event)),
@@ -144,25 +281,33 @@ impl Pruner {
         &mut self,
         pass: &Pass<'_>,
         seq: Seq,
-        removed: &mut BTreeSet<Seq>,
+        removed: &mut Removed,
         totals: &mut Totals,
         batch: &mut Batch,
     ) {
-        if pass.held.contains_key(&seq) || removed.contains(&seq) {
+        if pass.held.contains_key(&seq) || removed.events.contains(&seq) {
             return;
         }
         match Removal::of(pass.store, seq) {
             Ok(Some(removal)) => {
-                removed.insert(seq);
-                removal.write(totals, batch);
-                for (hook, version) in removal.versions {
-                    self.doubt(&hook, version);
-                }
+                removed.events.insert(seq);
+                self.take(&removal, removed, totals, batch);
             }
             Ok(None) => {}
             Err(error) => {
                 tracing::warn!(event = %seq, error = &error as &dyn std::error::Error, "cannot prune an event");
             }
+        }
+    }
+
+    fn take(&mut self, removal: &Removal, removed: &mut Removed, totals: &mut Totals, batch: &mut Batch) {
+        removal.write(totals, batch);
+        for (hook, version) in removal.versions() {
+            self.doubt(hook, version);
+        }
+        for gone in &removal.executions {
+            self.per_hook.gone(&gone.key);
+            removed.executions.insert(gone.key.clone());
         }
     }
 
@@ -258,29 +403,12 @@ fn versions_of(store: &Store, key: &ExecutionKey) -> Result<BTreeSet<Version>, R
     Ok(versions)
 }
 
-/// The entries by which RETRY messages find this execution.
-fn arguments_of(store: &Store, key: &ExecutionKey) -> Result<Vec<sled::IVec>, ReadError> {
-    let tree = &store.shared.tree;
-    let mut of_hook = tree.scan_prefix(keys::by_arguments(&key.hook));
-    if of_hook.next().transpose().map_err(ReadError::Read)?.is_none() {
-        return Ok(Vec::new());
-    }
-    let mut found = Vec::new();
-    for process in store
-        .attempts(key)?
-        .into_iter()
-        .filter_map(|attempt| attempt.process)
-    {
-        let Some(arguments) = process.arguments_sha256 else {
-            continue;
-        };
-        let entry = keys::by_hook_and_arguments(&key.hook, &arguments);
-        let newest = tree.get(&entry).map_err(ReadError::Read)?;
-        if newest.is_some_and(|number| number.as_ref() == key.event.0.to_be_bytes()) {
-            found.push(entry.into());
-        }
-    }
-    Ok(found)
+/// Whether an event was received before this time; one that cannot be read is passed over.
+fn is_older(store: &Store, seq: Seq, than: Timestamp) -> bool {
+    let record = store.shared.tree.get(keys::event(seq)).ok().flatten();
+    record
+        .and_then(|bytes| store.listed_event(seq, &bytes).ok())
+        .is_some_and(|listed| listed.event.received < than)
 }
 
 fn settled(totals: &Totals) -> u64 {
@@ -290,77 +418,4 @@ fn settled(totals: &Totals) -> u64 {
         .filter(|(state, _)| !State::UNSETTLED.contains(&state.as_str()))
         .map(|(_, count)| count)
         .sum()
-}
-
-/// All that goes with an event.
-#[derive(Default)]
-struct Removal {
-    keys: Vec<sled::IVec>,
-    bytes: u64,
-    is_unmatched: bool,
-    states: Vec<&'static str>,
-    versions: BTreeSet<(HookName, Version)>,
-}
-
-impl Removal {
-    /// None when something of it is still to be done.
-    fn of(store: &Store, seq: Seq) -> Result<Option<Self>, ReadError> {
-        let tree = &store.shared.tree;
-        let mut unsettled = tree.scan_prefix(keys::numbered(Space::Unsettled, seq.0));
-        if unsettled.next().transpose().map_err(ReadError::Read)?.is_some() {
-            return Ok(None);
-        }
-        let mut removal = Self::default();
-        for entry in tree.scan_prefix(keys::payload(seq)) {
-            let (piece, value) = entry.map_err(ReadError::Read)?;
-            removal.bytes += value.len() as u64;
-            removal.keys.push(piece);
-        }
-        for entry in tree.scan_prefix(keys::numbered(Space::Long, seq.0)).keys() {
-            removal.keys.push(entry.map_err(ReadError::Read)?);
-        }
-        let unmatched = keys::unmatched(seq);
-        removal.is_unmatched = tree.contains_key(&unmatched).map_err(ReadError::Read)?;
-        removal.keys.extend([keys::event(seq).into(), unmatched.into()]);
-        for execution in store.executions_of(seq)? {
-            let key = &execution.key;
-            for version in versions_of(store, key)? {
-                removal.versions.insert((key.hook.clone(), version));
-            }
-            removal.keys.extend(arguments_of(store, key)?);
-            removal.states.push(execution.progress.state.name());
-            removal.keys.extend([
-                keys::of_execution(Space::Execution, key).into(),
-                keys::of_execution(Space::Progress, key).into(),
-                keys::by_hook_and_event(key).into(),
-            ]);
-            let attempts = keys::attempts(key);
-            for entry in tree.scan_prefix(&attempts) {
-                let (part, value) = entry.map_err(ReadError::Read)?;
-                if keys::is_output(&part, &attempts) {
-                    removal.bytes += value.len() as u64;
-                }
-                removal.keys.push(part);
-            }
-        }
-        Ok(Some(removal))
-    }
-
-    fn write(&self, totals: &mut Totals, batch: &mut Batch) {
-        for key in &self.keys {
-            batch.remove(key);
-        }
-        for state in &self.states {
-            if let Some(count) = totals.executions.get_mut(*state) {
-                *count = count.saturating_sub(1);
-            }
-        }
-        let kept = if self.is_unmatched {
-            &mut totals.unmatched_kept
-        } else {
-            &mut totals.matched_kept
-        };
-        *kept = kept.saturating_sub(1);
-        totals.bytes = totals.bytes.saturating_sub(self.bytes);
-    }
 }

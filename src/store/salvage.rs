@@ -308,6 +308,7 @@ fn mend(from: &Tree, to: &Tree, labelled: Option<StoreId>, cut: u64) -> sled::Re
     let former = meta("totals").and_then(|bytes| format::read_totals(&bytes).ok());
     let mut totals = former.clone().unwrap_or_default();
     (totals.executions, totals.unmatched_kept, totals.matched_kept) = (BTreeMap::new(), 0, 0);
+    totals.unmatched_bytes = 0;
 
     let mut batch = Batch::default();
     let (mut events, mut executions, mut unsettled, mut left_out) = (0, 0, 0, 0);
@@ -325,6 +326,7 @@ fn mend(from: &Tree, to: &Tree, labelled: Option<StoreId>, cut: u64) -> sled::Re
         totals.last_seq = totals.last_seq.max(seq.0);
         if listed.hooks.is_empty() {
             totals.unmatched_kept += 1;
+            totals.unmatched_bytes += blob::length(to, &keys::payload(seq))?;
             batch.insert(keys::unmatched(seq), &[]);
         } else {
             totals.matched_kept += 1;
@@ -350,7 +352,8 @@ fn mend(from: &Tree, to: &Tree, labelled: Option<StoreId>, cut: u64) -> sled::Re
         }
     }
     to.apply_batch(std::mem::take(&mut batch))?;
-    totals.bytes = bytes_kept(to)?;
+    let (payloads, outputs) = bytes_kept(to)?;
+    (totals.bytes, totals.output_bytes) = (payloads + outputs, outputs);
     let last_audit = to
         .scan_prefix(keys::space(Space::Audit))
         .keys()
@@ -420,11 +423,11 @@ fn remove_execution(tree: &Tree, key: &IVec, batch: &mut Batch) -> sled::Result<
     Ok(())
 }
 
-/// Bytes of payloads and outputs.
-fn bytes_kept(tree: &Tree) -> sled::Result<u64> {
-    let mut bytes = 0;
+/// Bytes of payloads, and of outputs.
+fn bytes_kept(tree: &Tree) -> sled::Result<(u64, u64)> {
+    let (mut payloads, mut outputs) = (0, 0);
     for entry in tree.scan_prefix(keys::space(Space::Payload)) {
-        bytes += entry?.1.len() as u64;
+        payloads += entry?.1.len() as u64;
     }
     for entry in tree.scan_prefix(keys::space(Space::Attempt)) {
         let (key, value) = entry?;
@@ -434,8 +437,8 @@ fn bytes_kept(tree: &Tree) -> sled::Result<u64> {
             .and_then(|end| key.get(..end))
             .is_some_and(|prefix| keys::is_output(&key, prefix))
         {
-            bytes += value.len() as u64;
+            outputs += value.len() as u64;
         }
     }
-    Ok(bytes)
+    Ok((payloads, outputs))
 }

@@ -2,6 +2,7 @@
 
 mod keeping;
 mod opening;
+mod retention;
 mod round_trip;
 mod salvage;
 
@@ -64,8 +65,11 @@ impl Desk {
 }
 
 fn keep_all() -> Retention {
+    let for_ever = std::time::Duration::from_secs(1 << 40);
     Retention {
-        age: std::time::Duration::from_secs(1 << 40),
+        age: for_ever,
+        unmatched_age: for_ever,
+        output_age: for_ever,
         ..Config::defaults(Path::new("/")).retention
     }
 }
@@ -202,6 +206,7 @@ fn attempted(key: &ExecutionKey, attempt: u32, version: Version, stdout: Vec<u8>
                 outcome: Outcome::Exited { code: 0 },
                 stdout: captured(stdout),
                 stderr: captured(Vec::new()),
+                outputs_pruned: false,
             }),
         },
     ]

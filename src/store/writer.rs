@@ -3,7 +3,7 @@
 //! The journal is one sequence: what is durable implies everything submitted before it. After a failed write or
 //! sync nothing is acknowledged any more; a failed sync is never tried again, for nobody can tell what it left.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::format::{self, Totals};
+use super::import::Imported;
 use super::keys::{AttemptPart, Space};
 use super::retention::{Pass, Pruner};
 use super::{Definition, EventCounters, Override, Store, blob, keys};
@@ -120,6 +121,10 @@ pub enum Change {
         /// Its text, and since when the file has been broken.
         text: Option<(String, Option<Timestamp>)>,
     },
+    /// How many settled executions are kept of hooks that say so themselves.
+    Keep(BTreeMap<HookName, u64>),
+    /// A record of another store, as it was there.
+    Imported(Box<Imported>),
 }
 
 impl Change {
@@ -131,6 +136,7 @@ impl Change {
                 .iter()
                 .map(|captured| captured.head.len() + captured.tail.len())
                 .sum(),
+            Self::Imported(record) => record.weight(),
             _ => 0,
         }
     }
@@ -424,7 +430,9 @@ impl WriterThread {
                 ] {
                     let kept = [captured.head.as_ref(), captured.tail.as_ref()].concat();
                     if !kept.is_empty() {
-                        self.totals.bytes += blob::put(batch, &part(stream), &kept);
+                        let bytes = blob::put(batch, &part(stream), &kept);
+                        self.totals.bytes += bytes;
+                        self.totals.output_bytes += bytes;
                         brought += kept.len();
                     }
                 }
@@ -476,6 +484,12 @@ impl WriterThread {
                 }
                 0
             }
+            Change::Keep(hooks) => {
+                let default = self.retention.load().executions_per_hook;
+                self.pruner.limit_hooks(hooks, default);
+                0
+            }
+            Change::Imported(record) => record.add(&mut self.totals, batch),
             Change::LastGood { file, text } => {
                 let prefix = keys::last_good(&file);
                 // A former text may have had more pieces.
@@ -507,18 +521,18 @@ impl WriterThread {
         hooks: &[HookName],
         keep_payload: bool,
     ) -> usize {
-        let record = format::write_event(event, hooks);
-        blob::put_record(batch, event.seq, keys::event(event.seq), &record);
         let payload = event.payload.bytes();
-        if keep_payload && !payload.is_empty() {
-            self.totals.bytes += blob::put(batch, &keys::payload(event.seq), payload);
-        }
+        let record = format::write_event(event, payload.len() as u64, hooks);
+        blob::put_record(batch, event.seq, keys::event(event.seq), &record);
+        let bytes = if keep_payload && !payload.is_empty() {
+            blob::put(batch, &keys::payload(event.seq), payload)
+        } else {
+            0
+        };
         if hooks.is_empty() {
             batch.insert(keys::unmatched(event.seq), &[]);
-            self.totals.unmatched_kept += 1;
-        } else {
-            self.totals.matched_kept += 1;
         }
+        self.totals.keep(hooks.is_empty(), bytes);
         self.totals.count(event, hooks.is_empty());
         self.totals.last_seq = self.totals.last_seq.max(event.seq.0);
         payload.len()
@@ -586,10 +600,17 @@ impl WriterThread {
         );
         let unsettled = keys::of_execution(Space::Unsettled, key);
         let stands_there = left.is_some_and(|left| State::UNSETTLED.contains(&left));
+        let was_settled = left.is_some() && !stands_there;
         if progress.state.is_settled() {
             batch.remove(unsettled);
+            if !was_settled {
+                self.pruner.settled(key);
+            }
         } else if !stands_there {
             batch.insert(unsettled, &[]);
+            if was_settled {
+                self.pruner.reopened(key);
+            }
         }
         if let Some(left) = left
             && let Some(count) = self.totals.executions.get_mut(left)

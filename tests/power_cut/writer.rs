@@ -68,9 +68,8 @@ impl Load {
             } else {
                 10_000
             },
-            executions: 100_000,
             age: std::time::Duration::from_secs(365 * 86_400),
-            bytes: 2 << 30,
+            ..hem::config::Config::defaults(Path::new("/")).retention
         }
     }
 
@@ -223,6 +222,7 @@ async fn submit(writer: &Writer, acknowledged: &Arc<File>, load: Load, seq: u64)
                 tail: Bytes::new(),
             },
             stderr: Captured::default(),
+            outputs_pruned: false,
         };
         let settled = State::Settled {
             settlement: Settlement::Succeeded,

@@ -6,6 +6,7 @@
 //! * `mutes`: what holds executions back.
 //! * `orders`: what the daemon is told to do and what comes of it, with the hooks it is done to.
 //! * `status`: how the daemon does.
+//! * `transfer`: records as lines, on their way to another store.
 //!
 //! Here stand the failures and what all of them are built of.
 
@@ -13,6 +14,7 @@ mod mutes;
 mod orders;
 mod records;
 mod status;
+mod transfer;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
@@ -32,6 +34,10 @@ pub use self::records::{
 pub use self::status::{
     AcceptanceBucket, BlockedView, EventSums, KeptView, ResultsView, SourceErrorView, SourceView, StaleView,
     StatusView,
+};
+pub use self::transfer::{
+    AttemptLine, DefinitionLine, EXPORT_FORMAT, EventLine, ExecutionLine, ExportFilter, ExportHeader,
+    ExportLine, ImportReply, OverrideLine,
 };
 use crate::event::time::Timestamp;
 

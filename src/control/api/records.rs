@@ -303,6 +303,9 @@ pub enum StateView {
         cause: CauseView,
         /// Since when.
         since: Time,
+        /// Why it is to end, where somebody asked for that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ended_for: Option<CancelReasonView>,
     },
     /// It waits out its hook's `debounce`: a newer one of its subject takes its place.
     Debouncing {
@@ -551,6 +554,9 @@ pub struct EndedView {
     pub stdout: OutputView,
     /// What it wrote to its standard error.
     pub stderr: OutputView,
+    /// What it wrote was kept and has been pruned since.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub outputs_pruned: bool,
 }
 
 /// How an attempt ended.

@@ -31,6 +31,7 @@ impl Dispatcher {
                     outcome: Outcome::Interrupted,
                     stdout: Captured::default(),
                     stderr: Captured::default(),
+                    outputs_pruned: false,
                 };
                 let (key, ended) = (execution.key.clone(), Box::new(ended));
                 changes.push(Change::Ended { key, attempt, ended });

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::executions::StoredCause;
-use super::{FormatError, hex, millis, read, unhex, utf8, write};
+use super::{FormatError, hex, is_false, millis, read, unhex, utf8, write};
 use crate::engine::execution::{Attempt, Cause, EndedAttempt, FileFingerprint, StartedProcess};
 use crate::event::time::Timestamp;
 use crate::hooks::Version;
@@ -53,6 +53,8 @@ struct StoredEnded {
     outcome: StoredOutcome,
     stdout: StoredExtent,
     stderr: StoredExtent,
+    #[serde(default, skip_serializing_if = "is_false")]
+    outputs_pruned: bool,
 }
 
 /// Which part of the kept bytes is the head, and how many there were.
@@ -163,6 +165,7 @@ pub(in crate::store) fn write_ended(ended: &EndedAttempt) -> Vec<u8> {
         },
         stdout: extent(&ended.stdout),
         stderr: extent(&ended.stderr),
+        outputs_pruned: ended.outputs_pruned,
     })
 }
 
@@ -261,5 +264,6 @@ fn read_ended(bytes: &[u8], stdout: Bytes, stderr: Bytes) -> Result<EndedAttempt
         },
         stdout: captured(&stored.stdout, stdout),
         stderr: captured(&stored.stderr, stderr),
+        outputs_pruned: stored.outputs_pruned,
     })
 }

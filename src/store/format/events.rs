@@ -72,7 +72,7 @@ enum StoredFacts {
     },
 }
 
-pub(in crate::store) fn write_event(event: &Event, hooks: &[HookName]) -> Vec<u8> {
+pub(in crate::store) fn write_event(event: &Event, payload_len: u64, hooks: &[HookName]) -> Vec<u8> {
     let facts = match &event.facts {
         Facts::State(change) => StoredFacts::State {
             resource: change.resource.as_str().to_owned(),
@@ -114,7 +114,7 @@ pub(in crate::store) fn write_event(event: &Event, hooks: &[HookName]) -> Vec<u8
         facts,
         ambiguous: event.ambiguous,
         synthesised: event.synthesised,
-        payload_len: event.payload.bytes().len() as u64,
+        payload_len,
         hooks: hooks.iter().map(ToString::to_string).collect(),
     })
 }

@@ -22,6 +22,12 @@ pub(in crate::store) struct Totals {
     pub(in crate::store) matched_kept: u64,
     /// Bytes of payloads and outputs kept.
     pub(in crate::store) bytes: u64,
+    /// Of these, outputs.
+    #[serde(default)]
+    pub(in crate::store) output_bytes: u64,
+    /// Of these, payloads of events that matched nothing.
+    #[serde(default)]
+    pub(in crate::store) unmatched_bytes: u64,
     pub(in crate::store) sources: BTreeMap<String, StoredCounters>,
 }
 
@@ -39,6 +45,17 @@ pub(in crate::store) struct StoredCounters {
 }
 
 impl Totals {
+    /// Adds an event with this many bytes of payload to what is kept.
+    pub(in crate::store) fn keep(&mut self, is_unmatched: bool, bytes: u64) {
+        self.bytes += bytes;
+        if is_unmatched {
+            self.unmatched_kept += 1;
+            self.unmatched_bytes += bytes;
+        } else {
+            self.matched_kept += 1;
+        }
+    }
+
     /// Counts an accepted event where it belongs.
     pub(in crate::store) fn count(&mut self, event: &Event, is_unmatched: bool) {
         let mut counters = EventCounters::default();

@@ -37,7 +37,7 @@ fn recount(store: &Store) -> (BTreeMap<String, u64>, u64, u64, u64) {
 }
 
 #[track_caller]
-fn assert_counts(store: &Store) {
+pub(super) fn assert_counts(store: &Store) {
     let summary = store.summary();
     let said: BTreeMap<String, u64> = summary
         .executions
@@ -49,6 +49,32 @@ fn assert_counts(store: &Store) {
         (said, summary.unmatched_kept, summary.matched_kept, summary.bytes),
         recount(store)
     );
+    let totals = store.shared.totals.lock().expect("a lock").clone();
+    assert_eq!(
+        (totals.output_bytes, totals.unmatched_bytes),
+        parts_of_bytes(store)
+    );
+}
+
+/// Bytes of outputs, and of payloads of events that matched nothing.
+fn parts_of_bytes(store: &Store) -> (u64, u64) {
+    let tree = &store.shared.tree;
+    let (mut outputs, mut unmatched) = (0, 0);
+    for entry in tree.iter() {
+        let (key, value) = entry.expect("a read");
+        if key[0] == Space::Payload as u8 {
+            let seq = Seq(keys::number(&key).expect("a number"));
+            if tree.contains_key(keys::unmatched(seq)).expect("a read") {
+                unmatched += value.len() as u64;
+            }
+        } else if key[0] == Space::Attempt as u8 {
+            let name_ends = key.iter().skip(9).position(|byte| *byte == 0).map(|at| at + 9);
+            if name_ends.is_some_and(|end| keys::is_output(&key, &key[..=end])) {
+                outputs += value.len() as u64;
+            }
+        }
+    }
+    (outputs, unmatched)
 }
 
 #[tokio::test]
@@ -65,9 +91,12 @@ async fn after_any_history_the_summary_is_what_a_recount_finds() {
         for _life in 0..3 {
             let limits = Retention {
                 executions: rng.u64(0..30),
+                executions_per_hook: rng.bool().then(|| rng.u64(0..10)),
                 unmatched_events: rng.u64(0..10),
-                age: Duration::from_secs(1 << 40),
                 bytes: rng.u64(1_000..200_000),
+                unmatched_bytes: rng.u64(1_000..100_000),
+                output_bytes: rng.u64(1_000..100_000),
+                ..keep_all()
             };
             let desk = Desk::open(folder.path(), limits);
             for _ in 0..rng.usize(1..40) {

@@ -271,13 +271,15 @@ fn process() -> impl Strategy<Value = StartedProcess> {
 }
 
 fn attempt() -> impl Strategy<Value = Attempt> {
-    let ended =
-        (time(), outcome(), captured(), captured()).prop_map(|(at, outcome, stdout, stderr)| EndedAttempt {
+    let ended = (time(), outcome(), captured(), captured(), any::<bool>()).prop_map(
+        |(at, outcome, stdout, stderr, outputs_pruned)| EndedAttempt {
             at,
             outcome,
             stdout,
             stderr,
-        });
+            outputs_pruned,
+        },
+    );
     (
         any::<u32>(),
         cause(),
@@ -340,7 +342,7 @@ proptest! {
             synthesised,
             payload: Payload::new(payload.clone().into()),
         };
-        let listed = read_event(event.seq, &write_event(&event, &hooks)).expect("what was written");
+        let listed = read_event(event.seq, &write_event(&event, payload.len() as u64, &hooks)).expect("what was written");
         prop_assert_eq!(listed.hooks, hooks);
         prop_assert_eq!(listed.payload_len, payload.len() as u64);
         let back = listed.event;
