@@ -21,6 +21,7 @@ use crate::engine::{Engine, Source, StartError};
 use crate::event::time::Timestamp;
 use crate::sources::opennebula;
 use crate::sources::opennebula::decode::Decoder;
+use crate::sources::opennebula::replier;
 use crate::store::{OpenError, Store, Summary, set_aside};
 
 /// How long callers of the control socket have to take their last answers.
@@ -57,8 +58,10 @@ pub enum DaemonError {
 pub struct Daemon {
     engine: Engine,
     sources: TaskTracker,
+    repliers: TaskTracker,
     control: TaskTracker,
     stop_sources: CancellationToken,
+    stop_repliers: CancellationToken,
     stop_control: CancellationToken,
 }
 
@@ -129,7 +132,12 @@ impl Daemon {
             }
         });
         let (tracker, stop_sources) = (TaskTracker::new(), CancellationToken::new());
+        let (repliers, stop_repliers) = (TaskTracker::new(), CancellationToken::new());
         for (intake, name, source) in intakes {
+            if let Some(results) = engine.results(&name) {
+                let (endpoint, name, until) = (source.replies.clone(), name.clone(), stop_repliers.clone());
+                repliers.spawn(async move { replier::run(&endpoint, &name, results, until).await });
+            }
             let until = stop_sources.clone();
             tracker.spawn(async move { opennebula::run(source, &name, intake, until).await });
         }
@@ -143,8 +151,10 @@ impl Daemon {
         Ok(Self {
             engine,
             sources: tracker,
+            repliers,
             control,
             stop_sources,
+            stop_repliers,
             stop_control,
         })
     }
@@ -190,6 +200,9 @@ impl Daemon {
         self.sources.wait().await;
         let grace = self.handle().config().shutdown_grace;
         self.engine.drain(grace).await;
+        self.stop_repliers.cancel();
+        self.repliers.close();
+        self.repliers.wait().await;
         self.stop_control.cancel();
         self.control.close();
         if timeout(FAREWELL, self.control.wait()).await.is_err() {

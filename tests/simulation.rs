@@ -100,6 +100,7 @@ impl Disk {
                     }
                     execution.progress = progress;
                 }
+                Record::Muted(_) | Record::MuteShortened(_) | Record::Unmuted { .. } => {}
                 Record::Released { key, attempt, .. } => {
                     assert!(
                         self.released.insert((key, attempt)),
@@ -203,6 +204,7 @@ impl History {
         self.feed(
             Input::Accept {
                 seq,
+                source: "one".into(),
                 subject,
                 matches,
             },
@@ -404,7 +406,7 @@ impl History {
                 (execution.clone(), Arc::clone(hook.expect("a definition")))
             })
             .collect();
-        let step = self.core.recover(left, self.now);
+        let step = self.core.recover(left, Vec::new(), self.now);
         self.uncommitted.push_back((step, None));
     }
 
@@ -544,6 +546,7 @@ fn mentions(step: &Step, key: &ExecutionKey) -> bool {
     step.records.iter().any(|record| match record {
         Record::Created(execution) => execution.key == *key,
         Record::Progressed { key: other, .. } | Record::Released { key: other, .. } => other == key,
+        Record::Muted(_) | Record::MuteShortened(_) | Record::Unmuted { .. } => false,
     })
 }
 

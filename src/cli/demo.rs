@@ -212,12 +212,12 @@ async fn tell_live(
                     tell(&line)?;
                 }
             }
-            Err(RecvError::Lagged(_)) => {}
+            Ok(Notice::Muted(_) | Notice::Unmuted(_)) | Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return Ok(()),
         }
         let summary = handle.store().summary();
         let got: u64 = summary.events.values().map(|counters| counters.received).sum();
-        let unsettled: u64 = ["queued", "running", "retrying"]
+        let unsettled: u64 = State::UNSETTLED
             .iter()
             .filter_map(|state| summary.executions.get(*state))
             .sum();
@@ -267,7 +267,7 @@ fn execution_line(handle: &Handle, execution: &Execution, style: &Style) -> Opti
                 format!("{}: {}", settlement.name(), last_outcome(handle, &execution.key)),
             )
         }
-        State::Queued { .. } | State::Running { .. } => return None,
+        State::Queued { .. } | State::Debouncing { .. } | State::Running { .. } => return None,
     };
     Some(format!(
         "            {:<24} {}\n",

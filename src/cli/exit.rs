@@ -117,7 +117,7 @@ impl From<ClientError> for Failure {
                 }
             }
             ClientError::Broken(_) => Self::of(Exit::NotReachable, &error),
-            ClientError::Answer(_) | ClientError::Request(_) => Self::of(Exit::Failed, &error),
+            ClientError::Answer(_) | ClientError::Text(_) | ClientError::Request(_) => Self::of(Exit::Failed, &error),
         }
     }
 }

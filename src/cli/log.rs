@@ -6,7 +6,9 @@ use super::backend::Backend;
 use super::exit::{Exit, Failure};
 use super::output::{self, Style, Tint};
 use super::{Global, Outcome, events, when};
-use crate::control::api::{CancelReasonView, ExecutionFilter, ExecutionView, FeedLine, StateView, Time};
+use crate::control::api::{
+    CancelReasonView, ExecutionFilter, ExecutionView, FeedLine, SkipReasonView, StateView, Time,
+};
 
 /// What was run: executions, the newest last
 #[derive(Debug, Args)]
@@ -88,7 +90,7 @@ async fn follow(global: &Global, filter: &ExecutionFilter, style: &Style) -> Out
 pub(super) const fn moment(state: &StateView) -> Time {
     match state {
         StateView::Queued { since, .. } | StateView::Running { since, .. } => *since,
-        StateView::Retrying { due, .. } => *due,
+        StateView::Debouncing { due, .. } | StateView::Retrying { due, .. } => *due,
         StateView::Succeeded { at }
         | StateView::Failed { at }
         | StateView::Skipped { at, .. }
@@ -99,14 +101,29 @@ pub(super) const fn moment(state: &StateView) -> Time {
 /// What the state's name leaves out: `due in 5 s`, `expired`, `by ann`.
 pub(super) fn detail(state: &StateView, style: &Style) -> Option<String> {
     match state {
+        StateView::Debouncing { due, .. } => {
+            Some(format!("waits for a newer event, starts {}", style.ago(*due)))
+        }
         StateView::Retrying { due, .. } => Some(format!("next attempt {}", style.ago(*due))),
-        StateView::Skipped { .. } => Some("expired: not started in time".to_owned()),
+        StateView::Skipped { reason, .. } => Some(skip_reason(*reason).to_owned()),
         StateView::Cancelled { reason, .. } => Some(match reason {
             CancelReasonView::Operator(who) => format!("by {}", output::actor(who)),
             CancelReasonView::HookRemoved => "its hook was removed".to_owned(),
             CancelReasonView::HookDisabled => "its hook was disabled".to_owned(),
+            CancelReasonView::Superseded => "ended by a newer event".to_owned(),
+            CancelReasonView::Stopped(who) => format!("its hook was stopped by {}", output::actor(who)),
         }),
         _ => None,
+    }
+}
+
+const fn skip_reason(reason: SkipReasonView) -> &'static str {
+    match reason {
+        SkipReasonView::Expired => "expired: not started in time",
+        SkipReasonView::Throttled => "throttled",
+        SkipReasonView::Superseded => "a newer event took its place",
+        SkipReasonView::Overlap => "another one was under way",
+        SkipReasonView::Muted => "muted",
     }
 }
 

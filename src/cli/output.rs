@@ -226,7 +226,10 @@ pub(super) const fn tint_of(state: &StateView) -> Tint {
     match state {
         StateView::Succeeded { .. } => Tint::Good,
         StateView::Failed { .. } => Tint::Bad,
-        StateView::Running { .. } | StateView::Retrying { .. } | StateView::Queued { .. } => Tint::Busy,
+        StateView::Running { .. }
+        | StateView::Retrying { .. }
+        | StateView::Queued { .. }
+        | StateView::Debouncing { .. } => Tint::Busy,
         StateView::Skipped { .. } | StateView::Cancelled { .. } => Tint::Faint,
     }
 }

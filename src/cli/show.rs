@@ -188,7 +188,7 @@ fn verdict(page: &mut Page<'_>, told: &ExecutionStory) {
             }
         }
         StateView::Running { .. } => page.line(2, &format!("end it: hem cancel {id}")),
-        StateView::Queued { .. } | StateView::Retrying { .. } => {
+        StateView::Queued { .. } | StateView::Debouncing { .. } | StateView::Retrying { .. } => {
             page.line(2, &format!("do not wait for it: hem cancel {id}"));
         }
         StateView::Succeeded { .. } => {}

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
@@ -83,11 +84,9 @@ impl Progress {
     pub(super) fn of(execution: &Execution) -> Self {
         let (moment, phase) = match &execution.progress.state {
             State::Queued { since, .. } if execution.progress.attempts == 0 => (*since, 0),
+            State::Debouncing { due, delay, .. } => (before(*due, *delay), 0),
             State::Running { since, .. } => (*since, 1),
-            State::Retrying { due, delay } => {
-                let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-                (Timestamp::from_millis(due.as_millis().saturating_sub(delay)), 2)
-            }
+            State::Retrying { due, delay } => (before(*due, *delay), 2),
             State::Settled { at, .. } => (*at, 3),
             State::Queued { since, .. } => (*since, 4),
         };
@@ -97,6 +96,11 @@ impl Progress {
             phase,
         }
     }
+}
+
+fn before(time: Timestamp, delay: Duration) -> Timestamp {
+    let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_millis(time.as_millis().saturating_sub(delay))
 }
 
 fn within(time: Timestamp, since: Option<Timestamp>, until: Option<Timestamp>) -> bool {
@@ -213,6 +217,7 @@ mod tests {
         Execution {
             key: ExecutionKey::new(Seq(1), HookName::trusted("h")),
             subject: None,
+            source: "one".into(),
             accepted: Timestamp::from_millis(1000),
             why: String::new(),
             retry_of: None,
@@ -295,7 +300,7 @@ mod tests {
                     attempt: 1,
                     cause: Cause::Event,
                     since: at(10),
-                    cancelled_by: None,
+                    ended_for: None,
                 },
             ),
             execution(
@@ -311,7 +316,7 @@ mod tests {
                     attempt: 2,
                     cause: Cause::Retry,
                     since: at(2010),
-                    cancelled_by: None,
+                    ended_for: None,
                 },
             ),
             execution(
@@ -334,7 +339,7 @@ mod tests {
                     attempt: 3,
                     cause: Cause::Recovery,
                     since: at(2010),
-                    cancelled_by: None,
+                    ended_for: None,
                 },
             ),
         ];

@@ -4,6 +4,8 @@
 //! carried out once they are. It knows no clock, no disk and no process, so that a simulation can run it through
 //! any history, crashes included, from a seed.
 
+mod mutes;
+mod policies;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -12,8 +14,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::mutes::Mutes;
+pub use self::policies::Group;
 pub use self::step::{Effect, Input, NewExecution, Record, Refusal, Step, Verdict};
 use super::execution::{Actor, CancelReason, Cause, Execution, Progress, Settlement, SkipReason, State};
+use super::mute::Mute;
 use crate::event::Subject;
 use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::time::Timestamp;
@@ -40,6 +45,7 @@ enum LaneKey {
 struct Active {
     hook: Arc<Hook>,
     subject: Option<Subject>,
+    source: Arc<str>,
     /// From when its time to start counts: its acceptance, never later than the clock allows.
     counts_from: Timestamp,
     progress: Progress,
@@ -115,6 +121,7 @@ pub struct Core {
     next_place: u64,
     /// What happens at a time of its own accord: retries, and executions that expire.
     timers: BTreeSet<(Timestamp, ExecutionKey)>,
+    mutes: Mutes,
     next_turn: u64,
     running: usize,
     running_high: usize,
@@ -134,6 +141,7 @@ impl Core {
             rotation_high: VecDeque::new(),
             next_place: 0,
             timers: BTreeSet::new(),
+            mutes: Mutes::default(),
             next_turn: 1,
             running: 0,
             running_high: 0,
@@ -144,14 +152,23 @@ impl Core {
     /// Takes over what a former life left unsettled, in any order.
     ///
     /// An attempt that was released counts as one that may have run: it was interrupted.
-    pub fn recover(&mut self, mut left: Vec<(Execution, Arc<Hook>)>, now: Timestamp) -> Step {
+    pub fn recover(
+        &mut self,
+        mut left: Vec<(Execution, Arc<Hook>)>,
+        mutes: Vec<Mute>,
+        now: Timestamp,
+    ) -> Step {
         let mut step = Step::default();
+        for mute in mutes {
+            self.mutes.insert(mute);
+        }
         left.sort_by_key(|(execution, _)| execution.progress.turn);
         let mut interrupted = Vec::new();
         for (execution, hook) in left {
             let Execution {
                 key,
                 subject,
+                source,
                 accepted,
                 progress,
                 ..
@@ -160,7 +177,7 @@ impl Core {
             if let State::Running { attempt, .. } = progress.state {
                 interrupted.push((key.clone(), attempt));
             }
-            self.insert(key, hook, subject, accepted, progress);
+            self.insert(key, hook, subject, source, accepted, progress);
         }
         for (key, attempt) in interrupted {
             self.ended(&key, attempt, Verdict::Interrupted, now, &mut step);
@@ -180,9 +197,10 @@ impl Core {
         match input {
             Input::Accept {
                 seq,
+                source,
                 subject,
                 matches,
-            } => self.accept(seq, subject, matches, now, &mut step),
+            } => self.accept(seq, &source, subject, matches, now, &mut step),
             Input::Ended {
                 key,
                 attempt,
@@ -195,6 +213,14 @@ impl Core {
             } => self.reopen(*execution, hook, cause, now, &mut step)?,
             Input::Cancel { key, actor } => self.cancel(&key, actor, now, &mut step)?,
             Input::Withdraw { hook, reason } => self.withdraw(&hook, &reason, now, &mut step),
+            Input::Mute(mute) => self.mute(mute, &mut step),
+            Input::Unmute { scope, then, actor } => self.unmute(&scope, then, Some(actor), &mut step)?,
+            Input::StopHook {
+                hook,
+                length,
+                reason,
+                actor,
+            } => self.stop_hook(&hook, length, reason, &actor, now, &mut step),
             Input::Tick => {}
             Input::Concurrency(scripts) => self.allow(scripts),
             Input::ClockJumped => self.shorten_waits(now, &mut step),
@@ -207,7 +233,8 @@ impl Core {
 
     /// When [`Input::Tick`] is due next.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.timers.first().map(|(due, _)| *due)
+        let timer = self.timers.first().map(|(due, _)| *due);
+        timer.into_iter().chain(self.mutes.next_end()).min()
     }
 
     /// Scripts running or about to.
@@ -238,7 +265,7 @@ impl Core {
                     State::Retrying { due, delay } => Timestamp::from_millis(
                         due.as_millis() - i64::try_from(delay.as_millis()).unwrap_or(0),
                     ),
-                    State::Queued { .. } | State::Settled { .. } => return None,
+                    State::Queued { .. } | State::Debouncing { .. } | State::Settled { .. } => return None,
                 };
                 let State::Queued {
                     since: waits_since, ..
@@ -261,6 +288,7 @@ impl Core {
     fn accept(
         &mut self,
         seq: Seq,
+        source: &Arc<str>,
         subject: Option<Subject>,
         matches: Vec<NewExecution>,
         now: Timestamp,
@@ -288,10 +316,18 @@ impl Core {
                 interruptions: 0,
             };
             self.next_turn += 1;
-            self.insert(key.clone(), hook, subject.clone(), now, progress.clone());
+            self.insert(
+                key.clone(),
+                hook,
+                subject.clone(),
+                Arc::clone(source),
+                now,
+                progress.clone(),
+            );
             step.records.push(Record::Created(Box::new(Execution {
                 key,
                 subject,
+                source: Arc::clone(source),
                 accepted: now,
                 why,
                 retry_of,
@@ -328,6 +364,7 @@ impl Core {
         let Execution {
             key,
             subject,
+            source,
             accepted,
             mut progress,
             ..
@@ -347,7 +384,7 @@ impl Core {
             left,
             progress: progress.clone(),
         });
-        self.insert(key, hook, subject, accepted, progress);
+        self.insert(key, hook, subject, source, accepted, progress);
         Ok(())
     }
 
@@ -358,17 +395,24 @@ impl Core {
         now: Timestamp,
         step: &mut Step,
     ) -> Result<(), Refusal> {
-        let Some(active) = self.active.get_mut(key) else {
+        if !self.active.contains_key(key) {
             return Err(Refusal::NotActive(key.clone()));
+        }
+        self.end(key, CancelReason::Operator(actor), now, step);
+        Ok(())
+    }
+
+    /// Settles an execution that waits as cancelled; one that runs, once its script is ended.
+    fn end(&mut self, key: &ExecutionKey, reason: CancelReason, now: Timestamp, step: &mut Step) {
+        let Some(active) = self.active.get_mut(key) else {
+            return;
         };
         if let State::Running {
-            attempt,
-            cancelled_by,
-            ..
+            attempt, ended_for, ..
         } = &mut active.progress.state
         {
             let attempt = *attempt;
-            cancelled_by.get_or_insert(actor);
+            ended_for.get_or_insert(reason);
             // Whatever comes before its end, a crash included, finds the wish written down.
             step.records.push(Record::Progressed {
                 key: key.clone(),
@@ -380,14 +424,8 @@ impl Core {
                 attempt,
             });
         } else {
-            self.settle(
-                key,
-                Settlement::Cancelled(CancelReason::Operator(actor)),
-                now,
-                step,
-            );
+            self.settle(key, Settlement::Cancelled(reason), now, step);
         }
-        Ok(())
     }
 
     fn withdraw(&mut self, hook: &HookName, reason: &CancelReason, now: Timestamp, step: &mut Step) {
@@ -397,7 +435,10 @@ impl Core {
             .filter(|(key, active)| {
                 key.hook == *hook
                     && active.progress.attempts == 0
-                    && matches!(active.progress.state, State::Queued { .. })
+                    && matches!(
+                        active.progress.state,
+                        State::Queued { .. } | State::Debouncing { .. }
+                    )
             })
             .map(|(key, active)| (active.progress.turn, key.clone()))
             .collect();
@@ -411,12 +452,12 @@ impl Core {
         let Some(active) = self.active.get_mut(key) else {
             return;
         };
-        let cancelled_by = match &active.progress.state {
+        let ended_for = match &active.progress.state {
             State::Running {
                 attempt: current,
-                cancelled_by,
+                ended_for,
                 ..
-            } if *current == attempt => cancelled_by.clone(),
+            } if *current == attempt => ended_for.clone(),
             _ => return,
         };
         let policy = &active.hook.policy;
@@ -429,14 +470,9 @@ impl Core {
         }
         // Whoever asked for its end was told that it comes: nothing of what follows starts it again.
         if !matches!(verdict, Verdict::Success | Verdict::Hopeless)
-            && let Some(actor) = cancelled_by
+            && let Some(reason) = ended_for
         {
-            self.settle(
-                key,
-                Settlement::Cancelled(CancelReason::Operator(actor)),
-                now,
-                step,
-            );
+            self.settle(key, Settlement::Cancelled(reason), now, step);
             return;
         }
         match verdict {
@@ -492,6 +528,7 @@ impl Core {
         key: ExecutionKey,
         hook: Arc<Hook>,
         subject: Option<Subject>,
+        source: Arc<str>,
         accepted: Timestamp,
         progress: Progress,
     ) {
@@ -507,6 +544,7 @@ impl Core {
         let active = Active {
             hook,
             subject,
+            source,
             counts_from: accepted,
             progress,
             lane,
@@ -520,6 +558,9 @@ impl Core {
                 self.queue_of(&active.hook).running += 1;
             }
             State::Retrying { due, .. } => {
+                self.timers.insert((due, key.clone()));
+            }
+            State::Debouncing { due, .. } => {
                 self.timers.insert((due, key.clone()));
             }
             State::Queued { .. } | State::Settled { .. } => {}
@@ -662,7 +703,7 @@ impl Core {
                 attempt,
                 cause: cause.clone(),
                 since: now,
-                cancelled_by: None,
+                ended_for: None,
             },
             step,
         );
@@ -688,12 +729,17 @@ impl Core {
 
     /// Does what is due: retries queue up at the head of their lane, executions that waited too long expire.
     fn fire(&mut self, now: Timestamp, step: &mut Step) {
+        self.end_mutes(now, step);
         while let Some((due, key)) = self.timers.first().cloned() {
             if due > now {
                 break;
             }
             self.timers.pop_first();
             match self.state(&key) {
+                Some(State::Debouncing { cause, .. }) => {
+                    let cause = cause.clone();
+                    self.change(&key, State::Queued { cause, since: now }, step);
+                }
                 Some(State::Retrying { .. }) => {
                     self.change(
                         &key,
@@ -721,6 +767,9 @@ impl Core {
                 _ => None,
             })
             .collect();
+        for mute in self.mutes.shorten(now) {
+            step.records.push(Record::MuteShortened(mute));
+        }
         for (key, delay) in late {
             self.retry_later(&key, delay, now, step);
         }
@@ -754,7 +803,7 @@ impl Core {
         });
         match former {
             State::Running { .. } => self.free_slot(&key.hook, high),
-            State::Retrying { due, .. } => {
+            State::Retrying { due, .. } | State::Debouncing { due, .. } => {
                 self.timers.remove(&(due, key.clone()));
             }
             State::Queued { .. } => {

@@ -3,6 +3,8 @@
 //! It decides in memory, hands the records to the writer, and the writer's thread releases the effects once they are
 //! durable. Only the dispatcher knows what runs.
 
+mod mutes;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -19,8 +21,12 @@ use super::attempt::{Attempts, Ran, verdict};
 use super::clock::Clock;
 use super::core::{Core, Effect, Input, NewExecution, Record, Refusal, Step};
 use super::execution::{Actor, CancelReason, Cause, EndedAttempt, Execution, Progress, Settlement, State};
-use super::handle::{Accepted, Blocked, Notice, OrderError, Status, Stopping};
+use super::handle::{
+    Accepted, Blocked, Kept, Muted, Notice, OrderError, Status, StopCounts, Stopping, Unmuted,
+};
 use super::hooks_in_force::{HooksInForce, InForce};
+use super::mute::{Mute, Scope, Then};
+use super::outbox::Outbox;
 use super::room::Room;
 use crate::event::id::{ExecutionKey, HookName};
 use crate::event::payload::Payload;
@@ -55,6 +61,7 @@ pub(super) enum Message {
     Ended {
         key: ExecutionKey,
         attempt: u32,
+        hook: Arc<Hook>,
         ran: Ran,
     },
     /// `hem retry`.
@@ -70,9 +77,10 @@ pub(super) enum Message {
         actor: Actor,
         reply: oneshot::Sender<Result<(), OrderError>>,
     },
-    /// What a former life left unsettled, with the hooks it is pinned to.
+    /// What a former life left unsettled, with the hooks it is pinned to, and the mutes it left.
     Recover {
         left: Vec<Unsettled>,
+        mutes: Vec<Mute>,
         reply: oneshot::Sender<()>,
     },
     /// `hem hooks enable`, `disable`.
@@ -99,6 +107,34 @@ pub(super) enum Message {
         action: &'static str,
         target: String,
         reply: oneshot::Sender<()>,
+    },
+    /// `hem mute`.
+    Mute {
+        scope: Scope,
+        length: Option<Duration>,
+        reason: Option<String>,
+        actor: Actor,
+        reply: oneshot::Sender<Result<Muted, OrderError>>,
+    },
+    /// `hem unmute`.
+    Unmute {
+        scope: Scope,
+        then: Then,
+        actor: Actor,
+        reply: oneshot::Sender<Result<Unmuted, OrderError>>,
+    },
+    /// What `hem stop` would do.
+    StopCounts {
+        hook: HookName,
+        reply: oneshot::Sender<Result<StopCounts, OrderError>>,
+    },
+    /// `hem stop`.
+    StopHook {
+        hook: HookName,
+        length: Option<Duration>,
+        reason: Option<String>,
+        actor: Actor,
+        reply: oneshot::Sender<Result<StopCounts, OrderError>>,
     },
     /// The daemon stops: nothing more is started. Answered when all that was started before is on its way.
     Stop { reply: oneshot::Sender<()> },
@@ -141,23 +177,32 @@ impl Offer {
 
 /// Counts how long events take from receipt to acceptance.
 #[derive(Debug, Default)]
-struct AcceptanceTimes([AtomicU64; ACCEPTANCE_BUCKETS.len()]);
+struct AcceptanceTimes {
+    counts: [AtomicU64; ACCEPTANCE_BUCKETS.len()],
+    /// In milliseconds.
+    total: AtomicU64,
+}
 
 impl AcceptanceTimes {
     fn count(&self, received: Timestamp) {
         let took = u64::try_from(Timestamp::now().since(received).as_millis()).unwrap_or(u64::MAX);
         let bucket = ACCEPTANCE_BUCKETS.iter().position(|bound| took <= *bound);
-        if let Some(counter) = bucket.and_then(|at| self.0.get(at)) {
+        if let Some(counter) = bucket.and_then(|at| self.counts.get(at)) {
             counter.fetch_add(1, Ordering::Relaxed);
+            self.total.fetch_add(took, Ordering::Relaxed);
         }
     }
 
     fn buckets(&self) -> Vec<(u64, u64)> {
         ACCEPTANCE_BUCKETS
             .iter()
-            .zip(&self.0)
+            .zip(&self.counts)
             .map(|(bound, count)| (*bound, count.load(Ordering::Relaxed)))
             .collect()
+    }
+
+    fn total(&self) -> Duration {
+        Duration::from_millis(self.total.load(Ordering::Relaxed))
     }
 }
 
@@ -169,6 +214,7 @@ pub(super) struct Parts {
     pub(super) hooks: Arc<HooksInForce>,
     pub(super) connections: Connections,
     pub(super) room: Arc<Room>,
+    pub(super) outbox: Outbox,
     pub(super) feed: broadcast::Sender<Notice>,
     pub(super) tracker: TaskTracker,
     pub(super) inbox: mpsc::Sender<Message>,
@@ -209,12 +255,13 @@ impl Dispatcher {
 
     /// Takes over what a former life left unsettled. What had not been started and has no hook in force any more is
     /// cancelled; what was started and has no definition any more fails.
-    async fn recover(&mut self, left: Vec<Unsettled>) -> Result<(), Closed> {
+    async fn recover(&mut self, left: Vec<Unsettled>, mutes: Vec<Mute>) -> Result<(), Closed> {
         let now = self.clock.now();
         self.parts.room.look(left.len());
         let in_force = self.parts.hooks.now();
         let mut changes = Vec::new();
         let mut taken_up = Vec::new();
+        let mut owed_now = Vec::new();
         for (execution, hook) in left {
             if let State::Running { attempt, .. } = execution.progress.state {
                 let ended = EndedAttempt {
@@ -225,9 +272,12 @@ impl Dispatcher {
                 };
                 let (key, ended) = (execution.key.clone(), Box::new(ended));
                 changes.push(Change::Ended { key, attempt, ended });
+                let hook = hook.as_ref();
+                owed_now
+                    .extend(hook.and_then(|hook| self.parts.outbox.owed_for(hook, &execution.key, attempt)));
             }
-            let is_untouched =
-                execution.progress.attempts == 0 && matches!(execution.progress.state, State::Queued { .. });
+            let is_untouched = execution.progress.attempts == 0
+                && !matches!(execution.progress.state, State::Running { .. });
             let withdrawn = in_force
                 .not_in_force(&execution.key.hook)
                 .filter(|_| is_untouched)
@@ -238,9 +288,9 @@ impl Dispatcher {
                     let left = execution.progress.state.name();
                     let wished = match &execution.progress.state {
                         State::Running {
-                            cancelled_by: Some(actor),
+                            ended_for: Some(reason),
                             ..
-                        } => Some(Settlement::Cancelled(CancelReason::Operator(actor.clone()))),
+                        } => Some(Settlement::Cancelled(reason.clone())),
                         _ => None,
                     };
                     let state = State::Settled {
@@ -259,8 +309,14 @@ impl Dispatcher {
                 }
             }
         }
-        let step = self.core.recover(taken_up, now);
-        self.submit(changes, step, || ()).await
+        changes.extend(owed_now.iter().cloned().map(Change::Owed));
+        let (step, outbox) = (self.core.recover(taken_up, mutes, now), self.parts.outbox.clone());
+        self.submit(changes, step, move || {
+            for owed in owed_now {
+                outbox.post(owed);
+            }
+        })
+        .await
     }
 
     /// Works until `stop` is cancelled.
@@ -304,7 +360,12 @@ impl Dispatcher {
                 let change = Change::NotAccepted { source, counters };
                 self.parts.writer.submit(vec![change], || ()).await
             }
-            Message::Ended { key, attempt, ran } => {
+            Message::Ended {
+                key,
+                attempt,
+                hook,
+                ran,
+            } => {
                 self.running.remove(&key);
                 let Ran { unrecorded, ended } = ran;
                 let verdict = verdict(&ended.outcome, self.parts.draining.is_cancelled());
@@ -319,6 +380,9 @@ impl Dispatcher {
                     attempt,
                     ended,
                 });
+                let outbox = self.parts.outbox.clone();
+                let owed = outbox.owed_for(&hook, &key, attempt);
+                changes.extend(owed.clone().map(Change::Owed));
                 self.decide(
                     Input::Ended {
                         key,
@@ -326,12 +390,16 @@ impl Dispatcher {
                         verdict,
                     },
                     changes,
-                    || (),
+                    move || {
+                        if let Some(owed) = owed {
+                            outbox.post(owed);
+                        }
+                    },
                 )
                 .await
             }
-            Message::Recover { left, reply } => {
-                self.recover(left).await?;
+            Message::Recover { left, mutes, reply } => {
+                self.recover(left, mutes).await?;
                 // Whoever asked may have gone away.
                 let _ = reply.send(());
                 Ok(())
@@ -343,6 +411,32 @@ impl Dispatcher {
                 reply,
             } => self.retry(keys, as_recorded, actor, reply).await,
             Message::Cancel { key, actor, reply } => self.cancel(key, actor, reply).await,
+            Message::Mute {
+                scope,
+                length,
+                reason,
+                actor,
+                reply,
+            } => self.mute(scope, length, reason, actor, reply).await,
+            Message::Unmute {
+                scope,
+                then,
+                actor,
+                reply,
+            } => self.unmute(scope, then, actor, reply).await,
+            Message::StopCounts { hook, reply } => {
+                let counts = self.known_hook(hook).map(|hook| self.stop_counts(&hook));
+                // Whoever asked may have gone away.
+                let _ = reply.send(counts);
+                Ok(())
+            }
+            Message::StopHook {
+                hook,
+                length,
+                reason,
+                actor,
+                reply,
+            } => self.stop_hook(hook, length, reason, actor, reply).await,
             Message::Override {
                 hook,
                 value,
@@ -446,7 +540,8 @@ impl Dispatcher {
                 hooks: hooks.clone(),
             }))
         });
-        let (seq, subject, received) = (event.seq, event.subject.clone(), event.received);
+        let (seq, source, received) = (event.seq, Arc::clone(&event.source), event.received);
+        let subject = event.subject.clone();
         // What users do to their accounts carries their passwords: nobody asked for it, so only the fact is kept.
         let private = hooks.is_empty()
             && matches!(&event.facts, Facts::Api(call) if call.call.starts_with("one.user."));
@@ -473,6 +568,7 @@ impl Dispatcher {
         self.decide(
             Input::Accept {
                 seq,
+                source,
                 subject,
                 matches: executions,
             },
@@ -617,6 +713,7 @@ impl Dispatcher {
         let Step { records, effects } = step;
         let follows = self.parts.feed.receiver_count() > 0;
         let touched: Vec<ExecutionKey> = if follows { touched(&records) } else { Vec::new() };
+        let mute_notices: Vec<Notice> = records.iter().filter_map(of_mute).collect();
         changes.extend(records.into_iter().map(Change::Record));
         if changes.is_empty() && effects.is_empty() {
             on_durable();
@@ -643,6 +740,10 @@ impl Dispatcher {
             .writer
             .submit(changes, move || {
                 on_durable();
+                for notice in mute_notices {
+                    // Whoever followed may have gone away.
+                    let _ = feed.send(notice);
+                }
                 for key in touched {
                     if let Ok(Some(execution)) = store.execution(&key) {
                         let _ = feed.send(Notice::Execution(Arc::new(execution)));
@@ -658,7 +759,13 @@ impl Dispatcher {
                             let ran = attempts.run(&key, attempt, &hook, stop).await;
                             kill_point::reach("before-settle");
                             // The dispatcher is gone only when the daemon is: the next one finds the attempt interrupted.
-                            let _ = inbox.send(Message::Ended { key, attempt, ran }).await;
+                            let ended = Message::Ended {
+                                key,
+                                attempt,
+                                hook,
+                                ran,
+                            };
+                            let _ = inbox.send(ended).await;
                         },
                         &runtime,
                     );
@@ -709,23 +816,20 @@ impl Dispatcher {
     fn status(&self) -> Status {
         let summary = self.parts.store.summary();
         let mut executions: BTreeMap<&'static str, u64> = BTreeMap::new();
-        for name in [
-            "queued",
-            "running",
-            "retrying",
-            "succeeded",
-            "failed",
-            "skipped",
-            "cancelled",
-        ] {
+        let ends = ["succeeded", "failed", "skipped", "cancelled"];
+        for name in State::UNSETTLED.into_iter().chain(ends) {
             executions.insert(name, summary.executions.get(name).copied().unwrap_or_default());
         }
+        let queue = self.queue();
         Status {
             store: self.parts.store.id().clone(),
             started: self.started,
             last_seq: summary.last_seq,
             events: summary.events,
             executions,
+            held: queue.iter().map(|group| group.held).sum(),
+            mutes: self.mutes(),
+            queue,
             sources: self
                 .parts
                 .connections
@@ -739,7 +843,14 @@ impl Dispatcher {
             condition_errors: summary.condition_errors,
             absent_elements: summary.absent_elements,
             acceptance_millis: self.times.buckets(),
+            acceptance_total: self.times.total(),
+            kept: Kept {
+                matched_events: summary.matched_kept,
+                unmatched_events: summary.unmatched_kept,
+                bytes: summary.bytes,
+            },
             not_accepting: self.parts.room.lacking(),
+            outboxes: self.parts.outbox.status(),
         }
     }
 }
@@ -748,12 +859,35 @@ fn refused(refusal: &Refusal) -> OrderError {
     OrderError::NotPossible(refusal.to_string())
 }
 
+/// What the live feed says of a mute. Every mute that begins or ends, whoever made it, passes here.
+fn of_mute(record: &Record) -> Option<Notice> {
+    match record {
+        Record::Muted(mute) => {
+            tracing::warn!(
+                scope = %mute.scope, by = ?mute.by, reason = mute.reason.as_deref().unwrap_or("-"),
+                until = mute.until.map(|until| tracing::field::display(until.at)),
+                "muted"
+            );
+            Some(Notice::Muted(Arc::new(mute.clone())))
+        }
+        Record::Unmuted { scope, then, by } => {
+            tracing::info!(%scope, ?then, ?by, "unmuted");
+            Some(Notice::Unmuted(scope.clone()))
+        }
+        Record::MuteShortened(_)
+        | Record::Created(_)
+        | Record::Progressed { .. }
+        | Record::Released { .. } => None,
+    }
+}
+
 fn touched(records: &[Record]) -> Vec<ExecutionKey> {
     let mut keys: Vec<ExecutionKey> = records
         .iter()
-        .map(|record| match record {
-            Record::Created(execution) => execution.key.clone(),
-            Record::Progressed { key, .. } | Record::Released { key, .. } => key.clone(),
+        .filter_map(|record| match record {
+            Record::Created(execution) => Some(execution.key.clone()),
+            Record::Progressed { key, .. } | Record::Released { key, .. } => Some(key.clone()),
+            Record::Muted(_) | Record::MuteShortened(_) | Record::Unmuted { .. } => None,
         })
         .collect();
     keys.dedup();

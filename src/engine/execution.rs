@@ -1,6 +1,7 @@
 //! The record of one match: its states, its attempts.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::Subject;
@@ -17,6 +18,8 @@ pub struct Execution {
     pub key: ExecutionKey,
     /// What it is about; with the hook it makes the lane.
     pub subject: Option<Subject>,
+    /// The source of its event.
+    pub source: Arc<str>,
     /// When its event was accepted.
     pub accepted: Timestamp,
     /// Why the hook matched, in a few words: `state VM ACTIVE/RUNNING`.
@@ -62,8 +65,17 @@ pub enum State {
         cause: Cause,
         /// When it was released to start.
         since: Timestamp,
-        /// Who asked for its end, if anybody did: from then on nothing starts it again.
-        cancelled_by: Option<Actor>,
+        /// Why it is to end, if it is: from then on nothing starts it again.
+        ended_for: Option<CancelReason>,
+    },
+    /// It waits out its hook's `debounce`: a newer one of its lane takes its place.
+    Debouncing {
+        /// Until when, at the latest.
+        due: Timestamp,
+        /// The hook's delay; after a jump of the clock it is waited in full again at most.
+        delay: Duration,
+        /// What the attempt it waits for is caused by.
+        cause: Cause,
     },
     /// A failed attempt is to be repeated by itself.
     Retrying {
@@ -87,10 +99,14 @@ impl State {
         matches!(self, Self::Settled { .. })
     }
 
+    /// The names of the states that are no end.
+    pub const UNSETTLED: [&'static str; 4] = ["queued", "debouncing", "running", "retrying"];
+
     /// The name in tables, filters and JSON.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Queued { .. } => "queued",
+            Self::Debouncing { .. } => "debouncing",
             Self::Running { .. } => "running",
             Self::Retrying { .. } => "retrying",
             Self::Settled { settlement, .. } => settlement.name(),
@@ -128,6 +144,14 @@ impl Settlement {
 pub enum SkipReason {
     /// It was not started within `start_within`.
     Expired,
+    /// The hook's `throttle` was used up.
+    Throttled,
+    /// A newer one of its lane took its place: the hook's `debounce` or `overlap`, or the end of a mute.
+    Superseded,
+    /// Another one of its lane was under way: the hook's `overlap: drop`.
+    Overlap,
+    /// It was held by a mute, which was taken back with the order to drop what it held.
+    Muted,
 }
 
 /// Why an execution was cancelled.
@@ -139,6 +163,10 @@ pub enum CancelReason {
     HookRemoved,
     /// Its hook was disabled before it started.
     HookDisabled,
+    /// A newer one of its lane ended it: the hook's `overlap: cancel`.
+    Superseded,
+    /// An operator stopped its hook.
+    Stopped(Actor),
 }
 
 /// What caused an attempt.

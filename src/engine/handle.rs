@@ -14,6 +14,8 @@ use super::dispatcher::{Message, Unsettled};
 use super::execution::{Actor, Execution};
 use super::hooks_in_force::HooksInForce;
 use super::intake::{Emission, Emitter};
+use super::mute::{Mute, Scope, Then};
+pub use super::outbox::OutboxStatus;
 use super::pinned::pinned_hook;
 use super::reload::ReloadRequest;
 use crate::config::{Changes, Config};
@@ -42,6 +44,9 @@ pub enum OrderError {
     /// There is no such hook.
     #[error("there is no hook `{0}`")]
     NoSuchHook(HookName),
+    /// There is no such source.
+    #[error("there is no source `{0}`")]
+    NoSuchSource(Arc<str>),
     /// The state of the execution does not allow it; the sentence says what it is.
     #[error("{0}")]
     NotPossible(String),
@@ -54,6 +59,10 @@ pub enum Notice {
     Event(Arc<ListedEvent>),
     /// An execution was made or changed its state.
     Execution(Arc<Execution>),
+    /// Something was muted, by an operator or by a policy.
+    Muted(Arc<Mute>),
+    /// A mute came to its end.
+    Unmuted(Scope),
 }
 
 /// What came of accepting an event.
@@ -78,6 +87,12 @@ pub struct Status {
     pub events: BTreeMap<String, EventCounters>,
     /// How many kept executions are in each state, by `State::name`.
     pub executions: BTreeMap<&'static str, u64>,
+    /// How many of the queued ones are held by a mute.
+    pub held: u64,
+    /// The mutes in force.
+    pub mutes: Vec<MuteStatus>,
+    /// What waits or runs, by hook; hooks of which nothing does are left out.
+    pub queue: Vec<QueueGroup>,
     /// The connections of the sources.
     pub sources: BTreeMap<String, SourceStatus>,
     /// Executions that wait too long for another one of their lane.
@@ -94,8 +109,96 @@ pub struct Status {
     pub absent_elements: u64,
     /// Milliseconds from receipt to acceptance: upper bounds of buckets and their counts.
     pub acceptance_millis: Vec<(u64, u64)>,
+    /// The time from receipt to acceptance of all events in these buckets, added up.
+    pub acceptance_total: Duration,
+    /// How much the store keeps.
+    pub kept: Kept,
     /// Set when no new work is accepted: why.
     pub not_accepting: Option<String>,
+    /// How the telling of results to controllers goes, by source.
+    pub outboxes: BTreeMap<String, OutboxStatus>,
+}
+
+impl Status {
+    /// Since when the execution is queued that has been for longest, held ones included.
+    pub fn oldest_queued(&self) -> Option<Timestamp> {
+        self.queue.iter().filter_map(|group| group.oldest).min()
+    }
+}
+
+/// How much the store keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Events that matched something.
+    pub matched_events: u64,
+    /// Events that matched nothing.
+    pub unmatched_events: u64,
+    /// Bytes of payloads and outputs, as stored.
+    pub bytes: u64,
+}
+
+/// A mute, and what it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MuteStatus {
+    /// The mute.
+    pub mute: Mute,
+    /// Queued executions under it. One that several mutes cover counts for each of them.
+    pub held: u64,
+}
+
+/// What of one hook waits or runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueGroup {
+    /// The hook.
+    pub hook: HookName,
+    /// Executions that are queued.
+    pub queued: u64,
+    /// How many of those are held by a mute.
+    pub held: u64,
+    /// Executions that wait out the hook's `debounce`.
+    pub debouncing: u64,
+    /// Executions that wait for an automatic retry.
+    pub retrying: u64,
+    /// Scripts that run.
+    pub running: u64,
+    /// When the first of the queued ones began to wait.
+    pub oldest: Option<Timestamp>,
+    /// About how long it takes until the queued ones that nothing holds have run, at the present pace; none while that is
+    /// not known.
+    pub left: Option<Duration>,
+}
+
+/// What muting did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Muted {
+    /// The mute.
+    pub mute: Mute,
+    /// Queued executions that it holds.
+    pub held: u64,
+    /// Scripts under it that run on.
+    pub running: u64,
+}
+
+/// What taking a mute back did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unmuted {
+    /// Executions that run or wait for their turn again.
+    pub released: u64,
+    /// Executions that another mute still holds.
+    pub still_held: u64,
+    /// Executions that were skipped: superseded or dropped.
+    pub skipped: u64,
+    /// Executions that were cancelled: dropped, though they had been tried before.
+    pub cancelled: u64,
+}
+
+/// What stopping a hook does, or did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StopCounts {
+    /// Executions that wait and are cancelled: queued, held, debouncing, or waiting for a retry.
+    pub cancelled: u64,
+    /// Scripts that run and are ended.
+    pub ended: u64,
 }
 
 /// A source's connection.
@@ -277,6 +380,71 @@ impl Handle {
         self.ask(|reply| Message::Cancel { key, actor, reply }).await?
     }
 
+    /// Mutes a scope: what its events cause is kept and not started, until the mute ends; automatic retries wait too. Scripts
+    /// that run go on. A former mute of the scope is replaced. Answers when it is durable.
+    ///
+    /// # Errors
+    /// When the hook or the source is not known.
+    pub async fn mute(
+        &self,
+        scope: Scope,
+        length: Option<Duration>,
+        reason: Option<String>,
+        actor: Actor,
+    ) -> Result<Muted, OrderError> {
+        self.ask(|reply| Message::Mute {
+            scope,
+            length,
+            reason,
+            actor,
+            reply,
+        })
+        .await?
+    }
+
+    /// Takes a mute back; answers when that is durable.
+    ///
+    /// # Errors
+    /// When the scope is not muted.
+    pub async fn unmute(&self, scope: Scope, then: Then, actor: Actor) -> Result<Unmuted, OrderError> {
+        self.ask(|reply| Message::Unmute {
+            scope,
+            then,
+            actor,
+            reply,
+        })
+        .await?
+    }
+
+    /// What [`Handle::stop_hook`] would cancel and end now.
+    ///
+    /// # Errors
+    /// When there is no such hook.
+    pub async fn stop_counts(&self, hook: HookName) -> Result<StopCounts, OrderError> {
+        self.ask(|reply| Message::StopCounts { hook, reply }).await?
+    }
+
+    /// Stops a hook: mutes it, cancels what waits and ends what runs. Answers when that is durable.
+    ///
+    /// # Errors
+    /// When there is no such hook.
+    pub async fn stop_hook(
+        &self,
+        hook: HookName,
+        length: Option<Duration>,
+        reason: Option<String>,
+        actor: Actor,
+    ) -> Result<StopCounts, OrderError> {
+        self.ask(|reply| Message::StopHook {
+            hook,
+            length,
+            reason,
+            actor,
+            reply,
+        })
+        .await?
+    }
+
     /// Takes a synthetic event; with a hook, only that one is run, whatever its trigger says.
     ///
     /// # Errors
@@ -378,8 +546,8 @@ impl Handle {
     }
 
     /// Takes up what a former life left.
-    pub(super) async fn recover(&self, left: Vec<Unsettled>) -> Result<(), Stopping> {
-        self.ask(|reply| Message::Recover { left, reply }).await
+    pub(super) async fn recover(&self, left: Vec<Unsettled>, mutes: Vec<Mute>) -> Result<(), Stopping> {
+        self.ask(|reply| Message::Recover { left, mutes, reply }).await
     }
 
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Stopping> {

@@ -11,6 +11,8 @@ pub mod execution;
 pub mod handle;
 mod hooks_in_force;
 pub mod intake;
+pub mod mute;
+pub mod outbox;
 pub mod pinned;
 mod reload;
 mod room;
@@ -35,6 +37,7 @@ use self::execution::{Actor, State};
 use self::handle::{Handle, SourceStatus};
 use self::hooks_in_force::HooksInForce;
 use self::intake::{Decode, IntakeQueue};
+use self::outbox::{Outbox, Results};
 use self::pinned::pinned_hook;
 use self::reload::{Reloader, Settings};
 use self::room::Room;
@@ -55,6 +58,9 @@ const LEFTOVERS_GRACE: Duration = Duration::from_secs(5);
 
 /// Notices kept for a follower that is slow to read.
 const FEED: usize = 4_096;
+
+/// How long the daemon's end waits for controllers to be told what the last scripts came to.
+const TELLING_GRACE: Duration = Duration::from_secs(2);
 
 /// A source as the engine sees it: its messages come through the intake, this makes events of them.
 pub struct Source {
@@ -86,6 +92,7 @@ pub struct Engine {
     handle: Handle,
     vitals: Vitals,
     writer: Writer,
+    outbox: Outbox,
     tasks: TaskTracker,
     attempts: TaskTracker,
     /// Nothing new is accepted.
@@ -131,6 +138,7 @@ impl Engine {
             );
         }
         kill_point::reach("recovery");
+        let mutes = store.mutes().map_err(StartError::Read)?;
         let overrides = store.overrides().map_err(StartError::Read)?;
         let (writer, writing) =
             Writer::start(store.clone(), config.retention.clone()).map_err(StartError::Threads)?;
@@ -153,6 +161,8 @@ impl Engine {
             connections.insert(source.name, source.status);
         }
         let connections = Arc::new(Mutex::new(connections));
+        let outbox =
+            Outbox::open(&store, &writer, &defaults, decoders.keys().cloned()).map_err(StartError::Read)?;
 
         let works = Dispatcher::new(Parts {
             store: store.clone(),
@@ -169,6 +179,7 @@ impl Engine {
             hooks: Arc::clone(&hooks),
             connections: Arc::clone(&connections),
             room: Arc::clone(&room),
+            outbox: outbox.clone(),
             feed: feed.clone(),
             tracker: attempts.clone(),
             inbox: dispatcher.clone(),
@@ -251,7 +262,10 @@ impl Engine {
             onehem_shell: config.onehem_shell,
             stop: CancellationToken::new(),
         };
-        handle.recover(left).await.map_err(|_| StartError::Closed)?;
+        handle
+            .recover(left, mutes)
+            .await
+            .map_err(|_| StartError::Closed)?;
         kill_point::reach("recovery");
         let (watched, closes) = (vitals.watch("the matching thread", &draining), closing.clone());
         let matching = std::thread::Builder::new()
@@ -266,6 +280,7 @@ impl Engine {
             handle,
             vitals,
             writer,
+            outbox,
             tasks,
             attempts,
             closing,
@@ -275,6 +290,11 @@ impl Engine {
             matching,
             writing,
         })
+    }
+
+    /// What the controller behind a source is to be told. None for a source that the engine does not know.
+    pub fn results(&self, source: &str) -> Option<Results> {
+        self.outbox.results(source)
     }
 
     /// What the control room works with.
@@ -302,6 +322,7 @@ impl Engine {
             handle,
             vitals: _,
             writer,
+            outbox,
             tasks,
             attempts,
             closing,
@@ -327,6 +348,7 @@ impl Engine {
         }
         // The last word of each attempt is on its way through the dispatcher; what follows it is behind it.
         let _ = handle.status().await;
+        outbox.finish(TELLING_GRACE).await;
         stop.cancel();
         tasks.close();
         tasks.wait().await;

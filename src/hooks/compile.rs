@@ -3,39 +3,26 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::command_line::{self, ArgumentError};
 use super::fault::{Fault, Mark, Severity};
-use super::raw::{
-    RawExpectation, RawHook, RawOnInterrupt, RawOrder, RawOutput, RawPriority, RawProfile, RawRetry,
-    RawStdin, RawTest, Triggers, Words, Written,
-};
+use super::raw::{RawExpectation, RawHook, RawProfile, RawStdin, RawTest, Triggers, Words, Written};
 use super::tree::{At, Node, ReadError, Value};
 use super::yaml::{self, Document};
 use super::{
-    Action, Defaults, Hook, HookTest, OnInterrupt, Order, Origin, OutputLimits, Piece, Policy, Priority,
-    Profile, Retry, StdinChoice, Template, Trigger, Version,
+    Action, Defaults, Hook, HookTest, Origin, Piece, Profile, StdinChoice, Template, Trigger, Version,
 };
 use crate::event::id::HookName;
 use crate::expression::Expression;
 
-/// Changes whenever a default below changes, so that the version of a hook says everything about what it does.
-const DEFAULTS_VERSION: &str = "hem hook defaults 1";
-
-const TIMEOUT: Duration = Duration::from_secs(600);
-const GRACE: Duration = Duration::from_secs(10);
-const RETRY_ATTEMPTS: u32 = 5;
-const BACKOFF_MIN: Duration = Duration::from_secs(2);
-const BACKOFF_MAX: Duration = Duration::from_secs(300);
-const OUTPUT: usize = 64 << 10;
+/// Changes whenever a default of a hook changes, so that the version of a hook says everything about what it does.
+const DEFAULTS_VERSION: &str = "hem hook defaults 2";
 
 /// A name is part of execution ids, of keys in the store and of tables.
 const LONGEST_NAME: usize = 64;
-const MOST_ATTEMPTS: u32 = 1000;
 
 /// A hook, and where its document says what other documents are compared with.
 #[derive(Debug)]
@@ -305,76 +292,6 @@ impl Compiler<'_> {
         place().unwrap_or(mark)
     }
 
-    fn policy(&mut self, raw: &mut RawHook, profile: Profile) -> Policy {
-        let is_onehem = profile == Profile::Onehem;
-        let retry = raw.retry.take().and_then(|retry| {
-            if is_onehem {
-                self.error(
-                    retry.mark,
-                    "hooks of the profile `onehem` are never retried by themselves".to_owned(),
-                )
-                .help("take `retry` out, or write `profile: hem`");
-            }
-            self.retry(retry.value)
-        });
-        let max_parallel = raw.max_parallel.take().and_then(|number| {
-            if number.value == 0 {
-                self.error(number.mark, "`max_parallel: 0` would never run".to_owned())
-                    .help("write `enabled: false` to keep the hook from running");
-            }
-            usize::try_from(number.value).ok()
-        });
-        Policy {
-            timeout: match raw.timeout.take() {
-                Some(limit) => limit.value.0,
-                None if is_onehem => None,
-                None => Some(TIMEOUT),
-            },
-            grace: raw.grace.take().map_or(GRACE, |grace| grace.value.0),
-            retry,
-            order: match raw.order.take().map(|order| order.value) {
-                Some(RawOrder::Subject) | None => Order::Subject,
-                Some(RawOrder::Hook) => Order::Hook,
-                Some(RawOrder::None) => Order::None,
-            },
-            max_parallel,
-            priority: match raw.priority.take().map(|priority| priority.value) {
-                Some(RawPriority::Normal) | None => Priority::Normal,
-                Some(RawPriority::High) => Priority::High,
-            },
-            start_within: raw.start_within.take().map(|limit| limit.value.0),
-            on_interrupt: match raw.on_interrupt.take().map(|choice| choice.value) {
-                Some(RawOnInterrupt::Rerun) => OnInterrupt::Rerun,
-                Some(RawOnInterrupt::Fail) => OnInterrupt::Fail,
-                None if is_onehem => OnInterrupt::Fail,
-                None => OnInterrupt::Rerun,
-            },
-            output: output_limits(raw.output.take().map(|output| output.value)),
-        }
-    }
-
-    fn retry(&mut self, raw: RawRetry) -> Option<Retry> {
-        let attempts = match raw.attempts {
-            Some(attempts) if (1..=MOST_ATTEMPTS).contains(&attempts.value) => attempts.value,
-            Some(attempts) => {
-                self.error(
-                    attempts.mark,
-                    format!("`attempts` counts the first one too: from 1 to {MOST_ATTEMPTS}"),
-                );
-                return None;
-            }
-            None => RETRY_ATTEMPTS,
-        };
-        let (backoff_min, backoff_max) = raw.backoff.map_or((BACKOFF_MIN, BACKOFF_MAX), |backoff| {
-            (backoff.value.min, backoff.value.max)
-        });
-        Some(Retry {
-            attempts,
-            backoff_min,
-            backoff_max,
-        })
-    }
-
     fn action(&mut self, raw: RawHook, command: Option<At<String>>, profile: Profile) -> Option<Action> {
         let shell = raw.shell.as_ref().is_some_and(|shell| shell.value);
         if let Some(mark) = raw
@@ -641,14 +558,6 @@ impl Compiler<'_> {
     }
 }
 
-fn output_limits(raw: Option<RawOutput>) -> OutputLimits {
-    let raw = raw.unwrap_or_default();
-    OutputLimits {
-        head: raw.head.map_or(OUTPUT, |size| size.value.0),
-        tail: raw.tail.map_or(OUTPUT, |size| size.value.0),
-    }
-}
-
 fn version(text: &str, defaults: &Defaults) -> Version {
     let mut hash = Sha256::new();
     for part in [
@@ -696,9 +605,7 @@ fn explain_misplaced(error: &mut ReadError, tree: &Node) {
         }
         "type" => "the kind of trigger says it: `trigger: { state: { … } }` or `trigger: { api: { … } }`",
         "backoff" | "attempts" => "it belongs into `retry: { attempts: 5, backoff: 2s..5m }`",
-        "throttle" | "debounce" | "overlap" | "loop_guard" | "breaker" | "catch_up" => {
-            "this version does not have it yet"
-        }
+        "catch_up" => "this version does not have it yet",
         _ => return,
     };
     error.hint = Some(hint.to_owned());

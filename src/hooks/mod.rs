@@ -6,6 +6,8 @@ pub mod compile;
 pub mod fault;
 pub mod folder;
 pub mod invocation;
+mod own;
+mod policies;
 mod raw;
 mod scalar;
 mod schema;
@@ -17,6 +19,7 @@ mod yaml;
 
 pub use self::compile::parse_definition;
 pub use self::fault::{Fault, Severity};
+pub use self::own::{OwnTrigger, Patterns};
 pub use self::schema::json_schema;
 
 use std::collections::BTreeMap;
@@ -109,6 +112,8 @@ pub enum Trigger {
     State(StateTrigger),
     /// An API call ended.
     Api(ApiTrigger),
+    /// hem itself did or noticed something.
+    Own(OwnTrigger),
 }
 
 impl Trigger {
@@ -117,6 +122,7 @@ impl Trigger {
         match self {
             Self::State(trigger) => trigger.source.as_deref(),
             Self::Api(trigger) => trigger.source.as_deref(),
+            Self::Own(_) => None,
         }
     }
 }
@@ -250,6 +256,16 @@ pub struct Policy {
     pub start_within: Option<Duration>,
     /// What becomes of an attempt that the end of the daemon cut short.
     pub on_interrupt: OnInterrupt,
+    /// How many executions are accepted in a time; any number when unset.
+    pub throttle: Option<Throttle>,
+    /// How long an execution waits for a newer one to take its place; it does not when unset.
+    pub debounce: Option<Duration>,
+    /// What becomes of executions that would wait for another one of their lane.
+    pub overlap: Overlap,
+    /// When a lane is taken for a loop and muted; never when unset.
+    pub loop_guard: Option<LoopGuard>,
+    /// When a hook that fails is muted; never when unset.
+    pub breaker: Option<Breaker>,
     /// Bytes kept of the beginning and of the end of each output stream.
     pub output: OutputLimits,
 }
@@ -292,6 +308,73 @@ pub enum OnInterrupt {
     Rerun,
     /// The execution settles as failed.
     Fail,
+}
+
+/// `throttle:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Throttle {
+    /// Executions accepted within `per`; at least 1.
+    pub max: usize,
+    /// The time in which they are counted.
+    pub per: Duration,
+    /// What is counted together.
+    pub key: ThrottleKey,
+    /// What becomes of those beyond.
+    pub then: ThrottleThen,
+}
+
+/// What a throttle counts together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ThrottleKey {
+    /// Each subject by itself; those without a subject together.
+    Subject,
+    /// The whole hook.
+    Hook,
+}
+
+/// What becomes of executions beyond a throttle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ThrottleThen {
+    /// They are skipped.
+    Skip,
+    /// They wait until as much time has passed again.
+    Mute,
+}
+
+/// `overlap:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overlap {
+    /// All wait and run, one after the other.
+    #[default]
+    Queue,
+    /// The newest waits; those that waited before it are skipped.
+    Latest,
+    /// A new one is skipped while another is under way.
+    Drop,
+    /// A new one ends the one that runs, and those that waited are skipped.
+    Cancel,
+}
+
+/// `loop_guard:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoopGuard {
+    /// Executions of one subject accepted within `per` that pass for no loop; at least 1.
+    pub max: usize,
+    /// The time in which they are counted.
+    pub per: Duration,
+    /// How long the subject is muted.
+    pub length: Duration,
+}
+
+/// `breaker:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breaker {
+    /// Executions that fail within `per` and mute the hook; at least 1.
+    pub failures: usize,
+    /// The time in which they are counted.
+    pub per: Duration,
+    /// How long the hook is muted.
+    pub length: Duration,
 }
 
 /// `output:`.

@@ -69,6 +69,17 @@ pub(super) struct RawHook {
     pub(super) start_within: Option<At<HumanDuration>>,
     /// What becomes of an attempt that the end of the daemon cut short. Default: rerun; fail with the profile `onehem`.
     pub(super) on_interrupt: Option<At<RawOnInterrupt>>,
+    /// How many executions are accepted in a time, and what becomes of those beyond. Default: any number.
+    pub(super) throttle: Option<At<RawThrottle>>,
+    /// An execution waits this long; a newer one of its subject takes its place and waits anew. Default: no wait.
+    pub(super) debounce: Option<At<HumanDuration>>,
+    /// What becomes of an execution while another one of its subject is under way. Default: queue.
+    pub(super) overlap: Option<At<RawOverlap>>,
+    /// When a subject is taken for a loop and muted for a while; `off` for never. Default: more than 60 in a minute, for
+    /// ten minutes.
+    pub(super) loop_guard: Option<At<RawLoopGuard>>,
+    /// Mutes the hook for a while when many of its executions fail. Default: never.
+    pub(super) breaker: Option<At<RawBreaker>>,
     /// How much of each output stream is kept.
     pub(super) output: Option<At<RawOutput>>,
     /// `command` is the text of a script for `/bin/sh`; the arguments arrive as `$1` …. Default: false.
@@ -79,10 +90,19 @@ pub(super) struct RawHook {
     pub(super) tests: Option<At<Vec<At<RawTest>>>>,
 }
 
-/// One trigger: exactly one of `state` and `api`, and perhaps the source.
+/// One trigger: exactly one of `state` and `api`, and perhaps the source; or one of those on what hem did itself: `gap`,
+/// `execution`, `muted`, `blocked`, `source_down`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(extend("oneOf" = [{ "required": ["state"] }, { "required": ["api"] }]))]
+#[schemars(extend("oneOf" = [
+    { "required": ["state"] },
+    { "required": ["api"] },
+    { "required": ["gap"] },
+    { "required": ["execution"] },
+    { "required": ["muted"] },
+    { "required": ["blocked"] },
+    { "required": ["source_down"] }
+]))]
 #[schemars(rename = "Trigger")]
 pub(super) struct RawTrigger {
     /// Only events of the source with this name.
@@ -91,6 +111,16 @@ pub(super) struct RawTrigger {
     pub(super) state: Option<At<RawStateTrigger>>,
     /// OpenNebula: a call of the API ended.
     pub(super) api: Option<At<RawApiTrigger>>,
+    /// hem: events of a source may be missing.
+    pub(super) gap: Option<At<RawGapTrigger>>,
+    /// hem: an execution of another hook reached its end.
+    pub(super) execution: Option<At<RawExecutionTrigger>>,
+    /// hem: somebody muted, or a policy did.
+    pub(super) muted: Option<At<RawMutedTrigger>>,
+    /// hem: an execution has waited longer than `blocked_after` for another one of its lane.
+    pub(super) blocked: Option<At<RawBlockedTrigger>>,
+    /// hem: a source is not connected.
+    pub(super) source_down: Option<At<RawSourceDownTrigger>>,
     #[schemars(skip)]
     pub(super) esc: Option<At<Foreign>>,
     #[schemars(skip)]
@@ -99,10 +129,6 @@ pub(super) struct RawTrigger {
     pub(super) ncmp: Option<At<Foreign>>,
     #[schemars(skip)]
     pub(super) webhook: Option<At<Foreign>>,
-    #[schemars(skip)]
-    pub(super) gap: Option<At<Foreign>>,
-    #[schemars(skip)]
-    pub(super) execution: Option<At<Foreign>>,
 }
 
 /// The attributes of a trigger whose source this version does not have.
@@ -146,6 +172,59 @@ pub(super) struct RawApiTrigger {
     pub(super) result: Option<At<RawResult>>,
 }
 
+/// Events of a source may be missing.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "GapTrigger")]
+pub(super) struct RawGapTrigger {
+    /// The source: a name, a list, or `any`; `*` in a name stands for any characters. Default: any.
+    pub(super) source: Option<At<RawNames>>,
+}
+
+/// An execution of another hook reached its end. The hook's own executions never trigger it, nor do those that an
+/// `execution` trigger caused.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["outcome"]))]
+#[schemars(rename = "ExecutionTrigger")]
+pub(super) struct RawExecutionTrigger {
+    /// The hook whose execution it is: a name, a list, or `any`; `*` in a name stands for any characters. Default: any.
+    pub(super) hook: Option<At<RawNames>>,
+    /// How it ended: `succeeded`, `failed`, `skipped`, `cancelled`, a list of these, or `any`.
+    pub(super) outcome: Option<At<RawNames>>,
+}
+
+/// Somebody muted, or a policy did.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "MutedTrigger")]
+pub(super) struct RawMutedTrigger {
+    /// The hook that is muted: a name, a list, or `any`; `*` in a name stands for any characters. Default: any.
+    pub(super) hook: Option<At<RawNames>>,
+    /// The source whose events are muted, likewise. Default: any.
+    pub(super) source: Option<At<RawNames>>,
+}
+
+/// An execution has waited longer than `blocked_after` for another one of its lane.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "BlockedTrigger")]
+pub(super) struct RawBlockedTrigger {
+    /// The hook whose execution waits: a name, a list, or `any`; `*` in a name stands for any characters. Default: any.
+    pub(super) hook: Option<At<RawNames>>,
+}
+
+/// A source is not connected.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "SourceDownTrigger")]
+pub(super) struct RawSourceDownTrigger {
+    /// The source: a name, a list, or `any`; `*` in a name stands for any characters. Default: any.
+    pub(super) source: Option<At<RawNames>>,
+    /// For how long. Default: 1m.
+    pub(super) after: Option<At<HumanDuration>>,
+}
+
 /// Automatic retries.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -155,6 +234,51 @@ pub(super) struct RawRetry {
     pub(super) attempts: Option<At<u32>>,
     /// The first and the longest delay; each doubles until then, with jitter. Default: 2s..5m.
     pub(super) backoff: Option<At<Backoff>>,
+}
+
+/// How many executions are accepted in a time.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["max", "per"]))]
+#[schemars(rename = "Throttle")]
+pub(super) struct RawThrottle {
+    /// Executions accepted within `per`.
+    pub(super) max: Option<At<u32>>,
+    /// The time in which they are counted.
+    pub(super) per: Option<At<HumanDuration>>,
+    /// Whether each subject is counted by itself, or the whole hook together. Default: subject.
+    pub(super) key: Option<At<RawThrottleKey>>,
+    /// What becomes of those beyond. Default: skip.
+    pub(super) then: Option<At<RawThrottleThen>>,
+}
+
+/// When a subject is taken for a loop: its hook's script causes the event that triggers it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "LoopGuard")]
+pub(super) struct RawLoopLimits {
+    /// Executions of one subject within `per` that pass for no loop. Default: 60.
+    pub(super) max: Option<At<u32>>,
+    /// The time in which they are counted. Default: 1m.
+    pub(super) per: Option<At<HumanDuration>>,
+    /// How long the subject is muted. Default: 10m.
+    #[serde(rename = "for")]
+    pub(super) length: Option<At<HumanDuration>>,
+}
+
+/// Mutes a hook whose executions fail.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["failures", "per"]))]
+#[schemars(rename = "Breaker")]
+pub(super) struct RawBreaker {
+    /// Executions that fail within `per`.
+    pub(super) failures: Option<At<u32>>,
+    /// The time in which they are counted.
+    pub(super) per: Option<At<HumanDuration>>,
+    /// How long the hook is muted. Default: as long as `per`.
+    #[serde(rename = "for")]
+    pub(super) length: Option<At<HumanDuration>>,
 }
 
 /// How much of each output stream is kept; the cut between is marked.
@@ -243,6 +367,43 @@ pub(super) enum RawOnInterrupt {
     Fail,
 }
 
+/// What a throttle counts together.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "ThrottleKey")]
+pub(super) enum RawThrottleKey {
+    /// Each subject by itself.
+    Subject,
+    /// The whole hook.
+    Hook,
+}
+
+/// What becomes of executions beyond a throttle.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "ThrottleThen")]
+pub(super) enum RawThrottleThen {
+    /// They are skipped.
+    Skip,
+    /// They wait until as much time has passed again.
+    Mute,
+}
+
+/// What becomes of an execution while another one of its lane is under way.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "Overlap")]
+pub(super) enum RawOverlap {
+    /// All wait and run.
+    Queue,
+    /// The newest waits; those that waited before it are skipped.
+    Latest,
+    /// The new one is skipped.
+    Drop,
+    /// The one that runs is ended, and those that waited are skipped.
+    Cancel,
+}
+
 /// How its process is set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -297,6 +458,49 @@ impl<'de> Deserialize<'de> for Triggers {
             }
         }
         deserializer.deserialize_any(TriggersVisitor)
+    }
+}
+
+/// The limits of the loop guard, or `off`.
+#[derive(Debug)]
+pub(super) enum RawLoopGuard {
+    Off,
+    Limits(RawLoopLimits),
+}
+
+impl<'de> Deserialize<'de> for RawLoopGuard {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct LoopGuardVisitor;
+        impl<'de> Visitor<'de> for LoopGuardVisitor {
+            type Value = RawLoopGuard;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`off`, or limits such as `{ max: 60, per: 1m, for: 10m }`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<RawLoopGuard, E> {
+                match text {
+                    "off" => Ok(RawLoopGuard::Off),
+                    _ => Err(E::invalid_type(de::Unexpected::Str(text), &self)),
+                }
+            }
+
+            // A tool that speaks YAML 1.1 writes `off` back as the boolean.
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<RawLoopGuard, E> {
+                match value {
+                    false => Ok(RawLoopGuard::Off),
+                    true => Err(E::custom(format_args!(
+                        "the loop guard is on unless it is `off`{HINT}take it out, or write `loop_guard: {{ max: 60, per: 1m }}`"
+                    ))),
+                }
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, entries: A) -> Result<RawLoopGuard, A::Error> {
+                RawLoopLimits::deserialize(de::value::MapAccessDeserializer::new(entries))
+                    .map(RawLoopGuard::Limits)
+            }
+        }
+        deserializer.deserialize_any(LoopGuardVisitor)
     }
 }
 

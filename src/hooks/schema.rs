@@ -6,7 +6,7 @@ use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::raw::{RawHook, RawNames, RawTrigger, Triggers, Words, Written};
+use super::raw::{RawHook, RawLoopGuard, RawLoopLimits, RawNames, RawTrigger, Triggers, Words, Written};
 use super::scalar::{Backoff, HumanDuration, Size, TimeLimit};
 use super::tree::At;
 use crate::quantity::{DURATION_PATTERN, SIZE_PATTERN};
@@ -113,4 +113,8 @@ inline_schema!(Words, |_generator| json_schema!({
 inline_schema!(Triggers, |generator| {
     let trigger = generator.subschema_for::<RawTrigger>();
     json_schema!({ "oneOf": [trigger.clone(), { "type": "array", "items": trigger, "minItems": 1 }] })
+});
+inline_schema!(RawLoopGuard, |generator| {
+    let limits = generator.subschema_for::<RawLoopLimits>();
+    json_schema!({ "oneOf": [{ "const": "off" }, limits] })
 });

@@ -2,6 +2,7 @@
 //!
 //! A key begins with a letter for its kind; numbers are big-endian, so that a scan is in event order.
 
+use crate::engine::mute::Scope;
 use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::hooks::Version;
 
@@ -31,10 +32,14 @@ pub(super) enum Space {
     Definition = b'D',
     /// Operators' overrides, by hook.
     Override = b'O',
+    /// Mutes, by scope.
+    Mute = b'W',
     /// The last good text of each hook file, by file and piece.
     LastGood = b'G',
     /// The audit log, by number.
     Audit = b'L',
+    /// Attempts of which a controller is still to be told, by number.
+    Owed = b'Y',
     /// What the store says of itself, by name.
     Meta = b'M',
     /// Pieces of a record that is too long to stand under its own key, by event, that key and piece.
@@ -84,6 +89,10 @@ pub(super) fn unmatched(seq: Seq) -> Vec<u8> {
 
 pub(super) fn audit(number: u64) -> Vec<u8> {
     numbered(Space::Audit, number)
+}
+
+pub(super) fn owed(number: u64) -> Vec<u8> {
+    numbered(Space::Owed, number)
 }
 
 pub(super) fn numbered(space: Space, number: u64) -> Vec<u8> {
@@ -169,6 +178,22 @@ pub(super) fn definition(version: &Version) -> Vec<u8> {
 pub(super) fn of_override(hook: &HookName) -> Vec<u8> {
     let mut bytes = space(Space::Override);
     bytes.extend_from_slice(hook.as_str().as_bytes());
+    bytes
+}
+
+pub(super) fn of_mute(scope: &Scope) -> Vec<u8> {
+    let mut bytes = space(Space::Mute);
+    let parts: &[&str] = match scope {
+        Scope::All => &["all"],
+        Scope::Source(source) => &["source", source],
+        Scope::Hook(hook) => &["hook", hook.as_str()],
+        Scope::Lane(hook, subject) => &["lane", hook.as_str(), subject.as_str()],
+    };
+    for part in parts {
+        bytes.extend_from_slice(part.as_bytes());
+        // Names of hooks and sources hold no NUL, so no two scopes share a key.
+        bytes.push(0);
+    }
     bytes
 }
 

@@ -9,6 +9,8 @@ use super::{
     format, keys,
 };
 use crate::engine::execution::{Attempt, Execution};
+use crate::engine::mute::Mute;
+use crate::engine::outbox::Owed;
 use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
@@ -28,6 +30,17 @@ impl Store {
         let payload = blob::get(&self.shared.tree, &keys::payload(seq)).map_err(ReadError::blob(what()))?;
         listed.event.payload = Payload::new(payload.unwrap_or_default().into());
         Ok(Some(listed))
+    }
+
+    /// The name of the source that an event came from.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the record is damaged.
+    pub fn source_of(&self, seq: Seq) -> Result<Option<String>, ReadError> {
+        let stored = self.shared.tree.get(keys::event(seq)).map_err(ReadError::Read)?;
+        stored
+            .map(|bytes| Ok(self.listed_event(seq, &bytes)?.event.source.to_string()))
+            .transpose()
     }
 
     /// Events, newest first, without payloads.
@@ -75,9 +88,15 @@ impl Store {
         let what = format!("execution {key}");
         let execution =
             blob::record(tree, key.event, &place, &execution).map_err(ReadError::blob(what.clone()))?;
-        format::read_execution(key.clone(), &execution, &progress)
-            .map(Some)
-            .map_err(ReadError::format(what))
+        let mut execution =
+            format::read_execution(key.clone(), &execution, &progress).map_err(ReadError::format(what))?;
+        // Records of the first versions do not name the source; their event does.
+        if execution.source.is_empty()
+            && let Some(event) = tree.get(keys::event(key.event)).map_err(ReadError::Read)?
+        {
+            execution.source = self.listed_event(key.event, &event)?.event.source;
+        }
+        Ok(Some(execution))
     }
 
     /// The executions an event caused, by hook name.
@@ -254,6 +273,24 @@ impl Store {
             .collect()
     }
 
+    /// Attempts of which controllers are still to be told, in the order in which they ended.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a record is damaged.
+    pub fn owed(&self) -> Result<Vec<Owed>, ReadError> {
+        self.shared
+            .tree
+            .scan_prefix(keys::space(Space::Owed))
+            .map(|entry| {
+                let (key, bytes) = entry.map_err(ReadError::Read)?;
+                let number = keys::number(&key).unwrap_or_default();
+                format::read_owed(number, &bytes).map_err(ReadError::format(format!(
+                    "number {number} of what is to be reported"
+                )))
+            })
+            .collect()
+    }
+
     /// The overrides in force.
     ///
     /// # Errors
@@ -268,6 +305,20 @@ impl Store {
                 let value = format::read_override(&bytes)
                     .map_err(ReadError::format(format!("the override of hook {name}")))?;
                 Ok((name, value))
+            })
+            .collect()
+    }
+
+    /// The mutes in force, in no order.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a record is damaged.
+    pub fn mutes(&self) -> Result<Vec<Mute>, ReadError> {
+        let stored = self.shared.tree.scan_prefix(keys::space(Space::Mute)).values();
+        stored
+            .map(|bytes| {
+                let bytes = bytes.map_err(ReadError::Read)?;
+                format::read_mute(&bytes).map_err(ReadError::format("a mute"))
             })
             .collect()
     }

@@ -9,6 +9,7 @@ use super::format::Totals;
 use super::keys::Space;
 use super::{ReadError, Store, blob, keys};
 use crate::config::Retention;
+use crate::engine::execution::State;
 use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::time::Timestamp;
 use crate::hooks::Version;
@@ -286,7 +287,7 @@ fn settled(totals: &Totals) -> u64 {
     totals
         .executions
         .iter()
-        .filter(|(state, _)| !matches!(state.as_str(), "queued" | "running" | "retrying"))
+        .filter(|(state, _)| !State::UNSETTLED.contains(&state.as_str()))
         .map(|(_, count)| count)
         .sum()
 }

@@ -116,6 +116,7 @@ fn accepted(event: Box<Event>, hooks: &[&Arc<Hook>]) -> Vec<Change> {
     changes.extend(hooks.iter().map(|hook| {
         Change::Record(Record::Created(Box::new(Execution {
             key: key(seq, hook.name.as_str()),
+            source: "one".into(),
             subject: Some(Subject::new("vm/1")),
             accepted: Timestamp::from_millis(0),
             why: "api one.vm.allocate success".to_owned(),

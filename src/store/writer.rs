@@ -19,7 +19,8 @@ use super::retention::{Pass, Pruner};
 use super::{Definition, EventCounters, Override, Store, blob, keys};
 use crate::config::Retention;
 use crate::engine::core::Record;
-use crate::engine::execution::{Actor, EndedAttempt, Execution, StartedProcess};
+use crate::engine::execution::{Actor, EndedAttempt, Execution, StartedProcess, State};
+use crate::engine::outbox::Owed;
 use crate::event::Event;
 use crate::event::id::{ExecutionKey, HookName};
 use crate::event::time::Timestamp;
@@ -83,6 +84,10 @@ pub enum Change {
         /// How.
         ended: Box<EndedAttempt>,
     },
+    /// A controller is to be told of an attempt.
+    Owed(Owed),
+    /// It was told, or never will be.
+    NoLongerOwed(u64),
     /// Received and not accepted.
     NotAccepted {
         /// From which source.
@@ -420,6 +425,14 @@ impl WriterThread {
                 }
                 brought
             }
+            Change::Owed(owed) => {
+                batch.insert(keys::owed(owed.number), format::write_owed(&owed));
+                0
+            }
+            Change::NoLongerOwed(number) => {
+                batch.remove(keys::owed(number));
+                0
+            }
             Change::NotAccepted { source, counters } => {
                 self.totals.sources.entry(source).or_default().add(&counters);
                 0
@@ -504,11 +517,15 @@ impl WriterThread {
                 self.add_progress(batch, key, None, progress);
             }
             Record::Progressed { key, left, progress } => {
-                if !matches!(left, "queued" | "running" | "retrying") {
+                if !State::UNSETTLED.contains(&left) {
                     self.doubt_former_version(&key, &progress.version);
                 }
                 self.add_progress(batch, &key, Some(left), &progress);
             }
+            Record::Muted(mute) | Record::MuteShortened(mute) => {
+                batch.insert(keys::of_mute(&mute.scope), format::write_mute(&mute));
+            }
+            Record::Unmuted { scope, .. } => batch.remove(keys::of_mute(&scope)),
             Record::Released {
                 key,
                 attempt,
@@ -547,7 +564,7 @@ impl WriterThread {
             format::write_progress(progress),
         );
         let unsettled = keys::of_execution(Space::Unsettled, key);
-        let stands_there = matches!(left, Some("queued" | "running" | "retrying"));
+        let stands_there = left.is_some_and(|left| State::UNSETTLED.contains(&left));
         if progress.state.is_settled() {
             batch.remove(unsettled);
         } else if !stands_there {

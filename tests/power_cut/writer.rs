@@ -174,7 +174,7 @@ async fn submit(writer: &Writer, acknowledged: &Arc<File>, load: Load, seq: u64)
         attempt: 1,
         cause: Cause::Event,
         since: now,
-        cancelled_by: None,
+        ended_for: None,
     };
     let progress = |state| Progress {
         state,
@@ -194,6 +194,7 @@ async fn submit(writer: &Writer, acknowledged: &Arc<File>, load: Load, seq: u64)
     if matches {
         changes.push(Change::Record(Record::Created(Box::new(Execution {
             key: key(seq),
+            source: "one".into(),
             subject: Some(Subject::new("vm/1")),
             accepted: now,
             why: "it is tested".to_owned(),

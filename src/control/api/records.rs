@@ -47,7 +47,7 @@ pub struct ExecutionFilter {
     /// Only executions of this hook.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook: Option<String>,
-    /// Only executions in this state: `queued`, `running`, `retrying`, `succeeded`, `failed`, `skipped`, `cancelled`.
+    /// Only executions in this state: `queued`, `debouncing`, `running`, `retrying`, `succeeded`, `failed`, `skipped`, `cancelled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// Only executions about this subject.
@@ -148,9 +148,63 @@ pub enum FactsView {
         /// How many are known to be lost.
         lost: u64,
     },
+    /// An execution reached its end.
+    Execution {
+        /// Which one.
+        execution: String,
+        /// How.
+        outcome: String,
+        /// How many attempts were started.
+        attempts: u32,
+    },
+    /// Executions are held or dropped.
+    Muted {
+        /// Only of this hook.
+        hook: Option<String>,
+        /// Only for events of this source.
+        source: Option<String>,
+        /// Only about this subject.
+        subject: Option<String>,
+        /// Who muted.
+        by: String,
+        /// Why.
+        reason: Option<String>,
+        /// When it ends by itself.
+        until: Option<Time>,
+    },
+    /// An execution waits too long for another one.
+    Blocked {
+        /// The one that waits.
+        waiting: String,
+        /// The one that it waits for.
+        behind: String,
+        /// Since when that one runs or waits for its retry.
+        since: Time,
+    },
+    /// A source has been away for some time.
+    SourceDown {
+        /// Its name.
+        source: String,
+        /// Since when.
+        since: Time,
+        /// The last error of its connection.
+        error: Option<String>,
+    },
 }
 
 impl FactsView {
+    /// Whether hem made the event itself, which then says all of it in its payload.
+    pub const fn is_own(&self) -> bool {
+        matches!(
+            self,
+            Self::Gap { .. }
+                | Self::Execution { .. }
+                | Self::Muted { .. }
+                | Self::Blocked { .. }
+                | Self::SourceDown { .. }
+        )
+    }
+
     /// In a few words: `VM ACTIVE/RUNNING`, `one.vm.allocate failed`.
     pub fn in_words(&self) -> String {
         match self {
@@ -168,6 +222,30 @@ impl FactsView {
             Self::Retry { hook_id, .. } => format!("retry of hook {hook_id}"),
             Self::Undecodable { reason } => format!("undecodable: {reason}"),
             Self::Gap { why, .. } => format!("gap: {why}"),
+            Self::Execution {
+                execution,
+                outcome,
+                attempts: _,
+            } => format!("{execution} {outcome}"),
+            Self::Muted {
+                hook,
+                source,
+                subject,
+                by,
+                ..
+            } => {
+                let hook = hook.as_ref().map(|hook| format!("hook {hook}"));
+                let source = source.as_ref().map(|source| format!("source {source}"));
+                let what: Vec<String> = hook.into_iter().chain(source).chain(subject.clone()).collect();
+                let what = if what.is_empty() {
+                    "everything".to_owned()
+                } else {
+                    what.join(" ")
+                };
+                format!("{what} muted by {by}")
+            }
+            Self::Blocked { waiting, behind, .. } => format!("{waiting} waits for {behind}"),
+            Self::SourceDown { source, .. } => format!("source {source} is not connected"),
         }
     }
 }
@@ -223,6 +301,15 @@ pub enum StateView {
         /// Since when.
         since: Time,
     },
+    /// It waits out its hook's `debounce`: a newer one of its subject takes its place.
+    Debouncing {
+        /// What the attempt it waits for is caused by.
+        cause: CauseView,
+        /// Until when, at the latest.
+        due: Time,
+        /// The hook's delay, in milliseconds.
+        delay_ms: u64,
+    },
     /// A failed attempt is to be repeated by itself.
     Retrying {
         /// When, at the earliest.
@@ -261,6 +348,7 @@ impl StateView {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Queued { .. } => "queued",
+            Self::Debouncing { .. } => "debouncing",
             Self::Running { .. } => "running",
             Self::Retrying { .. } => "retrying",
             Self::Succeeded { .. } => "succeeded",
@@ -271,8 +359,9 @@ impl StateView {
     }
 
     /// The names of all states, as filters take them.
-    pub const NAMES: [&'static str; 7] = [
+    pub const NAMES: [&'static str; 8] = [
         "queued",
+        "debouncing",
         "running",
         "retrying",
         "succeeded",
@@ -296,6 +385,14 @@ impl StateView {
 pub enum SkipReasonView {
     /// It was not started within `start_within`.
     Expired,
+    /// The hook's `throttle` was used up.
+    Throttled,
+    /// A newer one of its subject took its place.
+    Superseded,
+    /// Another one of its subject was under way, and the hook says `overlap: drop`.
+    Overlap,
+    /// A mute held it and was taken back with the order to drop what it held.
+    Muted,
 }
 
 /// Why an execution was cancelled.
@@ -308,6 +405,10 @@ pub enum CancelReasonView {
     HookRemoved,
     /// Its hook was disabled before it started.
     HookDisabled,
+    /// A newer one of its subject ended it: the hook says `overlap: cancel`.
+    Superseded,
+    /// An operator stopped its hook.
+    Stopped(ActorView),
 }
 
 /// What caused an attempt.

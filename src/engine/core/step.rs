@@ -1,8 +1,10 @@
 //! What a step of the scheduler takes and what it gives.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::engine::execution::{Actor, CancelReason, Cause, Execution, Progress};
+use crate::engine::mute::{Mute, Scope, Then};
 use crate::event::Subject;
 use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::time::Timestamp;
@@ -15,6 +17,8 @@ pub enum Input {
     Accept {
         /// Its number; numbers only grow.
         seq: Seq,
+        /// Its source.
+        source: Arc<str>,
         /// What it is about.
         subject: Option<Subject>,
         /// The hooks it is to run.
@@ -51,6 +55,28 @@ pub enum Input {
         hook: HookName,
         /// Why.
         reason: CancelReason,
+    },
+    /// A scope is to be muted; a mute of the same scope is replaced.
+    Mute(Mute),
+    /// A mute is taken back.
+    Unmute {
+        /// Which.
+        scope: Scope,
+        /// What becomes of what it holds.
+        then: Then,
+        /// Who asked for it.
+        actor: Actor,
+    },
+    /// A hook is to be muted, what of it waits is cancelled, and what runs is ended.
+    StopHook {
+        /// Which hook.
+        hook: HookName,
+        /// How long it is muted; for ever when unset.
+        length: Option<Duration>,
+        /// Why, for people.
+        reason: Option<String>,
+        /// Who asked for it.
+        actor: Actor,
     },
     /// Time went on.
     Tick,
@@ -119,6 +145,19 @@ pub enum Record {
         /// When.
         at: Timestamp,
     },
+    /// A scope is muted from now on; a former mute of the scope is replaced.
+    Muted(Mute),
+    /// A mute ends earlier than it would have, because the clock was set back.
+    MuteShortened(Mute),
+    /// A mute came to its end.
+    Unmuted {
+        /// Which.
+        scope: Scope,
+        /// What became of what it held.
+        then: Then,
+        /// Who took it back; none when it ended by itself.
+        by: Option<Actor>,
+    },
 }
 
 /// Something to be done once the step's records are durable.
@@ -162,4 +201,7 @@ pub enum Refusal {
     /// The execution has not reached its end.
     #[error("`{0}` has not ended yet; it is {1}")]
     NotSettled(ExecutionKey, &'static str),
+    /// There is no such mute.
+    #[error("{0} is not muted")]
+    NotMuted(Scope),
 }

@@ -66,7 +66,10 @@ impl Bench {
                     assert_eq!(execution.progress.state.name(), left);
                     execution.progress = progress;
                 }
-                Record::Released { .. } => {}
+                Record::Released { .. }
+                | Record::Muted(_)
+                | Record::MuteShortened(_)
+                | Record::Unmuted { .. } => {}
             }
         }
         for effect in step.effects {
@@ -107,6 +110,7 @@ impl Bench {
         self.step(
             Input::Accept {
                 seq,
+                source: "one".into(),
                 subject,
                 matches,
             },
@@ -175,7 +179,7 @@ impl Bench {
             .filter(|(execution, _)| !execution.progress.state.is_settled())
             .cloned()
             .collect();
-        let step = self.core.recover(left, now);
+        let step = self.core.recover(left, Vec::new(), now);
         self.keep(step);
     }
 
@@ -187,7 +191,7 @@ impl Bench {
     fn end_of(&self, key: &ExecutionKey) -> String {
         match self.state(key) {
             State::Settled { settlement, .. } => match settlement {
-                Settlement::Skipped(SkipReason::Expired) => "skipped: expired".to_owned(),
+                Settlement::Skipped(reason) => format!("skipped: {}", format!("{reason:?}").to_lowercase()),
                 Settlement::Cancelled(CancelReason::Operator(actor)) => format!("cancelled: {actor:?}"),
                 Settlement::Cancelled(reason) => format!("cancelled: {reason:?}"),
                 Settlement::Succeeded | Settlement::Failed => settlement.name().to_owned(),
@@ -219,6 +223,7 @@ fn what_can_start_at_once_is_accepted_as_running_in_one_record() {
         core.step(
             Input::Accept {
                 seq: Seq(seq),
+                source: "one".into(),
                 subject: Some(Subject::new("vm/1")),
                 matches: vec![NewExecution {
                     hook: plain("a"),

@@ -1,5 +1,6 @@
 //! How an execution is stored: what never changes, and apart from it where it stands.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ use crate::hooks::Version;
 struct StoredExecution {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    source: String,
     accepted: i64,
     why: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,7 +48,12 @@ enum StoredState {
         cause: StoredCause,
         since: i64,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        cancelled_by: Option<StoredActor>,
+        ended_for: Option<StoredCancel>,
+    },
+    Debouncing {
+        due: i64,
+        delay: u64,
+        cause: StoredCause,
     },
     Retrying {
         due: i64,
@@ -60,6 +68,18 @@ enum StoredState {
     Expired {
         at: i64,
     },
+    Throttled {
+        at: i64,
+    },
+    Superseded {
+        at: i64,
+    },
+    Overlap {
+        at: i64,
+    },
+    Muted {
+        at: i64,
+    },
     Cancelled {
         at: i64,
         why: StoredCancel,
@@ -72,6 +92,8 @@ enum StoredCancel {
     Operator { by: StoredActor },
     HookRemoved,
     HookDisabled,
+    Superseded,
+    Stopped { by: StoredActor },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -117,6 +139,7 @@ impl From<StoredCause> for Cause {
 pub(in crate::store) fn write_execution(execution: &Execution) -> Vec<u8> {
     write(&StoredExecution {
         subject: execution.subject.as_ref().map(ToString::to_string),
+        source: execution.source.to_string(),
         accepted: execution.accepted.as_millis(),
         why: execution.why.clone(),
         retry_of: execution
@@ -124,6 +147,30 @@ pub(in crate::store) fn write_execution(execution: &Execution) -> Vec<u8> {
             .as_ref()
             .map(|key| (key.event.0, key.hook.to_string())),
     })
+}
+
+impl From<&CancelReason> for StoredCancel {
+    fn from(reason: &CancelReason) -> Self {
+        match reason {
+            CancelReason::Operator(actor) => Self::Operator { by: actor.into() },
+            CancelReason::HookRemoved => Self::HookRemoved,
+            CancelReason::HookDisabled => Self::HookDisabled,
+            CancelReason::Superseded => Self::Superseded,
+            CancelReason::Stopped(actor) => Self::Stopped { by: actor.into() },
+        }
+    }
+}
+
+impl From<StoredCancel> for CancelReason {
+    fn from(stored: StoredCancel) -> Self {
+        match stored {
+            StoredCancel::Operator { by } => Self::Operator(by.into()),
+            StoredCancel::HookRemoved => Self::HookRemoved,
+            StoredCancel::HookDisabled => Self::HookDisabled,
+            StoredCancel::Superseded => Self::Superseded,
+            StoredCancel::Stopped { by } => Self::Stopped(by.into()),
+        }
+    }
 }
 
 pub(in crate::store) fn write_progress(progress: &Progress) -> Vec<u8> {
@@ -136,12 +183,17 @@ pub(in crate::store) fn write_progress(progress: &Progress) -> Vec<u8> {
             attempt,
             cause,
             since,
-            cancelled_by,
+            ended_for,
         } => StoredState::Running {
             attempt: *attempt,
             cause: cause.into(),
             since: since.as_millis(),
-            cancelled_by: cancelled_by.as_ref().map(Into::into),
+            ended_for: ended_for.as_ref().map(Into::into),
+        },
+        State::Debouncing { due, delay, cause } => StoredState::Debouncing {
+            due: due.as_millis(),
+            delay: millis(*delay),
+            cause: cause.into(),
         },
         State::Retrying { due, delay } => StoredState::Retrying {
             due: due.as_millis(),
@@ -152,14 +204,16 @@ pub(in crate::store) fn write_progress(progress: &Progress) -> Vec<u8> {
             match settlement {
                 Settlement::Succeeded => StoredState::Succeeded { at },
                 Settlement::Failed => StoredState::Failed { at },
-                Settlement::Skipped(SkipReason::Expired) => StoredState::Expired { at },
+                Settlement::Skipped(reason) => match reason {
+                    SkipReason::Expired => StoredState::Expired { at },
+                    SkipReason::Throttled => StoredState::Throttled { at },
+                    SkipReason::Superseded => StoredState::Superseded { at },
+                    SkipReason::Overlap => StoredState::Overlap { at },
+                    SkipReason::Muted => StoredState::Muted { at },
+                },
                 Settlement::Cancelled(reason) => StoredState::Cancelled {
                     at,
-                    why: match reason {
-                        CancelReason::Operator(actor) => StoredCancel::Operator { by: actor.into() },
-                        CancelReason::HookRemoved => StoredCancel::HookRemoved,
-                        CancelReason::HookDisabled => StoredCancel::HookDisabled,
-                    },
+                    why: reason.into(),
                 },
             }
         }
@@ -183,6 +237,7 @@ pub(in crate::store) fn read_execution(
     Ok(Execution {
         key,
         subject: stored.subject.as_deref().map(Subject::new),
+        source: Arc::from(stored.source),
         accepted: Timestamp::from_millis(stored.accepted),
         why: stored.why,
         retry_of: stored
@@ -207,12 +262,17 @@ fn read_progress(bytes: &[u8]) -> Result<Progress, FormatError> {
             attempt,
             cause,
             since,
-            cancelled_by,
+            ended_for,
         } => State::Running {
             attempt,
             cause: cause.into(),
             since: Timestamp::from_millis(since),
-            cancelled_by: cancelled_by.map(Into::into),
+            ended_for: ended_for.map(Into::into),
+        },
+        StoredState::Debouncing { due, delay, cause } => State::Debouncing {
+            due: Timestamp::from_millis(due),
+            delay: Duration::from_millis(delay),
+            cause: cause.into(),
         },
         StoredState::Retrying { due, delay } => State::Retrying {
             due: Timestamp::from_millis(due),
@@ -221,14 +281,11 @@ fn read_progress(bytes: &[u8]) -> Result<Progress, FormatError> {
         StoredState::Succeeded { at } => settled(Settlement::Succeeded, at),
         StoredState::Failed { at } => settled(Settlement::Failed, at),
         StoredState::Expired { at } => settled(Settlement::Skipped(SkipReason::Expired), at),
-        StoredState::Cancelled { at, why } => settled(
-            Settlement::Cancelled(match why {
-                StoredCancel::Operator { by } => CancelReason::Operator(by.into()),
-                StoredCancel::HookRemoved => CancelReason::HookRemoved,
-                StoredCancel::HookDisabled => CancelReason::HookDisabled,
-            }),
-            at,
-        ),
+        StoredState::Throttled { at } => settled(Settlement::Skipped(SkipReason::Throttled), at),
+        StoredState::Superseded { at } => settled(Settlement::Skipped(SkipReason::Superseded), at),
+        StoredState::Overlap { at } => settled(Settlement::Skipped(SkipReason::Overlap), at),
+        StoredState::Muted { at } => settled(Settlement::Skipped(SkipReason::Muted), at),
+        StoredState::Cancelled { at, why } => settled(Settlement::Cancelled(why.into()), at),
     };
     Ok(Progress {
         state,

@@ -8,14 +8,15 @@ use proptest::prelude::*;
 
 use super::super::format::{
     AttemptParts, read_attempt, read_audit, read_definition, read_event, read_execution, read_last_good,
-    read_override, write_audit, write_definition, write_ended, write_event, write_execution, write_last_good,
-    write_override, write_progress, write_released, write_started,
+    read_mute, read_override, write_audit, write_definition, write_ended, write_event, write_execution,
+    write_last_good, write_mute, write_override, write_progress, write_released, write_started,
 };
 use super::super::{Definition, Override};
 use crate::engine::execution::{
     Actor, Attempt, CancelReason, Cause, EndedAttempt, Execution, FileFingerprint, Progress, Settlement,
     SkipReason, StartedProcess, State,
 };
+use crate::engine::mute::{Mute, MutedBy, Scope, Until};
 use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
@@ -65,25 +66,45 @@ fn cause() -> impl Strategy<Value = Cause> {
     ]
 }
 
+fn cancel_reason() -> impl Strategy<Value = CancelReason> {
+    prop_oneof![
+        Just(CancelReason::HookRemoved),
+        Just(CancelReason::HookDisabled),
+        Just(CancelReason::Superseded),
+        actor().prop_map(CancelReason::Operator),
+        actor().prop_map(CancelReason::Stopped),
+    ]
+}
+
 fn state() -> impl Strategy<Value = State> {
     let settlement = prop_oneof![
         Just(Settlement::Succeeded),
         Just(Settlement::Failed),
-        Just(Settlement::Skipped(SkipReason::Expired)),
-        Just(Settlement::Cancelled(CancelReason::HookRemoved)),
-        Just(Settlement::Cancelled(CancelReason::HookDisabled)),
-        actor().prop_map(|actor| Settlement::Cancelled(CancelReason::Operator(actor))),
+        prop_oneof![
+            Just(SkipReason::Expired),
+            Just(SkipReason::Throttled),
+            Just(SkipReason::Superseded),
+            Just(SkipReason::Overlap),
+            Just(SkipReason::Muted),
+        ]
+        .prop_map(Settlement::Skipped),
+        cancel_reason().prop_map(Settlement::Cancelled),
     ];
     prop_oneof![
         (cause(), time()).prop_map(|(cause, since)| State::Queued { cause, since }),
-        (any::<u32>(), cause(), time(), proptest::option::of(actor())).prop_map(
-            |(attempt, cause, since, cancelled_by)| State::Running {
+        (
+            any::<u32>(),
+            cause(),
+            time(),
+            proptest::option::of(cancel_reason())
+        )
+            .prop_map(|(attempt, cause, since, ended_for)| State::Running {
                 attempt,
                 cause,
                 since,
-                cancelled_by,
-            }
-        ),
+                ended_for,
+            }),
+        (time(), delay(), cause()).prop_map(|(due, delay, cause)| State::Debouncing { due, delay, cause }),
         (time(), delay()).prop_map(|(due, delay)| State::Retrying { due, delay }),
         (settlement, time()).prop_map(|(settlement, at)| State::Settled { settlement, at }),
     ]
@@ -107,19 +128,48 @@ fn execution() -> impl Strategy<Value = Execution> {
     (
         key(),
         maybe(),
+        text(),
         time(),
         text(),
         proptest::option::of(key()),
         progress(),
     )
-        .prop_map(|(key, subject, accepted, why, retry_of, progress)| Execution {
-            key,
-            subject: subject.map(|subject| Subject::new(&subject)),
-            accepted,
-            why,
-            retry_of,
-            progress,
-        })
+        .prop_map(
+            |(key, subject, source, accepted, why, retry_of, progress)| Execution {
+                key,
+                subject: subject.map(|subject| Subject::new(&subject)),
+                source: source.into(),
+                accepted,
+                why,
+                retry_of,
+                progress,
+            },
+        )
+}
+
+fn mute() -> impl Strategy<Value = Mute> {
+    let scope = prop_oneof![
+        Just(Scope::All),
+        text().prop_map(|source| Scope::Source(source.into())),
+        name().prop_map(Scope::Hook),
+        (name(), text()).prop_map(|(hook, subject)| Scope::Lane(hook, Subject::new(&subject))),
+    ];
+    let by = prop_oneof![
+        actor().prop_map(MutedBy::Operator),
+        Just(MutedBy::Throttle),
+        Just(MutedBy::LoopGuard),
+        Just(MutedBy::Breaker),
+    ];
+    let until = (time(), delay()).prop_map(|(at, length)| Until { at, length });
+    (scope, time(), proptest::option::of(until), by, maybe()).prop_map(|(scope, since, until, by, reason)| {
+        Mute {
+            scope,
+            since,
+            until,
+            by,
+            reason,
+        }
+    })
 }
 
 fn facts() -> impl Strategy<Value = Facts> {
@@ -253,6 +303,11 @@ proptest! {
     }
 
     #[test]
+    fn mutes(mute in mute()) {
+        prop_assert_eq!(read_mute(&write_mute(&mute)).expect("what was written"), mute);
+    }
+
+    #[test]
     fn attempts(attempt in attempt()) {
         let kept = |captured: &Captured| [captured.head.as_ref(), captured.tail.as_ref()].concat();
         let parts = AttemptParts {
@@ -327,6 +382,7 @@ proptest! {
         let _ = read_execution(key, &bytes, &bytes);
         let _ = read_definition(&bytes);
         let _ = read_override(&bytes);
+        let _ = read_mute(&bytes);
         let _ = read_audit(1, &bytes);
         let parts = AttemptParts { released: bytes.clone(), ..AttemptParts::default() };
         let _ = read_attempt(1, parts);
