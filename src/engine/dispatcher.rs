@@ -4,9 +4,9 @@
 //! durable. Only the dispatcher knows what runs.
 
 mod mutes;
+mod times;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::times::AcceptanceTimes;
 use super::acceptance::Connections;
 use super::attempt::{Attempts, Ran, verdict};
 use super::clock::Clock;
@@ -43,9 +44,6 @@ pub(super) const QUEUE: usize = 16;
 
 /// How often the clocks are compared and lanes looked at that wait too long.
 const LOOK_AROUND: Duration = Duration::from_secs(1);
-
-/// Upper bounds in milliseconds of the buckets that count how long acceptance takes.
-const ACCEPTANCE_BUCKETS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 500, 1_000, u64::MAX];
 
 /// What a former life left, with the hook it is pinned to where that can be had.
 pub(super) type Unsettled = (Execution, Option<Arc<Hook>>);
@@ -172,37 +170,6 @@ impl Offer {
             absent_elements: 0,
             asked: None,
         }
-    }
-}
-
-/// Counts how long events take from receipt to acceptance.
-#[derive(Debug, Default)]
-struct AcceptanceTimes {
-    counts: [AtomicU64; ACCEPTANCE_BUCKETS.len()],
-    /// In milliseconds.
-    total: AtomicU64,
-}
-
-impl AcceptanceTimes {
-    fn count(&self, received: Timestamp) {
-        let took = u64::try_from(Timestamp::now().since(received).as_millis()).unwrap_or(u64::MAX);
-        let bucket = ACCEPTANCE_BUCKETS.iter().position(|bound| took <= *bound);
-        if let Some(counter) = bucket.and_then(|at| self.counts.get(at)) {
-            counter.fetch_add(1, Ordering::Relaxed);
-            self.total.fetch_add(took, Ordering::Relaxed);
-        }
-    }
-
-    fn buckets(&self) -> Vec<(u64, u64)> {
-        ACCEPTANCE_BUCKETS
-            .iter()
-            .zip(&self.counts)
-            .map(|(bound, count)| (*bound, count.load(Ordering::Relaxed)))
-            .collect()
-    }
-
-    fn total(&self) -> Duration {
-        Duration::from_millis(self.total.load(Ordering::Relaxed))
     }
 }
 
