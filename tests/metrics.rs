@@ -203,6 +203,9 @@ async fn metrics_say_what_the_status_says_and_a_blocked_lane_shows() {
             metrics.value("hem_concurrency", &[]),
             number(&status["concurrency"])
         );
+        assert_eq!(metrics.value("hem_queued_executions", &[("hook", "slow")]), 1.0);
+        assert_eq!(metrics.value("hem_held_executions", &[]), 0.0);
+        assert_eq!(metrics.value("hem_mutes", &[("by", "loop_guard")]), 0.0);
         assert_eq!(metrics.value("hem_hooks", &[]), 2.0);
         assert_eq!(metrics.value("hem_condition_errors_total", &[]), 1.0);
         assert_eq!(metrics.value("hem_stale_hook_files", &[]), 0.0);

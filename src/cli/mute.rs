@@ -48,7 +48,7 @@ pub(super) struct ScopeArguments {
     #[arg(long)]
     all: bool,
     /// The hook about this resource alone, such as vm/12
-    #[arg(long, requires = "hook")]
+    #[arg(long, requires = "hook", conflicts_with_all = ["source", "all"])]
     subject: Option<String>,
 }
 

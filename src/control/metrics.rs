@@ -4,7 +4,7 @@
 //! it in the OpenMetrics text format, or in Prometheus' older one for readers that do not ask for OpenMetrics
 //! (node_exporter's textfile collector reads that alone).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -14,6 +14,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::engine::handle::{Connection, Status};
+use crate::engine::mute::{Mute, MutedBy};
 use crate::event::time::Timestamp;
 
 /// The content type of OpenMetrics, and what its readers ask for.
@@ -215,6 +216,28 @@ impl Scrape {
             "Lanes in which an execution has waited for another one for longer than blocked_after",
             status.blocked.len() as u64,
         )?;
+        sheet.gauge(
+            "held_executions",
+            "Queued executions that a mute holds",
+            status.held,
+        )?;
+        let mut mutes = BTreeMap::from(["operator", "throttle", "loop_guard", "breaker"].map(|by| (by, 0)));
+        for status in &status.mutes {
+            *mutes.entry(muted_by(&status.mute)).or_default() += 1;
+        }
+        sheet.gauges(
+            "mutes",
+            "Mutes in force, by who muted",
+            mutes.into_iter().map(|(by, count)| ([("by", by)], count)),
+        )?;
+        sheet.gauges(
+            "queued_executions",
+            "Queued executions, by hook; hooks of which nothing waits or runs are left out",
+            status
+                .queue
+                .iter()
+                .map(|group| ([("hook", group.hook.as_str())], group.queued)),
+        )?;
         let oldest = status
             .oldest_queued()
             .map_or(0.0, |since| self.now.since(since).as_secs_f64());
@@ -319,6 +342,15 @@ impl Sheet<'_> {
         self.0
             .encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?
             .encode_histogram::<NoLabelSet>(sum, count, buckets, None)
+    }
+}
+
+fn muted_by(mute: &Mute) -> &'static str {
+    match mute.by {
+        MutedBy::Operator(_) => "operator",
+        MutedBy::Throttle => "throttle",
+        MutedBy::LoopGuard => "loop_guard",
+        MutedBy::Breaker => "breaker",
     }
 }
 
