@@ -69,7 +69,7 @@ async fn through(trigger: Option<&str>) -> f64 {
         // The one slot is taken for as long as the round lasts: what is measured is acceptance.
         house.hook(
             "slow",
-            &format!("name: slow\n{trigger}\ncommand: /bin/sleep\narguments: [\"600\"]\n"),
+            &format!("name: slow\n{trigger}\ncommand: /bin/sleep\narguments: [\"600\"]\nloop_guard: off\n"),
         );
     }
     let daemon = site::daemon(&house).await;

@@ -38,7 +38,8 @@ async fn main() {
     house.listen_to(&publisher).hook(
         "true",
         &format!(
-            "name: \"true\"\ntrigger: {{ state: {{ resource: VM, on: RUNNING }} }}\ncommand: /bin/true\nmax_parallel: {AT_ONCE}\n"
+            "name: \"true\"\ntrigger: {{ state: {{ resource: VM, on: RUNNING }} }}\ncommand: /bin/true\nmax_parallel: {AT_ONCE}\n\
+             loop_guard: off\n"
         ),
     );
     house.config.concurrency = AT_ONCE;

@@ -32,7 +32,8 @@ async fn main() {
     let mut house = site::house();
     house.listen_to(&publisher).hook(
         "date",
-        "name: date\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: /bin/date\narguments: [\"+%s%N\"]\n",
+        "name: date\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: /bin/date\narguments: [\"+%s%N\"]\n\
+         loop_guard: off\n",
     );
     site::describe(house.folder.path());
     let daemon = site::daemon(&house).await;

@@ -83,7 +83,8 @@ async fn twenty_thousand_events_wait_for_slow_scripts_and_none_is_lost() {
         .script("slow.sh", &format!("#!/bin/sh\nwhile [ ! -e {gate} ]; do sleep 0.2; done\n"))
         .hook(
             "slow",
-            "name: slow\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: slow.sh\nmax_parallel: 2\n",
+            "name: slow\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: slow.sh\nmax_parallel: 2\n\
+             loop_guard: off\n",
         );
     let daemon = house.daemon().await;
     publisher.wait_for_subscriber().await;

@@ -133,7 +133,33 @@ fn faults_are_told_with_place_and_cure() {
             "template attribute at the top",
             "name: x\nresource: VM\non: RUNNING\ncommand: ok.sh\n".into(),
         ),
-        ("attribute that is not there yet", with("throttle: { max: 5 }")),
+        ("attribute that is not there yet", with("catch_up: true")),
+        ("throttle without its time", with("throttle: { max: 5 }")),
+        (
+            "throttle that lets nothing through",
+            with("throttle: { max: 0, per: 0s, key: vm, then: drop }"),
+        ),
+        ("no time to debounce", with("debounce: 0s")),
+        (
+            "policies without an order",
+            with("order: none\ndebounce: 30s\noverlap: latest\nloop_guard: { max: 9 }"),
+        ),
+        (
+            "debounce longer than start_within",
+            with("debounce: 30s\nstart_within: 30s"),
+        ),
+        ("misspelt overlap", with("overlap: lastest")),
+        ("loop guard that is neither on nor off", with("loop_guard: never")),
+        ("loop guard that is on", with("loop_guard: true")),
+        (
+            "loop guard with a misspelt limit",
+            with("loop_guard: { max: 60, within: 1m }"),
+        ),
+        ("breaker without limits", with("breaker: { for: 5m }")),
+        (
+            "breaker with bad limits",
+            with("breaker: { failures: 1001, per: 5, for: 0s }"),
+        ),
         ("yes is no boolean", with("enabled: yes")),
         (
             "on became true",
@@ -777,7 +803,8 @@ fn the_reference_is_right() {
         };
         let text = match attribute {
             "trigger" => triggered(value),
-            "when" | "arguments" | "retry" => with(line),
+            "when" | "arguments" | "retry" | "throttle" | "debounce" | "overlap" | "loop_guard"
+            | "breaker" => with(line),
             _ => continue,
         };
         let site = Site::new();
@@ -785,7 +812,7 @@ fn the_reference_is_right() {
         assert!(!site.check().has_errors(), "{line}: {}", site.faults());
         tried += 1;
     }
-    assert!(tried > 12, "{tried}");
+    assert!(tried > 20, "{tried}");
 }
 
 proptest::proptest! {

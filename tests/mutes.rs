@@ -128,7 +128,11 @@ async fn a_muted_hook_holds_what_comes_and_everything_says_so_across_a_restart()
     // The newest one alone runs; of the others the record says what became of them.
     let reply = hem(&house, &["unmute", "dns", "--then", "latest", "--json"]).await;
     let reply = json(&reply);
-    assert_eq!((&reply["skipped"], &reply["released"]), (&2.into(), &1.into()), "{reply}");
+    assert_eq!(
+        (&reply["skipped"], &reply["released"]),
+        (&2.into(), &1.into()),
+        "{reply}"
+    );
     until("what was let go ran", || {
         daemon::unsettled(&daemon.handle().store().summary()) == 0
     })

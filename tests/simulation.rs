@@ -1,6 +1,6 @@
 //! The scheduler under every history that a seed can make up: the real core, a store that loses what was not synced,
-//! scripts that take their time, a clock that jumps, and a daemon that dies at any step. A checker then holds the
-//! history against the promises. A failing seed is printed; `HEM_SIMULATION_SEED=n` runs it alone.
+//! scripts that take their time, hooks with every policy, mutes that come and go, a clock that jumps, and a daemon that dies
+//! at any step. A checker then holds the history against the promises. A failing seed is printed; `HEM_SIMULATION_SEED=n` runs it alone.
 
 #![allow(
     clippy::expect_used,
@@ -8,17 +8,21 @@
     reason = "a test that cannot go on shall fail"
 )]
 
+mod histories;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use hem::engine::core::{Core, Effect, Input, NewExecution, Record, Step, Verdict};
-use hem::engine::execution::{Actor, CancelReason, Cause, Execution, Settlement, State};
+use hem::engine::execution::{Actor, CancelReason, Cause, Execution, Settlement, SkipReason, State};
+use hem::engine::mute::{Mute, MutedBy, Scope, Then, Until};
 use hem::event::Subject;
 use hem::event::id::{ExecutionKey, HookName, Seq};
 use hem::event::time::Timestamp;
 use hem::hooks::{
-    Defaults, Hook, OnInterrupt, Order, Origin, Policy, Priority, Retry, Version, parse_definition,
+    Breaker, Defaults, Hook, LoopGuard, OnInterrupt, Order, Origin, Overlap, Policy, Priority, Retry,
+    Throttle, ThrottleKey, ThrottleThen, Version, parse_definition,
 };
 
 const SEEDS: u64 = 10_000;
@@ -30,25 +34,55 @@ fn ten_thousand_histories_keep_the_promises() {
         return;
     }
     let workers = std::thread::available_parallelism().map_or(2, usize::from) as u64;
-    let failed: Vec<u64> = std::thread::scope(|scope| {
+    let seen: Vec<Result<BTreeSet<String>, u64>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..workers)
             .map(|worker| {
                 scope.spawn(move || {
-                    (worker..SEEDS)
-                        .step_by(workers as usize)
-                        .find(|&seed| std::panic::catch_unwind(|| History::of(seed).check()).is_err())
+                    let mut seen = BTreeSet::new();
+                    for seed in (worker..SEEDS).step_by(workers as usize) {
+                        let history = std::panic::catch_unwind(|| {
+                            let history = History::of(seed);
+                            history.check();
+                            history.seen()
+                        });
+                        seen.extend(history.map_err(|_| seed)?);
+                    }
+                    Ok(seen)
                 })
             })
             .collect();
         threads
             .into_iter()
-            .filter_map(|thread| thread.join().expect("a worker"))
+            .map(|thread| thread.join().expect("a worker"))
             .collect()
     });
+    let failed: Vec<&u64> = seen.iter().filter_map(|seen| seen.as_ref().err()).collect();
     assert!(
         failed.is_empty(),
         "run one alone with HEM_SIMULATION_SEED={failed:?}"
     );
+    // A promise is held only by histories in which it could have been broken.
+    let seen: BTreeSet<String> = seen.into_iter().flatten().flatten().collect();
+    for expected in [
+        "skipped: Expired",
+        "skipped: Throttled",
+        "skipped: Superseded",
+        "skipped: Overlap",
+        "skipped: Muted",
+        "cancelled: Superseded",
+        "cancelled: Stopped",
+        "muted by Operator",
+        "muted by Throttle",
+        "muted by LoopGuard",
+        "muted by Breaker",
+        "a mute shortened",
+        "a mute kept over a crash",
+    ] {
+        assert!(
+            seen.contains(expected),
+            "no history has one that is {expected}: {seen:?}"
+        );
+    }
 }
 
 /// One start of a script, as the script itself would tell it.
@@ -59,6 +93,8 @@ struct Run {
     lane: Option<(HookName, Option<Subject>)>,
     hook: Arc<Hook>,
     cause: Cause,
+    /// What the clock said when it was started.
+    at: Timestamp,
     from: u64,
     /// The step at which it ended, by itself or with the daemon.
     to: Option<u64>,
@@ -71,6 +107,11 @@ struct Disk {
     executions: BTreeMap<ExecutionKey, Execution>,
     released: BTreeSet<(ExecutionKey, u32)>,
     reopened: BTreeSet<ExecutionKey>,
+    mutes: BTreeMap<Scope, Mute>,
+    /// What was ever taken back with the order to keep the newest, or none.
+    unmuted: BTreeSet<(Scope, bool)>,
+    /// What happened at all.
+    seen: BTreeSet<String>,
 }
 
 impl Disk {
@@ -100,7 +141,22 @@ impl Disk {
                     }
                     execution.progress = progress;
                 }
-                Record::Muted(_) | Record::MuteShortened(_) | Record::Unmuted { .. } => {}
+                Record::Muted(mute) => {
+                    self.seen.insert(format!("muted by {}", first_word(&mute.by)));
+                    self.mutes.insert(mute.scope.clone(), mute);
+                }
+                Record::MuteShortened(mute) => {
+                    self.seen.insert("a mute shortened".to_owned());
+                    let former = self.mutes.insert(mute.scope.clone(), mute);
+                    assert!(former.is_some(), "a mute was shortened that is not there");
+                }
+                Record::Unmuted { scope, then, .. } => {
+                    let former = self.mutes.remove(&scope);
+                    assert!(former.is_some(), "a mute ended that is not there");
+                    if then != Then::Run {
+                        self.unmuted.insert((scope, then == Then::Drop));
+                    }
+                }
                 Record::Released { key, attempt, .. } => {
                     assert!(
                         self.released.insert((key, attempt)),
@@ -127,6 +183,12 @@ struct History {
     acknowledged: BTreeMap<Seq, Vec<ExecutionKey>>,
     offered: HashMap<Seq, Vec<ExecutionKey>>,
     runs: Vec<Run>,
+    /// Events of the kind `retry`.
+    retry_messages: BTreeSet<Seq>,
+    /// The clock was set, ever.
+    has_jumped: bool,
+    /// Something was muted, ever.
+    has_muted: bool,
 }
 
 impl History {
@@ -146,6 +208,9 @@ impl History {
             acknowledged: BTreeMap::new(),
             offered: HashMap::new(),
             runs: Vec::new(),
+            retry_messages: BTreeSet::new(),
+            has_jumped: false,
+            has_muted: false,
             rng,
         };
         for _ in 0..history.rng.usize(20..120) {
@@ -157,7 +222,7 @@ impl History {
 
     fn anything(&mut self) {
         self.step += 1;
-        match self.rng.u32(0..100) {
+        match self.rng.u32(0..106) {
             0..30 => self.accept(),
             30..55 => self.commit(),
             55..78 => self.end_one(),
@@ -166,6 +231,9 @@ impl History {
             90..93 => self.reopen_one(),
             93..94 => self.withdraw_one(),
             94..96 => self.jump(),
+            100..103 => self.mute_one(),
+            103..105 => self.unmute_one(),
+            105 => self.stop_one(),
             _ => self.crash(),
         }
         self.check_limits();
@@ -181,15 +249,27 @@ impl History {
         let seq = Seq(self.next_seq);
         self.next_seq += 1;
         let subject = (self.rng.u32(0..8) > 0).then(|| Subject::new(&format!("vm/{}", self.rng.u32(0..3))));
+        // A RETRY message asks for one hook.
+        let is_retry_message = self.rng.u32(0..12) == 0;
+        let only = is_retry_message.then(|| self.rng.usize(..self.hooks.len()));
+        let cause = if is_retry_message {
+            self.retry_messages.insert(seq);
+            Cause::RetryMessage(seq)
+        } else {
+            self.retry_messages.remove(&seq);
+            Cause::Event
+        };
+        let source = if self.rng.u32(0..4) == 0 { "two" } else { "one" };
         let matches: Vec<NewExecution> = self
             .hooks
             .clone()
             .into_iter()
-            .filter(|_| self.rng.bool())
-            .map(|hook| NewExecution {
+            .enumerate()
+            .filter(|(at, _)| only.map_or_else(|| self.rng.bool(), |only| only == *at))
+            .map(|(_, hook)| NewExecution {
                 hook,
                 why: String::new(),
-                cause: Cause::Event,
+                cause: cause.clone(),
                 retry_of: None,
                 lane_subject: None,
             })
@@ -204,7 +284,7 @@ impl History {
         self.feed(
             Input::Accept {
                 seq,
-                source: "one".into(),
+                source: source.into(),
                 subject,
                 matches,
             },
@@ -225,6 +305,7 @@ impl History {
             for effect in step.effects {
                 self.carry_out(effect);
             }
+            self.check_waiters();
         }
     }
 
@@ -240,7 +321,15 @@ impl History {
                     self.disk.released.contains(&(key.clone(), attempt)),
                     "a script was started without a durable record"
                 );
-                let subject = self.disk.executions[&key].subject.clone();
+                let execution = &self.disk.executions[&key];
+                if !cause.is_explicit() {
+                    let covering =
+                        self.disk.mutes.keys().find(|scope| {
+                            scope.covers(&key.hook, &execution.source, execution.subject.as_ref())
+                        });
+                    assert_eq!(covering, None, "{key} was started under a mute");
+                }
+                let subject = execution.subject.clone();
                 let lane = match hook.policy.order {
                     Order::None => None,
                     Order::Hook => Some((hook.name.clone(), None)),
@@ -252,6 +341,7 @@ impl History {
                     lane,
                     hook,
                     cause,
+                    at: self.now,
                     from: self.step,
                     to: None,
                     interrupted: false,
@@ -310,6 +400,7 @@ impl History {
     fn jump(&mut self) {
         let by = self.rng.i64(-7_200_000..7_200_000);
         self.now = Timestamp::from_millis(self.now.as_millis() + by);
+        self.has_jumped = true;
         self.feed(Input::ClockJumped, None);
     }
 
@@ -378,6 +469,56 @@ impl History {
         );
     }
 
+    fn some_scope(&mut self) -> Scope {
+        let hook = self.hooks[self.rng.usize(..self.hooks.len())].name.clone();
+        match self.rng.u32(0..6) {
+            0 => Scope::All,
+            1 => Scope::Source("two".into()),
+            2 | 3 => Scope::Hook(hook),
+            _ => Scope::Lane(hook, Subject::new(&format!("vm/{}", self.rng.u32(0..3)))),
+        }
+    }
+
+    fn mute_one(&mut self) {
+        self.has_muted = true;
+        let length = self
+            .rng
+            .bool()
+            .then(|| Duration::from_millis(self.rng.u64(0..20_000)));
+        let mute = Mute {
+            scope: self.some_scope(),
+            since: self.now,
+            until: length.map(|length| Until::after(self.now, length)),
+            by: MutedBy::Operator(Actor::User { uid: 0 }),
+            reason: None,
+        };
+        self.feed(Input::Mute(mute), None);
+    }
+
+    fn unmute_one(&mut self) {
+        let scopes: Vec<Scope> = self.core.mutes().map(|mute| mute.scope.clone()).collect();
+        if let Some(scope) = self.rng.choice(&scopes).cloned() {
+            let then = [Then::Run, Then::Latest, Then::Drop][self.rng.usize(..3)];
+            let actor = Actor::User { uid: 0 };
+            self.feed(Input::Unmute { scope, then, actor }, None);
+        }
+    }
+
+    fn stop_one(&mut self) {
+        self.has_muted = true;
+        let hook = self.hooks[self.rng.usize(..self.hooks.len())].name.clone();
+        let length = self.rng.u64(0..20_000);
+        self.feed(
+            Input::StopHook {
+                hook,
+                length: Some(Duration::from_millis(length)),
+                reason: None,
+                actor: Actor::User { uid: 0 },
+            },
+            None,
+        );
+    }
+
     /// The daemon dies: what is not committed is gone, and its scripts with it.
     fn crash(&mut self) {
         self.uncommitted.clear();
@@ -406,7 +547,17 @@ impl History {
                 (execution.clone(), Arc::clone(hook.expect("a definition")))
             })
             .collect();
-        let step = self.core.recover(left, Vec::new(), self.now);
+        for execution in self.disk.executions.values() {
+            let hook = self.hooks.iter().find(|hook| hook.name == execution.key.hook);
+            if !self.retry_messages.contains(&execution.key.event) {
+                self.core.remember(execution, hook.expect("a hook"), self.now);
+            }
+        }
+        if !self.disk.mutes.is_empty() {
+            self.disk.seen.insert("a mute kept over a crash".to_owned());
+        }
+        let mutes = self.disk.mutes.values().cloned().collect();
+        let step = self.core.recover(left, mutes, self.now);
         self.uncommitted.push_back((step, None));
     }
 
@@ -422,6 +573,10 @@ impl History {
             } else if let Some(due) = self.core.next_due() {
                 self.now = self.now.max(due);
                 self.feed(Input::Tick, None);
+            } else if !self.disk.mutes.is_empty() {
+                let scope = self.disk.mutes.keys().next().cloned().expect("a mute");
+                let (then, actor) = (Then::Run, Actor::User { uid: 0 });
+                self.feed(Input::Unmute { scope, then, actor }, None);
             } else {
                 assert_eq!(self.core.unsettled(), 0, "executions wait for nothing");
                 return;
@@ -430,116 +585,14 @@ impl History {
         }
         panic!("the engine never comes to rest");
     }
+}
 
-    fn check_limits(&self) {
-        let running = self.running();
-        assert!(running.len() <= self.concurrency + 1, "too many scripts at once");
-        let high = running
-            .iter()
-            .filter(|&&at| self.runs[at].hook.policy.priority == Priority::High)
-            .count();
-        assert!(
-            running.len() - high.min(1) <= self.concurrency,
-            "the reserved slot was taken"
-        );
-        for hook in &self.hooks {
-            let of_hook = running
-                .iter()
-                .filter(|&&at| self.runs[at].hook.name == hook.name)
-                .count();
-            let limit = hook.policy.max_parallel.unwrap_or((self.concurrency / 2).max(1));
-            assert!(of_hook <= limit, "too many scripts of one hook at once");
-        }
-    }
-
-    fn check(&self) {
-        // Accepted means kept: every acknowledged execution is recorded and reached its end; it ran, unless the
-        // record says why not.
-        for key in self.acknowledged.values().flatten() {
-            let execution = self
-                .disk
-                .executions
-                .get(key)
-                .expect("an accepted execution is recorded");
-            let State::Settled { settlement, .. } = &execution.progress.state else {
-                panic!("{key} never ended: {:?}", execution.progress);
-            };
-            let ran = self.runs.iter().any(|run| run.key == *key);
-            if matches!(settlement, Settlement::Succeeded | Settlement::Failed) {
-                assert!(ran, "{key} is {} and never ran", settlement.name());
-            }
-        }
-        // At least once, visibly: no attempt number is used twice, and numbers grow.
-        let mut last = HashMap::new();
-        for run in &self.runs {
-            let former = last.insert(&run.key, run.attempt);
-            assert!(
-                former.is_none_or(|former| former < run.attempt),
-                "{} ran twice as one attempt",
-                run.key
-            );
-        }
-        for run in self.runs.iter().filter(|run| run.interrupted) {
-            if run.hook.policy.on_interrupt == OnInterrupt::Fail && !self.disk.reopened.contains(&run.key) {
-                assert!(
-                    !self
-                        .runs
-                        .iter()
-                        .any(|later| later.key == run.key && later.attempt > run.attempt),
-                    "{} was run again after an interruption",
-                    run.key
-                );
-            }
-        }
-        self.check_order();
-        self.check_budget();
-    }
-
-    fn check_order(&self) {
-        let mut lanes: BTreeMap<_, Vec<&Run>> = BTreeMap::new();
-        for run in &self.runs {
-            if let Some(lane) = &run.lane {
-                lanes.entry(lane).or_default().push(run);
-            }
-        }
-        for (lane, runs) in lanes {
-            for pair in runs.windows(2) {
-                let ended = pair[0].to.expect("an ended run");
-                assert!(
-                    ended <= pair[1].from,
-                    "{lane:?}: {} and {} overlap",
-                    pair[0].key,
-                    pair[1].key
-                );
-            }
-            let firsts: Vec<Seq> = runs
-                .iter()
-                .filter(|run| run.cause == Cause::Event && !self.disk.reopened.contains(&run.key))
-                .map(|run| run.key.event)
-                .collect();
-            assert!(firsts.is_sorted(), "{lane:?} started out of order: {firsts:?}");
-            // A retry keeps the head of its lane: no younger execution runs between two attempts of an older one.
-            for (at, run) in runs.iter().enumerate() {
-                let automatic = matches!(run.cause, Cause::Retry | Cause::Recovery);
-                if automatic && let Some(before) = at.checked_sub(1).map(|before| runs[before]) {
-                    assert_eq!(before.key, run.key, "{lane:?}: a retry lost its place");
-                }
-            }
-        }
-    }
-
-    fn check_budget(&self) {
-        for (key, execution) in &self.disk.executions {
-            let Some(hook) = self.hooks.iter().find(|hook| hook.name == key.hook) else {
-                continue;
-            };
-            let allowed = hook.policy.retry.as_ref().map_or(1, |retry| retry.attempts);
-            assert!(
-                execution.progress.budget_used <= allowed,
-                "{key} used more attempts than it has"
-            );
-        }
-    }
+fn first_word(value: &impl std::fmt::Debug) -> String {
+    let text = format!("{value:?}");
+    text.split(|c: char| !c.is_alphanumeric())
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn mentions(step: &Step, key: &ExecutionKey) -> bool {
@@ -565,7 +618,38 @@ static PLAIN: LazyLock<Hook> = LazyLock::new(|| {
     parse_definition(text, &origin, &defaults).expect("a hook")
 });
 
+fn throttle(rng: &mut fastrand::Rng) -> Throttle {
+    Throttle {
+        max: rng.usize(1..4),
+        per: Duration::from_millis(rng.u64(1..20_000)),
+        key: [ThrottleKey::Subject, ThrottleKey::Hook][rng.usize(..2)],
+        then: [ThrottleThen::Skip, ThrottleThen::Mute][rng.usize(..2)],
+    }
+}
+
+fn loop_guard(rng: &mut fastrand::Rng) -> LoopGuard {
+    LoopGuard {
+        max: rng.usize(1..5),
+        per: Duration::from_millis(rng.u64(1..20_000)),
+        length: Duration::from_millis(rng.u64(1..20_000)),
+    }
+}
+
+fn breaker(rng: &mut fastrand::Rng) -> Breaker {
+    Breaker {
+        failures: rng.usize(1..4),
+        per: Duration::from_millis(rng.u64(1..20_000)),
+        length: Duration::from_millis(rng.u64(1..20_000)),
+    }
+}
+
 fn hook(number: usize, rng: &mut fastrand::Rng) -> Arc<Hook> {
+    let order = [Order::Subject, Order::Subject, Order::Hook, Order::None][rng.usize(..4)];
+    // Half of the hooks have no policy, the others several.
+    let (has_policies, is_ordered) = (rng.bool(), order != Order::None);
+    let mut some = |may: bool| has_policies && may && rng.u32(0..3) == 0;
+    let (throttles, debounces, overlaps) = (some(true), some(is_ordered), some(is_ordered));
+    let (guards, breaks) = (some(order == Order::Subject), some(true));
     Arc::new(Hook {
         name: HookName::new(&format!("hook-{number}")).expect("a name"),
         policy: Policy {
@@ -574,7 +658,16 @@ fn hook(number: usize, rng: &mut fastrand::Rng) -> Arc<Hook> {
                 backoff_min: Duration::from_millis(rng.u64(0..2_000)),
                 backoff_max: Duration::from_secs(60),
             }),
-            order: [Order::Subject, Order::Subject, Order::Hook, Order::None][rng.usize(..4)],
+            order,
+            throttle: throttles.then(|| throttle(rng)),
+            debounce: debounces.then(|| Duration::from_millis(rng.u64(1..5_000))),
+            overlap: if overlaps {
+                [Overlap::Latest, Overlap::Drop, Overlap::Cancel][rng.usize(..3)]
+            } else {
+                Overlap::Queue
+            },
+            loop_guard: guards.then(|| loop_guard(rng)),
+            breaker: breaks.then(|| breaker(rng)),
             max_parallel: rng.bool().then(|| rng.usize(1..4)),
             priority: if rng.u32(0..4) == 0 {
                 Priority::High

@@ -38,7 +38,7 @@ async fn an_event_runs_its_hook_and_leaves_a_record_that_can_be_retried() {
             "running",
             &format!(
                 "name: vm-running\ntrigger: {{ state: {{ resource: VM, on: RUNNING }} }}\n\
-             command: note.sh\narguments: [\"${{{{ event.VM.ID }}}}\", {}]\n",
+             command: note.sh\narguments: [\"${{{{ event.VM.ID }}}}\", {}]\nloop_guard: off\n",
                 house.path("notes").display()
             ),
         );
@@ -104,10 +104,10 @@ async fn all_recorded_events_run_a_hook_on_everything_and_the_sums_add_up() {
     house.listen_to(&publisher);
     house.script("true.sh", "#!/bin/sh\nexit 0\n").hook(
         "everything",
-        "name: every-call\ntrigger: { api: { call: any } }\ncommand: true.sh\n---\n\
+        "name: every-call\ntrigger: { api: { call: any } }\ncommand: true.sh\nloop_guard: off\n---\n\
          name: every-state\ntrigger:\n  - state: { resource: VM, state: any, lcm_state: any }\n  \
          - state: { resource: HOST, state: any }\n  - state: { resource: IMAGE, state: any }\n  \
-         - state: { resource: NET, state: any }\ncommand: true.sh\n",
+         - state: { resource: NET, state: any }\ncommand: true.sh\nloop_guard: off\n",
     );
     let daemon = house.daemon().await;
     publisher.wait_for_subscriber().await;

@@ -15,6 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hem::config::{Config, OpennebulaSource, Permissions, Source};
 use hem::daemon::{Daemon, Options};
+use hem::engine::execution::State;
 use hem::engine::handle::Handle;
 use hem::sources::opennebula::publisher::Publisher;
 use hem::sources::opennebula::zmtp::Endpoint;
@@ -150,7 +151,7 @@ pub(crate) async fn until_settled(handle: &Handle, received: u64) {
 
 /// Executions that have not reached their end.
 pub(crate) fn unsettled(summary: &Summary) -> u64 {
-    ["queued", "running", "retrying"]
+    State::UNSETTLED
         .iter()
         .filter_map(|state| summary.executions.get(*state))
         .sum()

@@ -270,7 +270,7 @@ fn furnish(folder: &Path, endpoint: &str) {
         let hook = format!(
             "name: {name}\ntrigger: {{ state: {{ resource: VM, on: RUNNING }} }}\ncommand: work.sh\n\
              arguments: [\"${{{{ event.VM.USER_TEMPLATE.NUMBER }}}}\", \"{pause}\", \"{kind}\"]\n\
-             env: {{ RAN: \"{ran}\" }}\n{more}"
+             env: {{ RAN: \"{ran}\" }}\nloop_guard: off\n{more}"
         );
         std::fs::write(at(&format!("hooks.d/{name}.yaml")), hook).expect("a hook file");
     }

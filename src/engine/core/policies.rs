@@ -76,6 +76,12 @@ impl Core {
                 .cover(&key.hook, &active.source, active.subject.as_ref())
     }
 
+    /// Whether a hook's `overlap` or `debounce` may skip it: it waits, and what is held is not touched before it is let go.
+    fn may_be_taken_away(&self, key: &ExecutionKey) -> bool {
+        let active = self.active.get(key);
+        active.is_some_and(|active| active.is_untouched() && !self.is_held(key, active))
+    }
+
     /// Asks the policies what becomes of a new execution.
     #[expect(
         clippy::too_many_arguments,
@@ -158,10 +164,7 @@ impl Core {
             .members
             .iter()
             .take_while(|member| *member != key)
-            .filter(|member| {
-                let member = self.active.get(member).map(|active| (member, active));
-                member.is_some_and(|(key, active)| active.is_untouched() && !self.is_held(key, active))
-            })
+            .filter(|member| self.may_be_taken_away(member))
             .cloned()
             .collect();
         for older in older {
@@ -329,22 +332,30 @@ impl Core {
 
     /// Lets go what nothing else holds: of hooks that want only the newest of a lane, that one.
     fn let_run(&mut self, held: &[ExecutionKey], now: Timestamp, step: &mut Step) {
-        let mut lanes: BTreeMap<LaneKey, Vec<ExecutionKey>> = BTreeMap::new();
+        let mut lanes: BTreeMap<LaneKey, ExecutionKey> = BTreeMap::new();
         for key in held {
             if let Some(active) = self.active.get(key)
                 && active.is_untouched()
                 && !self.is_held(key, active)
                 && (active.hook.policy.debounce.is_some() || active.hook.policy.overlap != Overlap::Queue)
             {
-                lanes.entry(active.lane.clone()).or_default().push(key.clone());
+                lanes.entry(active.lane.clone()).or_insert_with(|| key.clone());
             }
         }
-        for (lane, members) in lanes {
+        for (lane, first) in lanes {
+            // What nothing held came behind the first that was held, and waits there too.
+            let members = self.lanes.get(&lane).into_iter().flat_map(|lane| &lane.members);
+            let members: Vec<ExecutionKey> = members
+                .skip_while(|member| **member != first)
+                .filter(|member| self.may_be_taken_away(member))
+                .cloned()
+                .collect();
             let newest = members.last().and_then(|newest| self.active.get(newest));
-            let Some(policy) = newest.map(|newest| newest.hook.policy.clone()) else {
+            let Some(hook) = newest.map(|newest| Arc::clone(&newest.hook)) else {
                 continue;
             };
-            if policy.debounce.is_some() || matches!(policy.overlap, Overlap::Latest | Overlap::Cancel) {
+            let (debounce, overlap) = (hook.policy.debounce, hook.policy.overlap);
+            if debounce.is_some() || matches!(overlap, Overlap::Latest | Overlap::Cancel) {
                 self.supersede(&lane, members, now, step);
             } else {
                 for member in members {

@@ -1,8 +1,12 @@
 //! The scheduler's rules one by one. `tests/simulation.rs` holds all of them at once through histories made up from a seed.
 
+mod mutes;
+mod policies;
+
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::engine::mute::{MutedBy, Scope, Then, Until};
 use crate::event::id::Seq;
 use crate::hooks::{Order, Policy, Priority, Retry, declared};
 
@@ -39,9 +43,15 @@ fn retries(attempts: u32) -> impl FnOnce(&mut Policy) {
 struct Bench {
     core: Core,
     kept: BTreeMap<ExecutionKey, (Execution, Arc<Hook>)>,
+    mutes: BTreeMap<Scope, Mute>,
+    /// How many records were written.
+    records: usize,
     /// What was started, in order, and not looked at yet.
     started: Vec<String>,
     next_seq: u64,
+    /// The source of what is accepted from now on, and what causes it.
+    source: &'static str,
+    cause: Cause,
 }
 
 impl Bench {
@@ -49,12 +59,17 @@ impl Bench {
         Self {
             core: core(concurrency),
             kept: BTreeMap::new(),
+            mutes: BTreeMap::new(),
+            records: 0,
             started: Vec::new(),
             next_seq: 1,
+            source: "one",
+            cause: Cause::Event,
         }
     }
 
     fn keep(&mut self, step: Step) {
+        self.records += step.records.len();
         for record in step.records {
             match record {
                 Record::Created(execution) => {
@@ -66,10 +81,13 @@ impl Bench {
                     assert_eq!(execution.progress.state.name(), left);
                     execution.progress = progress;
                 }
-                Record::Released { .. }
-                | Record::Muted(_)
-                | Record::MuteShortened(_)
-                | Record::Unmuted { .. } => {}
+                Record::Muted(mute) | Record::MuteShortened(mute) => {
+                    self.mutes.insert(mute.scope.clone(), mute);
+                }
+                Record::Unmuted { scope, .. } => {
+                    self.mutes.remove(&scope).expect("a mute that was kept");
+                }
+                Record::Released { .. } => {}
             }
         }
         for effect in step.effects {
@@ -101,7 +119,7 @@ impl Bench {
             .map(|hook| NewExecution {
                 hook: Arc::clone(hook),
                 why: String::new(),
-                cause: Cause::Event,
+                cause: self.cause.clone(),
                 retry_of: None,
                 lane_subject: None,
             })
@@ -110,7 +128,7 @@ impl Bench {
         self.step(
             Input::Accept {
                 seq,
-                source: "one".into(),
+                source: self.source.into(),
                 subject,
                 matches,
             },
@@ -179,7 +197,12 @@ impl Bench {
             .filter(|(execution, _)| !execution.progress.state.is_settled())
             .cloned()
             .collect();
-        let step = self.core.recover(left, Vec::new(), now);
+        for (execution, hook) in self.kept.values() {
+            self.core.remember(execution, hook, now);
+        }
+        let step = self
+            .core
+            .recover(left, self.mutes.values().cloned().collect(), now);
         self.keep(step);
     }
 
