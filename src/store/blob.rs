@@ -69,10 +69,15 @@ pub(super) fn record<'a>(
 /// Reads a value back; none when there is nothing below `prefix`.
 pub(super) fn get(tree: &Tree, prefix: &[u8]) -> Result<Option<Vec<u8>>, GetError> {
     let mut packed = Vec::new();
+    let mut next: u32 = 0;
     for entry in tree.scan_prefix(prefix) {
         let (key, piece) = entry.map_err(GetError::Sled)?;
         // A longer prefix of something else begins the same way; its keys are longer.
         if key.len() == prefix.len() + 4 {
+            if !key.ends_with(&next.to_be_bytes()) {
+                return Err(GetError::Pieces(BadPieces));
+            }
+            next += 1;
             packed.extend_from_slice(&piece);
         }
     }

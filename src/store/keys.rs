@@ -234,3 +234,9 @@ pub(super) fn of_hook(key: &[u8]) -> Option<ExecutionKey> {
     let hook = std::str::from_utf8(key.get(1..ends)?.strip_suffix(b"\0")?).ok()?;
     Some(ExecutionKey::new(Seq(event), HookName::trusted(hook)))
 }
+
+/// The execution that a key below `attempts(execution)` belongs to.
+pub(super) fn execution_of_attempt(key: &[u8]) -> Option<ExecutionKey> {
+    let ends = key.iter().skip(9).position(|byte| *byte == 0)? + 9;
+    execution(key.get(..ends)?)
+}

@@ -78,7 +78,7 @@ fn finish_snapshot(unfinished: &Path) -> io::Result<()> {
         .checked_sub(12)
         .filter(|len| *len > 0)
         .and_then(|len| Some((bytes.get(..len)?, bytes.get(len + 8..)?)))
-        .is_some_and(|(snapshot, sum)| crc32(snapshot).to_le_bytes() == sum);
+        .is_some_and(|(snapshot, sum)| crc32(&[snapshot]).to_le_bytes() == sum);
     if is_whole {
         File::open(unfinished)?.sync_all()?;
         fs::rename(unfinished, unfinished.with_extension(""))
@@ -87,14 +87,31 @@ fn finish_snapshot(unfinished: &Path) -> io::Result<()> {
     }
 }
 
-/// CRC-32 as in IEEE 802.3.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |sum, byte| {
-        (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
-            (sum >> 1) ^ (0xEDB8_8320 & (sum & 1).wrapping_neg())
-        })
-    })
+/// CRC-32 as in IEEE 802.3, of these parts one behind the other.
+pub(super) fn crc32(parts: &[&[u8]]) -> u32 {
+    let mut sum: u32 = !0;
+    for part in parts {
+        for byte in *part {
+            sum = (sum >> 8) ^ CRC_OF_BYTE[usize::from(sum.to_le_bytes()[0] ^ byte)];
+        }
+    }
+    !sum
 }
+
+const CRC_OF_BYTE: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut sum, mut bit) = (byte as u32, 0);
+        while bit < 8 {
+            sum = (sum >> 1) ^ (0xEDB8_8320 & (sum & 1).wrapping_neg());
+            bit += 1;
+        }
+        table[byte] = sum;
+        byte += 1;
+    }
+    table
+};
 
 /// Whether the files are what a crash leaves while sled makes them. Files of somebody else are not.
 fn is_unfinished(folder: &Path) -> io::Result<bool> {
@@ -131,7 +148,7 @@ mod tests {
     /// The check value of the CRC catalogues.
     #[test]
     fn the_sum_is_the_well_known_one() {
-        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+        assert_eq!(crc32(&[b"1234", b"56789"]), 0xCBF4_3926);
     }
 
     #[test]
@@ -139,7 +156,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let at = |name: &str| folder.path().join(name);
         let mut whole = b"a snapshot".to_vec();
-        let sum = crc32(&whole);
+        let sum = crc32(&[&whole]);
         whole.extend_from_slice(&10_u64.to_le_bytes());
         whole.extend_from_slice(&sum.to_le_bytes());
         fs::write(at("snap.0000000000000200.generating"), &whole).expect("a file");

@@ -1,8 +1,12 @@
 //! Salvage: what can be read of a damaged store goes into a new one, and the damaged one is set aside.
 //!
-//! sled's files are a log cut into segments. Copies of the folder are tried: as it is, without its snapshots, and with
-//! more and more segments cut off the end; the first that can be read from end to end serves, or else the one that
-//! gives the most. Records that are not whole are left out; counters are counted anew.
+//! sled's files are a log cut into segments. Copies of the folder are tried: as it is, and without its snapshots. Where
+//! sled cannot read them from end to end, the log is read past what is damaged (`carving`), and where even that gives less,
+//! with more and more segments cut off the end; what gives the most serves. Records that are not whole are left out (`mending`),
+//! counters are counted anew.
+
+mod carving;
+mod mending;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -10,14 +14,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
-use sled::{Batch, IVec, Tree};
+use sled::{Batch, Tree};
 
-use super::format::{self, FORMAT};
-use super::keys::{self, Space};
+use self::carving::Carving;
+use self::mending::mend;
+use super::format::FORMAT;
+use super::keys::Space;
 use super::open::{Label, Panicked, aside, open_files, sync_all_of};
-use super::{ListedEvent, blob};
-use crate::engine::execution::Execution;
-use crate::event::id::{Seq, StoreId};
+use crate::event::id::StoreId;
 
 /// sled's segments: it reads its log in pieces of this many bytes.
 const SEGMENT: u64 = 512 << 10;
@@ -27,9 +31,6 @@ const ONE_BY_ONE: usize = 32;
 
 /// Entries written together.
 const TOGETHER: usize = 1_000;
-
-/// Numbers that are not given again where the end of the log was lost with the numbers in it.
-const NUMBERS_SKIPPED: u64 = 100_000;
 
 /// What was saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,10 +99,39 @@ pub enum SalvageError {
 }
 
 /// A way to try to read the damaged files.
-#[derive(Debug, Clone, Copy)]
-struct Try {
-    keep_snapshots: bool,
-    cut: u64,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Try {
+    /// sled reads a copy.
+    Sled { keep_snapshots: bool, cut: u64 },
+    /// The log is read past what is damaged.
+    Past,
+}
+
+impl Try {
+    const WHOLE: Self = Self::Sled {
+        keep_snapshots: true,
+        cut: 0,
+    };
+    const WITHOUT_SNAPSHOTS: Self = Self::Sled {
+        keep_snapshots: false,
+        cut: 0,
+    };
+
+    const fn cut(self) -> u64 {
+        match self {
+            Self::Sled { cut, .. } => cut,
+            Self::Past => 0,
+        }
+    }
+
+    fn in_words(self) -> String {
+        match self {
+            Self::WHOLE => "reading it as it is".to_owned(),
+            Self::WITHOUT_SNAPSHOTS => "reading the log without the snapshots".to_owned(),
+            Self::Past => "reading the log past what is damaged".to_owned(),
+            Self::Sled { cut, .. } => format!("reading the log without its last {} KiB", cut >> 10),
+        }
+    }
 }
 
 /// Saves what is readable of the store in `folder` into a new one in its place. `say` hears how it goes.
@@ -140,47 +170,41 @@ pub fn salvage(folder: &Path, mut say: impl FnMut(&str)) -> Result<Salvaged, Sal
         .prefix(".hem-salvage-")
         .tempdir_in(parent)
         .map_err(in_folder)?;
-    let mut best: Option<(u64, Try)> = None;
-    for attempt in tries(length) {
-        say(&attempt.in_words());
-        let copy = workshop.path().join("copy");
-        copy_store(folder, &copy, attempt).map_err(in_folder)?;
-        let (readable, whole) = readable_entries(&copy);
-        fs::remove_dir_all(&copy).map_err(in_folder)?;
-        say(&format!(
-            "  {readable} entries are readable{}",
-            if whole { ", all of them" } else { "" }
-        ));
-        if readable > best.map_or(0, |(most, _)| most) {
-            best = Some((readable, attempt));
-        }
-        if whole && readable > 0 {
-            break;
-        }
-    }
-    let Some((_, attempt)) = best else {
+    let (copy, fresh) = (workshop.path().join("copy"), workshop.path().join("fresh"));
+    let best = best_try(folder, &copy, length, &mut say).map_err(in_folder)?;
+    let Some(attempt) = best else {
         return Err(SalvageError::NothingReadable { path });
     };
 
-    let (copy, fresh) = (workshop.path().join("copy"), workshop.path().join("fresh"));
-    copy_store(folder, &copy, attempt).map_err(in_folder)?;
     fs::create_dir(&fresh).map_err(in_folder)?;
     let write = |source| SalvageError::Write {
         path: path.clone(),
         source,
     };
     let mut salvaged = {
-        let (_old, from) = match open_files(&copy) {
-            Ok(Ok(opened)) => opened,
-            Ok(Err(source)) => return Err(write(source)),
-            Err(_) => return Err(SalvageError::NothingReadable { path }),
-        };
         let (db, to) = match open_files(&fresh) {
             Ok(opened) => opened.map_err(write)?,
             Err(_) => return Err(SalvageError::NothingReadable { path }),
         };
-        copy_entries(&from, &to).map_err(write)?;
-        let salvaged = mend(&from, &to, label.map(|label| label.id), attempt.cut).map_err(write)?;
+        let meta = match attempt {
+            Try::Past => {
+                let log = File::open(&log).map_err(in_folder)?;
+                let carving = Carving::read(log).map_err(in_folder)?;
+                carve_entries(&carving, &to).map_err(write)?
+            }
+            Try::Sled { .. } => {
+                copy_store(folder, &copy, attempt).map_err(in_folder)?;
+                let (_old, from) = match open_files(&copy) {
+                    Ok(Ok(opened)) => opened,
+                    Ok(Err(source)) => return Err(write(source)),
+                    Err(_) => return Err(SalvageError::NothingReadable { path }),
+                };
+                copy_entries(&from, &to).map_err(write)?
+            }
+        };
+        let loses_its_end = attempt != Try::WHOLE && attempt != Try::WITHOUT_SNAPSHOTS;
+        let mut salvaged = mend(&to, &meta, label.map(|label| label.id), loses_its_end).map_err(write)?;
+        salvaged.cut = attempt.cut();
         db.flush().map_err(write)?;
         salvaged
     };
@@ -201,50 +225,62 @@ pub fn salvage(folder: &Path, mut say: impl FnMut(&str)) -> Result<Salvaged, Sal
     Ok(salvaged)
 }
 
-fn tries(length: u64) -> Vec<Try> {
-    let mut tries = vec![
-        Try {
-            keep_snapshots: true,
-            cut: 0,
-        },
-        Try {
-            keep_snapshots: false,
-            cut: 0,
-        },
-    ];
+/// The way that gives the most entries; none when nothing gives any. What sled reads from end to end is not improved upon.
+fn best_try(folder: &Path, copy: &Path, length: u64, say: &mut impl FnMut(&str)) -> io::Result<Option<Try>> {
+    let mut best: Option<(u64, Try)> = None;
+    for attempt in [Try::WHOLE, Try::WITHOUT_SNAPSHOTS, Try::Past]
+        .into_iter()
+        .chain(cuts(length))
+    {
+        // Cuts are for a log of which nothing can be told by its messages.
+        if attempt.cut() > 0 && best.is_some() {
+            break;
+        }
+        say(&attempt.in_words());
+        let (readable, whole) = match attempt {
+            Try::Past => (carvable_entries(&folder.join("db"))?, false),
+            Try::Sled { .. } => {
+                copy_store(folder, copy, attempt)?;
+                let found = readable_entries(copy);
+                fs::remove_dir_all(copy)?;
+                found
+            }
+        };
+        say(&format!(
+            "  {readable} entries are readable{}",
+            if whole { ", all of them" } else { "" }
+        ));
+        if readable > best.map_or(0, |(most, _)| most) {
+            best = Some((readable, attempt));
+        }
+        if whole && readable > 0 {
+            break;
+        }
+    }
+    Ok(best.map(|(_, attempt)| attempt))
+}
+
+fn cuts(length: u64) -> Vec<Try> {
+    let without = |cut| Try::Sled {
+        keep_snapshots: false,
+        cut,
+    };
+    let mut tries = Vec::new();
     // A log that does not end with a segment was cut before: the rest of it is the first to go.
     let mut cut = length % SEGMENT;
     if cut > 0 {
-        tries.push(Try {
-            keep_snapshots: false,
-            cut,
-        });
+        tries.push(without(cut));
     }
     // One by one as long as that is cheap, then in ever larger steps.
     let mut segments = 1;
     while cut + segments * SEGMENT < length {
         cut += segments * SEGMENT;
-        tries.push(Try {
-            keep_snapshots: false,
-            cut,
-        });
+        tries.push(without(cut));
         if tries.len() > ONE_BY_ONE {
             segments *= 2;
         }
     }
     tries
-}
-
-impl Try {
-    fn in_words(self) -> String {
-        match self {
-            Self {
-                keep_snapshots: true, ..
-            } => "reading it as it is".to_owned(),
-            Self { cut: 0, .. } => "reading the log without the snapshots".to_owned(),
-            Self { cut, .. } => format!("reading the log without its last {} KiB", cut >> 10),
-        }
-    }
 }
 
 fn copy_store(folder: &Path, copy: &Path, attempt: Try) -> io::Result<()> {
@@ -254,13 +290,13 @@ fn copy_store(folder: &Path, copy: &Path, attempt: Try) -> io::Result<()> {
         let entry = entry?;
         let name = entry.file_name();
         let is_snapshot = name.to_string_lossy().starts_with("snap");
-        if entry.file_type()?.is_file() && (attempt.keep_snapshots || !is_snapshot) {
+        if entry.file_type()?.is_file() && (attempt == Try::WHOLE || !is_snapshot) {
             fs::copy(entry.path(), copy.join(&name))?;
         }
     }
     let log = OpenOptions::new().write(true).open(copy.join("db"))?;
     let length = log.metadata()?.len();
-    log.set_len(length.saturating_sub(attempt.cut))
+    log.set_len(length.saturating_sub(attempt.cut()))
 }
 
 /// How many entries can be read, and whether that was all the way to the end.
@@ -281,164 +317,81 @@ fn readable_entries(copy: &Path) -> (u64, bool) {
     (readable, whole.unwrap_or(false))
 }
 
-fn copy_entries(from: &Tree, to: &Tree) -> sled::Result<()> {
-    let mut batch = Batch::default();
-    let mut waiting = 0;
+/// How many entries the log's messages give.
+fn carvable_entries(log: &Path) -> io::Result<u64> {
+    let mut readable = 0;
+    let carving = Carving::read(File::open(log)?)?;
+    carving.each(|key, _| {
+        readable += u64::from(is_an_entry(&key));
+        Ok::<_, io::Error>(())
+    })?;
+    Ok(readable)
+}
+
+/// Kinds of entries are named by capital letters; sled keeps nothing of its own beside them.
+fn is_an_entry(key: &[u8]) -> bool {
+    key.first().is_some_and(u8::is_ascii_uppercase)
+}
+
+/// What a store says of itself, by key.
+type Meta = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Takes entries over but for what is worked out anew.
+struct Taking<'a> {
+    to: &'a Tree,
+    batch: Batch,
+    waiting: usize,
+    meta: Meta,
+}
+
+impl<'a> Taking<'a> {
+    fn new(to: &'a Tree) -> Self {
+        Self {
+            to,
+            batch: Batch::default(),
+            waiting: 0,
+            meta: Meta::new(),
+        }
+    }
+
+    fn take(&mut self, key: &[u8], value: &[u8]) -> sled::Result<()> {
+        if key.first() == Some(&(Space::Meta as u8)) {
+            self.meta.insert(key.to_vec(), value.to_vec());
+        } else if key.first() != Some(&(Space::Unsettled as u8)) {
+            self.batch.insert(key, value);
+            self.waiting += 1;
+        }
+        if self.waiting == TOGETHER {
+            self.to.apply_batch(std::mem::take(&mut self.batch))?;
+            self.waiting = 0;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> sled::Result<Meta> {
+        self.to.apply_batch(self.batch)?;
+        Ok(self.meta)
+    }
+}
+
+fn copy_entries(from: &Tree, to: &Tree) -> sled::Result<Meta> {
+    let mut taking = Taking::new(to);
     let mut entries = from.iter();
     // What cannot be read ends the walk; a panic does the same.
     while let Ok(Some(Ok((key, value)))) = Panicked::catch(|| entries.next()) {
-        if key.first() != Some(&(Space::Meta as u8)) && key.first() != Some(&(Space::Unsettled as u8)) {
-            batch.insert(key, value);
-            waiting += 1;
-        }
-        if waiting == TOGETHER {
-            to.apply_batch(std::mem::take(&mut batch))?;
-            waiting = 0;
-        }
+        taking.take(&key, &value)?;
     }
-    to.apply_batch(batch)
+    taking.finish()
 }
 
-/// Leaves out what is not whole, finds out what is still to be done, and counts everything anew.
-fn mend(from: &Tree, to: &Tree, labelled: Option<StoreId>, cut: u64) -> sled::Result<Salvaged> {
-    let meta = |name: &str| from.get(keys::meta(name)).ok().flatten();
-    let id = labelled
-        .or_else(|| std::str::from_utf8(&meta("id")?).ok()?.parse().ok())
-        .unwrap_or_else(|| StoreId::draw(&mut fastrand::Rng::new()));
-    let former = meta("totals").and_then(|bytes| format::read_totals(&bytes).ok());
-    let mut totals = former.clone().unwrap_or_default();
-    (totals.executions, totals.unmatched_kept, totals.matched_kept) = (BTreeMap::new(), 0, 0);
-    totals.unmatched_bytes = 0;
-
-    let mut batch = Batch::default();
-    let (mut events, mut executions, mut unsettled, mut left_out) = (0, 0, 0, 0);
-    for entry in to.scan_prefix(keys::space(Space::Event)) {
-        let (key, value) = entry?;
-        let seq = Seq(keys::number(&key).unwrap_or_default());
-        let Some(listed) = whole_event(to, seq, &value) else {
-            batch.remove(key);
-            batch.remove(keys::unmatched(seq));
-            blob::remove(to, &mut batch, &keys::payload(seq))?;
-            left_out += 1;
-            continue;
-        };
-        events += 1;
-        totals.last_seq = totals.last_seq.max(seq.0);
-        if listed.hooks.is_empty() {
-            totals.unmatched_kept += 1;
-            totals.unmatched_bytes += blob::length(to, &keys::payload(seq))?;
-            batch.insert(keys::unmatched(seq), &[]);
+fn carve_entries(carving: &Carving, to: &Tree) -> sled::Result<Meta> {
+    let mut taking = Taking::new(to);
+    carving.each(|key, value| {
+        if is_an_entry(&key) {
+            taking.take(&key, &value)
         } else {
-            totals.matched_kept += 1;
+            Ok(())
         }
-        if former.is_none() {
-            totals.count(&listed.event, listed.hooks.is_empty());
-        }
-    }
-    for entry in to.scan_prefix(keys::space(Space::Execution)) {
-        let (key, value) = entry?;
-        let Some(execution) = whole_execution(to, &key, &value)? else {
-            left_out += 1;
-            remove_execution(to, &key, &mut batch)?;
-            continue;
-        };
-        executions += 1;
-        let state = &execution.progress.state;
-        *totals.executions.entry(state.name().to_owned()).or_default() += 1;
-        batch.insert(keys::by_hook_and_event(&execution.key), &[]);
-        if !state.is_settled() {
-            unsettled += 1;
-            batch.insert(keys::of_execution(Space::Unsettled, &execution.key), &[]);
-        }
-    }
-    to.apply_batch(std::mem::take(&mut batch))?;
-    let (payloads, outputs) = bytes_kept(to)?;
-    (totals.bytes, totals.output_bytes) = (payloads + outputs, outputs);
-    let last_audit = to
-        .scan_prefix(keys::space(Space::Audit))
-        .keys()
-        .next_back()
-        .transpose()?;
-    totals.last_audit = totals
-        .last_audit
-        .max(last_audit.and_then(|key| keys::number(&key)).unwrap_or_default());
-    if cut > 0 || former.is_none() {
-        totals.last_seq += NUMBERS_SKIPPED;
-    }
-    batch.insert(keys::meta("format"), &FORMAT.to_be_bytes());
-    batch.insert(keys::meta("id"), id.as_str());
-    batch.insert(keys::meta("totals"), format::write(&totals));
-    to.apply_batch(batch)?;
-    Ok(Salvaged {
-        id,
-        events,
-        executions,
-        unsettled,
-        left_out,
-        cut,
-        set_aside: PathBuf::new(),
-    })
-}
-
-/// The execution, if its event and both parts of its record are there and make sense.
-fn whole_execution(tree: &Tree, key: &IVec, value: &IVec) -> sled::Result<Option<Execution>> {
-    let Some(name) = keys::execution(key) else {
-        return Ok(None);
-    };
-    let Some(progress) = tree.get(keys::of_execution(Space::Progress, &name))? else {
-        return Ok(None);
-    };
-    let Some(event) = tree.get(keys::event(name.event))? else {
-        return Ok(None);
-    };
-    if whole_event(tree, name.event, &event).is_none() {
-        return Ok(None);
-    }
-    let record = blob::record(tree, name.event, key, value).ok();
-    Ok(record.and_then(|record| format::read_execution(name, &record, &progress).ok()))
-}
-
-/// The event, if its record makes sense and its payload is as long as the record says.
-fn whole_event(tree: &Tree, seq: Seq, stored: &[u8]) -> Option<ListedEvent> {
-    let record = blob::record(tree, seq, &keys::event(seq), stored).ok()?;
-    let listed = format::read_event(seq, &record).ok()?;
-    let is_whole = match blob::get(tree, &keys::payload(seq)).ok()? {
-        Some(payload) => payload.len() as u64 == listed.payload_len,
-        // Of some events that match nothing only the record is kept.
-        None => listed.payload_len == 0 || listed.hooks.is_empty(),
-    };
-    is_whole.then_some(listed)
-}
-
-fn remove_execution(tree: &Tree, key: &IVec, batch: &mut Batch) -> sled::Result<()> {
-    batch.remove(key.clone());
-    let Some(name) = keys::execution(key) else {
-        return Ok(());
-    };
-    batch.remove(keys::of_execution(Space::Progress, &name));
-    batch.remove(keys::by_hook_and_event(&name));
-    for part in tree.scan_prefix(keys::attempts(&name)).keys() {
-        batch.remove(part?);
-    }
-    Ok(())
-}
-
-/// Bytes of payloads, and of outputs.
-fn bytes_kept(tree: &Tree) -> sled::Result<(u64, u64)> {
-    let (mut payloads, mut outputs) = (0, 0);
-    for entry in tree.scan_prefix(keys::space(Space::Payload)) {
-        payloads += entry?.1.len() as u64;
-    }
-    for entry in tree.scan_prefix(keys::space(Space::Attempt)) {
-        let (key, value) = entry?;
-        // The hook's name ends with a NUL.
-        let name_ends = key.iter().skip(9).position(|byte| *byte == 0).map(|at| at + 10);
-        if name_ends
-            .and_then(|end| key.get(..end))
-            .is_some_and(|prefix| keys::is_output(&key, prefix))
-        {
-            outputs += value.len() as u64;
-        }
-    }
-    Ok((payloads, outputs))
+    })?;
+    taking.finish()
 }

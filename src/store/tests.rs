@@ -1,5 +1,6 @@
 //! The store from outside: what was written comes back, the sums hold, limits are kept, nothing is replaced in silence.
 
+mod damage;
 mod keeping;
 mod opening;
 mod retention;

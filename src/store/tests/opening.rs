@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use super::super::keys::Space;
 use super::super::{OpenError, keys};
 use super::*;
 
@@ -189,4 +190,52 @@ fn a_store_of_format_1_is_read() {
         (summary.last_seq, summary.unmatched_kept, summary.matched_kept),
         (Seq(3), 1, 2)
     );
+}
+
+/// What a start reads: were a settled record read, its damage would be told.
+#[tokio::test]
+async fn a_start_reads_only_what_is_unsettled() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let desk = Desk::open(folder.path(), keep_all());
+    let hook = hook("a", "one");
+    for seq in 1..=100 {
+        desk.write(accepted(event(seq, 0, b"a payload"), &[&hook])).await;
+        let key = key(seq, "a");
+        let mut changes = attempted(&key, 1, hook.version, b"an output".to_vec());
+        if seq % 10 != 0 {
+            changes.push(moved(&key, "queued", succeeded(), hook.version));
+        }
+        desk.write(changes).await;
+    }
+    let tree = desk.store.shared.tree.clone();
+    for seq in (1..=100_u64).filter(|seq| seq % 10 != 0) {
+        for space in [
+            Space::Event,
+            Space::Payload,
+            Space::Execution,
+            Space::Progress,
+            Space::Attempt,
+        ] {
+            for key in tree.scan_prefix(keys::numbered(space, seq)).keys() {
+                tree.insert(key.expect("a key"), b"damaged".as_slice())
+                    .expect("a write");
+            }
+        }
+    }
+    let before = desk.store.summary();
+    drop(tree);
+    desk.close();
+    let store = Store::open(folder.path()).expect("a store");
+    let mut left: Vec<u64> = store
+        .unsettled()
+        .expect("what a start reads is whole")
+        .iter()
+        .map(|execution| execution.key.event.0)
+        .collect();
+    left.sort_unstable();
+    assert_eq!(left, (1..=10).map(|ten| ten * 10).collect::<Vec<_>>());
+    store.overrides().expect("a read");
+    store.last_good().expect("a read");
+    assert_eq!(format!("{:?}", store.summary()), format!("{before:?}"));
+    assert!(store.execution(&key(1, "a")).is_err(), "the damage is real");
 }
