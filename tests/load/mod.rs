@@ -102,7 +102,7 @@ fn accepted(seq: u64, now: Timestamp) -> Vec<Change> {
             keep_payload: true,
         },
         Change::Record(Record::Created(Box::new(Execution {
-            source: "load".into(),
+            source: "opennebula".into(),
             key: key.clone(),
             subject: Some(Subject::new(&format!("vm/{}", seq % 500))),
             accepted: now,
