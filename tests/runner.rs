@@ -150,7 +150,7 @@ async fn an_exit_status_and_both_streams_are_reported() {
     let started = report.started.expect("it was started");
     assert!(before <= started.at && started.at <= report.ended);
     assert_eq!(started.uid, nix::unistd::Uid::current().as_raw());
-    assert!(started.pid > 1 && started.start_ticks > 0, "{started:?}");
+    assert!(started.pid > 1, "{started:?}");
 }
 
 #[tokio::test]
@@ -553,6 +553,39 @@ async fn the_observer_hears_of_the_start_at_once_and_of_output_as_it_comes() {
     assert_eq!(report.outcome, Outcome::Exited { code: 0 });
     assert_eq!(report.started, Some(started));
     assert_eq!(report.chunks_dropped, 0);
+}
+
+#[tokio::test]
+async fn the_observer_hears_of_a_process_that_runs_long_and_not_of_one_that_has_ended() {
+    let (tell, told) = oneshot::channel::<u64>();
+    let (tell_pid, pid) = oneshot::channel::<u32>();
+    let observer = Observer::none()
+        .on_start(move |started| tell_pid.send(started.pid).expect("somebody listens"))
+        .still_running(millis(50), move |ticks| {
+            tell.send(ticks).expect("somebody listens")
+        });
+    let folder = tempfile::tempdir().expect("a folder");
+    let go = folder.path().join("go");
+    let script = r#"while [ ! -e "$1" ]; do sleep 0.05; done"#;
+    let waits = invocation("/bin/sh", &["-c", script, "sh", go.to_str().expect("a path")]);
+    let listen = async {
+        let ticks = told.await.expect("word of the process");
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.await.expect("a pid"))).expect("its stat");
+        let (_, fields) = stat.rsplit_once(')').expect("the command's name");
+        // Field 22; the first behind the name is the third.
+        let expected = fields.split_ascii_whitespace().nth(19).map(str::to_owned);
+        assert_eq!(expected, Some(ticks.to_string()));
+        fs::write(&go, "").expect("the sign to go on");
+    };
+    let (report, ()) = tokio::join!(run_with(waits, limits(), observer), listen);
+    assert_eq!(report.outcome, Outcome::Exited { code: 0 });
+
+    let (tell, told) = oneshot::channel::<u64>();
+    let observer =
+        Observer::none().still_running(LONG, move |ticks| tell.send(ticks).expect("somebody listens"));
+    let report = run_with(invocation("/bin/true", &[]), limits(), observer).await;
+    assert_eq!(report.outcome, Outcome::Exited { code: 0 });
+    told.await.expect_err("nobody was told");
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each benchmark uses its own part")]
 
+pub(crate) mod processor;
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};

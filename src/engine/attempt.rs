@@ -1,10 +1,10 @@
 //! One attempt: from the stored event to the outcome.
 
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use futures_util::FutureExt as _;
+use futures_util::future::Either;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ use crate::hooks::invocation::{AttemptFacts, OnehemShell, argument_line, invocat
 use crate::kill_point;
 use crate::runner::ssh::Ssh;
 use crate::runner::{
-    Captured, Invocation, Limits, Observer, Outcome, Report, Runner, StartFailure, StartFailureKind, Started,
+    Invocation, Limits, Observer, Order, Outcome, Report, Runner, StartFailure, StartFailureKind, Started,
 };
 use crate::store::Store;
 use crate::store::writer::{Change, Writer};
@@ -51,33 +51,78 @@ pub(super) struct Attempts {
     pub(super) shell: OnehemShell,
     /// How other hosts are reached.
     pub(super) ssh: Ssh,
-    /// Programs that others may write are not run.
-    pub(super) refuses_open_programs: bool,
     /// The boot of the machine in which this life runs.
     pub(super) boot_id: Option<String>,
+    /// Programs that others may write are not run.
+    pub(super) refuses_open_programs: bool,
 }
 
 impl Attempts {
-    /// Runs one attempt and says how it ended. Everything that can go wrong is an outcome, a defect in here included:
-    /// otherwise the attempt would hold its slot for ever.
-    pub(super) async fn run(
+    /// Runs one attempt and says how it ended. It begins at once; the future only waits for it. Everything that can go wrong is
+    /// an outcome, a defect in here included: otherwise the attempt would hold its slot for ever.
+    pub(super) fn run(
         self: &Arc<Self>,
-        key: &ExecutionKey,
+        key: ExecutionKey,
         attempt: u32,
-        hook: &Arc<Hook>,
+        hook: Arc<Hook>,
         stop: CancellationToken,
-    ) -> Ran {
-        let run = AssertUnwindSafe(self.run_unguarded(key, attempt, hook, stop));
-        run.catch_unwind().await.unwrap_or_else(|_| {
-            tracing::error!(execution = %key, attempt, "carrying out an attempt panicked");
-            not_started(StartFailure {
-                kind: StartFailureKind::Other,
-                message: "a defect of hem ended the attempt; its log says where".to_owned(),
-            })
-        })
+    ) -> impl Future<Output = Ran> + Send + use<> + 'static {
+        let unrecorded = Arc::new(Mutex::new(None));
+        let (tell, told) = oneshot::channel();
+        let (grace, goes_elsewhere) = (hook.policy.grace, hook.action.remote);
+        let report = {
+            let (attempts, key, unrecorded) = (Arc::clone(self), key.clone(), Arc::clone(&unrecorded));
+            let lay_out = move || attempts.lay_out(&key, attempt, hook, unrecorded, tell);
+            if goes_elsewhere {
+                Either::Left(self.runner.clone().carry_out_elsewhere(lay_out, stop))
+            } else {
+                Either::Right(self.runner.carry_out(lay_out, grace, stop))
+            }
+        };
+        let writer = self.writer.clone();
+        async move {
+            let mut report = pin!(report);
+            let report = tokio::select! {
+                biased;
+                report = &mut report => report,
+                Ok(()) = told => {
+                    if let Some(process) = take(&unrecorded) {
+                        record_start(&writer, &key, attempt, process).await;
+                    }
+                    report.await
+                }
+            };
+            let Report {
+                outcome,
+                ended,
+                stdout,
+                stderr,
+                ..
+            } = report;
+            let ended = Box::new(EndedAttempt {
+                at: timestamp(ended),
+                outcome,
+                stdout,
+                stderr,
+                outputs_pruned: false,
+            });
+            Ran {
+                unrecorded: take(&unrecorded),
+                ended,
+            }
+        }
     }
 
-    fn prepare(&self, key: &ExecutionKey, attempt: u32, hook: &Hook) -> Result<Prepared, StartFailure> {
+    /// Reads the event back and lays out the command: that may wait for the disk, and takes its time for a large document.
+    /// The process is put down in `unrecorded`, and `tell` says when it has run long enough to be recorded.
+    fn lay_out(
+        &self,
+        key: &ExecutionKey,
+        attempt: u32,
+        hook: Arc<Hook>,
+        unrecorded: Arc<Unrecorded>,
+        tell: oneshot::Sender<()>,
+    ) -> Result<Order, StartFailure> {
         let unreadable = |message: String| StartFailure {
             kind: StartFailureKind::Other,
             message,
@@ -96,42 +141,11 @@ impl Attempts {
             ssh: &self.ssh,
         };
         let arguments_sha256 = match hook.oned_id {
-            Some(_) => Some(Sha256::digest(argument_line(hook, &listed.event)?.as_bytes()).into()),
+            Some(_) => Some(Sha256::digest(argument_line(&hook, &listed.event)?.as_bytes()).into()),
             None => None,
         };
-        let mut invocation = invocation(hook, &listed.event, &facts)?;
+        let mut invocation = invocation(&hook, &listed.event, &facts)?;
         invocation.refuses_open_programs = self.refuses_open_programs;
-        Ok(Prepared {
-            invocation,
-            arguments_sha256,
-        })
-    }
-
-    async fn run_unguarded(
-        self: &Arc<Self>,
-        key: &ExecutionKey,
-        attempt: u32,
-        hook: &Arc<Hook>,
-        stop: CancellationToken,
-    ) -> Ran {
-        let prepared = {
-            let (attempts, key, hook) = (Arc::clone(self), key.clone(), Arc::clone(hook));
-            // Reading may wait for the disk, and laying out a large document takes its time.
-            tokio::task::spawn_blocking(move || attempts.prepare(&key, attempt, &hook)).await
-        };
-        let Prepared {
-            invocation,
-            arguments_sha256,
-        } = match prepared {
-            Ok(Ok(prepared)) => prepared,
-            Ok(Err(failure)) => return not_started(failure),
-            Err(panic) => {
-                return not_started(StartFailure {
-                    kind: StartFailureKind::Other,
-                    message: format!("laying out the command failed: {panic}"),
-                });
-            }
-        };
         let limits = Limits {
             timeout: hook.policy.timeout,
             grace: hook.policy.grace,
@@ -139,56 +153,48 @@ impl Attempts {
             output_head: hook.policy.output.head,
             output_tail: hook.policy.output.tail,
         };
-        let (tell, told) = oneshot::channel();
-        kill_point::reach("before-spawn");
-        let observer = Observer::none().on_start(move |started| {
-            kill_point::reach("after-spawn");
-            // Nobody listens any more only when the whole attempt was dropped.
-            let _ = tell.send(started.clone());
-        });
         let shown = Shown::of(&invocation, arguments_sha256);
-        let over = CancellationToken::new();
-        let run = async {
-            let _over = over.clone().drop_guard();
-            self.runner.run(invocation, limits, stop, observer).await
-        };
-        // The process id is recorded beside the run, not before it goes on.
-        let record_start = async {
-            let started = told.await.ok()?;
-            let process = Box::new(shown.process(hook, &started, self.boot_id.clone()));
-            if over
-                .run_until_cancelled(tokio::time::sleep(SHORT))
-                .await
-                .is_none()
-            {
-                return Some(process);
-            }
-            let change = Change::Started {
-                key: key.clone(),
-                attempt,
-                process,
-            };
-            if self.writer.submit(vec![change], || ()).await.is_err() {
-                tracing::warn!(execution = %key, attempt, "the store takes no more writes: the process is not recorded");
-            }
-            None
-        };
-        let (report, unrecorded) = tokio::join!(run, record_start);
-        let Report {
-            outcome,
-            ended,
-            stdout,
-            stderr,
-            ..
-        } = report;
-        let ended = Box::new(EndedAttempt {
-            at: timestamp(ended),
-            outcome,
-            stdout,
-            stderr,
-            outputs_pruned: false,
-        });
-        Ran { unrecorded, ended }
+        let (to_record, boot_id) = (Arc::clone(&unrecorded), self.boot_id.clone());
+        kill_point::reach("before-spawn");
+        let observer = Observer::none()
+            .on_start(move |started| {
+                kill_point::reach("after-spawn");
+                *locked(&to_record) = Some(Box::new(shown.process(&hook, started, boot_id)));
+            })
+            .still_running(SHORT, move |start_ticks| {
+                if let Some(process) = locked(&unrecorded).as_mut() {
+                    process.start_ticks = start_ticks;
+                }
+                // Nobody listens any more only when the whole attempt was dropped.
+                let _ = tell.send(());
+            });
+        Ok(Order {
+            invocation,
+            limits,
+            observer,
+        })
+    }
+}
+
+/// A process that exists and is not recorded.
+type Unrecorded = Mutex<Option<Box<StartedProcess>>>;
+
+fn locked(unrecorded: &Unrecorded) -> MutexGuard<'_, Option<Box<StartedProcess>>> {
+    unrecorded.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn take(unrecorded: &Unrecorded) -> Option<Box<StartedProcess>> {
+    locked(unrecorded).take()
+}
+
+async fn record_start(writer: &Writer, key: &ExecutionKey, attempt: u32, process: Box<StartedProcess>) {
+    let change = Change::Started {
+        key: key.clone(),
+        attempt,
+        process,
+    };
+    if writer.submit(vec![change], || ()).await.is_err() {
+        tracing::warn!(execution = %key, attempt, "the store takes no more writes: the process is not recorded");
     }
 }
 
@@ -205,27 +211,6 @@ pub(super) fn verdict(outcome: &Outcome, daemon_stops: bool) -> Verdict {
         Outcome::Stopped { .. } if daemon_stops => Verdict::Interrupted,
         Outcome::Stopped { .. } => Verdict::Stopped,
         Outcome::Interrupted => Verdict::Interrupted,
-    }
-}
-
-/// What is about to be started.
-struct Prepared {
-    invocation: Invocation,
-    /// See [`StartedProcess::arguments_sha256`].
-    arguments_sha256: Option<[u8; 32]>,
-}
-
-fn not_started(failure: StartFailure) -> Ran {
-    let ended = Box::new(EndedAttempt {
-        at: Timestamp::now(),
-        outcome: Outcome::StartFailed(failure),
-        stdout: Captured::default(),
-        stderr: Captured::default(),
-        outputs_pruned: false,
-    });
-    Ran {
-        unrecorded: None,
-        ended,
     }
 }
 
@@ -269,7 +254,7 @@ impl Shown {
     fn process(self, hook: &Hook, started: &Started, boot_id: Option<String>) -> StartedProcess {
         StartedProcess {
             pid: started.pid,
-            start_ticks: started.start_ticks,
+            start_ticks: 0,
             boot_id,
             at: timestamp(started.at),
             uid: started.uid,

@@ -691,10 +691,11 @@ impl Dispatcher {
                     stop.cancel();
                 }
                 for (key, attempt, hook, stop) in starts {
-                    let (attempts, inbox) = (Arc::clone(&attempts), inbox.clone());
+                    let inbox = inbox.clone();
+                    let run = attempts.run(key.clone(), attempt, Arc::clone(&hook), stop);
                     tracker.spawn_on(
                         async move {
-                            let ran = attempts.run(&key, attempt, &hook, stop).await;
+                            let ran = run.await;
                             kill_point::reach("before-settle");
                             // The dispatcher is gone only when the daemon is: the next one finds the attempt interrupted.
                             let ended = Message::Ended {

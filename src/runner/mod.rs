@@ -16,16 +16,18 @@
 
 mod descriptors;
 pub mod fingerprint;
+mod leader;
 pub mod leftovers;
 mod output;
 mod process_group;
 pub mod rights;
+mod runs;
 mod secrets;
-mod spawner;
 pub mod ssh;
 mod start;
 mod start_failure;
 mod supervision;
+mod threads;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -35,7 +37,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 pub use self::fingerprint::FileFingerprint;
-pub use self::supervision::Runner;
+pub use self::runs::{Order, Runner};
 
 /// Everything needed to start a process; nothing in it is ever parsed by a shell unless the program is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,8 +210,6 @@ pub struct Report {
 pub struct Started {
     /// The process id, which is also the id of its process group.
     pub pid: u32,
-    /// Its start time in clock ticks since boot (field 22 of `/proc/<pid>/stat`); 0 where it could not be read.
-    pub start_ticks: u64,
     /// When it started, by the wall clock.
     pub at: SystemTime,
     /// The user it runs as.
@@ -237,11 +237,13 @@ pub struct Chunk {
 }
 
 type OnStart = Box<dyn FnOnce(&Started) + Send>;
+type StillRunning = Box<dyn FnOnce(u64) + Send>;
 
 /// Who is told of a run while it goes on. By default, nobody.
 #[derive(Default)]
 pub struct Observer {
     on_start: Option<OnStart>,
+    still_running: Option<(Duration, StillRunning)>,
     output: Option<mpsc::Sender<Chunk>>,
 }
 
@@ -258,6 +260,14 @@ impl Observer {
         self
     }
 
+    /// Calls `tell` when the process has run for so long, with its start time in clock ticks since boot (field 22 of
+    /// `/proc/<pid>/stat`; 0 where that could not be read). It must not block.
+    #[must_use]
+    pub fn still_running(mut self, after: Duration, tell: impl FnOnce(u64) + Send + 'static) -> Self {
+        self.still_running = Some((after, Box::new(tell)));
+        self
+    }
+
     /// Sends the output as it comes. What does not fit into the channel is dropped and counted in
     /// [`Report::chunks_dropped`]: a slow listener never slows the script.
     #[must_use]
@@ -271,6 +281,7 @@ impl std::fmt::Debug for Observer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Observer")
             .field("on_start", &self.on_start.is_some())
+            .field("still_running", &self.still_running.is_some())
             .field("output", &self.output.is_some())
             .finish()
     }

@@ -17,8 +17,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-use super::Invocation;
+use super::{Invocation, Observer, Order, Outcome, Report, Runner, StartFailure, StartFailureKind};
 
 /// Sessions in one connection: sshd refuses more than `MaxSessions`, 10 unless told otherwise, and an operator needs one too.
 const SESSIONS_AT_MOST: usize = 8;
@@ -77,6 +78,78 @@ fn socket(folder: &Path, host: &str) -> PathBuf {
     folder.join(name)
 }
 
+/// What `ssh` ends with when it could not reach the host (ssh(1), "Exit status").
+const TRANSPORT_FAILED: i32 = 255;
+
+impl Runner {
+    /// Has what runs on other hosts share connections, whose processes get this environment.
+    #[must_use]
+    pub fn sharing(mut self, ssh: Ssh, environment: Vec<(OsString, OsString)>) -> Self {
+        self.connections = Some(Arc::new(Connections::new(ssh, environment)));
+        self
+    }
+
+    /// Ends the connections to other hosts. What still runs there is cut off.
+    pub async fn close_connections(&self) {
+        if let Some(connections) = &self.connections {
+            connections.close().await;
+        }
+    }
+
+    /// Like [`carry_out`](Self::carry_out), for what runs on another host: `lay_out` is called on a thread that may block.
+    pub async fn carry_out_elsewhere<L>(self, lay_out: L, stop: CancellationToken) -> Report
+    where
+        L: FnOnce() -> Result<Order, StartFailure> + Send + 'static,
+    {
+        match tokio::task::spawn_blocking(lay_out).await {
+            Ok(Ok(order)) => self.run_elsewhere(order, stop).await,
+            Ok(Err(failure)) => Report::start_failed(failure),
+            Err(panic) => Report::start_failed(StartFailure {
+                kind: StartFailureKind::Other,
+                message: format!("laying out the command failed, a defect of hem: {panic}"),
+            }),
+        }
+    }
+
+    pub(super) async fn run_elsewhere(self, order: Order, stop: CancellationToken) -> Report {
+        let (Some(host), Some(connections)) = (order.invocation.host.clone(), self.connections.clone())
+        else {
+            return self.run_here(order, stop).await;
+        };
+        let readied = stop.run_until_cancelled(async {
+            let session = connections.session(&host).await;
+            (session, connections.connect(&host).await)
+        });
+        let Some((_session, shares)) = readied.await else {
+            return Report::not_started(Outcome::Stopped { killed: false });
+        };
+        if !shares {
+            let invocation = connections.alone(order.invocation, &host);
+            return self.run_here(Order { invocation, ..order }, stop).await;
+        }
+        let again = Order {
+            invocation: connections.alone(order.invocation.clone(), &host),
+            limits: order.limits.clone(),
+            observer: match order.observer.output.clone() {
+                Some(listener) => Observer::none().output(listener),
+                None => Observer::none(),
+            },
+        };
+        let report = self.run_here(order, stop.clone()).await;
+        // 255 is ssh's own status. Where the connection is gone and the script said nothing, it was the connection that
+        // failed: it had been up for long, and nobody had told it yet that the host was restarted.
+        let code = TRANSPORT_FAILED;
+        if report.outcome == (Outcome::Exited { code })
+            && report.stdout.total == 0
+            && !connections.stands(&host)
+        {
+            self.run_here(again, stop).await
+        } else {
+            report
+        }
+    }
+}
+
 /// The shared connections.
 #[derive(Debug)]
 pub(super) struct Connections {
@@ -94,7 +167,7 @@ struct Host {
 
 impl Connections {
     /// `environment` is what the connections' processes get: who looks for leftovers finds them by it.
-    pub(super) fn new(ssh: Ssh, environment: Vec<(OsString, OsString)>) -> Self {
+    fn new(ssh: Ssh, environment: Vec<(OsString, OsString)>) -> Self {
         Self {
             ssh,
             environment,
@@ -114,14 +187,14 @@ impl Connections {
     }
 
     /// Waits until one more session to the host is allowed.
-    pub(super) async fn session(&self, host: &str) -> Option<OwnedSemaphorePermit> {
+    async fn session(&self, host: &str) -> Option<OwnedSemaphorePermit> {
         let sessions = Arc::clone(&self.host(host).sessions);
         // The semaphore is never closed.
         sessions.acquire_owned().await.ok()
     }
 
     /// Sees to it that there is a connection to share. False where there is none: `ssh` then tries by itself and says why.
-    pub(super) async fn connect(&self, host: &str) -> bool {
+    async fn connect(&self, host: &str) -> bool {
         let Some(folder) = &self.ssh.sockets else {
             return false;
         };
@@ -149,7 +222,7 @@ impl Connections {
     }
 
     /// Whether the connection still stands.
-    pub(super) fn stands(&self, host: &str) -> bool {
+    fn stands(&self, host: &str) -> bool {
         self.ssh
             .sockets
             .as_ref()
@@ -157,7 +230,7 @@ impl Connections {
     }
 
     /// Ends all connections.
-    pub(super) async fn close(&self) {
+    async fn close(&self) {
         let hosts: Vec<String> = {
             let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
             hosts.keys().cloned().collect()
@@ -173,6 +246,24 @@ impl Connections {
                 );
             }
         }
+    }
+
+    /// The same, in a connection of its own.
+    fn alone(&self, mut invocation: Invocation, host: &str) -> Invocation {
+        let Some(folder) = &self.ssh.sockets else {
+            return invocation;
+        };
+        let shared = shared_by(&socket(folder, host));
+        let shared = shared.to_string_lossy();
+        for argument in &mut invocation.arguments {
+            if let Some(text) = argument.to_str()
+                && text.contains(shared.as_ref())
+            {
+                // The option stands once, before anything that the hook's author wrote.
+                *argument = text.replacen(shared.as_ref(), "ControlPath=none", 1).into();
+            }
+        }
+        invocation
     }
 
     fn command(&self, host: &str) -> Command {
@@ -192,22 +283,4 @@ impl Connections {
 
 fn is_alive(socket: &Path) -> bool {
     UnixStream::connect(socket).is_ok()
-}
-
-/// The same, in a connection of its own.
-pub(super) fn alone(mut invocation: Invocation, ssh: &Connections, host: &str) -> Invocation {
-    let Some(folder) = &ssh.ssh.sockets else {
-        return invocation;
-    };
-    let shared = shared_by(&socket(folder, host));
-    let shared = shared.to_string_lossy();
-    for argument in &mut invocation.arguments {
-        if let Some(text) = argument.to_str()
-            && text.contains(shared.as_ref())
-        {
-            // The option stands once, before anything that the hook's author wrote.
-            *argument = text.replacen(shared.as_ref(), "ControlPath=none", 1).into();
-        }
-    }
-    invocation
 }

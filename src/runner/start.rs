@@ -3,18 +3,19 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
-use tokio::process::{Child, Command};
 
-use super::fingerprint::FileFingerprint;
-use super::process_group::{ProcessGroup, Stat};
+use super::leader::{Leader, Leash};
 use super::rights::OpenToOthers;
 use super::secrets::{self, Redactor, Revealed};
 use super::start_failure::{self, Subject};
+use super::threads::Seat;
 use super::{Invocation, StartFailure, StartFailureKind, Started};
 
 /// Runs files that have neither a shebang line nor another format the kernel knows.
@@ -26,42 +27,17 @@ const BUSY_DELAY: Duration = Duration::from_millis(20);
 
 /// A process that was just started. Dropped, it takes its whole group with it.
 pub(super) struct Running {
-    pub(super) child: Child,
+    pub(super) leader: Leader,
     pub(super) started: Started,
-    pub(super) group: GroupGuard,
     pub(super) stdout_redactor: Redactor,
     pub(super) stderr_redactor: Redactor,
 }
 
-/// Kills the process group when a run is dropped before its end, so that nothing runs without being watched.
-pub(super) struct GroupGuard {
-    pub(super) group: ProcessGroup,
-    armed: bool,
-}
-
-impl GroupGuard {
-    fn new(group: ProcessGroup) -> Self {
-        Self { group, armed: true }
-    }
-
-    pub(super) fn disarm(&mut self) {
-        self.armed = false;
-    }
-}
-
-impl Drop for GroupGuard {
-    fn drop(&mut self) {
-        if self.armed {
-            self.group.kill();
-        }
-    }
-}
-
 /// Starts a process; blocks for as long as `posix_spawn` and the reading of secrets and of changed programs take.
-/// Must be called within a tokio runtime.
 pub(super) fn start(
     invocation: &Invocation,
-    fingerprint: impl FnOnce(&Path) -> Vec<FileFingerprint>,
+    seat: &Seat,
+    leash: &Arc<Leash>,
 ) -> Result<Running, StartFailure> {
     let secrets = secrets::reveal(&invocation.secrets)?;
     let variables: Vec<(OsString, OsString)> = invocation
@@ -81,8 +57,11 @@ pub(super) fn start(
     }
     start_failure::check_sizes(&program, &invocation.arguments, &variables)?;
 
-    let files = fingerprint(&program);
+    let files =
+        seat.fingerprints()
+            .of_command(&program, &invocation.arguments, invocation.directory.as_deref());
     let at = SystemTime::now();
+    seat.take_umask(invocation.umask);
     let child = spawn(invocation, &program, &variables).map_err(|error| {
         start_failure::explain(
             &error,
@@ -92,19 +71,16 @@ pub(super) fn start(
             },
         )
     })?;
-    // The child is not waited for yet, so its number is its own and `/proc` still knows it.
-    let pid = child.id().unwrap_or(0);
+    let leader = Leader::new(child, Arc::clone(leash));
     let started = Started {
-        pid,
-        start_ticks: Stat::of(pid).map_or(0, |stat| stat.start_ticks),
+        pid: leader.pid(),
         at,
         uid: nix::unistd::Uid::current().as_raw(),
         files,
     };
     Ok(Running {
-        child,
+        leader,
         started,
-        group: GroupGuard::new(ProcessGroup::led_by(pid)),
         stdout_redactor: Redactor::new(&secrets),
         stderr_redactor: Redactor::new(&secrets),
     })
@@ -145,8 +121,7 @@ fn command(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true);
+        .process_group(0);
     if let Some(directory) = &invocation.directory {
         command.current_dir(directory);
     }

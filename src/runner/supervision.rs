@@ -1,31 +1,27 @@
-//! The life of one child process, from start to report.
+//! The life of one child process, from its start to the report; it takes the thread it runs on for as long.
 
-use std::ffi::OsString;
-use std::future::pending;
-use std::io;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::pin::pin;
-use std::process::ExitStatus;
+use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
-use tokio::runtime::Handle;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::descriptors;
+use super::leader::Leader;
 use super::output::Capture;
+use super::process_group::Stat;
 use super::secrets::Redactor;
-use super::spawner::Spawner;
-use super::ssh::{self, Connections, Ssh};
-use super::start::{GroupGuard, Running};
-use super::{
-    Captured, Chunk, Invocation, Limits, Observer, Outcome, Report, StartFailure, Started, Stdin, Stream,
-};
+use super::start::Running;
+use super::threads::Bell;
+use super::{Chunk, Limits, Outcome, Report, Started, Stdin, StillRunning, Stream};
 
 /// How long a killed group is waited for. A process in an uninterruptible wait (a dead NFS server) may take for ever.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
@@ -37,175 +33,14 @@ const DRAIN: Duration = Duration::from_millis(250);
 /// How often a group that is being ended is looked at once its leader is gone: nothing else tells of its last member's end.
 const GROUP_POLL: Duration = Duration::from_millis(20);
 
+/// How often a process is looked at where the kernel does not tell of its end.
+const LEADER_POLL: Duration = Duration::from_millis(10);
+
 /// Most scripts write little: a buffer of a whole pipe for each stream costs more to get and to give back than it saves.
 const READ_SIZE: usize = 8 << 10;
 
-/// What `ssh` ends with when it could not reach the host (ssh(1), "Exit status").
-const TRANSPORT_FAILED: i32 = 255;
-
-/// Another host, and the way there.
-struct Elsewhere<'a> {
-    host: String,
-    connections: &'a Connections,
-}
-
-/// Runs processes. Cloning is cheap; the threads behind it end with the last clone.
-#[derive(Debug, Clone)]
-pub struct Runner {
-    spawner: Spawner,
-    connections: Option<Arc<Connections>>,
-}
-
-impl Runner {
-    /// Starts the threads that start processes. Must be called within a tokio runtime, which then watches the processes.
-    ///
-    /// # Errors
-    /// When there is no runtime, when no thread can be started, and when SIGCHLD is ignored (as after `trap '' CHLD`): the
-    /// kernel then throws exit statuses away.
-    pub fn start() -> io::Result<Self> {
-        if sigchld_is_ignored() {
-            return Err(io::Error::other(
-                "SIGCHLD is ignored, so the exit status of scripts would be lost; start hem without `trap '' CHLD`",
-            ));
-        }
-        descriptors::keep_from_children();
-        let runtime = Handle::try_current().map_err(io::Error::other)?;
-        Ok(Self {
-            spawner: Spawner::new(runtime)?,
-            connections: None,
-        })
-    }
-
-    /// Has what runs on other hosts share connections, whose processes get this environment.
-    pub fn sharing(self, ssh: Ssh, environment: Vec<(OsString, OsString)>) -> Self {
-        Self {
-            connections: Some(Arc::new(Connections::new(ssh, environment))),
-            ..self
-        }
-    }
-
-    /// Ends the connections to other hosts. What still runs there is cut off.
-    pub async fn close_connections(&self) {
-        if let Some(connections) = &self.connections {
-            connections.close().await;
-        }
-    }
-
-    /// Runs one process to its end. Comes back in any case: at the latest when the time limit, the grace and a bounded wait
-    /// for the killed group have passed, or, without a time limit, when the script ends or `stop` is cancelled.
-    ///
-    /// Dropping the future kills the process group.
-    pub async fn run(
-        &self,
-        invocation: Invocation,
-        limits: Limits,
-        stop: CancellationToken,
-        observer: Observer,
-    ) -> Report {
-        match (invocation.host.clone(), self.connections.as_deref()) {
-            (Some(host), Some(connections)) => {
-                let there = Elsewhere { host, connections };
-                self.run_elsewhere(there, invocation, limits, stop, observer)
-                    .await
-            }
-            _ => self.run_here(invocation, limits, stop, observer).await,
-        }
-    }
-
-    async fn run_elsewhere(
-        &self,
-        there: Elsewhere<'_>,
-        invocation: Invocation,
-        limits: Limits,
-        stop: CancellationToken,
-        observer: Observer,
-    ) -> Report {
-        let Elsewhere { host, connections } = there;
-        let readied = stop.run_until_cancelled(async {
-            let session = connections.session(&host).await;
-            (session, connections.connect(&host).await)
-        });
-        let Some((_session, shares)) = readied.await else {
-            return Report::not_started(Outcome::Stopped { killed: false });
-        };
-        if !shares {
-            let invocation = ssh::alone(invocation, connections, &host);
-            return self.run_here(invocation, limits, stop, observer).await;
-        }
-        let listener = observer.output.clone();
-        let again = ssh::alone(invocation.clone(), connections, &host);
-        let report = self
-            .run_here(invocation, limits.clone(), stop.clone(), observer)
-            .await;
-        // 255 is ssh's own status. Where the connection is gone and the script said nothing, it was the connection that
-        // failed: it had been up for long, and nobody had told it yet that the host was restarted.
-        let failed_to_connect = report.outcome
-            == Outcome::Exited {
-                code: TRANSPORT_FAILED,
-            }
-            && report.stdout.total == 0
-            && !connections.stands(&host);
-        if !failed_to_connect {
-            return report;
-        }
-        let observer = match listener {
-            Some(listener) => Observer::none().output(listener),
-            None => Observer::none(),
-        };
-        self.run_here(again, limits, stop, observer).await
-    }
-
-    async fn run_here(
-        &self,
-        invocation: Invocation,
-        limits: Limits,
-        stop: CancellationToken,
-        observer: Observer,
-    ) -> Report {
-        if stop.is_cancelled() {
-            return Report::not_started(Outcome::Stopped { killed: false });
-        }
-        let stdin = invocation.stdin.clone();
-        let mut start = pin!(self.spawner.start(invocation));
-        let running = tokio::select! {
-            biased;
-            running = &mut start => running,
-            // A start that is under way is waited for, so that the process gets its TERM and its grace like any other.
-            () = stop.cancelled() => match timeout(limits.grace, start).await {
-                Ok(running) => running,
-                Err(_) => return Report::not_started(Outcome::Stopped { killed: false }),
-            },
-        };
-        match running {
-            Ok(running) => {
-                if let Some(tell) = observer.on_start {
-                    tell(&running.started);
-                }
-                Supervision::new(running, stdin, limits, observer.output)
-                    .run(&stop)
-                    .await
-            }
-            Err(failure) => Report::start_failed(failure),
-        }
-    }
-}
-
-impl Report {
-    fn not_started(outcome: Outcome) -> Self {
-        Self {
-            outcome,
-            started: None,
-            ended: SystemTime::now(),
-            stdout: Captured::default(),
-            stderr: Captured::default(),
-            chunks_dropped: 0,
-        }
-    }
-
-    fn start_failed(failure: StartFailure) -> Self {
-        Self::not_started(Outcome::StartFailed(failure))
-    }
-}
+/// A pipe that can be written to takes this much without blocking: pipe(7), PIPE_BUF.
+const WRITE_SIZE: usize = 4 << 10;
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -258,14 +93,15 @@ enum Exit {
     Unknown,
 }
 
-struct Supervision {
-    child: Child,
-    group: GroupGuard,
+/// One run of a process that was just started.
+pub(super) struct Supervision {
+    leader: Leader,
     started: Started,
     limits: Limits,
     stdin: Input,
     stdout: Output<ChildStdout>,
     stderr: Output<ChildStderr>,
+    still_running: Option<(Instant, StillRunning)>,
     listener: Option<mpsc::Sender<Chunk>>,
     chunks_dropped: u64,
     phase: Phase,
@@ -274,27 +110,43 @@ struct Supervision {
     killed: bool,
 }
 
+/// What ended a wait.
+#[derive(Debug)]
+struct Woken {
+    rung: bool,
+    exit: bool,
+    stdout: PollFlags,
+    stderr: PollFlags,
+    stdin: bool,
+}
+
 impl Supervision {
-    fn new(running: Running, stdin: Stdin, limits: Limits, listener: Option<mpsc::Sender<Chunk>>) -> Self {
+    pub(super) fn new(
+        running: Running,
+        stdin: Stdin,
+        limits: Limits,
+        still_running: Option<(Duration, StillRunning)>,
+        listener: Option<mpsc::Sender<Chunk>>,
+    ) -> Self {
         let Running {
-            mut child,
+            mut leader,
             started,
-            group,
             stdout_redactor,
             stderr_redactor,
         } = running;
+        let child = leader.child();
         let stdin = Input::new(child.stdin.take(), stdin);
         let capture = || Capture::new(limits.output_head, limits.output_tail);
         let stdout = Output::new(child.stdout.take(), capture(), stdout_redactor);
         let stderr = Output::new(child.stderr.take(), capture(), stderr_redactor);
         Self {
-            child,
-            group,
+            leader,
             started,
             limits,
             stdin,
             stdout,
             stderr,
+            still_running: still_running.map(|(after_that, tell)| (after(after_that), tell)),
             listener,
             chunks_dropped: 0,
             phase: Phase::Running,
@@ -304,51 +156,136 @@ impl Supervision {
         }
     }
 
-    async fn run(mut self, stop: &CancellationToken) -> Report {
+    /// Stays with the process to its end. The leader comes back too, for what is to be done once the report is out: one that
+    /// could not be killed is waited for when it is dropped.
+    pub(super) fn run(mut self, bell: &Arc<Bell>, stop: &CancellationToken) -> (Report, Leader) {
         let limit = self
             .limits
             .timeout
             .and_then(|timeout| Instant::now().checked_add(timeout));
-        loop {
-            // Every branch may be dropped half-way without losing anything: what was read is handed over whole or not at all.
-            tokio::select! {
-                // A script that never stops printing must not outshout its own time limit.
-                biased;
-                () = stop.cancelled(), if self.may_be_stopped() => self.end_group(Ending::Stopped),
-                () = at(self.phase.end(limit)) => {
-                    if self.phase_is_over() {
-                        break;
-                    }
-                }
-                () = at(self.phase.look()), if self.exit.is_some() => self.look_at_group(),
-                status = self.child.wait(), if self.exit.is_none() => self.script_ended(status),
-                chunk = self.stdout.read() => self.heard(Stream::Stdout, chunk),
-                chunk = self.stderr.read() => self.heard(Stream::Stderr, chunk),
-                () = self.stdin.write() => {}
+        let waker = Waker::from(Arc::clone(bell));
+        let mut context = Context::from_waker(&waker);
+        // Polled by hand: the waker rings the bell, which is among the descriptors that are waited for.
+        let mut stopped = pin!(stop.cancelled());
+        let mut is_stopped = stopped.as_mut().poll(&mut context).is_ready();
+        while !self.is_over() {
+            // What is due comes before output: a script that never stops printing must not outshout its own time limit.
+            if is_stopped && self.may_be_stopped() {
+                self.end_group(Ending::Stopped);
             }
-            let silent = self.stdout.is_closed() && self.stderr.is_closed();
-            let waits_for_output_only =
-                !matches!(self.phase, Phase::Terminating { .. } | Phase::Killed { .. });
-            if silent && self.exit.is_some() && waits_for_output_only {
-                break;
+            let now = Instant::now();
+            if self.phase.end(limit).is_some_and(|end| end <= now) {
+                if self.phase_is_over() {
+                    break;
+                }
+                continue;
+            }
+            if self.exit.is_some() && self.phase.look().is_some_and(|look| look <= now) {
+                self.look_at_group();
+                continue;
+            }
+            if let Some((_, tell)) = self.still_running.take_if(|(due, _)| *due <= now) {
+                // The process is not waited for yet, so its number is its own and `/proc` still knows it.
+                tell(Stat::of(self.leader.pid()).map_or(0, |stat| stat.start_ticks));
+            }
+            let woken = self.wait(bell, self.due(limit), now);
+            if woken.rung {
+                bell.silence();
+                is_stopped = is_stopped || stopped.as_mut().poll(&mut context).is_ready();
+            }
+            if woken.exit {
+                self.collect();
+            }
+            let chunk = self.stdout.read(woken.stdout);
+            self.heard(Stream::Stdout, chunk);
+            let chunk = self.stderr.read(woken.stderr);
+            self.heard(Stream::Stderr, chunk);
+            if woken.stdin {
+                self.stdin.write();
             }
         }
         self.report()
+    }
+
+    /// Nothing is waited for any more.
+    fn is_over(&self) -> bool {
+        let silent = self.stdout.is_closed() && self.stderr.is_closed();
+        let waits_for_output_only = !matches!(self.phase, Phase::Terminating { .. } | Phase::Killed { .. });
+        silent && self.exit.is_some() && waits_for_output_only
+    }
+
+    /// When something is to be done that no descriptor tells of.
+    fn due(&self, limit: Option<Instant>) -> Option<Instant> {
+        let look = self.phase.look().filter(|_| self.exit.is_some());
+        let tell = self.still_running.as_ref().map(|(due, _)| *due);
+        let leader = (self.exit.is_none() && self.leader.end().is_none()).then(|| after(LEADER_POLL));
+        [self.phase.end(limit), look, tell, leader]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Waits until something can be read or written, the process has ended, the bell rings, or `until` has come.
+    fn wait(&self, bell: &Bell, until: Option<Instant>, now: Instant) -> Woken {
+        fn listed<'a>(
+            list: &mut Vec<PollFd<'a>>,
+            descriptor: Option<BorrowedFd<'a>>,
+            events: PollFlags,
+        ) -> Option<usize> {
+            list.push(PollFd::new(descriptor?, events));
+            Some(list.len() - 1)
+        }
+        let mut list = Vec::with_capacity(5);
+        let rung = listed(&mut list, Some(bell.as_fd()), PollFlags::POLLIN);
+        let end = self.leader.end().filter(|_| self.exit.is_none());
+        let exit = listed(&mut list, end, PollFlags::POLLIN);
+        let stdout = listed(&mut list, self.stdout.descriptor(), PollFlags::POLLIN);
+        let stderr = listed(&mut list, self.stderr.descriptor(), PollFlags::POLLIN);
+        let stdin = listed(&mut list, self.stdin.descriptor(), PollFlags::POLLOUT);
+
+        let timeout = match until {
+            None => PollTimeout::NONE,
+            // A millisecond that has begun is waited for: waking before the time would only mean to wait again.
+            Some(until) => until
+                .saturating_duration_since(now)
+                .checked_add(Duration::from_micros(999))
+                .and_then(|wait| PollTimeout::try_from(wait).ok())
+                .unwrap_or(PollTimeout::MAX),
+        };
+        match poll(&mut list, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => {
+                tracing::error!(pid = self.started.pid, %errno, "a script could not be waited for; it is looked at again");
+                std::thread::sleep(LEADER_POLL);
+            }
+        }
+        let events = |at: Option<usize>| {
+            at.and_then(|at| list.get(at)?.revents())
+                .unwrap_or(PollFlags::empty())
+        };
+        Woken {
+            rung: !events(rung).is_empty(),
+            // Where nothing tells of the process's end, it is looked at each time.
+            exit: !events(exit).is_empty() || (self.exit.is_none() && exit.is_none()),
+            stdout: events(stdout),
+            stderr: events(stderr),
+            stdin: !events(stdin).is_empty(),
+        }
     }
 
     fn may_be_stopped(&self) -> bool {
         matches!(self.phase, Phase::Running | Phase::Leaking { .. })
     }
 
-    fn script_ended(&mut self, status: io::Result<ExitStatus>) {
-        self.exit = Some(match status {
-            Ok(status) => Exit::Status(status),
+    fn collect(&mut self) {
+        self.exit = Some(match self.leader.collect() {
+            Ok(Some(status)) => Exit::Status(status),
+            Ok(None) => return,
             Err(error) => {
                 tracing::error!(pid = self.started.pid, %error, "the exit status of a script was lost");
                 Exit::Unknown
             }
         });
-        self.group.group.leader_was_reaped();
         match self.phase {
             Phase::Running => {
                 self.phase = Phase::Leaking {
@@ -363,7 +300,7 @@ impl Supervision {
     /// Sends TERM to the group. Who ended before by itself and only left somebody behind is reported so.
     fn end_group(&mut self, why: Ending) {
         self.ending = Some(if self.exit.is_some() { Ending::Leaked } else { why });
-        self.group.group.terminate();
+        self.leader.group().terminate();
         self.phase = Phase::Terminating {
             until: after(self.limits.grace),
             look: Instant::now(),
@@ -376,7 +313,7 @@ impl Supervision {
             Phase::Running => self.end_group(Ending::TimedOut),
             Phase::Leaking { .. } => self.end_group(Ending::Leaked),
             Phase::Terminating { .. } => {
-                self.group.group.kill();
+                self.leader.group().kill();
                 self.killed = true;
                 self.phase = Phase::Killed {
                     until: after(KILL_PATIENCE),
@@ -396,7 +333,7 @@ impl Supervision {
     }
 
     fn look_at_group(&mut self) {
-        if self.exit.is_some() && !self.group.group.is_alive() {
+        if self.exit.is_some() && !self.leader.group().is_alive() {
             self.phase = Phase::Draining { until: after(DRAIN) };
             return;
         }
@@ -425,20 +362,21 @@ impl Supervision {
         }
     }
 
-    fn report(mut self) -> Report {
+    fn report(mut self) -> (Report, Leader) {
         let held_back = self.stdout.redactor.finish();
         self.heard(Stream::Stdout, held_back);
         let held_back = self.stderr.redactor.finish();
         self.heard(Stream::Stderr, held_back);
-        self.group.disarm();
-        Report {
+        self.leader.run_is_over();
+        let report = Report {
             outcome: self.outcome(),
             started: Some(self.started),
             ended: SystemTime::now(),
             stdout: self.stdout.capture.finish(),
             stderr: self.stderr.capture.finish(),
             chunks_dropped: self.chunks_dropped,
-        }
+        };
+        (report, self.leader)
     }
 
     fn outcome(&self) -> Outcome {
@@ -468,40 +406,57 @@ impl Supervision {
 /// The end of a script's output that is read here.
 struct Output<R> {
     pipe: Option<R>,
-    buffer: Vec<u8>,
     redactor: Redactor,
     capture: Capture,
 }
 
-impl<R: AsyncRead + Unpin> Output<R> {
-    fn new(pipe: Option<R>, capture: Capture, redactor: Redactor) -> Self {
+impl<R: io::Read + AsFd> Output<R> {
+    const fn new(pipe: Option<R>, capture: Capture, redactor: Redactor) -> Self {
         Self {
             pipe,
-            buffer: Vec::with_capacity(READ_SIZE),
             redactor,
             capture,
         }
     }
 
-    fn is_closed(&self) -> bool {
+    const fn is_closed(&self) -> bool {
         self.pipe.is_none()
     }
 
-    /// The next output, redacted; empty when the stream has just ended or nothing can be said yet.
-    async fn read(&mut self) -> Vec<u8> {
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.pipe.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The next output, redacted, where `events` says that there is some; empty when the stream has just ended or nothing can
+    /// be said yet.
+    fn read(&mut self, events: PollFlags) -> Vec<u8> {
+        if events.is_empty() {
+            return Vec::new();
+        }
         let Some(pipe) = &mut self.pipe else {
-            return pending().await;
+            return Vec::new();
         };
-        self.buffer.clear();
-        match pipe.read_buf(&mut self.buffer).await {
-            Ok(0) => self.pipe = None,
+        if !events.contains(PollFlags::POLLIN) {
+            // Nothing is in it, and nobody holds its other end.
+            self.pipe = None;
+            return Vec::new();
+        }
+        let mut buffer = [0; READ_SIZE];
+        match pipe.read(&mut buffer) {
+            Ok(0) => {
+                self.pipe = None;
+                Vec::new()
+            }
+            Ok(read) => self
+                .redactor
+                .push(buffer.get(..read).unwrap_or_default().to_vec()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Vec::new(),
             Err(error) => {
                 tracing::warn!(%error, "the output of a script could not be read any further");
                 self.pipe = None;
+                Vec::new()
             }
-            Ok(_) => {}
         }
-        self.redactor.push(self.buffer.clone())
     }
 }
 
@@ -523,25 +478,22 @@ impl Input {
         }
     }
 
-    /// Writes as much as the pipe takes, and closes it after the last byte.
-    async fn write(&mut self) {
-        let Some(pipe) = &mut self.pipe else {
-            return pending().await;
-        };
-        match pipe.write(&self.rest).await {
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.pipe.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Writes what a pipe that can be written to takes without blocking, and closes it after the last byte.
+    fn write(&mut self) {
+        let Some(pipe) = &mut self.pipe else { return };
+        let next = self.rest.get(..WRITE_SIZE).unwrap_or(&self.rest);
+        match pipe.write(next) {
             Ok(written) if written < self.rest.len() => {
                 let _ = self.rest.split_to(written);
             }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // All is written, or the script closed its input: it need not read what it does not want (EPIPE).
             Ok(_) | Err(_) => self.pipe = None,
         }
-    }
-}
-
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => pending().await,
     }
 }
 
@@ -550,14 +502,4 @@ fn after(duration: Duration) -> Instant {
     // Some thirty years: as good as for ever, and never beyond the clock's range.
     now.checked_add(duration)
         .unwrap_or_else(|| now + Duration::from_secs(1 << 30))
-}
-
-/// Whether bit 17 (SIGCHLD) of this process's ignored signals is set: proc_pid_status(5).
-fn sigchld_is_ignored() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = ignored
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .unwrap_or(0);
-    mask & (1 << (nix::sys::signal::Signal::SIGCHLD as u32 - 1)) != 0
 }
