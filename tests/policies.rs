@@ -172,7 +172,7 @@ impl Drop for Doomed {
 
 /// How many executions the daemon at the socket has in each state.
 fn counts_of(house: &House) -> BTreeMap<String, u64> {
-    let told = Command::new(env!("CARGO_BIN_EXE_hem"))
+    let told = assert_cmd::Command::new(env!("CARGO_BIN_EXE_hem"))
         .arg("--socket")
         .arg(&house.config.control.socket)
         .args(["status", "--json"])
