@@ -172,7 +172,7 @@ impl Drop for Doomed {
 
 /// How many executions the daemon at the socket has in each state.
 fn counts_of(house: &House) -> BTreeMap<String, u64> {
-    let told = Command::new(env!("CARGO_BIN_EXE_hem"))
+    let told = assert_cmd::Command::new(env!("CARGO_BIN_EXE_hem"))
         .arg("--socket")
         .arg(&house.config.control.socket)
         .args(["status", "--json"])
@@ -482,6 +482,8 @@ async fn the_queue_is_grouped_by_hook_with_its_pace() {
             &on_running("busy", "slow.sh", "order: hook\nmax_parallel: 1"),
         )
         .hook("held", &on_running("held", "true.sh", ""));
+    // The daemon's clock begins at the wall clock's millisecond, and never before this.
+    let before = Timestamp::now();
     let daemon = house.daemon().await;
     let handle = daemon.handle();
     handle
@@ -489,7 +491,6 @@ async fn the_queue_is_grouped_by_hook_with_its_pace() {
         .await
         .expect("muted");
     publisher.wait_for_subscriber().await;
-    let before = Timestamp::now();
     for vm in 0..200 {
         publish(&publisher, &running(vm)).await;
     }

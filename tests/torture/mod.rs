@@ -274,8 +274,7 @@ fn furnish(folder: &Path, endpoint: &str) {
         );
         std::fs::write(at(&format!("hooks.d/{name}.yaml")), hook).expect("a hook file");
     }
-    let told =
-        "name: told\ntrigger: { execution: { hook: once, outcome: any } }\nshell: true\ncommand: exit 0\n";
+    let told = "name: told\ntrigger: { execution: { hook: once, outcome: any } }\nshell: true\ncommand: exit 0\nloop_guard: off\n";
     std::fs::write(at("hooks.d/told.yaml"), told).expect("a hook file");
 }
 

@@ -163,6 +163,10 @@ impl Dispatcher {
         let mut raised = Raised::default();
         for own in own_events.into_iter().filter(|own| self.is_asked_for(own)) {
             let identity = own.identity();
+            // Its record would outlive the acceptance that takes the former one out, and tell it again.
+            if self.telling.lock().raised.contains(&identity) {
+                continue;
+            }
             changes.push(Change::Untold(own.clone()));
             if self.telling.take_up(&identity) {
                 raised.0.push((identity, own));
@@ -191,6 +195,7 @@ impl Dispatcher {
                     error = &error as &dyn std::error::Error,
                     "cannot read which own events are still to be told"
                 );
+                self.telling.lock().left_behind = true;
                 return Vec::new();
             }
         };

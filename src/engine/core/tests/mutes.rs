@@ -98,6 +98,20 @@ fn a_mute_is_one_record_whatever_it_holds_and_what_runs_goes_on() {
 }
 
 #[test]
+fn muting_very_many_is_one_record() {
+    let free = hook("a", |policy| policy.loop_guard = None);
+    let mut bench = Bench::new(4);
+    for vm in 0..20_000 {
+        bench.accept(&free, &format!("vm/{vm}"));
+    }
+    let before = bench.records;
+    bench.mute(Scope::All);
+    assert_eq!(bench.records, before + 1);
+    let survey = bench.core.survey();
+    assert_eq!(survey.held[&Scope::All], 20_000 - 2);
+}
+
+#[test]
 fn a_mute_covers_what_its_scope_says() {
     // The scope, and whether it covers hook a of source one about vm/1, hook a about vm/2, hook b about vm/1, hook a of source two.
     let cases = [
