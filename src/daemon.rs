@@ -20,6 +20,7 @@ use crate::engine::{Engine, Source, StartError};
 use crate::event::time::Timestamp;
 use crate::sources::opennebula;
 use crate::sources::opennebula::decode::Decoder;
+use crate::sources::opennebula::replier;
 use crate::store::{OpenError, Store, Summary, set_aside};
 
 /// How a daemon is run, besides its configuration.
@@ -62,8 +63,10 @@ pub enum DaemonError {
 pub struct Daemon {
     engine: Engine,
     sources: TaskTracker,
+    repliers: TaskTracker,
     control: TaskTracker,
     stop_sources: CancellationToken,
+    stop_repliers: CancellationToken,
     stop_control: CancellationToken,
     options: Options,
 }
@@ -127,7 +130,12 @@ impl Daemon {
             }
         });
         let (tracker, stop_sources) = (TaskTracker::new(), CancellationToken::new());
+        let (repliers, stop_repliers) = (TaskTracker::new(), CancellationToken::new());
         for (intake, name, source) in intakes {
+            if let Some(results) = engine.results(&name) {
+                let (endpoint, name, until) = (source.replies.clone(), name.clone(), stop_repliers.clone());
+                repliers.spawn(async move { replier::run(&endpoint, &name, results, until).await });
+            }
             let until = stop_sources.clone();
             tracker.spawn(async move { opennebula::run(source, &name, intake, until).await });
         }
@@ -141,8 +149,10 @@ impl Daemon {
         Ok(Self {
             engine,
             sources: tracker,
+            repliers,
             control,
             stop_sources,
+            stop_repliers,
             stop_control,
             options,
         })
@@ -188,6 +198,9 @@ impl Daemon {
         self.sources.close();
         self.sources.wait().await;
         self.engine.drain(self.options.stop_grace).await;
+        self.stop_repliers.cancel();
+        self.repliers.close();
+        self.repliers.wait().await;
         self.stop_control.cancel();
         self.control.close();
         self.control.wait().await;

@@ -8,44 +8,13 @@
 
 mod daemon;
 mod recorded;
+mod service;
 
-use std::process::{Command, Output};
+use std::process::Command;
 
 use daemon::{House, publish, publisher, until_settled};
 use hem::sources::opennebula::publisher::Publisher;
-
-/// What a run of the program gave.
-struct Said {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-/// Runs `hem` against the house's daemon.
-async fn hem(house: &House, arguments: &[&str]) -> Said {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hem"));
-    command
-        .env("HEM_SOCKET", &house.config.control.socket)
-        .env_remove("HEM_CONFIG")
-        .args(arguments);
-    said(command).await
-}
-
-async fn said(command: Command) -> Said {
-    let output: Output = tokio::time::timeout(
-        daemon::LIMIT,
-        tokio::task::spawn_blocking(move || assert_cmd::Command::from_std(command).output()),
-    )
-    .await
-    .expect("the program ends")
-    .expect("it ran")
-    .expect("it was started");
-    Said {
-        code: output.status.code().expect("an exit code"),
-        stdout: String::from_utf8(output.stdout).expect("text"),
-        stderr: String::from_utf8(output.stderr).expect("text"),
-    }
-}
+use service::hem;
 
 /// A house whose one hook fails until the file `repaired` is there, and one recorded event that triggers it.
 async fn house_with_a_failure() -> (House, Publisher, hem::daemon::Daemon, String) {
@@ -184,7 +153,7 @@ async fn without_a_daemon_the_way_out_is_said_and_the_record_can_be_read() {
     let config = config.to_str().expect("a path").to_owned();
 
     let alive = hem(&house, &["--config", &config, "log", "--offline"]).await;
-    assert_eq!(alive.code, 5, "{}", alive.stderr);
+    assert_eq!(alive.code, 6, "{}", alive.stderr);
     daemon.stop().await;
 
     let unreachable = hem(&house, &["log"]).await;

@@ -27,13 +27,17 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "hooks",
         &["config", "event", "expression", "matching", "quantity", "runner"],
     ),
-    ("sources", &["config", "engine::intake", "event"]),
+    (
+        "sources",
+        &["config", "engine::intake", "engine::outbox", "event"],
+    ),
     (
         "store",
         &[
             "config",
             "engine::core",
             "engine::execution",
+            "engine::outbox",
             "engine::mute",
             "event",
             "hooks",
@@ -111,6 +115,7 @@ const HIDDEN: &[(&str, &[&str])] = &[
     ("axum", &["control"]),
     ("hyper", &["control"]),
     ("hyper_util", &["control"]),
+    ("prometheus_client", &["control::metrics"]),
     ("notify", &["hooks::watch"]),
     ("serde_saphyr", &["hooks", "config"]),
     ("socket2", &["sources::opennebula::zmtp"]),

@@ -18,6 +18,7 @@ fn kind(facts: &Facts) -> Kind {
         Facts::Retry(_) => Kind::Retry,
         Facts::Undecodable { .. } => Kind::Undecodable,
         Facts::Gap(_) => Kind::Gap,
+        Facts::Own(own) => own.kind(),
     }
 }
 
@@ -181,7 +182,7 @@ fn every_recorded_document_has_a_tree() {
             Facts::Api(api) => assert_eq!(payload.text("CALL"), api.call),
             Facts::Retry(retry) => assert_eq!(payload.text("HOOK_ID"), retry.hook_id.to_string()),
             Facts::Undecodable { reason } => panic!("{}: {reason}", event.key),
-            Facts::Gap(_) => panic!("{}: nobody sends a gap", event.key),
+            Facts::Gap(_) | Facts::Own(_) => panic!("{}: nobody sends what hem makes itself", event.key),
         }
     }
 }

@@ -82,7 +82,12 @@ fn open_store(global: &Global, veil: impl FnOnce(Redaction) -> Veil) -> Result<R
         .with_hint("`--config` names the configuration the daemon runs with; its `state_dir` is read"));
     }
     let store = Store::open(folder).map_err(|error| {
-        let failure = Failure::of(Exit::Store, &error);
+        let exit = if error.is_passing() {
+            Exit::StoreForNow
+        } else {
+            Exit::Store
+        };
+        let failure = Failure::of(exit, &error);
         match error {
             OpenError::InUse { .. } => failure.with_hint("the daemon is alive: leave out `--offline`"),
             _ => failure,

@@ -7,6 +7,7 @@ use super::exit::{Exit, Failure};
 use super::output::{self, Style, Tint};
 use super::{Global, Outcome, when};
 use crate::control::api::{EventFilter, EventView, FeedLine, Time};
+use crate::event::Kind;
 
 /// What arrived: events, the newest last
 #[derive(Debug, Args)]
@@ -29,7 +30,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     source: Option<String>,
     /// Only events of this kind
-    #[arg(long, value_parser = ["state", "api", "retry", "undecodable", "gap"])]
+    #[arg(long, value_parser = Kind::ALL.map(Kind::as_str))]
     kind: Option<String>,
     /// Only events that no hook matched
     #[arg(long)]

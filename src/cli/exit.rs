@@ -17,7 +17,8 @@ pub(super) const EXIT_CODES: &str = "Exit codes:
   2  the command line is wrong
   3  the daemon is not reachable
   4  configuration or hooks are invalid
-  5  the store is damaged, newer than this program, or in use";
+  5  the store is damaged, or newer than this program
+  6  the store cannot be used for now: its disk takes no writes, or another process has it";
 
 /// Why the program ends, as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +33,10 @@ pub enum Exit {
     NotReachable = 3,
     /// Configuration or hooks are invalid.
     Invalid = 4,
-    /// The store is damaged, newer than this program, or in use.
+    /// The store is damaged, or newer than this program: somebody has to see to it.
     Store = 5,
+    /// The store cannot be used for now: its disk takes no writes, or another process has it. Trying again may help.
+    StoreForNow = 6,
 }
 
 impl From<Exit> for ExitCode {
@@ -114,7 +117,7 @@ impl From<ClientError> for Failure {
                 }
             }
             ClientError::Broken(_) => Self::of(Exit::NotReachable, &error),
-            ClientError::Answer(_) | ClientError::Request(_) => Self::of(Exit::Failed, &error),
+            ClientError::Answer(_) | ClientError::Text(_) | ClientError::Request(_) => Self::of(Exit::Failed, &error),
         }
     }
 }

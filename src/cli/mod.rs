@@ -15,6 +15,7 @@ pub mod exit;
 mod hooks;
 mod log;
 mod man;
+mod metrics;
 mod output;
 mod publish;
 #[cfg(test)]
@@ -66,6 +67,7 @@ See what happened:
   log          What was run for it
   show         The whole story of an event or an execution
   audit        Who ordered what
+  metrics      How the daemon does, in Prometheus' text format
 
 Step in:
   retry        Run executions again
@@ -160,6 +162,7 @@ enum Command {
     Log(log::Arguments),
     Show(show::Arguments),
     Audit(audit::Arguments),
+    Metrics(metrics::Arguments),
     Retry(retry::Arguments),
     Cancel(cancel::Arguments),
     Hooks(hooks::Arguments),
@@ -217,6 +220,7 @@ fn dispatch(Cli { global, command }: Cli) -> Outcome {
         Command::Log(arguments) => wait_for(log::run(global, arguments)),
         Command::Show(arguments) => wait_for(show::run(global, arguments)),
         Command::Audit(arguments) => wait_for(audit::run(global, arguments)),
+        Command::Metrics(arguments) => wait_for(metrics::run(global, arguments)),
         Command::Retry(arguments) => wait_for(retry::run(global, arguments)),
         Command::Cancel(arguments) => wait_for(cancel::run(global, arguments)),
         Command::Hooks(arguments) => wait_for(hooks::run(global, arguments)),

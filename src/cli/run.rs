@@ -84,7 +84,9 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
 
 pub(super) fn failure(error: &DaemonError) -> Failure {
     let exit = match error {
-        DaemonError::Store(_) | DaemonError::Failed(Failed::Store) => Exit::Store,
+        DaemonError::Store(error) if error.is_passing() => Exit::StoreForNow,
+        DaemonError::Store(_) => Exit::Store,
+        DaemonError::Failed(Failed::Store) => Exit::StoreForNow,
         DaemonError::Control(BindError::NoGroup { .. } | BindError::TooLong { .. }) => Exit::Invalid,
         DaemonError::Control(_) | DaemonError::Engine(_) | DaemonError::Failed(Failed::Part(_)) => {
             Exit::Failed

@@ -7,7 +7,7 @@ use clap::Args;
 use super::exit::Exit;
 use super::output::{self, Style, Tint, count};
 use super::{Global, Outcome};
-use crate::control::api::{EventSums, StateView, StatusView};
+use crate::control::api::{EventSums, ResultsView, StateView, StatusView};
 
 /// How the daemon does, and whether everything adds up
 #[derive(Debug, Args)]
@@ -32,6 +32,14 @@ pub(super) async fn run(global: Global, arguments: Arguments) -> Outcome {
     let fine = !arguments.check || status.concerns.is_empty();
     Ok(if fine { Exit::Ok } else { Exit::Failed })
 }
+
+/// Nobody waits for results of any hook.
+const NOTHING_TOLD: ResultsView = ResultsView {
+    waiting: 0,
+    delivered: 0,
+    superseded: 0,
+    away_since: None,
+};
 
 fn concerns(status: &StatusView) -> String {
     status.concerns.iter().fold(String::new(), |mut text, concern| {
@@ -87,6 +95,23 @@ fn render(status: &StatusView, style: &Style) -> String {
                 "    last error {}: {}",
                 style.time(error.at),
                 output::safe_line(&error.message)
+            );
+        }
+        if let Some(results) = status
+            .results
+            .get(name)
+            .filter(|results| **results != NOTHING_TOLD)
+        {
+            let away = results
+                .away_since
+                .map(|since| format!("; cannot be told since {}", style.time(since)));
+            let _ = writeln!(
+                text,
+                "    results told: {}, waiting: {}, superseded: {}{}",
+                count(results.delivered),
+                count(results.waiting),
+                count(results.superseded),
+                away.unwrap_or_default()
             );
         }
         for (reason, number) in &source.refused {
@@ -226,7 +251,9 @@ mod tests {
 
     use super::*;
     use crate::cli::show::tests::time;
-    use crate::control::api::{AcceptanceBucket, BlockedView, SourceErrorView, SourceView, StaleView};
+    use crate::control::api::{
+        AcceptanceBucket, BlockedView, KeptView, SourceErrorView, SourceView, StaleView,
+    };
 
     fn status() -> StatusView {
         let sums = EventSums {
@@ -282,7 +309,11 @@ mod tests {
                     events: 0,
                 },
             ],
+            acceptance_total_ms: 900,
+            oldest_queued: None,
+            kept: KeptView::default(),
             not_accepting: None,
+            results: BTreeMap::new(),
             concerns: Vec::new(),
         }
     }

@@ -69,9 +69,8 @@ fn in_words(saved: &Salvaged) -> String {
 
 fn failure(error: &SalvageError) -> Failure {
     let exit = match error {
-        SalvageError::InUse { .. } | SalvageError::Newer { .. } | SalvageError::NothingReadable { .. } => {
-            Exit::Store
-        }
+        SalvageError::InUse { .. } => Exit::StoreForNow,
+        SalvageError::Newer { .. } | SalvageError::NothingReadable { .. } => Exit::Store,
         SalvageError::Absent { .. } | SalvageError::Folder { .. } | SalvageError::Write { .. } => {
             Exit::Failed
         }

@@ -19,7 +19,7 @@ use crate::event::opennebula::key::Key;
 use crate::event::payload::Payload;
 use crate::event::redaction::Redaction;
 use crate::event::saved;
-use crate::event::{Event, Facts, Subject, opennebula};
+use crate::event::{Event, Facts, Subject, opennebula, own};
 use crate::hooks::Hook;
 use crate::hooks::invocation::{AttemptFacts, OnehemShell, invocation};
 use crate::matching::{Explanation, explain};
@@ -227,6 +227,13 @@ fn kept_event(view: EventView) -> Result<Event, Failure> {
         .with_hint(
             "of `one.user.*` calls that match no hook only the envelope is kept, for the passwords in them",
         ));
+    }
+    if view.facts.is_own() {
+        return Ok(Event {
+            seq: Seq(view.seq),
+            source: view.source.into(),
+            ..own::read(&payload)
+        });
     }
     let reading = opennebula::read(&view.key, &payload);
     Ok(Event {

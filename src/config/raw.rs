@@ -117,7 +117,7 @@ pub struct RawSource {
     /// Where the hook manager publishes. Default `tcp://127.0.0.1:2101`.
     #[schemars(with = "Option<Endpoint>")]
     pub endpoint: Option<serde_saphyr::Spanned<Endpoint>>,
-    /// Where the hook manager takes replies. Default: the endpoint's host, one port further.
+    /// Where the hook manager takes the results of hooks with an `id`. Default: the endpoint's host, one port further.
     pub replies: Option<Endpoint>,
     /// Calls that are counted and not kept; `*` stands for any characters.
     /// Default `[one.zone.*, "*.monitoring", one.vmpool.infoset, one.system.*]`.

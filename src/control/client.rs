@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bytes::BytesMut;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -49,6 +49,9 @@ pub enum ClientError {
     /// The daemon said something this program does not understand.
     #[error("the daemon's answer cannot be read (is it of another version?)")]
     Answer(#[source] serde_json::Error),
+    /// The daemon's answer is no text.
+    #[error("the daemon's answer is no text (is it of another version?)")]
+    Text(#[source] std::string::FromUtf8Error),
     /// A request could not be put together.
     #[error("the request cannot be put together")]
     Request(#[source] hyper::http::Error),
@@ -92,6 +95,16 @@ impl Client {
         path: &str,
         body: Option<Vec<u8>>,
     ) -> Result<Response<Incoming>, ClientError> {
+        self.request(method, path, "application/json", body).await
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &'static str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Response<Incoming>, ClientError> {
         let stream = TokioIo::new(self.open().await?);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(stream)
             .await
@@ -104,6 +117,7 @@ impl Client {
             .method(method)
             .uri(path)
             .header(HOST, "hem")
+            .header(ACCEPT, accept)
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body.unwrap_or_default())))
             .map_err(ClientError::Request)?;
@@ -144,6 +158,19 @@ impl Client {
     /// See [`ClientError`]; so do all further calls.
     pub async fn status(&self) -> Result<StatusView, ClientError> {
         self.get("/v1/status").await
+    }
+
+    /// `GET /metrics`: the status in Prometheus' text format, or as OpenMetrics.
+    #[expect(clippy::missing_errors_doc, reason = "said at the first call")]
+    pub async fn metrics(&self, openmetrics: bool) -> Result<String, ClientError> {
+        let accept = if openmetrics {
+            "application/openmetrics-text"
+        } else {
+            "text/plain"
+        };
+        let response = self.request(Method::GET, "/metrics", accept, None).await?;
+        let text = collect(response).await?;
+        String::from_utf8(text.into()).map_err(ClientError::Text)
     }
 
     /// `GET /v1/events`: events, newest first.

@@ -10,8 +10,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::api::{
     AcceptanceBucket, ActorView, AttemptView, AuditView, BlockedView, CancelReasonView, CauseView,
     DefinitionView, EndedView, EventSums, EventView, ExecutionView, FactsView, FaultView, FileView, HookView,
-    OutcomeView, OutputView, OverrideView, ProcessView, ReloadReply, SeverityView, SkipReasonView,
-    SourceErrorView, SourceView, StaleView, StateView, StatusView, Text, Time,
+    KeptView, OutcomeView, OutputView, OverrideView, ProcessView, ReloadReply, ResultsView, SeverityView,
+    SkipReasonView, SourceErrorView, SourceView, StaleView, StateView, StatusView, Text, Time,
 };
 use crate::engine::execution::{
     Actor, Attempt, CancelReason, Cause, EndedAttempt, Execution, Settlement, SkipReason, StartedProcess,
@@ -20,10 +20,11 @@ use crate::engine::execution::{
 use crate::engine::handle::{Connection, ReloadReport, SourceStatus, Status};
 use crate::event::Facts;
 use crate::event::id::{HookName, StoreId};
+use crate::event::own::OwnEvent;
 use crate::event::time::Timestamp;
 use crate::hooks::fault::{Fault, Severity};
 use crate::hooks::invocation::{OnehemShell, uses_shell};
-use crate::hooks::{Hook, Names, Profile, Trigger, Version};
+use crate::hooks::{Hook, Names, OwnTrigger, Profile, Trigger, Version};
 use crate::runner::{Captured, Outcome, StartFailureKind};
 use crate::store::{AuditEntry, Definition, EventCounters, ListedEvent, Override};
 
@@ -71,6 +72,35 @@ fn facts(facts: &Facts) -> FactsView {
             to: Time(gap.to),
             why: gap.why.clone(),
             lost: gap.lost,
+        },
+        Facts::Own(own) => own_facts(own),
+    }
+}
+
+fn own_facts(own: &OwnEvent) -> FactsView {
+    match own {
+        OwnEvent::Execution(ended) => FactsView::Execution {
+            execution: ended.execution.to_string(),
+            outcome: ended.outcome.as_str().to_owned(),
+            attempts: ended.attempts,
+        },
+        OwnEvent::Muted(muted) => FactsView::Muted {
+            hook: muted.hook.as_ref().map(ToString::to_string),
+            source: muted.source.clone(),
+            subject: muted.about.clone(),
+            by: muted.by.clone(),
+            reason: muted.reason.clone(),
+            until: muted.until.map(Time),
+        },
+        OwnEvent::Blocked(blocked) => FactsView::Blocked {
+            waiting: blocked.waiting.to_string(),
+            behind: blocked.behind.to_string(),
+            since: Time(blocked.since),
+        },
+        OwnEvent::SourceDown(down) => FactsView::SourceDown {
+            source: down.source.clone(),
+            since: Time(down.since),
+            error: down.error.clone(),
         },
     }
 }
@@ -340,6 +370,7 @@ fn names(names: &Names) -> String {
 /// A trigger in words: `state VM ACTIVE/RUNNING from BOOT`, `api one.vm.allocate succeeded`.
 fn trigger(trigger: &Trigger) -> String {
     let (mut words, source) = match trigger {
+        Trigger::Own(own) => (own_trigger(own), &None),
         Trigger::State(state) => {
             let mut words = format!("state {} {}", state.resource.as_str(), names(&state.state));
             if state.lcm_state != Names::Any {
@@ -363,6 +394,23 @@ fn trigger(trigger: &Trigger) -> String {
         words = format!("{words} of {source}");
     }
     words
+}
+
+/// `execution failed of dns`, `source_down after 1m of any`.
+fn own_trigger(trigger: &OwnTrigger) -> String {
+    let name = trigger.name();
+    match trigger {
+        OwnTrigger::Gap { source } => format!("{name} of {source}"),
+        OwnTrigger::Execution { hook, outcomes } => {
+            let outcomes: Vec<&str> = outcomes.iter().map(|outcome| outcome.as_str()).collect();
+            format!("{name} {} of {hook}", outcomes.join("|"))
+        }
+        OwnTrigger::Muted { hook, source } => format!("{name} hook {hook}, source {source}"),
+        OwnTrigger::Blocked { hook } => format!("{name} {hook}"),
+        OwnTrigger::SourceDown { source, after } => {
+            format!("{name} {source} after {after:?}")
+        }
+    }
 }
 
 pub(super) fn hook(hook: &Hook, override_: Option<&Override>, shell: OnehemShell) -> HookView {
@@ -486,6 +534,13 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
             ));
         }
     }
+    for (name, results) in &status.outboxes {
+        if let Some((since, why)) = &results.away {
+            concerns.push(format!(
+                "the controller of source `{name}` cannot be told of results since {since}: {why}"
+            ));
+        }
+    }
     for (name, sums) in &events {
         if !sums.adds_up {
             concerns.push(format!("the counters of source `{name}` do not add up"));
@@ -552,7 +607,27 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
                 events: *events,
             })
             .collect(),
+        acceptance_total_ms: millis(status.acceptance_total),
+        oldest_queued: status.oldest_queued().map(Time),
+        kept: KeptView {
+            matched_events: status.kept.matched_events,
+            unmatched_events: status.kept.unmatched_events,
+            bytes: status.kept.bytes,
+        },
         not_accepting: status.not_accepting.clone(),
+        results: status
+            .outboxes
+            .iter()
+            .map(|(name, results)| {
+                let view = ResultsView {
+                    waiting: results.waiting,
+                    delivered: results.delivered,
+                    superseded: results.superseded,
+                    away_since: results.away.as_ref().map(|(since, _)| Time(*since)),
+                };
+                (name.clone(), view)
+            })
+            .collect(),
         concerns,
     }
 }

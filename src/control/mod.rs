@@ -3,12 +3,14 @@
 //! * [`api`]: what goes over the socket, as types of its own.
 //! * [`server`]: binding the socket, knowing who calls, serving.
 //! * [`client`]: the typed calls of the command line.
+//! * `metrics`: the same status for Prometheus.
 //! * [`query`]: reading the store in the interface's terms; also used where no daemon is alive.
 
 pub mod api;
 pub mod client;
 mod convert;
 mod feed;
+mod metrics;
 pub mod query;
 mod routes;
 pub mod server;

@@ -303,16 +303,15 @@ fn limited(limit: Option<usize>) -> usize {
 /// # Errors
 /// The filter names an unknown kind.
 pub(super) fn event_query(filter: &EventFilter) -> Result<EventQuery, QueryError> {
-    const KINDS: [Kind; 5] = [Kind::State, Kind::Api, Kind::Retry, Kind::Undecodable, Kind::Gap];
     let kind = match &filter.kind {
         None => None,
         Some(name) => Some(
-            KINDS
+            Kind::ALL
                 .into_iter()
                 .find(|kind| kind.as_str() == name)
                 .ok_or_else(|| QueryError::Question {
                     message: format!("`{name}` is no kind of event"),
-                    hint: Some("there are state, api, retry, undecodable and gap".to_owned()),
+                    hint: Some(format!("there are {}", Kind::ALL.map(Kind::as_str).join(", "))),
                 })?,
         ),
     };

@@ -9,8 +9,9 @@ use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{
     ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request, State,
 };
-use axum::http::StatusCode;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
@@ -27,6 +28,7 @@ use super::api::{
 };
 use super::convert;
 use super::feed::{self, Follow, Progress};
+use super::metrics::{self, Format};
 use super::query::{self, QueryError, Reader};
 use super::server::Caller;
 use super::veil::Veil;
@@ -36,7 +38,7 @@ use crate::event::id::{ExecutionKey, HookName, Reference, Seq};
 use crate::event::payload::Payload;
 use crate::event::redaction::Redaction;
 use crate::event::time::Timestamp;
-use crate::event::{Event, Subject, opennebula};
+use crate::event::{Event, Facts, Subject, opennebula, own};
 use crate::hooks::Hook;
 use crate::store::{Override, ReadError};
 
@@ -76,6 +78,7 @@ pub(super) fn router(handle: Handle, redaction: Redaction, shutdown: Cancellatio
         .route("/v1/hooks/{name}/reset", post(reset))
         .route("/v1/reload", post(reload))
         .route("/v1/audit", get(audit))
+        .route("/metrics", get(scrape))
         .fallback(no_such_address)
         .method_not_allowed_fallback(no_such_address)
         .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
@@ -325,6 +328,20 @@ async fn status(State(room): Rooms) -> Answer<StatusView> {
     Ok(Json(convert::status(&status, hooks, Timestamp::now())))
 }
 
+/// Prometheus' own address, outside of the versioned ones.
+async fn scrape(State(room): Rooms, headers: HeaderMap) -> Result<Response, Failure> {
+    let format = Format::wanted(headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()));
+    let status = room.handle.status().await?;
+    let hooks = room.handle.hooks().len();
+    let text = metrics::render(status, hooks, Timestamp::now(), format).map_err(|error| {
+        Failure::new(
+            ErrorCode::Internal,
+            format!("the metrics cannot be written: {error}"),
+        )
+    })?;
+    Ok(([(CONTENT_TYPE, format.content_type())], text).into_response())
+}
+
 async fn events(
     State(room): Rooms,
     By(actor): By,
@@ -559,17 +576,17 @@ async fn emit(State(room): Rooms, By(actor): By, Told(order): Told<EmitOrder>) -
             format!("the payload is no base64: {error}"),
         )
     })?;
-    let reading = opennebula::read(&order.key, &document);
-    let event = Event {
-        seq: Seq::default(),
-        source: "emit".into(),
-        key: order.key,
-        subject: reading.subject.as_deref().map(Subject::new),
-        received: Timestamp::now(),
-        facts: reading.facts,
-        ambiguous: reading.ambiguous,
-        synthesised: true,
-        payload: Payload::new(document.into()),
+    let event = if own::is_own(&document) {
+        let own = own::read(&document);
+        if let Facts::Undecodable { reason } = own.facts {
+            return Err(Failure::new(ErrorCode::BadRequest, reason));
+        }
+        Event {
+            source: "emit".into(),
+            ..own
+        }
+    } else {
+        emitted(order.key, document)
     };
     let hook = order.hook.as_deref().map(HookName::trusted);
     let accepted = room.handle.emit(event, hook, actor).await?;
@@ -577,6 +594,22 @@ async fn emit(State(room): Rooms, By(actor): By, Told(order): Told<EmitOrder>) -
         seq: accepted.seq.0,
         executions: accepted.executions.iter().map(ToString::to_string).collect(),
     }))
+}
+
+/// An event as OpenNebula would have sent it.
+fn emitted(key: String, document: Vec<u8>) -> Event {
+    let reading = opennebula::read(&key, &document);
+    Event {
+        seq: Seq::default(),
+        source: "emit".into(),
+        key,
+        subject: reading.subject.as_deref().map(Subject::new),
+        received: Timestamp::now(),
+        facts: reading.facts,
+        ambiguous: reading.ambiguous,
+        synthesised: true,
+        payload: Payload::new(document.into()),
+    }
 }
 
 async fn audit(State(room): Rooms, Asked(filter): Asked<AuditFilter>) -> Answer<Vec<AuditView>> {

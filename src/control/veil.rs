@@ -57,7 +57,13 @@ impl Veil {
             }
             FactsView::Undecodable { reason } => hide(reason),
             FactsView::Gap { why, .. } => hide(why),
-            FactsView::Api { .. } => {}
+            FactsView::Muted { reason, .. } => {
+                reason.as_mut().map(hide);
+            }
+            FactsView::SourceDown { error, .. } => {
+                error.as_mut().map(hide);
+            }
+            FactsView::Api { .. } | FactsView::Execution { .. } | FactsView::Blocked { .. } => {}
         }
     }
 

@@ -17,15 +17,19 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::mutes::of_mute;
 use self::pace::Pace;
 use super::acceptance::Connections;
 use super::attempt::{Attempts, Ran, verdict};
 use super::clock::Clock;
 use super::core::{Core, Effect, Input, NewExecution, Record, Refusal, Step};
 use super::execution::{Actor, CancelReason, Cause, EndedAttempt, Execution, Progress, Settlement, State};
-use super::handle::{Accepted, Blocked, Muted, Notice, OrderError, Status, StopCounts, Stopping, Unmuted};
+use super::handle::{
+    Accepted, Blocked, Kept, Muted, Notice, OrderError, Status, StopCounts, Stopping, Unmuted,
+};
 use super::hooks_in_force::{HooksInForce, InForce};
 use super::mute::{Mute, Scope, Then};
+use super::outbox::Outbox;
 use super::room::Room;
 use crate::event::id::{ExecutionKey, HookName};
 use crate::event::payload::Payload;
@@ -69,6 +73,7 @@ pub(super) enum Message {
     Ended {
         key: ExecutionKey,
         attempt: u32,
+        hook: Arc<Hook>,
         ran: Ran,
     },
     /// `hem retry`.
@@ -175,23 +180,32 @@ impl Offer {
 
 /// Counts how long events take from receipt to acceptance.
 #[derive(Debug, Default)]
-struct AcceptanceTimes([AtomicU64; ACCEPTANCE_BUCKETS.len()]);
+struct AcceptanceTimes {
+    counts: [AtomicU64; ACCEPTANCE_BUCKETS.len()],
+    /// In milliseconds.
+    total: AtomicU64,
+}
 
 impl AcceptanceTimes {
     fn count(&self, received: Timestamp) {
         let took = u64::try_from(Timestamp::now().since(received).as_millis()).unwrap_or(u64::MAX);
         let bucket = ACCEPTANCE_BUCKETS.iter().position(|bound| took <= *bound);
-        if let Some(counter) = bucket.and_then(|at| self.0.get(at)) {
+        if let Some(counter) = bucket.and_then(|at| self.counts.get(at)) {
             counter.fetch_add(1, Ordering::Relaxed);
+            self.total.fetch_add(took, Ordering::Relaxed);
         }
     }
 
     fn buckets(&self) -> Vec<(u64, u64)> {
         ACCEPTANCE_BUCKETS
             .iter()
-            .zip(&self.0)
+            .zip(&self.counts)
             .map(|(bound, count)| (*bound, count.load(Ordering::Relaxed)))
             .collect()
+    }
+
+    fn total(&self) -> Duration {
+        Duration::from_millis(self.total.load(Ordering::Relaxed))
     }
 }
 
@@ -203,6 +217,7 @@ pub(super) struct Parts {
     pub(super) hooks: Arc<HooksInForce>,
     pub(super) connections: Connections,
     pub(super) room: Arc<Room>,
+    pub(super) outbox: Outbox,
     pub(super) feed: broadcast::Sender<Notice>,
     pub(super) tracker: TaskTracker,
     pub(super) inbox: mpsc::Sender<Message>,
@@ -259,6 +274,7 @@ impl Dispatcher {
         let in_force = self.parts.hooks.now();
         let mut changes = Vec::new();
         let mut taken_up = Vec::new();
+        let mut owed_now = Vec::new();
         for (execution, hook) in unsettled {
             if let State::Running { attempt, .. } = execution.progress.state {
                 let ended = EndedAttempt {
@@ -269,6 +285,9 @@ impl Dispatcher {
                 };
                 let (key, ended) = (execution.key.clone(), Box::new(ended));
                 changes.push(Change::Ended { key, attempt, ended });
+                let hook = hook.as_ref();
+                owed_now
+                    .extend(hook.and_then(|hook| self.parts.outbox.owed_for(hook, &execution.key, attempt)));
             }
             let is_untouched = execution.progress.attempts == 0
                 && !matches!(execution.progress.state, State::Running { .. });
@@ -296,8 +315,14 @@ impl Dispatcher {
                 }
             }
         }
-        let step = self.core.recover(taken_up, mutes, now);
-        self.submit(changes, step, || ()).await
+        changes.extend(owed_now.iter().cloned().map(Change::Owed));
+        let (step, outbox) = (self.core.recover(taken_up, mutes, now), self.parts.outbox.clone());
+        self.submit(changes, step, move || {
+            for owed in owed_now {
+                outbox.post(owed);
+            }
+        })
+        .await
     }
 
     /// Works until `stop` is cancelled.
@@ -341,7 +366,12 @@ impl Dispatcher {
                 let change = Change::NotAccepted { source, counters };
                 self.parts.writer.submit(vec![change], || ()).await
             }
-            Message::Ended { key, attempt, ran } => {
+            Message::Ended {
+                key,
+                attempt,
+                hook,
+                ran,
+            } => {
                 self.running.remove(&key);
                 let Ran { unrecorded, ended } = ran;
                 let verdict = verdict(&ended.outcome, self.parts.draining.is_cancelled());
@@ -356,6 +386,9 @@ impl Dispatcher {
                     attempt,
                     ended,
                 });
+                let outbox = self.parts.outbox.clone();
+                let owed = outbox.owed_for(&hook, &key, attempt);
+                changes.extend(owed.clone().map(Change::Owed));
                 self.decide(
                     Input::Ended {
                         key,
@@ -363,7 +396,11 @@ impl Dispatcher {
                         verdict,
                     },
                     changes,
-                    || (),
+                    move || {
+                        if let Some(owed) = owed {
+                            outbox.post(owed);
+                        }
+                    },
                 )
                 .await
             }
@@ -721,7 +758,13 @@ impl Dispatcher {
                             let ran = attempts.run(&key, attempt, &hook, stop).await;
                             kill_point::reach("before-settle");
                             // The dispatcher is gone only when the daemon is: the next one finds the attempt interrupted.
-                            let _ = inbox.send(Message::Ended { key, attempt, ran }).await;
+                            let ended = Message::Ended {
+                                key,
+                                attempt,
+                                hook,
+                                ran,
+                            };
+                            let _ = inbox.send(ended).await;
                         },
                         &runtime,
                     );
@@ -736,7 +779,10 @@ impl Dispatcher {
             self.pace.forget();
             self.decide(Input::ClockJumped, Vec::new(), || ()).await?;
         }
-        self.parts.room.look(self.core.unsettled());
+        // Once a second, so that one of the runtime's threads for what blocks is always there: where the machine has no room
+        // for another thread, what is to be laid out and read waits for that one.
+        let (room, backlog) = (Arc::clone(&self.parts.room), self.core.unsettled());
+        self.parts.tracker.spawn_blocking(move || room.look(backlog));
         // A store with nothing to write still has to look for what is too old.
         self.parts.writer.submit(Vec::new(), || ()).await?;
         let blocked = self.blocked();
@@ -797,35 +843,20 @@ impl Dispatcher {
             condition_errors: summary.condition_errors,
             absent_elements: summary.absent_elements,
             acceptance_millis: self.times.buckets(),
+            acceptance_total: self.times.total(),
+            kept: Kept {
+                matched_events: summary.matched_kept,
+                unmatched_events: summary.unmatched_kept,
+                bytes: summary.bytes,
+            },
             not_accepting: self.parts.room.lacking(),
+            outboxes: self.parts.outbox.status(),
         }
     }
 }
 
 fn refused(refusal: &Refusal) -> OrderError {
     OrderError::NotPossible(refusal.to_string())
-}
-
-/// What the live feed says of a mute. Every mute that begins or ends, whoever made it, passes here.
-fn of_mute(record: &Record) -> Option<Notice> {
-    match record {
-        Record::Muted(mute) => {
-            tracing::warn!(
-                scope = %mute.scope, by = ?mute.by, reason = mute.reason.as_deref().unwrap_or("-"),
-                until = mute.until.map(|until| tracing::field::display(until.at)),
-                "muted"
-            );
-            Some(Notice::Muted(Arc::new(mute.clone())))
-        }
-        Record::Unmuted { scope, then, by } => {
-            tracing::info!(%scope, ?then, ?by, "unmuted");
-            Some(Notice::Unmuted(scope.clone()))
-        }
-        Record::MuteShortened(_)
-        | Record::Created(_)
-        | Record::Progressed { .. }
-        | Record::Released { .. } => None,
-    }
 }
 
 fn touched(records: &[Record]) -> Vec<ExecutionKey> {

@@ -14,6 +14,7 @@ use super::execution::{Actor, Execution};
 use super::hooks_in_force::HooksInForce;
 use super::intake::{Emission, Emitter};
 use super::mute::{Mute, Scope, Then};
+pub use super::outbox::OutboxStatus;
 use super::pinned::pinned_hook;
 use super::reload::ReloadRequest;
 use crate::event::id::{ExecutionKey, HookName, Seq, StoreId};
@@ -106,8 +107,32 @@ pub struct Status {
     pub absent_elements: u64,
     /// Milliseconds from receipt to acceptance: upper bounds of buckets and their counts.
     pub acceptance_millis: Vec<(u64, u64)>,
+    /// The time from receipt to acceptance of all events in these buckets, added up.
+    pub acceptance_total: Duration,
+    /// How much the store keeps.
+    pub kept: Kept,
     /// Set when no new work is accepted: why.
     pub not_accepting: Option<String>,
+    /// How the telling of results to controllers goes, by source.
+    pub outboxes: BTreeMap<String, OutboxStatus>,
+}
+
+impl Status {
+    /// Since when the execution is queued that has been for longest, held ones included.
+    pub fn oldest_queued(&self) -> Option<Timestamp> {
+        self.queue.iter().filter_map(|group| group.oldest).min()
+    }
+}
+
+/// How much the store keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Events that matched something.
+    pub matched_events: u64,
+    /// Events that matched nothing.
+    pub unmatched_events: u64,
+    /// Bytes of payloads and outputs, as stored.
+    pub bytes: u64,
 }
 
 /// A mute, and what it holds.

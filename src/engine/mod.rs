@@ -12,6 +12,7 @@ pub mod handle;
 mod hooks_in_force;
 pub mod intake;
 pub mod mute;
+pub mod outbox;
 mod past;
 pub mod pinned;
 mod reload;
@@ -36,6 +37,7 @@ use self::execution::Actor;
 use self::handle::{Handle, SourceStatus};
 use self::hooks_in_force::HooksInForce;
 use self::intake::{Decode, IntakeQueue};
+use self::outbox::{Outbox, Results};
 use self::past::past;
 use self::pinned::pinned_hook;
 use self::reload::Reloader;
@@ -57,6 +59,9 @@ const LEFTOVERS_GRACE: Duration = Duration::from_secs(5);
 
 /// Notices kept for a follower that is slow to read.
 const FEED: usize = 4_096;
+
+/// How long the daemon's end waits for controllers to be told what the last scripts came to.
+const TELLING_GRACE: Duration = Duration::from_secs(2);
 
 /// A source as the engine sees it: its messages come through the intake, this makes events of them.
 pub struct Source {
@@ -88,6 +93,7 @@ pub struct Engine {
     handle: Handle,
     vitals: Vitals,
     writer: Writer,
+    outbox: Outbox,
     tasks: TaskTracker,
     attempts: TaskTracker,
     /// Nothing new is accepted.
@@ -153,6 +159,8 @@ impl Engine {
             connections.insert(source.name, source.status);
         }
         let connections = Arc::new(Mutex::new(connections));
+        let outbox =
+            Outbox::open(&store, &writer, &defaults, decoders.keys().cloned()).map_err(StartError::Read)?;
 
         let works = Dispatcher::new(Parts {
             store: store.clone(),
@@ -168,6 +176,7 @@ impl Engine {
             hooks: Arc::clone(&hooks),
             connections: Arc::clone(&connections),
             room: Arc::clone(&room),
+            outbox: outbox.clone(),
             feed: feed.clone(),
             tracker: attempts.clone(),
             inbox: dispatcher.clone(),
@@ -265,6 +274,7 @@ impl Engine {
             handle,
             vitals,
             writer,
+            outbox,
             tasks,
             attempts,
             closing,
@@ -274,6 +284,11 @@ impl Engine {
             matching,
             writing,
         })
+    }
+
+    /// What the controller behind a source is to be told. None for a source that the engine does not know.
+    pub fn results(&self, source: &str) -> Option<Results> {
+        self.outbox.results(source)
     }
 
     /// What the control room works with.
@@ -301,6 +316,7 @@ impl Engine {
             handle,
             vitals: _,
             writer,
+            outbox,
             tasks,
             attempts,
             closing,
@@ -324,6 +340,7 @@ impl Engine {
         }
         // The last word of each attempt is on its way through the dispatcher; what follows it is behind it.
         let _ = handle.status().await;
+        outbox.finish(TELLING_GRACE).await;
         stop.cancel();
         tasks.close();
         tasks.wait().await;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::engine::execution::Execution;
+use crate::event::id::HookName;
 use crate::hooks::compile::parse_definition;
-use crate::hooks::{Defaults, Hook, Origin};
+use crate::hooks::{Defaults, Hook, Origin, Version};
 use crate::store::{ReadError, Store};
 
 /// Why the version of a hook that an execution is pinned to cannot be had.
@@ -40,9 +41,19 @@ pub(super) fn pinned_hook(
     execution: &Execution,
     defaults: &Defaults,
 ) -> Result<Arc<Hook>, PinnedError> {
-    let hook = || execution.key.hook.to_string();
+    hook_of_version(store, &execution.key.hook, execution.progress.version, defaults)
+}
+
+/// The hook `name` in that version.
+pub(super) fn hook_of_version(
+    store: &Store,
+    name: &HookName,
+    version: Version,
+    defaults: &Defaults,
+) -> Result<Arc<Hook>, PinnedError> {
+    let hook = || name.to_string();
     let definition = store
-        .definition(&execution.progress.version)
+        .definition(&version)
         .map_err(|source| PinnedError::Read { hook: hook(), source })?
         .ok_or_else(|| PinnedError::Missing { hook: hook() })?;
     let origin = Origin {
@@ -53,7 +64,7 @@ pub(super) fn pinned_hook(
     match parse_definition(&definition.text, &origin, defaults) {
         Ok(mut hook) => {
             // The defaults that were applied then may differ from today's; the record's name for it stays.
-            hook.version = execution.progress.version;
+            hook.version = version;
             Ok(Arc::new(hook))
         }
         Err(faults) => Err(PinnedError::NotUnderstood {

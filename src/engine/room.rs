@@ -1,7 +1,7 @@
 //! Whether there is room for more: on the disk, and in the backlog.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, TryLockError};
 
 use nix::sys::statvfs::statvfs;
 
@@ -15,6 +15,8 @@ const RESERVE_PART: u64 = 20;
 pub(super) struct Room {
     folder: PathBuf,
     limits: Limits,
+    /// Held during a look, which a disk that does not answer may draw out.
+    looking: Mutex<()>,
     lacking: Mutex<Option<String>>,
 }
 
@@ -23,6 +25,7 @@ impl Room {
         Self {
             folder,
             limits,
+            looking: Mutex::default(),
             lacking: Mutex::default(),
         }
     }
@@ -35,8 +38,13 @@ impl Room {
             .clone()
     }
 
-    /// Looks again, with that many executions waiting or running.
+    /// Looks again, with that many executions waiting or running. May wait for the disk, unless another look does.
     pub(super) fn look(&self, backlog: usize) {
+        let _looking = match self.looking.try_lock() {
+            Ok(looking) => looking,
+            Err(TryLockError::Poisoned(looking)) => looking.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
         let found = self.disk().or_else(|| {
             (backlog > self.limits.max_backlog)
                 .then(|| format!("the backlog is full: {backlog} executions wait (`limits.max_backlog`)"))

@@ -6,6 +6,7 @@
 mod document;
 pub mod id;
 pub mod opennebula;
+pub mod own;
 pub mod payload;
 pub mod redaction;
 pub mod saved;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use self::id::Seq;
 use self::opennebula::Resource;
+use self::own::OwnEvent;
 use self::payload::Payload;
 use self::time::Timestamp;
 
@@ -51,6 +53,7 @@ impl Event {
             Facts::Retry(_) => Kind::Retry,
             Facts::Undecodable { .. } => Kind::Undecodable,
             Facts::Gap(_) => Kind::Gap,
+            Facts::Own(own) => own.kind(),
         }
     }
 
@@ -59,7 +62,7 @@ impl Event {
         match &self.facts {
             Facts::State(state) => state.host.as_deref(),
             Facts::Retry(retry) => retry.remote_host.as_deref(),
-            Facts::Api(_) | Facts::Undecodable { .. } | Facts::Gap(_) => None,
+            Facts::Api(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) => None,
         }
     }
 }
@@ -99,9 +102,30 @@ pub enum Kind {
     Undecodable,
     /// A time in which events may have passed unseen; made here.
     Gap,
+    /// An execution reached its end; made here.
+    Execution,
+    /// Executions are held or dropped from now on; made here.
+    Muted,
+    /// An execution waits too long for another one; made here.
+    Blocked,
+    /// A source has been away for some time; made here.
+    SourceDown,
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::State,
+        Self::Api,
+        Self::Retry,
+        Self::Undecodable,
+        Self::Gap,
+        Self::Execution,
+        Self::Muted,
+        Self::Blocked,
+        Self::SourceDown,
+    ];
+
     /// The name in records, tables and JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -110,6 +134,10 @@ impl Kind {
             Self::Retry => "retry",
             Self::Undecodable => "undecodable",
             Self::Gap => "gap",
+            Self::Execution => "execution",
+            Self::Muted => "muted",
+            Self::Blocked => "blocked",
+            Self::SourceDown => "source_down",
         }
     }
 }
@@ -136,6 +164,8 @@ pub enum Facts {
     },
     /// Events of the source may have passed unseen, or are known to be lost.
     Gap(Gap),
+    /// hem itself did or noticed something.
+    Own(OwnEvent),
 }
 
 /// A resource changed its state. Names are as OpenNebula spells them and may be unknown to this program.
@@ -184,24 +214,17 @@ pub struct Gap {
 impl Gap {
     /// The record of this gap, as an event of the source it is about. Its payload says the same as JSON.
     pub fn into_event(self, source: Arc<str>) -> Event {
-        let document = serde_json::json!({
-            "source": &*source,
-            "from": self.from.to_string(),
-            "to": self.to.to_string(),
-            "why": self.why,
-            "lost": self.lost,
-            "keys": self.keys,
-        });
+        let document = own::gap_document(&self, &source);
         Event {
             seq: Seq::default(),
-            source,
             key: "GAP".to_owned(),
-            subject: None,
+            subject: Some(Subject::new(&format!("source/{source}"))),
             received: self.to,
             facts: Facts::Gap(self),
             ambiguous: false,
             synthesised: true,
-            payload: Payload::new(document.to_string().into()),
+            payload: Payload::new(document.into()),
+            source,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Events saved to files: what `hem match`, `hem try`, `hem publish` and the authors' tests read.
 //!
-//! Three forms, told apart by the file's name and content:
+//! Four forms, told apart by the file's name and content:
 //!
 //! * `.xml`: the document, with the message's key as a first line of its own or without;
 //! * `.b64`: the same document in base64, as it travels, with the key as a first line or without;
 //! * `.jsonl`: one event a line, `{"key": "EVENT API one.vm.allocate 1", "content": "<base64>"}`; `events.jsonl#17` names
-//!   line 17.
+//!   line 17;
+//! * `.json`: an event of hem's own: the JSON object that is its payload ([`own`]).
 //!
 //! Each of them may be compressed with gzip: `events.jsonl.gz`.
 
@@ -24,7 +25,7 @@ use crate::event::id::Seq;
 use crate::event::opennebula::{self, key::Key};
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
-use crate::event::{Event, Facts, Subject};
+use crate::event::{Event, Facts, Subject, own};
 
 /// The name that events have whose source is not known.
 pub const SOURCE: &str = "opennebula";
@@ -153,6 +154,9 @@ pub fn messages(path: &Path, line: Option<usize>) -> Result<Vec<SavedMessage>, S
 
 /// The event a saved message is.
 pub fn event(message: SavedMessage) -> Event {
+    if own::is_own(&message.document) {
+        return own::read(&message.document);
+    }
     let reading = opennebula::read(&message.key, &message.document);
     let key = if message.key.is_empty() {
         key_of(&reading.facts, reading.subject.as_deref())
@@ -194,7 +198,7 @@ fn key_of(facts: &Facts, subject: Option<&str>) -> String {
         }
         Facts::Api(call) => format!("EVENT API {} {}", call.call, u8::from(call.success)),
         Facts::Retry(_) => "RETRY".to_owned(),
-        Facts::Undecodable { .. } | Facts::Gap(_) => String::new(),
+        Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) => String::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Points in time as they are stored: UTC milliseconds.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// A point in time, in milliseconds since the Unix epoch, UTC.
@@ -39,6 +40,27 @@ impl Timestamp {
     /// How long after `earlier` this is; zero if it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+/// A text that is no point in time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no time, such as 2026-11-22T02:10:03.120Z")]
+pub struct InvalidTime {
+    /// What was given.
+    pub text: String,
+}
+
+/// Reads RFC 3339, in any time zone.
+impl FromStr for Timestamp {
+    type Err = InvalidTime;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTime> {
+        let time: Result<jiff::Timestamp, _> = text.parse();
+        time.map(|time| Self(time.as_millisecond()))
+            .map_err(|_| InvalidTime {
+                text: text.to_owned(),
+            })
     }
 }
 

@@ -98,7 +98,7 @@ pub(super) fn meta<'e>(event: &'e Event) -> Box<dyn Val + 'e> {
             add_text("call", Some(&call.call));
             add_text("result", Some(if call.success { "success" } else { "failure" }));
         }
-        Facts::Retry(_) | Facts::Undecodable { .. } | Facts::Gap(_) => {}
+        Facts::Retry(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) => {}
     }
     Box::new(CelMap::from(fields))
 }

@@ -114,6 +114,22 @@ pub fn argument_line(hook: &Hook, event: &Event) -> Result<String, StartFailure>
     }
 }
 
+/// The command with its arguments as one line, as the controller's records show it; without them where they go to standard
+/// input. Nothing runs it.
+pub fn command_shown(hook: &Hook, event: &Event) -> String {
+    let command = hook.action.command.trim();
+    let (_, words) = command.split_once([' ', '\t']).unwrap_or_default();
+    let arguments = match hook.action.arguments_stdin {
+        true => String::new(),
+        // What cannot be made from the event did not start.
+        false => argument_line(hook, event).unwrap_or_default(),
+    };
+    let program = hook.action.program.to_string_lossy();
+    let parts = [&program, words, &arguments];
+    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    parts.join(" ")
+}
+
 /// Whether a shell reads the command line of `hook`. Of the `onehem` profile this is so where the line calls for one.
 pub fn uses_shell(hook: &Hook, shell: OnehemShell) -> bool {
     match hook.profile {

@@ -6,6 +6,7 @@ pub mod compile;
 pub mod fault;
 pub mod folder;
 pub mod invocation;
+mod own;
 mod policies;
 mod raw;
 mod scalar;
@@ -18,6 +19,7 @@ mod yaml;
 
 pub use self::compile::parse_definition;
 pub use self::fault::{Fault, Severity};
+pub use self::own::{OwnTrigger, Patterns};
 pub use self::schema::json_schema;
 
 use std::collections::BTreeMap;
@@ -110,6 +112,8 @@ pub enum Trigger {
     State(StateTrigger),
     /// An API call ended.
     Api(ApiTrigger),
+    /// hem itself did or noticed something.
+    Own(OwnTrigger),
 }
 
 impl Trigger {
@@ -118,6 +122,7 @@ impl Trigger {
         match self {
             Self::State(trigger) => trigger.source.as_deref(),
             Self::Api(trigger) => trigger.source.as_deref(),
+            Self::Own(_) => None,
         }
     }
 }

@@ -90,10 +90,19 @@ pub(super) struct RawHook {
     pub(super) tests: Option<At<Vec<At<RawTest>>>>,
 }
 
-/// One trigger: exactly one of `state` and `api`, and perhaps the source.
+/// One trigger: exactly one of `state` and `api`, and perhaps the source; or one of those on what hem did itself: `gap`,
+/// `execution`, `muted`, `blocked`, `source_down`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(extend("oneOf" = [{ "required": ["state"] }, { "required": ["api"] }]))]
+#[schemars(extend("oneOf" = [
+    { "required": ["state"] },
+    { "required": ["api"] },
+    { "required": ["gap"] },
+    { "required": ["execution"] },
+    { "required": ["muted"] },
+    { "required": ["blocked"] },
+    { "required": ["source_down"] }
+]))]
 #[schemars(rename = "Trigger")]
 pub(super) struct RawTrigger {
     /// Only events of the source with this name.
@@ -102,6 +111,16 @@ pub(super) struct RawTrigger {
     pub(super) state: Option<At<RawStateTrigger>>,
     /// OpenNebula: a call of the API ended.
     pub(super) api: Option<At<RawApiTrigger>>,
+    /// hem: events of a source may be missing.
+    pub(super) gap: Option<At<RawGapTrigger>>,
+    /// hem: an execution of another hook reached its end.
+    pub(super) execution: Option<At<RawExecutionTrigger>>,
+    /// hem: somebody muted, or a policy did.
+    pub(super) muted: Option<At<RawMutedTrigger>>,
+    /// hem: an execution has waited longer than `blocked_after` for another one of its lane.
+    pub(super) blocked: Option<At<RawBlockedTrigger>>,
+    /// hem: a source is not connected.
+    pub(super) source_down: Option<At<RawSourceDownTrigger>>,
     #[schemars(skip)]
     pub(super) esc: Option<At<Foreign>>,
     #[schemars(skip)]
@@ -110,10 +129,6 @@ pub(super) struct RawTrigger {
     pub(super) ncmp: Option<At<Foreign>>,
     #[schemars(skip)]
     pub(super) webhook: Option<At<Foreign>>,
-    #[schemars(skip)]
-    pub(super) gap: Option<At<Foreign>>,
-    #[schemars(skip)]
-    pub(super) execution: Option<At<Foreign>>,
 }
 
 /// The attributes of a trigger whose source this version does not have.
@@ -155,6 +170,59 @@ pub(super) struct RawApiTrigger {
     pub(super) call: Option<At<RawNames>>,
     /// The result asked for. Default: any.
     pub(super) result: Option<At<RawResult>>,
+}
+
+/// Events of a source may be missing.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "GapTrigger")]
+pub(super) struct RawGapTrigger {
+    /// The source: a name, a list, or `any`; `*` in a name stands for any characters. Default: any.
+    pub(super) source: Option<At<RawNames>>,
+}
+
+/// An execution of another hook reached its end. The hook's own executions never trigger it, nor do those that an
+/// `execution` trigger caused.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["outcome"]))]
+#[schemars(rename = "ExecutionTrigger")]
+pub(super) struct RawExecutionTrigger {
+    /// The hook whose execution it is: a name, a list, or `any`; `*` in a name stands for any characters. Default: any.
+    pub(super) hook: Option<At<RawNames>>,
+    /// How it ended: `succeeded`, `failed`, `skipped`, `cancelled`, a list of these, or `any`.
+    pub(super) outcome: Option<At<RawNames>>,
+}
+
+/// Somebody muted, or a policy did.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "MutedTrigger")]
+pub(super) struct RawMutedTrigger {
+    /// The hook that is muted: a name, a list, or `any`; `*` in a name stands for any characters. Default: any.
+    pub(super) hook: Option<At<RawNames>>,
+    /// The source whose events are muted, likewise. Default: any.
+    pub(super) source: Option<At<RawNames>>,
+}
+
+/// An execution has waited longer than `blocked_after` for another one of its lane.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "BlockedTrigger")]
+pub(super) struct RawBlockedTrigger {
+    /// The hook whose execution waits: a name, a list, or `any`; `*` in a name stands for any characters. Default: any.
+    pub(super) hook: Option<At<RawNames>>,
+}
+
+/// A source is not connected.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "SourceDownTrigger")]
+pub(super) struct RawSourceDownTrigger {
+    /// The source: a name, a list, or `any`; `*` in a name stands for any characters. Default: any.
+    pub(super) source: Option<At<RawNames>>,
+    /// For how long. Default: 1m.
+    pub(super) after: Option<At<HumanDuration>>,
 }
 
 /// Automatic retries.

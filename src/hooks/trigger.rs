@@ -28,8 +28,6 @@ impl Compiler<'_> {
             ("masakari", &raw.masakari),
             ("ncmp", &raw.ncmp),
             ("webhook", &raw.webhook),
-            ("gap", &raw.gap),
-            ("execution", &raw.execution),
         ];
         let mut others = 0;
         for (name, found) in foreign {
@@ -43,25 +41,55 @@ impl Compiler<'_> {
                 );
             }
         }
-        let source = raw.source.and_then(|source| self.source_name(source));
-        match (raw.state, raw.api, others) {
-            (Some(state), None, 0) => self.state_trigger(state, source),
-            (None, Some(api), 0) => self.api_trigger(api, source).into_iter().collect(),
-            (None, None, 0) => {
+        let present = [
+            raw.state.is_some(),
+            raw.api.is_some(),
+            raw.gap.is_some(),
+            raw.execution.is_some(),
+            raw.muted.is_some(),
+            raw.blocked.is_some(),
+            raw.source_down.is_some(),
+        ];
+        match (present.into_iter().filter(|is| *is).count(), others) {
+            (0, 0) => {
                 self.missing(
                     mark,
-                    "a trigger needs `state` or `api`",
+                    "a trigger needs `state`, `api`, or one of hem's own: `gap`, `execution`, `muted`, `blocked`, `source_down`",
                     "write `state: { resource: VM, on: RUNNING }`",
                 );
-                Vec::new()
+                return Vec::new();
             }
-            (None, None, 1) => Vec::new(),
+            (1, 0) => {}
+            (0, 1) => return Vec::new(),
             _ => {
-                self.error(mark, "a trigger is exactly one of `state` and `api`".to_owned())
+                self.error(mark, "a trigger asks for one thing alone".to_owned())
                     .help("write a list: `trigger: [{ state: … }, { api: … }]`");
-                Vec::new()
+                return Vec::new();
             }
         }
+        let source_mark = raw.source.as_ref().map(|source| source.mark);
+        let source = raw.source.and_then(|source| self.source_name(source));
+        if let Some(state) = raw.state {
+            return self.state_trigger(state, source);
+        }
+        if let Some(api) = raw.api {
+            return self.api_trigger(api, source).into_iter().collect();
+        }
+        if let Some(mark) = source_mark {
+            self.error(mark, "`source` beside it is for `state` and `api`".to_owned())
+                .help("write it inside: `gap: { source: … }`, `source_down: { source: … }`");
+        }
+        let gap = raw.gap.map(|gap| self.gap_trigger(gap));
+        let execution = raw.execution.and_then(|ended| self.execution_trigger(ended));
+        let muted = raw.muted.map(|muted| self.muted_trigger(muted));
+        let blocked = raw.blocked.map(|blocked| self.blocked_trigger(blocked));
+        let down = raw.source_down.map(|down| self.source_down_trigger(down));
+        gap.or(execution)
+            .or(muted)
+            .or(blocked)
+            .or(down)
+            .into_iter()
+            .collect()
     }
 
     fn source_name(&mut self, source: At<String>) -> Option<String> {

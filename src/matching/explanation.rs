@@ -1,5 +1,6 @@
 //! Why one hook does or does not match one event.
 
+use super::own::own_steps;
 use super::{from_fits, name_fits, result_fits, result_name, source_fits};
 use crate::event::opennebula::Resource;
 use crate::event::{ApiCall, Event, Facts, StateChange};
@@ -41,7 +42,7 @@ pub fn explain(hook: &Hook, event: &Event) -> Explanation {
         .triggers
         .iter()
         .enumerate()
-        .map(|(position, trigger)| trigger_steps(position, trigger, event))
+        .map(|(position, trigger)| trigger_steps(position, trigger, hook, event))
         .collect();
     let fits = triggers.iter().any(|steps| steps.iter().all(|step| step.holds));
     let mut condition = hook.when.as_ref().map(|when| condition_step(when, event));
@@ -64,7 +65,7 @@ pub fn explain(hook: &Hook, event: &Event) -> Explanation {
     }
 }
 
-fn trigger_steps(position: usize, trigger: &Trigger, event: &Event) -> Vec<Step> {
+fn trigger_steps(position: usize, trigger: &Trigger, hook: &Hook, event: &Event) -> Vec<Step> {
     let mut steps = Steps {
         trigger: position,
         steps: Vec::new(),
@@ -72,18 +73,19 @@ fn trigger_steps(position: usize, trigger: &Trigger, event: &Event) -> Vec<Step>
     match trigger {
         Trigger::State(asked) => state_steps(&mut steps, asked, event),
         Trigger::Api(asked) => api_steps(&mut steps, asked, event),
+        Trigger::Own(asked) => own_steps(&mut steps, asked, &hook.name, event),
     }
     steps.steps
 }
 
 /// The steps of one trigger.
-struct Steps {
+pub(super) struct Steps {
     trigger: usize,
     steps: Vec<Step>,
 }
 
 impl Steps {
-    fn add(&mut self, asked: String, found: impl Into<String>, holds: bool) {
+    pub(super) fn add(&mut self, asked: String, found: impl Into<String>, holds: bool) {
         self.steps.push(Step {
             trigger: Some(self.trigger),
             asked,
@@ -116,9 +118,9 @@ impl Steps {
 }
 
 /// What is found where an event says nothing.
-const NOTHING: &str = "(none)";
+pub(super) const NOTHING: &str = "(none)";
 
-fn list(names: &[String]) -> String {
+pub(super) fn list(names: &[String]) -> String {
     match names {
         [] => "one of no names".to_owned(),
         [name] => name.clone(),
@@ -130,7 +132,7 @@ fn state_steps(steps: &mut Steps, asked: &StateTrigger, event: &Event) {
     steps.source(asked.source.as_deref(), event);
     let change = match &event.facts {
         Facts::State(change) => Some(change),
-        Facts::Api(_) | Facts::Retry(_) | Facts::Undecodable { .. } | Facts::Gap(_) => None,
+        Facts::Api(_) | Facts::Retry(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) => None,
     };
     steps.add("kind is state".to_owned(), kind_found(event), change.is_some());
     let resource = change.map(|change| &change.resource);
@@ -158,7 +160,7 @@ fn api_steps(steps: &mut Steps, asked: &ApiTrigger, event: &Event) {
     steps.source(asked.source.as_deref(), event);
     let call: Option<&ApiCall> = match &event.facts {
         Facts::Api(call) => Some(call),
-        Facts::State(_) | Facts::Retry(_) | Facts::Undecodable { .. } | Facts::Gap(_) => None,
+        Facts::State(_) | Facts::Retry(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) => None,
     };
     steps.add("kind is api".to_owned(), kind_found(event), call.is_some());
     steps.name("call", &asked.call, call.map(|call| call.call.as_str()));
@@ -171,11 +173,11 @@ fn api_steps(steps: &mut Steps, asked: &ApiTrigger, event: &Event) {
     }
 }
 
-fn kind_found(event: &Event) -> String {
+pub(super) fn kind_found(event: &Event) -> String {
     match &event.facts {
         Facts::Retry(retry) => format!("retry of the controller's hook {}", retry.hook_id),
         Facts::Undecodable { reason } => format!("undecodable: {reason}"),
-        Facts::State(_) | Facts::Api(_) | Facts::Gap(_) => event.kind().as_str().to_owned(),
+        Facts::State(_) | Facts::Api(_) | Facts::Gap(_) | Facts::Own(_) => event.kind().as_str().to_owned(),
     }
 }
 

@@ -4,11 +4,12 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::own::{own_fits, why_own};
 use super::{from_fits, result_fits, result_name, source_fits};
 use crate::event::opennebula::Resource;
 use crate::event::{ApiCall, Event, Facts, StateChange};
 use crate::expression::{EvaluationContext, EvaluationError};
-use crate::hooks::{ApiTrigger, Hook, HookSet, Names, StateTrigger, Trigger};
+use crate::hooks::{ApiTrigger, Hook, HookSet, Names, OwnTrigger, StateTrigger, Trigger};
 
 /// One hook that an event triggers.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub struct Index {
     hooks: Vec<Arc<Hook>>,
     states: HashMap<Resource, ByName<ByName<Vec<Candidate>>>>,
     calls: ByName<Vec<Candidate>>,
+    /// Those that ask for what hem did itself, whatever the kind: they are few.
+    own: Vec<Candidate>,
     /// All hooks that stand for one of the controller's, enabled or not.
     by_oned_id: HashMap<u64, Arc<Hook>>,
 }
@@ -91,6 +94,7 @@ impl Index {
             hooks: Vec::new(),
             states: HashMap::new(),
             calls: ByName::default(),
+            own: Vec::new(),
             by_oned_id: HashMap::new(),
         };
         for hook in hooks.iter() {
@@ -118,6 +122,7 @@ impl Index {
                     },
                 ),
                 Trigger::Api(asked) => self.calls.places(&asked.call, |list| list.push(candidate)),
+                Trigger::Own(_) => self.own.push(candidate),
             }
         }
         self.hooks.push(Arc::clone(hook));
@@ -161,9 +166,25 @@ impl Index {
                     found.consider(candidate);
                 }
             }
-            Facts::Retry(_) | Facts::Undecodable { .. } | Facts::Gap(_) => {}
+            Facts::Gap(_) | Facts::Own(_) => {
+                for candidate in in_order([Some(&self.own)]) {
+                    found.consider(candidate);
+                }
+            }
+            Facts::Retry(_) | Facts::Undecodable { .. } => {}
         }
         found.matches
+    }
+
+    /// The triggers on what hem did itself, of the hooks that count, each with its hook.
+    pub fn own_triggers(&self) -> impl Iterator<Item = (&Hook, &OwnTrigger)> {
+        self.own.iter().filter_map(|candidate| {
+            let hook = self.hooks.get(candidate.hook)?;
+            match hook.triggers.get(candidate.trigger)? {
+                Trigger::Own(asked) => Some((&**hook, asked)),
+                Trigger::State(_) | Trigger::Api(_) => None,
+            }
+        })
     }
 
     /// The hook that a RETRY message with the controller's number `hook_id` means; whether it is enabled, muted or gone
@@ -214,6 +235,9 @@ impl Found<'_> {
             }
             (Some(Trigger::Api(asked)), Facts::Api(call)) => {
                 call_fits(asked, source, call).then(|| why_call(call))
+            }
+            (Some(Trigger::Own(asked)), Facts::Gap(_) | Facts::Own(_)) => {
+                own_fits(asked, &hook.name, self.event).then(|| why_own(self.event))
             }
             _ => None,
         };

@@ -6,9 +6,11 @@
 
 mod explanation;
 mod index;
+mod own;
 
 pub use self::explanation::{Explanation, Step, explain};
 pub use self::index::{Index, Match, Matches};
+pub use self::own::asks_for;
 
 use crate::event::{ApiCall, StateChange};
 use crate::hooks::Names;

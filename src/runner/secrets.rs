@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStringExt as _;
 
+use super::start_failure::is_shortage;
 use super::{Secret, StartFailure, StartFailureKind};
 
 /// Shorter values are not replaced: they would turn up by chance and make output unreadable.
@@ -54,6 +55,7 @@ fn unreadable(secret: &Secret, error: &io::Error) -> StartFailure {
     let kind = match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => StartFailureKind::NotFound,
         io::ErrorKind::PermissionDenied => StartFailureKind::NotPermitted,
+        _ if is_shortage(error) => StartFailureKind::Exhausted,
         _ => StartFailureKind::Other,
     };
     StartFailure {

@@ -103,6 +103,14 @@ pub(super) fn may_be_a_shell_script(program: &Path) -> bool {
     !beginning(program).contains(&0)
 }
 
+/// Whether the machine, or the daemon's share of it, is short of processes, memory or open files.
+pub(super) fn is_shortage(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
+        Some(Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE)
+    )
+}
+
 /// Says why a process could not be started.
 pub(super) fn explain(error: &io::Error, subject: &Subject<'_>) -> StartFailure {
     let program = subject.program.display();
@@ -120,7 +128,7 @@ pub(super) fn explain(error: &io::Error, subject: &Subject<'_>) -> StartFailure 
             StartFailureKind::Other,
             format!("{program} is no program for this machine, nor a script: {error}"),
         ),
-        Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE => failure(
+        _ if is_shortage(error) => failure(
             StartFailureKind::Exhausted,
             format!(
                 "the machine is short of processes, memory or open files, {program} was not started: {error}"

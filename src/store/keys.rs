@@ -38,6 +38,8 @@ pub(super) enum Space {
     LastGood = b'G',
     /// The audit log, by number.
     Audit = b'L',
+    /// Attempts of which a controller is still to be told, by number.
+    Owed = b'Y',
     /// What the store says of itself, by name.
     Meta = b'M',
     /// Pieces of a record that is too long to stand under its own key, by event, that key and piece.
@@ -87,6 +89,10 @@ pub(super) fn unmatched(seq: Seq) -> Vec<u8> {
 
 pub(super) fn audit(number: u64) -> Vec<u8> {
     numbered(Space::Audit, number)
+}
+
+pub(super) fn owed(number: u64) -> Vec<u8> {
+    numbered(Space::Owed, number)
 }
 
 pub(super) fn numbered(space: Space, number: u64) -> Vec<u8> {

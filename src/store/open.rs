@@ -59,6 +59,13 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether it may pass without anybody seeing to the store itself.
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::InUse { .. } | Self::Folder { .. })
+    }
+}
+
 /// A panic of the database library over its files.
 #[derive(Debug, thiserror::Error)]
 #[error("its files do not fit together: {0}")]
@@ -115,6 +122,11 @@ impl Store {
             path: path.clone(),
             source,
         };
+        // What the disk refuses says nothing about the store; an end where there should be more does.
+        let failed = |error| match error {
+            sled::Error::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => in_folder(error),
+            error => damaged(error.into()),
+        };
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -151,12 +163,11 @@ impl Store {
         let (db, tree) = match opened {
             Ok(Ok(opened)) => opened,
             Ok(Err(sled::Error::Io(error))) if is_lock(&error) => return Err(OpenError::InUse { path }),
-            Ok(Err(sled::Error::Io(error))) => return Err(in_folder(error)),
-            Ok(Err(error)) => return Err(damaged(error.into())),
+            Ok(Err(error)) => return Err(failed(error)),
             Err(panic) => return Err(damaged(panic.into())),
         };
 
-        let read = |name: &str| tree.get(keys::meta(name)).map_err(|error| damaged(error.into()));
+        let read = |name: &str| tree.get(keys::meta(name)).map_err(&failed);
         let (id, totals) = match read("format")? {
             Some(bytes) => {
                 let found = <[u8; 4]>::try_from(bytes.as_ref()).map_or(u32::MAX, u32::from_be_bytes);
@@ -179,12 +190,12 @@ impl Store {
                 batch.insert(keys::meta("format"), &FORMAT.to_be_bytes());
                 batch.insert(keys::meta("id"), id.as_str());
                 batch.insert(keys::meta("totals"), format::write(&totals));
-                tree.apply_batch(batch).map_err(|error| damaged(error.into()))?;
+                tree.apply_batch(batch).map_err(&failed)?;
                 (id, totals)
             }
             None => return Err(damaged(Missing("its format").into())),
         };
-        tree.flush().map_err(|error| damaged(error.into()))?;
+        tree.flush().map_err(&failed)?;
         sync_all_of(folder).map_err(in_folder)?;
         // A label says that a store was finished here, so it comes last.
         match label {

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::engine::execution::{Attempt, Execution};
 use crate::engine::mute::Mute;
+use crate::engine::outbox::Owed;
 use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
@@ -38,6 +39,15 @@ impl Store {
     pub fn event_header(&self, seq: Seq) -> Result<Option<ListedEvent>, ReadError> {
         let stored = self.shared.tree.get(keys::event(seq)).map_err(ReadError::Read)?;
         stored.map(|bytes| self.listed_event(seq, &bytes)).transpose()
+    }
+
+    /// The name of the source that an event came from.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the record is damaged.
+    pub fn source_of(&self, seq: Seq) -> Result<Option<String>, ReadError> {
+        let listed = self.event_header(seq)?;
+        Ok(listed.map(|listed| listed.event.source.to_string()))
     }
 
     /// Events, newest first, without payloads.
@@ -291,6 +301,24 @@ impl Store {
                 let number = keys::number(&key).unwrap_or_default();
                 format::read_audit(number, &bytes)
                     .map_err(ReadError::format(format!("line {number} of the audit log")))
+            })
+            .collect()
+    }
+
+    /// Attempts of which controllers are still to be told, in the order in which they ended.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a record is damaged.
+    pub fn owed(&self) -> Result<Vec<Owed>, ReadError> {
+        self.shared
+            .tree
+            .scan_prefix(keys::space(Space::Owed))
+            .map(|entry| {
+                let (key, bytes) = entry.map_err(ReadError::Read)?;
+                let number = keys::number(&key).unwrap_or_default();
+                format::read_owed(number, &bytes).map_err(ReadError::format(format!(
+                    "number {number} of what is to be reported"
+                )))
             })
             .collect()
     }

@@ -19,6 +19,7 @@ use super::{Definition, EventCounters, Override, Store, blob, keys};
 use crate::config::Retention;
 use crate::engine::core::Record;
 use crate::engine::execution::{Actor, EndedAttempt, Execution, StartedProcess, State};
+use crate::engine::outbox::Owed;
 use crate::event::Event;
 use crate::event::id::{ExecutionKey, HookName};
 use crate::event::time::Timestamp;
@@ -82,6 +83,10 @@ pub enum Change {
         /// How.
         ended: Box<EndedAttempt>,
     },
+    /// A controller is to be told of an attempt.
+    Owed(Owed),
+    /// It was told, or never will be.
+    NoLongerOwed(u64),
     /// Received and not accepted.
     NotAccepted {
         /// From which source.
@@ -409,6 +414,14 @@ impl WriterThread {
                     }
                 }
                 brought
+            }
+            Change::Owed(owed) => {
+                batch.insert(keys::owed(owed.number), format::write_owed(&owed));
+                0
+            }
+            Change::NoLongerOwed(number) => {
+                batch.remove(keys::owed(number));
+                0
             }
             Change::NotAccepted { source, counters } => {
                 self.totals.sources.entry(source).or_default().add(&counters);

@@ -82,6 +82,7 @@ impl House {
     /// Writes an executable script.
     pub(crate) fn script(&self, name: &str, text: &str) -> &Self {
         let path = self.config.scripts_dir.join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("its folder");
         std::fs::write(&path, text).expect("a script");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("its mode");
         self

@@ -14,6 +14,7 @@
 )]
 
 mod disk;
+pub(crate) mod image;
 mod writer;
 
 use std::collections::BTreeMap;

@@ -36,6 +36,8 @@ pub(crate) struct Passed {
     pub(crate) argument_xml: String,
     /// What it told `oned`, decoded; it has no root element.
     pub(crate) reply: String,
+    /// The whole message it sent: `"<rc> <hook id> <base64>"`.
+    pub(crate) message: String,
 }
 
 /// The recorded messages, in the order they were published.
@@ -52,6 +54,7 @@ pub(crate) fn passed() -> Vec<Passed> {
             arguments: text(line, "arguments").to_owned(),
             argument_xml: text(line, "argument_xml").to_owned(),
             reply: String::from_utf8(STANDARD.decode(text(line, "reply")).expect("base64")).expect("UTF-8"),
+            message: format!("{} {} {}", line["rc"], line["hook_id"], text(line, "reply")),
         })
         .collect()
 }

@@ -24,7 +24,8 @@ pub use self::records::{
     ProcessView, SkipReasonView, StateView, Story, Today,
 };
 pub use self::status::{
-    AcceptanceBucket, BlockedView, EventSums, SourceErrorView, SourceView, StaleView, StatusView,
+    AcceptanceBucket, BlockedView, EventSums, KeptView, ResultsView, SourceErrorView, SourceView, StaleView,
+    StatusView,
 };
 use crate::event::time::Timestamp;
 
@@ -41,8 +42,7 @@ impl Serialize for Time {
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let time: jiff::Timestamp = text.parse().map_err(D::Error::custom)?;
-        Ok(Self(Timestamp::from_millis(time.as_millisecond())))
+        text.parse().map(Self).map_err(D::Error::custom)
     }
 }
 

@@ -148,9 +148,63 @@ pub enum FactsView {
         /// How many are known to be lost.
         lost: u64,
     },
+    /// An execution reached its end.
+    Execution {
+        /// Which one.
+        execution: String,
+        /// How.
+        outcome: String,
+        /// How many attempts were started.
+        attempts: u32,
+    },
+    /// Executions are held or dropped.
+    Muted {
+        /// Only of this hook.
+        hook: Option<String>,
+        /// Only for events of this source.
+        source: Option<String>,
+        /// Only about this subject.
+        subject: Option<String>,
+        /// Who muted.
+        by: String,
+        /// Why.
+        reason: Option<String>,
+        /// When it ends by itself.
+        until: Option<Time>,
+    },
+    /// An execution waits too long for another one.
+    Blocked {
+        /// The one that waits.
+        waiting: String,
+        /// The one that it waits for.
+        behind: String,
+        /// Since when that one runs or waits for its retry.
+        since: Time,
+    },
+    /// A source has been away for some time.
+    SourceDown {
+        /// Its name.
+        source: String,
+        /// Since when.
+        since: Time,
+        /// The last error of its connection.
+        error: Option<String>,
+    },
 }
 
 impl FactsView {
+    /// Whether hem made the event itself, which then says all of it in its payload.
+    pub const fn is_own(&self) -> bool {
+        matches!(
+            self,
+            Self::Gap { .. }
+                | Self::Execution { .. }
+                | Self::Muted { .. }
+                | Self::Blocked { .. }
+                | Self::SourceDown { .. }
+        )
+    }
+
     /// In a few words: `VM ACTIVE/RUNNING`, `one.vm.allocate failed`.
     pub fn in_words(&self) -> String {
         match self {
@@ -168,6 +222,30 @@ impl FactsView {
             Self::Retry { hook_id, .. } => format!("retry of hook {hook_id}"),
             Self::Undecodable { reason } => format!("undecodable: {reason}"),
             Self::Gap { why, .. } => format!("gap: {why}"),
+            Self::Execution {
+                execution,
+                outcome,
+                attempts: _,
+            } => format!("{execution} {outcome}"),
+            Self::Muted {
+                hook,
+                source,
+                subject,
+                by,
+                ..
+            } => {
+                let hook = hook.as_ref().map(|hook| format!("hook {hook}"));
+                let source = source.as_ref().map(|source| format!("source {source}"));
+                let what: Vec<String> = hook.into_iter().chain(source).chain(subject.clone()).collect();
+                let what = if what.is_empty() {
+                    "everything".to_owned()
+                } else {
+                    what.join(" ")
+                };
+                format!("{what} muted by {by}")
+            }
+            Self::Blocked { waiting, behind, .. } => format!("{waiting} waits for {behind}"),
+            Self::SourceDown { source, .. } => format!("source {source} is not connected"),
         }
     }
 }

@@ -42,10 +42,33 @@ pub struct StatusView {
     pub absent_elements: u64,
     /// From receipt to acceptance.
     pub acceptance: Vec<AcceptanceBucket>,
+    /// The time from receipt to acceptance of all these events, added up, in milliseconds.
+    #[serde(default)]
+    pub acceptance_total_ms: u64,
+    /// Since when the execution waits for its turn that has waited longest.
+    #[serde(default)]
+    pub oldest_queued: Option<Time>,
+    /// How much the store keeps.
+    #[serde(default)]
+    pub kept: KeptView,
     /// Why no new work is accepted; none when it is.
     pub not_accepting: Option<String>,
+    /// How the telling of results to the sources' controllers goes.
+    #[serde(default)]
+    pub results: BTreeMap<String, ResultsView>,
     /// What is not as it should be, as sentences; empty when all is well.
     pub concerns: Vec<String>,
+}
+
+/// How much the store keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptView {
+    /// Events that matched something.
+    pub matched_events: u64,
+    /// Events that matched nothing.
+    pub unmatched_events: u64,
+    /// Bytes of payloads and outputs, as stored.
+    pub bytes: u64,
 }
 
 /// Where the events of one source ended.
@@ -92,6 +115,19 @@ pub struct SourceView {
     pub last_error: Option<SourceErrorView>,
     /// Refused messages by reason.
     pub refused: BTreeMap<String, u64>,
+}
+
+/// How the telling of results to a controller goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultsView {
+    /// Attempts that it is still to be told of.
+    pub waiting: u64,
+    /// Told and acknowledged since the daemon started.
+    pub delivered: u64,
+    /// Never to be told since the daemon started: of those that waited only the newest of each hook are sent.
+    pub superseded: u64,
+    /// Since when it cannot be told; none while it can.
+    pub away_since: Option<Time>,
 }
 
 /// An error of a source.

@@ -58,7 +58,7 @@ fn values(action: &Action, event: &Event) -> Result<Vec<String>, StartFailure> {
             .split_ascii_whitespace()
             .map(str::to_owned)
             .collect(),
-        Facts::State(_) | Facts::Api(_) | Facts::Undecodable { .. } | Facts::Gap(_) => action
+        Facts::State(_) | Facts::Api(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) => action
             .arguments
             .iter()
             .enumerate()

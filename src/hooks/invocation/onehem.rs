@@ -132,7 +132,7 @@ impl Arguments {
                 text: retry.arguments.clone(),
                 are_the_hooks_own: repeats(words, &retry.arguments),
             },
-            Facts::State(_) | Facts::Api(_) | Facts::Undecodable { .. } | Facts::Gap(_) => {
+            Facts::State(_) | Facts::Api(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) => {
                 let words: Vec<String> = words
                     .iter()
                     .map(|word| match word {

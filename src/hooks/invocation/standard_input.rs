@@ -16,7 +16,9 @@ pub(super) fn resource_element(event: &Event, layout: Layout) -> String {
     match event.facts {
         Facts::State(_) => opennebula::resource_element(&event.payload, layout)
             .map_or_else(String::new, |element| STANDARD.encode(element)),
-        Facts::Api(_) | Facts::Retry(_) | Facts::Undecodable { .. } | Facts::Gap(_) => String::new(),
+        Facts::Api(_) | Facts::Retry(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) => {
+            String::new()
+        }
     }
 }
 
@@ -25,7 +27,9 @@ pub(super) fn call_info(event: &Event, layout: Layout) -> String {
     match event.facts {
         Facts::Api(_) => opennebula::call_info(&event.payload, layout)
             .map_or_else(String::new, |element| STANDARD.encode(element)),
-        Facts::State(_) | Facts::Retry(_) | Facts::Undecodable { .. } | Facts::Gap(_) => String::new(),
+        Facts::State(_) | Facts::Retry(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) => {
+            String::new()
+        }
     }
 }
 
@@ -96,5 +100,7 @@ fn facts(facts: &Facts) -> Value {
             "lost": gap.lost,
             "keys": gap.keys,
         }),
+        // Its payload is made of nothing else.
+        Facts::Own(own) => serde_json::from_str(&own.document()).unwrap_or_default(),
     }
 }

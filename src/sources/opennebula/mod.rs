@@ -7,6 +7,8 @@ mod backoff;
 pub mod decode;
 pub mod publisher;
 mod repeats;
+pub mod replier;
+mod reply;
 pub mod zmtp;
 
 use std::error::Error;

@@ -9,7 +9,7 @@ use crate::event::id::{HookName, Seq};
 use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
-use crate::event::{ApiCall, Event, Facts, Gap, RetryRequest, StateChange, Subject};
+use crate::event::{ApiCall, Event, Facts, Gap, RetryRequest, StateChange, Subject, own};
 
 #[derive(Serialize, Deserialize)]
 struct StoredEvent {
@@ -66,6 +66,10 @@ enum StoredFacts {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         keys: Vec<String>,
     },
+    /// hem's own: the object that is also its payload.
+    Own {
+        document: String,
+    },
 }
 
 pub(in crate::store) fn write_event(event: &Event, hooks: &[HookName]) -> Vec<u8> {
@@ -97,6 +101,9 @@ pub(in crate::store) fn write_event(event: &Event, hooks: &[HookName]) -> Vec<u8
             why: gap.why.clone(),
             lost: gap.lost,
             keys: gap.keys.clone(),
+        },
+        Facts::Own(own) => StoredFacts::Own {
+            document: own.document(),
         },
     };
     write(&StoredEvent {
@@ -157,6 +164,10 @@ pub(in crate::store) fn read_event(seq: Seq, bytes: &[u8]) -> Result<ListedEvent
             lost,
             keys,
         }),
+        StoredFacts::Own { document } => match own::read(document.as_bytes()).facts {
+            Facts::Own(own) => Facts::Own(own),
+            _ => return Err(FormatError::Value(document)),
+        },
     };
     Ok(ListedEvent {
         event: Event {

@@ -11,6 +11,7 @@ mod definitions;
 mod events;
 mod executions;
 mod mutes;
+mod owed;
 mod totals;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ pub(super) use self::definitions::{
 pub(super) use self::events::{read_event, write_event};
 pub(super) use self::executions::{read_execution, write_execution, write_progress};
 pub(super) use self::mutes::{read_mute, write_mute};
+pub(super) use self::owed::{read_owed, write_owed};
 pub(super) use self::totals::{Totals, read_totals};
 use crate::engine::execution::Actor;
 use crate::hooks::Version;

@@ -1,0 +1,335 @@
+//! `GET /metrics`: how the daemon does, in the words of Prometheus.
+//!
+//! Nothing is counted here. A scrape asks the engine for its [`Status`], the one that `hem status` shows, and writes
+//! it in the OpenMetrics text format, or in Prometheus' older one for readers that do not ask for OpenMetrics
+//! (node_exporter's textfile collector reads that alone).
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::engine::handle::{Connection, Status};
+use crate::event::time::Timestamp;
+
+/// The content type of OpenMetrics, and what its readers ask for.
+const OPENMETRICS: &str = "application/openmetrics-text";
+
+/// In which of Prometheus' two text formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+    /// Prometheus' own text format, 0.0.4.
+    Prometheus,
+}
+
+impl Format {
+    /// The one to answer with, by the request's `Accept`.
+    pub(super) fn wanted(accept: Option<&str>) -> Self {
+        match accept {
+            Some(accept) if accept.contains(OPENMETRICS) => Self::OpenMetrics,
+            _ => Self::Prometheus,
+        }
+    }
+
+    /// The `Content-Type` of the answer.
+    pub(super) const fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+/// Writes a status, taken at `now`, as metrics.
+///
+/// # Errors
+/// When a value cannot be written as text, which is a fault of the program.
+pub(super) fn render(
+    status: Status,
+    hooks: usize,
+    now: Timestamp,
+    format: Format,
+) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("hem");
+    registry.register_collector(Box::new(Scrape { status, hooks, now }));
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(match format {
+        Format::OpenMetrics => text,
+        Format::Prometheus => in_the_older_format(&text),
+    })
+}
+
+/// OpenMetrics names a counter's family without the `_total` of its samples and ends with a mark; the older format names
+/// it with, and knows neither the mark nor units.
+fn in_the_older_format(text: &str) -> String {
+    let counters: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        let about = ["# HELP ", "# TYPE "].iter().find_map(|keyword| {
+            let (name, rest) = line.strip_prefix(keyword)?.split_once(' ')?;
+            counters.contains(name).then_some((keyword, name, rest))
+        });
+        match about {
+            Some((keyword, name, rest)) => {
+                out.extend([keyword, name, "_total ", rest, "\n"]);
+            }
+            None if line == "# EOF" || line.starts_with("# UNIT ") => {}
+            None => out.extend([line, "\n"]),
+        }
+    }
+    out
+}
+
+/// What one scrape shows.
+#[derive(Debug)]
+struct Scrape {
+    status: Status,
+    hooks: usize,
+    now: Timestamp,
+}
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut sheet = Sheet(encoder);
+        let status = &self.status;
+        let build = [
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("store", status.store.as_str()),
+        ];
+        sheet.gauges("build_info", "The program and its store; always 1", [(build, 1)])?;
+        sheet.gauge_in(
+            Unit::Seconds,
+            "start_time",
+            "When the daemon started, in seconds since 1970",
+            since_1970(status.started),
+        )?;
+        sheet.gauge(
+            "accepting",
+            "Whether new events are accepted",
+            status.not_accepting.is_none().into(),
+        )?;
+        self.events(&mut sheet)?;
+        self.sources(&mut sheet)?;
+        self.executions(&mut sheet)?;
+        self.hooks(&mut sheet)?;
+        self.store(&mut sheet)
+    }
+}
+
+impl Scrape {
+    fn events(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let events = || self.status.events.iter();
+        sheet.counters(
+            "events_received",
+            "Events received; the sum of hem_events over its outcomes",
+            events().map(|(source, sums)| ([("source", source.as_str())], sums.received)),
+        )?;
+        sheet.counters(
+            "events",
+            "Where received events ended",
+            events().flat_map(|(source, sums)| {
+                [
+                    ("matched", sums.matched),
+                    ("unmatched", sums.unmatched),
+                    ("undecodable", sums.undecodable),
+                    ("duplicate", sums.duplicate),
+                    ("refused", sums.refused),
+                    ("lost", sums.lost),
+                ]
+                .map(|(outcome, count)| ([("source", source.as_str()), ("outcome", outcome)], count))
+            }),
+        )?;
+        sheet.counters(
+            "gaps",
+            "Times in which events may have passed unseen",
+            events().map(|(source, sums)| ([("source", source.as_str())], sums.gaps)),
+        )?;
+        let status = &self.status;
+        let buckets: Vec<(f64, u64)> = status
+            .acceptance_millis
+            .iter()
+            .map(|(bound, count)| (bound_in_seconds(*bound), *count))
+            .collect();
+        sheet.histogram(
+            "acceptance",
+            "From the receipt of an event until it is durable, since the daemon started",
+            status.acceptance_total.as_secs_f64(),
+            &buckets,
+        )
+    }
+
+    fn sources(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let sources = || self.status.sources.iter();
+        sheet.gauges(
+            "source_up",
+            "Whether the source is connected",
+            sources().map(|(name, source)| {
+                let is_up = matches!(source.connection, Connection::Up { .. });
+                ([("source", name.as_str()), ("type", source.kind)], is_up.into())
+            }),
+        )?;
+        sheet.counters(
+            "source_connects",
+            "How often the source was connected to since the daemon started",
+            sources().map(|(name, source)| ([("source", name.as_str())], source.connects)),
+        )?;
+        sheet.counters(
+            "source_refused",
+            "Messages refused since the daemon started, by reason",
+            sources().flat_map(|(name, source)| {
+                let refused = source.refused.iter();
+                refused
+                    .map(|(reason, count)| ([("source", name.as_str()), ("reason", reason.as_str())], *count))
+            }),
+        )
+    }
+
+    fn executions(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let status = &self.status;
+        sheet.gauges(
+            "executions",
+            "Executions that the store keeps, by state",
+            status
+                .executions
+                .iter()
+                .map(|(state, count)| ([("state", *state)], *count)),
+        )?;
+        sheet.gauge("scripts_running", "Scripts running now", status.running as u64)?;
+        sheet.gauge(
+            "concurrency",
+            "Scripts that may run at once",
+            status.concurrency as u64,
+        )?;
+        sheet.gauge(
+            "blocked_lanes",
+            "Lanes in which an execution has waited for another one for longer than blocked_after",
+            status.blocked.len() as u64,
+        )?;
+        let oldest = status
+            .oldest_queued()
+            .map_or(0.0, |since| self.now.since(since).as_secs_f64());
+        sheet.gauge_in(
+            Unit::Seconds,
+            "queue_age",
+            "How long the execution that has been queued for longest has waited; 0 when none is queued",
+            oldest,
+        )
+    }
+
+    fn hooks(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let status = &self.status;
+        sheet.gauge("hooks", "Hooks in force", self.hooks as u64)?;
+        sheet.gauge(
+            "stale_hook_files",
+            "Broken hook files whose last good version is in force",
+            status.stale.len() as u64,
+        )?;
+        let no_labels: [(&str, &str); 0] = [];
+        sheet.counters(
+            "condition_errors",
+            "Matches that did not run because their condition could not be worked out",
+            [(no_labels, status.condition_errors)],
+        )?;
+        sheet.counters(
+            "absent_elements",
+            "Matches that did not run because their condition asks for an element that the event does not have",
+            [(no_labels, status.absent_elements)],
+        )
+    }
+
+    fn store(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let kept = &self.status.kept;
+        sheet.gauges(
+            "store_events",
+            "Events that the store keeps, by whether a hook ran for them",
+            [("yes", kept.matched_events), ("no", kept.unmatched_events)]
+                .map(|(matched, count)| ([("matched", matched)], count)),
+        )?;
+        sheet.gauge_in(
+            Unit::Bytes,
+            "store_kept",
+            "Payloads and outputs that the store keeps, as stored",
+            kept.bytes,
+        )
+    }
+}
+
+/// Writes one metric after the other.
+struct Sheet<'a>(DescriptorEncoder<'a>);
+
+impl Sheet<'_> {
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.gauge_in(None, name, help, value)
+    }
+
+    /// The unit becomes the end of the name.
+    fn gauge_in(
+        &mut self,
+        unit: impl Into<Option<Unit>>,
+        name: &str,
+        help: &str,
+        value: impl EncodeGaugeValue,
+    ) -> fmt::Result {
+        self.0
+            .encode_descriptor(name, help, unit.into().as_ref(), MetricType::Gauge)?
+            .encode_gauge(&value)
+    }
+
+    fn gauges<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in values {
+            metric.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
+    fn counters<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in values {
+            metric
+                .encode_family(&labels)?
+                .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        }
+        Ok(())
+    }
+
+    /// A histogram of seconds; buckets are bounds with what lies between one and the next, the last one unbounded.
+    fn histogram(&mut self, name: &str, help: &str, sum: f64, buckets: &[(f64, u64)]) -> fmt::Result {
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        self.0
+            .encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?
+            .encode_histogram::<NoLabelSet>(sum, count, buckets, None)
+    }
+}
+
+/// A bucket's upper bound; the engine's largest number stands for none.
+fn bound_in_seconds(millis: u64) -> f64 {
+    match millis {
+        u64::MAX => f64::INFINITY,
+        millis => std::time::Duration::from_millis(millis).as_secs_f64(),
+    }
+}
+
+fn since_1970(time: Timestamp) -> f64 {
+    time.since(Timestamp::default()).as_secs_f64()
+}
