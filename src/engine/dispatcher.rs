@@ -18,6 +18,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::mutes::of_mute;
 use self::own::{Absence, Telling};
 use self::pace::Pace;
 use super::acceptance::Connections;
@@ -798,28 +799,6 @@ impl Dispatcher {
 
 fn refused(refusal: &Refusal) -> OrderError {
     OrderError::NotPossible(refusal.to_string())
-}
-
-/// What the live feed says of a mute. Every mute that begins or ends, whoever made it, passes here.
-fn of_mute(record: &Record) -> Option<Notice> {
-    match record {
-        Record::Muted(mute) => {
-            tracing::warn!(
-                scope = %mute.scope, by = ?mute.by, reason = mute.reason.as_deref().unwrap_or("-"),
-                until = mute.until.map(|until| tracing::field::display(until.at)),
-                "muted"
-            );
-            Some(Notice::Muted(Arc::new(mute.clone())))
-        }
-        Record::Unmuted { scope, then, by } => {
-            tracing::info!(%scope, ?then, ?by, "unmuted");
-            Some(Notice::Unmuted(scope.clone()))
-        }
-        Record::MuteShortened(_)
-        | Record::Created(_)
-        | Record::Progressed { .. }
-        | Record::Released { .. } => None,
-    }
 }
 
 fn touched(records: &[Record]) -> Vec<ExecutionKey> {

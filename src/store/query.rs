@@ -48,10 +48,8 @@ impl Store {
     /// # Errors
     /// When the store cannot be read or the record is damaged.
     pub fn source_of(&self, seq: Seq) -> Result<Option<String>, ReadError> {
-        let stored = self.shared.tree.get(keys::event(seq)).map_err(ReadError::Read)?;
-        stored
-            .map(|bytes| Ok(self.listed_event(seq, &bytes)?.event.source.to_string()))
-            .transpose()
+        let listed = self.event_header(seq)?;
+        Ok(listed.map(|listed| listed.event.source.to_string()))
     }
 
     /// Events, newest first, without payloads.

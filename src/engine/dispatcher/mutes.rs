@@ -1,6 +1,6 @@
 //! What operators ask of mutes, and what of them stands in the status.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::{Dispatcher, refused};
 use crate::engine::core::{Input, Record, Step, Survey};
 use crate::engine::execution::{Actor, Settlement, State};
-use crate::engine::handle::{MuteStatus, Muted, OrderError, QueueGroup, StopCounts, Unmuted};
+use crate::engine::handle::{MuteStatus, Muted, Notice, OrderError, QueueGroup, StopCounts, Unmuted};
 use crate::engine::mute::{Mute, MutedBy, Scope, Then, Until};
 use crate::event::id::HookName;
 use crate::store::writer::Closed;
@@ -171,6 +171,28 @@ impl Dispatcher {
             oldest: group.oldest,
         });
         (mutes.collect(), queue.collect())
+    }
+}
+
+/// What the live feed says of a mute. Every mute that begins or ends, whoever made it, passes here.
+pub(super) fn of_mute(record: &Record) -> Option<Notice> {
+    match record {
+        Record::Muted(mute) => {
+            tracing::warn!(
+                scope = %mute.scope, by = ?mute.by, reason = mute.reason.as_deref().unwrap_or("-"),
+                until = mute.until.map(|until| tracing::field::display(until.at)),
+                "muted"
+            );
+            Some(Notice::Muted(Arc::new(mute.clone())))
+        }
+        Record::Unmuted { scope, then, by } => {
+            tracing::info!(%scope, ?then, ?by, "unmuted");
+            Some(Notice::Unmuted(scope.clone()))
+        }
+        Record::MuteShortened(_)
+        | Record::Created(_)
+        | Record::Progressed { .. }
+        | Record::Released { .. } => None,
     }
 }
 
