@@ -171,7 +171,7 @@ async fn whatever_signals_come_in_whatever_order_what_was_accepted_is_executed()
     house.script("work.sh", &script).hook(
         "work",
         "name: work\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: work.sh\n\
-         arguments: [\"${{ event.VM.NUMBER }}\"]\nmax_parallel: 8\n",
+         arguments: [\"${{ event.VM.NUMBER }}\"]\nmax_parallel: 8\nloop_guard: off\n",
     );
     // Most scripts end within the grace, some do not.
     configure(

@@ -298,7 +298,7 @@ pub(crate) fn flood(program: &Program, folder: &Path, events: u64) -> Flood {
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("its mode");
     fs::write(
         hooks.join("slow.yaml"),
-        "name: slow\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: slow.sh\nmax_parallel: 10\n",
+        "name: slow\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: slow.sh\nmax_parallel: 10\nloop_guard: off\n",
     )
     .expect("a hook");
     let child = program
