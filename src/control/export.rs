@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use super::api::{
     AttemptLine, DefinitionLine, EXPORT_FORMAT, EventLine, ExecutionLine, ExportFilter, ExportHeader,
-    ExportLine, OverrideLine, Time,
+    ExportLine, MuteLine, OverrideLine, Time,
 };
-use super::convert;
 use super::query::{QueryError, execution_query};
 use super::veil::Veil;
+use super::{convert, mutes};
 use crate::engine::execution::{Actor, Attempt, Execution};
 use crate::event::id::{ExecutionKey, Seq};
 use crate::event::redaction::Redaction;
@@ -193,6 +193,17 @@ impl Exporter {
                     }
                 }
                 Err(error) => self.unread("the overrides".to_owned(), &error),
+            }
+            match self.store.mutes() {
+                Ok(mutes) => {
+                    for mute in mutes {
+                        self.line(&ExportLine::Mute(MuteLine {
+                            mute: mutes::view(&mute),
+                            length_ms: mute.until.map(|until| convert::millis(until.length)),
+                        }));
+                    }
+                }
+                Err(error) => self.unread("the mutes".to_owned(), &error),
             }
         }
         self.stage = Stage::Events { from: Seq(1) };

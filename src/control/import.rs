@@ -182,7 +182,7 @@ fn check(file: &mut File, options: ImportOptions) -> Result<(Header, ImportReply
             Record::Execution { .. } => found.left_out += 1,
             Record::Audit(_) => found.audit += 1,
             Record::Unreadable => found.unreadable += 1,
-            Record::Override(..) | Record::Definition(..) => {}
+            Record::Override(..) | Record::Mute(_) | Record::Definition(..) => {}
         }
     }
     Ok((header, found))
@@ -249,6 +249,11 @@ async fn take_one(
                     .write_override(hook, value)
                     .await
                     .map_err(failed(taken))?;
+            }
+        }
+        Record::Mute(mute) => {
+            if store.mutes()?.iter().all(|there| there.scope != mute.scope) {
+                importer.write_mute(mute).await.map_err(failed(taken))?;
             }
         }
         Record::Definition(version, definition) => {

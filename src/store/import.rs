@@ -22,6 +22,7 @@ use super::{
 use crate::config::Retention;
 use crate::engine::core::Record;
 use crate::engine::execution::{Actor, Attempt, Execution};
+use crate::engine::mute::Mute;
 use crate::event::id::{ExecutionKey, HookName, Seq, StoreId};
 use crate::event::time::Timestamp;
 use crate::hooks::Version;
@@ -267,6 +268,15 @@ impl Importer {
     /// When a write failed.
     pub async fn write_override(&self, hook: HookName, value: Override) -> Result<(), Closed> {
         let changes = vec![Change::Override(hook, Some(value))];
+        self.writer.submit(changes, || ()).await
+    }
+
+    /// Writes a mute: what it covers is held by the next daemon too.
+    ///
+    /// # Errors
+    /// When a write failed.
+    pub async fn write_mute(&self, mute: Mute) -> Result<(), Closed> {
+        let changes = vec![Change::Record(Record::Muted(mute))];
         self.writer.submit(changes, || ()).await
     }
 

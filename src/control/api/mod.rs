@@ -37,7 +37,7 @@ pub use self::status::{
 };
 pub use self::transfer::{
     AttemptLine, DefinitionLine, EXPORT_FORMAT, EventLine, ExecutionLine, ExportFilter, ExportHeader,
-    ExportLine, ImportReply, OverrideLine,
+    ExportLine, ImportReply, MuteLine, OverrideLine,
 };
 use crate::event::time::Timestamp;
 

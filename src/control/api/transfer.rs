@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AttemptView, AuditView, DefinitionView, EventSums, EventView, ExecutionView, OverrideView, Time, is_false,
+    AttemptView, AuditView, DefinitionView, EventSums, EventView, ExecutionView, MuteView, OverrideView,
+    Time, is_false,
 };
 
 /// The format of the lines. Fields are only ever added; what an older hem would misread raises it.
@@ -61,6 +62,8 @@ pub enum ExportLine {
     Export(Box<ExportHeader>),
     /// An operator's word on a hook.
     Override(OverrideLine),
+    /// A mute in force.
+    Mute(MuteLine),
     /// The definition of a hook, before the first execution that refers to it.
     Definition(Box<DefinitionLine>),
     /// An event.
@@ -120,6 +123,17 @@ pub struct OverrideLine {
     /// What was said.
     #[serde(flatten)]
     pub said: OverrideView,
+}
+
+/// A mute in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MuteLine {
+    /// The mute.
+    #[serde(flatten)]
+    pub mute: MuteView,
+    /// How long it was to last when it was made, in milliseconds, where it ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length_ms: Option<u64>,
 }
 
 /// The definition of a hook.

@@ -7,6 +7,7 @@ use super::values;
 use super::{ImportError, LineFault};
 use crate::control::api::{EXPORT_FORMAT, ExportHeader, ExportLine};
 use crate::engine::execution::{Attempt, Execution, State};
+use crate::engine::mute::Mute;
 use crate::event::id::{HookName, Seq, StoreId};
 use crate::hooks::Version;
 use crate::store::import::Counters;
@@ -27,6 +28,7 @@ pub(super) struct Header {
 #[derive(Debug)]
 pub(super) enum Record {
     Override(HookName, Override),
+    Mute(Mute),
     Definition(Version, Definition),
     Event {
         listed: Box<ListedEvent>,
@@ -124,6 +126,7 @@ impl<R: BufRead> Records<R> {
             ExportLine::Override(line) => {
                 values::override_(&line).map(|(hook, value)| Record::Override(hook, value))
             }
+            ExportLine::Mute(line) => values::mute(line).map(Record::Mute),
             ExportLine::Definition(line) => values::definition(*line).map(|(version, definition)| {
                 self.defined.insert(version);
                 Record::Definition(version, definition)

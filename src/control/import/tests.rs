@@ -16,6 +16,7 @@ use crate::engine::execution::{
     CancelReason, Cause, EndedAttempt, FileFingerprint, Progress, Settlement, SkipReason, StartedProcess,
     State,
 };
+use crate::engine::mute::{Mute, MutedBy, Scope, Until};
 use crate::event::id::{ExecutionKey, HookName};
 use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
@@ -284,6 +285,20 @@ async fn filled(folder: &Path, seed: u64) -> Store {
             at: time(&mut rng),
         }),
     )];
+    for (scope, length) in [
+        (Scope::All, None),
+        (Scope::Source("one".into()), Some(Duration::from_secs(60))),
+        (Scope::Lane(HookName::trusted("ab"), Subject::new("vm/1")), None),
+    ] {
+        let since = time(&mut rng);
+        changes.push(Change::Record(Decided::Muted(Mute {
+            scope,
+            since,
+            until: length.map(|length| Until::after(since, length)),
+            by: MutedBy::Operator(Actor::User { uid: 12 }),
+            reason: rng.bool().then(|| "DNS is moved".to_owned()),
+        })));
+    }
     changes.extend((0..rng.usize(1..5)).map(|_| Change::Audit {
         at: Timestamp::from_millis(1_700_000_000_000),
         actor: Actor::User { uid: 12 },

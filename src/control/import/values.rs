@@ -10,13 +10,14 @@ use bytes::Bytes;
 use super::LineFault;
 use crate::control::api::{
     ActorView, AttemptLine, AuditView, CancelReasonView, CauseView, DefinitionLine, EndedView, EventLine,
-    EventSums, ExecutionLine, FactsView, OutcomeView, OutputView, OverrideLine, ProcessView, SkipReasonView,
-    StateView, Text,
+    EventSums, ExecutionLine, FactsView, MuteLine, MutedByView, OutcomeView, OutputView, OverrideLine,
+    ProcessView, ScopeView, SkipReasonView, StateView, Text,
 };
 use crate::engine::execution::{
     Actor, Attempt, CancelReason, Cause, EndedAttempt, Execution, FileFingerprint, Progress, Settlement,
     SkipReason, StartedProcess, State,
 };
+use crate::engine::mute::{Mute, MutedBy, Scope, Until};
 use crate::event::id::{ExecutionKey, HookName, Reference, Seq, StoreId};
 use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
@@ -160,6 +161,36 @@ pub(super) fn override_(line: &OverrideLine) -> Result<(HookName, Override), Lin
         at: line.said.at.0,
     };
     Ok((hook_name(&line.hook)?, value))
+}
+
+pub(super) fn mute(line: MuteLine) -> Result<Mute, LineFault> {
+    let view = line.mute;
+    let scope = match view.scope {
+        ScopeView::All => Scope::All,
+        ScopeView::Source { source } => Scope::Source(source.into()),
+        ScopeView::Hook { hook } => Scope::Hook(hook_name(&hook)?),
+        ScopeView::Lane { hook, subject } => Scope::Lane(hook_name(&hook)?, Subject::new(&subject)),
+    };
+    let until = match (view.until, line.length_ms) {
+        (Some(at), Some(length)) => Some(Until {
+            at: at.0,
+            length: Duration::from_millis(number("length_ms", length)?),
+        }),
+        (Some(at), None) => return Err(wrong("length_ms", at.0)),
+        (None, _) => None,
+    };
+    Ok(Mute {
+        scope,
+        since: view.since.0,
+        until,
+        by: match view.by {
+            MutedByView::Operator(who) => MutedBy::Operator(actor(&who)),
+            MutedByView::Throttle => MutedBy::Throttle,
+            MutedByView::LoopGuard => MutedBy::LoopGuard,
+            MutedByView::Breaker => MutedBy::Breaker,
+        },
+        reason: view.reason,
+    })
 }
 
 pub(super) fn definition(line: DefinitionLine) -> Result<(Version, Definition), LineFault> {
