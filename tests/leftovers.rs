@@ -14,7 +14,7 @@ use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use daemon::{House, LIMIT, until};
 use hem::control::client::Client;
@@ -190,8 +190,9 @@ async fn a_script_that_cleared_its_environment_is_ended_by_the_next_life() {
     let client = Client::connect(&house.config.control.socket)
         .await
         .expect("a daemon");
-    let mut is_recorded = false;
+    let (began, mut is_recorded) = (Instant::now(), false);
     while !is_recorded {
+        assert!(began.elapsed() < LIMIT, "the process is not recorded");
         let story = client.story("1", false).await.expect("its story");
         let attempt = story.executions[0].attempts.first();
         is_recorded = attempt.is_some_and(|attempt| attempt.process.is_some());
