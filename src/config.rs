@@ -2,6 +2,7 @@
 
 mod change;
 mod load;
+mod oned;
 pub mod raw;
 pub mod scalar;
 
@@ -14,6 +15,7 @@ use crate::event::redaction::Redaction;
 
 pub use self::change::{Changes, Reread, TAKES_EFFECT_AT_ONCE};
 pub use self::load::{ConfigError, Overrides, Place};
+pub use self::oned::Oned;
 
 /// The configuration, checked; paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct Config {
     pub remote_scripts_dir: PathBuf,
     /// How other hosts are reached.
     pub ssh: Ssh,
+    /// The controller behind a source, where it is to be asked.
+    pub oned: Option<Oned>,
     /// How command lines of hooks of the `onehem` profile are run.
     pub onehem_shell: OnehemShell,
     /// How the daemon is reached.
@@ -207,6 +211,7 @@ impl Config {
                 share: true,
                 config: None,
             },
+            oned: None,
             onehem_shell: OnehemShell::Auto,
             control: Control {
                 socket: root.join("run/hem/hem.sock"),

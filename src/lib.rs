@@ -10,6 +10,7 @@
 //! * [`engine`]: the scheduler core (pure) and the dispatcher that carries its effects out.
 //! * [`store`]: the journal, executions, counters; the only room that knows sled.
 //! * [`runner`]: the life of one child process.
+//! * [`oned`]: the API of OpenNebula's daemon.
 //! * [`control`]: HTTP on a Unix socket: queries, live feed, orders.
 //! * [`cli`]: one file a command.
 //! * [`config`]: what `hem.yaml` says.
@@ -27,6 +28,7 @@ pub mod expression;
 pub mod hooks;
 pub mod kill_point;
 pub mod matching;
+pub mod oned;
 pub mod quantity;
 pub mod runner;
 pub mod sources;

@@ -23,13 +23,21 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("kill_point", &[]),
     ("quantity", &[]),
     ("config", &["event", "quantity"]),
+    ("oned", &["config", "event"]),
     (
         "hooks",
         &["config", "event", "expression", "matching", "quantity", "runner"],
     ),
     (
         "sources",
-        &["config", "engine::intake", "engine::outbox", "event"],
+        &[
+            "config",
+            "engine::intake",
+            "engine::outbox",
+            "engine::pool",
+            "event",
+            "oned",
+        ],
     ),
     (
         "store",
@@ -72,7 +80,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     (
         "daemon",
-        &["config", "control", "engine", "event", "sources", "store"],
+        &["config", "control", "engine", "event", "oned", "sources", "store"],
     ),
     (
         "cli",
@@ -82,6 +90,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "event",
             "hooks",
             "matching",
+            "oned",
             "quantity",
             "runner",
             "sources::opennebula::publisher",
@@ -113,8 +122,8 @@ const HIDDEN: &[(&str, &[&str])] = &[
     ("cel", &["expression"]),
     ("uppsala", &["event"]),
     ("axum", &["control"]),
-    ("hyper", &["control"]),
-    ("hyper_util", &["control"]),
+    ("hyper", &["control", "oned"]),
+    ("hyper_util", &["control", "oned"]),
     ("prometheus_client", &["control::metrics"]),
     ("notify", &["hooks::watch"]),
     ("serde_saphyr", &["hooks", "config"]),
@@ -144,6 +153,7 @@ const PURE: &[&str] = &[
     "hooks::trigger",
     "hooks::command_line",
     "sources::opennebula::zmtp::codec",
+    "oned::xmlrpc",
 ];
 const IMPURE: &[&str] = &[
     "tokio",

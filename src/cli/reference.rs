@@ -84,6 +84,7 @@ mod tests {
             settings(&mut page, definition);
         }
         for (name, title) in [
+            ("RawOnedHooks", "oned: { hooks }"),
             ("RawOnehemShell", "oned: { shell }"),
             ("RawReload", "reload"),
             ("RawPermissions", "permissions"),

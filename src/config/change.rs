@@ -47,6 +47,7 @@ impl Config {
             onehem_scripts_dir,
             remote_scripts_dir,
             ssh,
+            oned,
             onehem_shell,
             control,
             concurrency,
@@ -69,7 +70,7 @@ impl Config {
             ("limits", self.limits != *limits),
             ("log", self.log != *log),
             ("on_damaged_store", self.on_damaged_store != *on_damaged_store),
-            ("oned", self.onehem_shell != *onehem_shell),
+            ("oned", self.onehem_shell != *onehem_shell || self.oned != *oned),
             (
                 "onehem_scripts_dir",
                 self.onehem_scripts_dir != *onehem_scripts_dir,
@@ -136,7 +137,7 @@ log: debug
 reload: manual
 permissions: lax
 on_damaged_store: start_empty
-sources: {}
+sources: { other: { type: opennebula } }
 retention: { executions: 10 }
 limits: { max_backlog: 99 }
 redact: ["//MY_TOKEN"]

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::raw::{
-    RawConfig, RawDamagedStore, RawOnehemShell, RawPermissions, RawReload, RawRetention, RawSource,
+    RawConfig, RawDamagedStore, RawOned, RawOnehemShell, RawPermissions, RawReload, RawRetention, RawSource,
     RawSourceType, RawValidate,
 };
 use super::scalar::Endpoint;
-use super::{Config, OpennebulaSource, Permissions, Reload, Retention, Source};
+use super::{Config, Oned, OpennebulaSource, Permissions, Reload, Retention, Source};
 use super::{DamagedStore, OnehemShell, Ssh};
 
 /// The installed configuration file.
@@ -31,6 +31,9 @@ pub enum ConfigError {
     /// The file says something that is not allowed.
     #[error("{0}")]
     Invalid(Box<Fault>),
+    /// Where `oned` is, as OpenNebula's own tools are told, cannot be read.
+    #[error("cannot tell where oned is: {0}")]
+    Oned(String),
     /// A path given on the command line or in the file cannot be made absolute.
     #[error("cannot make `{}` an absolute path", path.display())]
     Path {
@@ -87,6 +90,10 @@ pub struct Place {
     pub config_home: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`.
     pub runtime_dir: Option<PathBuf>,
+    /// `ONE_XMLRPC`.
+    pub one_xmlrpc: Option<String>,
+    /// `ONE_AUTH`.
+    pub one_auth: Option<PathBuf>,
 }
 
 impl Place {
@@ -103,6 +110,8 @@ impl Place {
             state_home: absolute("XDG_STATE_HOME"),
             config_home: absolute("XDG_CONFIG_HOME"),
             runtime_dir: absolute("XDG_RUNTIME_DIR"),
+            one_xmlrpc: std::env::var("ONE_XMLRPC").ok().filter(|value| !value.is_empty()),
+            one_auth: absolute("ONE_AUTH"),
         }
     }
 
@@ -209,7 +218,31 @@ impl Config {
                 first_line(&error.without_snippet().to_string()),
             )
         })?;
-        check(raw, defaults, path, text)
+        check(raw, defaults, path, text, place)
+    }
+
+    /// The controller that `oned:` names, or, where there is no such section, the one that OpenNebula's own tools would ask. For
+    /// commands that ask it once.
+    ///
+    /// # Errors
+    /// What the environment or a file of the user says is no endpoint.
+    pub fn oned_to_ask(&self) -> Result<Oned, ConfigError> {
+        if let Some(oned) = &self.oned {
+            return Ok(oned.clone());
+        }
+        let source = self.opennebula_source().unwrap_or("opennebula").to_owned();
+        Oned::from_raw(
+            &RawOned::default(),
+            source,
+            Path::new("/"),
+            &Place::of_this_process(),
+        )
+        .map_err(ConfigError::Oned)
+    }
+
+    /// The only source of this type, if there is just one.
+    fn opennebula_source(&self) -> Option<&str> {
+        only_opennebula(&self.sources)
     }
 
     /// Puts what the command line says in the place of what the file says.
@@ -240,6 +273,9 @@ impl Config {
                 ..OpennebulaSource::default()
             };
             self.sources = BTreeMap::from([("opennebula".to_owned(), Source::Opennebula(source))]);
+            if let Some(oned) = &mut self.oned {
+                "opennebula".clone_into(&mut oned.source);
+            }
         }
         Ok(self)
     }
@@ -286,7 +322,31 @@ fn fault(path: &Path, text: &str, line: u64, column: u64, message: String) -> Co
     }))
 }
 
-fn check(raw: RawConfig, defaults: Config, path: &Path, text: &str) -> Result<Config, ConfigError> {
+/// The name of the only source of this type, if there is just one.
+fn only_opennebula(sources: &BTreeMap<String, Source>) -> Option<&str> {
+    let mut names = sources.iter().map(|(name, Source::Opennebula(_))| name.as_str());
+    names.next().filter(|_| names.next().is_none())
+}
+
+/// The source whose controller `oned:` is about.
+fn source_of_oned(raw: &RawOned, sources: &BTreeMap<String, Source>) -> Result<String, String> {
+    match &raw.source {
+        Some(name) if sources.contains_key(&name.0) => Ok(name.0.clone()),
+        Some(name) => Err(format!("`oned`: there is no source `{}`", name.0)),
+        None => only_opennebula(sources).map(str::to_owned).ok_or_else(|| {
+            "`oned`: say in `source:` whose controller it is: there is not just one source of type `opennebula`"
+                .to_owned()
+        }),
+    }
+}
+
+fn check(
+    raw: RawConfig,
+    defaults: Config,
+    path: &Path,
+    text: &str,
+    place: &Place,
+) -> Result<Config, ConfigError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     // Joining an absolute path gives that path.
     let below = |given: Option<PathBuf>, default: PathBuf| given.map_or(default, |given| folder.join(given));
@@ -304,7 +364,16 @@ fn check(raw: RawConfig, defaults: Config, path: &Path, text: &str) -> Result<Co
             })
             .collect::<Result<_, ConfigError>>()?,
     };
+    let oned = match &raw.oned {
+        None => None,
+        Some(raw) => Some(
+            source_of_oned(raw, &sources)
+                .and_then(|source| Oned::from_raw(raw, source, folder, place))
+                .map_err(|message| fault(path, text, 0, 0, message))?,
+        ),
+    };
     Ok(Config {
+        oned,
         state_dir,
         hooks_dir: below(raw.hooks_dir, defaults.hooks_dir),
         scripts_dir: below(raw.scripts_dir, defaults.scripts_dir),
@@ -480,7 +549,9 @@ state_dir: /srv/hem
 hooks_dir: hooks.d
 scripts_dir: ../scripts
 onehem_scripts_dir: /var/lib/one/remotes/hooks
-oned: { shell: never }
+oned:
+  { shell: never, source: zone1, auth: one_auth, hooks: none, leader_only: true, catch_up: true, max_gap: 5m,
+    endpoint: "http://10.0.0.1:2633/RPC2" }
 control: { socket: /run/one/hem.sock, socket_mode: "0660", socket_group: oneadmin }
 concurrency: 32
 blocked_after: 5m
@@ -505,6 +576,16 @@ redact: ["//MY_TOKEN"]
         .expect("a valid configuration");
         assert_eq!(config.hooks_dir, Path::new("/etc/hem/hooks.d"));
         assert_eq!(config.onehem_shell, OnehemShell::Never);
+        let oned = Oned {
+            endpoint: "http://10.0.0.1:2633/RPC2".parse().expect("an endpoint"),
+            auth: vec!["/etc/hem/one_auth".into()],
+            source: "zone1".to_owned(),
+            hooks: false,
+            leader_only: true,
+            catch_up: true,
+            max_gap: Duration::from_secs(300),
+        };
+        assert_eq!(config.oned, Some(oned));
         assert_eq!(config.control.socket_mode, 0o660);
         assert_eq!(config.control.socket_group.as_deref(), Some("oneadmin"));
         assert_eq!(config.concurrency, 32);
@@ -552,6 +633,9 @@ redact: ["//MY_TOKEN"]
             "log: hem=loud\n",
             "reload: sometimes\n",
             "oned: { shell: often }\n",
+            "oned: { endpoint: \"https://one/RPC2\" }\n",
+            "oned: { source: zone2 }\n",
+            "oned: {}\nsources: {}\n",
             "sources:\n  a b: { type: opennebula }\n",
             "sources:\n  z: { type: rabbitmq }\n",
             "sources:\n  z:\n    type: opennebula\n    endpoint: ipc:///run/pub\n",

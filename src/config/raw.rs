@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::scalar::{
-    Concurrency, DurationText, Endpoint, LogFilter, ModeText, RedactionPath, SizeText, SourceName,
+    Concurrency, DurationText, Endpoint, LogFilter, ModeText, RedactionPath, RpcEndpoint, SizeText,
+    SourceName,
 };
 
 /// The configuration of hem, `hem.yaml`. Every setting has a default; relative paths are relative to this file.
@@ -27,7 +28,7 @@ pub struct RawConfig {
     pub remote_scripts_dir: Option<PathBuf>,
     /// How the hosts of hooks with `remote: true` are reached.
     pub ssh: Option<RawSsh>,
-    /// What concerns hooks of the profile `onehem`: OpenNebula's own.
+    /// OpenNebula's daemon and its own hooks. Left out, `oned` is not asked for anything.
     pub oned: Option<RawOned>,
     /// How the daemon is reached.
     pub control: Option<RawControl>,
@@ -58,12 +59,39 @@ pub struct RawConfig {
     pub redact: Option<Vec<RedactionPath>>,
 }
 
-/// What concerns hooks of the profile `onehem`.
+/// OpenNebula's daemon and its own hooks. Where this section stands, be it empty (`oned: {}`), hem asks `oned` for the hooks that
+/// were made with `onehook` and runs them beside those of `hooks_dir`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawOned {
-    /// Whether a shell may read their command lines. Default `auto`.
+    /// Where its XML-RPC API is. Default: `ONE_XMLRPC`, else what `~/.one/one_endpoint` or `/var/lib/one/.one/one_endpoint` says, else
+    /// `http://localhost:2633/RPC2`.
+    pub endpoint: Option<RpcEndpoint>,
+    /// The file with `user:password`, read anew for each call. Default: the one `ONE_AUTH` names, else `~/.one/one_auth`, else
+    /// `/var/lib/one/.one/one_auth`.
+    pub auth: Option<PathBuf>,
+    /// The source whose controller it is. Default: the only one of type `opennebula`.
+    pub source: Option<SourceName>,
+    /// Which of its hooks run. Default `pool`.
+    pub hooks: Option<RawOnedHooks>,
+    /// On a cluster of front-ends: work only while this one leads. Default `false`.
+    pub leader_only: Option<bool>,
+    /// After a gap, hooks that do not say otherwise get the present state of what changed meanwhile. Default `false`.
+    pub catch_up: Option<bool>,
+    /// After a longer gap nothing is caught up. Default `15m`.
+    pub max_gap: Option<DurationText>,
+    /// Whether a shell may read the command lines of hooks of the profile `onehem`. Default `auto`.
     pub shell: Option<RawOnehemShell>,
+}
+
+/// Which hooks of `oned` run.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawOnedHooks {
+    /// All of its pool, but for those that a hook of `hooks_dir` with the same `id` stands in for.
+    Pool,
+    /// None; those of `hooks_dir` alone.
+    None,
 }
 
 /// Whether a shell may read the command lines of hooks of the profile `onehem`.

@@ -3,7 +3,7 @@
 //! An [`Event`] is one thing that happened in an outside system. Sources make them, matching reads them, the
 //! journal keeps them. This room knows no other room.
 
-mod document;
+pub(crate) mod document;
 pub mod id;
 pub mod opennebula;
 pub mod own;

@@ -1,0 +1,241 @@
+//! The API of OpenNebula's daemon `oned`: XML-RPC over HTTP, with one user's credentials.
+//!
+//! A call is `one.vm.info` with a session, `user:password`, before its own parameters; the answer is an array of `true` and a
+//! value, or of `false`, an error text and an error code (OpenNebula, "XML-RPC API"). Nothing here knows what an answer is
+//! used for.
+
+mod credentials;
+mod xmlrpc;
+
+use std::io;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+pub use self::credentials::CredentialsError;
+pub use self::xmlrpc::{AnswerFault, Value};
+use crate::config::Oned;
+use crate::config::scalar::RpcEndpoint;
+
+/// A connection that is not made by then is not made.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// A call that is not answered by then has failed; a page of a pool takes a busy `oned` a second or two.
+const CALL_LIMIT: Duration = Duration::from_secs(60);
+
+/// Answers are refused beyond this many bytes; a page of a hundred machines has a few million.
+const LONGEST_ANSWER: usize = 128 << 20;
+
+/// `ErrorCode::AUTHENTICATION` (`src/rm/…/RequestManager.h`, and the documentation of the API).
+const AUTHENTICATION: i64 = 0x0100;
+
+/// Why a call gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// There are no credentials to call with.
+    #[error("cannot read the credentials for oned")]
+    Credentials(#[source] CredentialsError),
+    /// Nobody listens there, or the network fails.
+    #[error("oned cannot be reached at {endpoint}")]
+    NotReachable {
+        /// Where it was looked for.
+        endpoint: RpcEndpoint,
+        /// Why.
+        source: io::Error,
+    },
+    /// No answer came in time.
+    #[error("oned at {endpoint} did not answer `{method}` within {} s", limit.as_secs())]
+    TooSlow {
+        /// Where it is.
+        endpoint: RpcEndpoint,
+        /// What was called.
+        method: String,
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// The connection broke, or what listens there speaks no HTTP.
+    #[error("the connection to oned at {endpoint} broke")]
+    Broken {
+        /// Where it is.
+        endpoint: RpcEndpoint,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// What listens there is not `oned`, or it is not well.
+    #[error("{endpoint} answered with HTTP status {status}; is that oned?")]
+    Status {
+        /// Where it is.
+        endpoint: RpcEndpoint,
+        /// What it said.
+        status: u16,
+    },
+    /// The answer is not one of `oned`.
+    #[error("the answer of {endpoint} to `{method}` cannot be read")]
+    Answer {
+        /// Where it is.
+        endpoint: RpcEndpoint,
+        /// What was called.
+        method: String,
+        /// What is wrong with it.
+        source: AnswerFault,
+    },
+    /// `oned` refused the call; the sentence is its own.
+    #[error("oned refused `{method}`: {message}")]
+    Refused {
+        /// What was called.
+        method: String,
+        /// Its code, `0x0100` for wrong credentials.
+        code: i64,
+        /// Its words.
+        message: String,
+    },
+}
+
+impl CallError {
+    /// Whether `oned` does not know the user, or not with this password.
+    pub const fn is_authentication(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused {
+                code: AUTHENTICATION,
+                ..
+            }
+        )
+    }
+}
+
+/// A client of one `oned`. Each call makes a connection of its own and reads the credentials anew, so a changed password needs
+/// no restart. Cloning is cheap enough.
+#[derive(Debug, Clone)]
+pub struct Client {
+    config: Oned,
+    call_limit: Duration,
+}
+
+impl Client {
+    /// A client; nothing is asked yet.
+    pub fn new(config: &Oned) -> Self {
+        Self {
+            config: config.clone(),
+            call_limit: CALL_LIMIT,
+        }
+    }
+
+    /// The same, with another limit for the time of a call.
+    #[must_use]
+    pub fn with_limit(self, call_limit: Duration) -> Self {
+        Self { call_limit, ..self }
+    }
+
+    /// Where it asks.
+    pub const fn endpoint(&self) -> &RpcEndpoint {
+        &self.config.endpoint
+    }
+
+    /// Calls a method; `parameters` are those after the session. Gives the value behind `true`.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn call(&self, method: &str, parameters: &[Value]) -> Result<Value, CallError> {
+        let session = credentials::read(&self.config.auth).map_err(CallError::Credentials)?;
+        let body = xmlrpc::call(method, &session, parameters);
+        let too_slow = || CallError::TooSlow {
+            endpoint: self.config.endpoint.clone(),
+            method: method.to_owned(),
+            limit: self.call_limit,
+        };
+        let answer = timeout(self.call_limit, self.post(body))
+            .await
+            .map_err(|_| too_slow())??;
+        let unreadable = |source| CallError::Answer {
+            endpoint: self.config.endpoint.clone(),
+            method: method.to_owned(),
+            source,
+        };
+        match xmlrpc::answer(&answer).map_err(unreadable)? {
+            xmlrpc::Answer::Given(value) => Ok(value),
+            xmlrpc::Answer::Refused { code, message } => Err(CallError::Refused {
+                method: method.to_owned(),
+                code,
+                message,
+            }),
+        }
+    }
+
+    /// Calls a method that answers with a text: a document in most cases.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn text(&self, method: &str, parameters: &[Value]) -> Result<String, CallError> {
+        match self.call(method, parameters).await? {
+            Value::Text(text) => Ok(text),
+            Value::Integer(_) | Value::Boolean(_) => Err(CallError::Answer {
+                endpoint: self.config.endpoint.clone(),
+                method: method.to_owned(),
+                source: AnswerFault::NotOfOned("its value is no text".to_owned()),
+            }),
+        }
+    }
+
+    async fn post(&self, body: String) -> Result<Vec<u8>, CallError> {
+        let endpoint = &self.config.endpoint;
+        let not_reachable = |source| CallError::NotReachable {
+            endpoint: endpoint.clone(),
+            source,
+        };
+        let broken = |source: Box<dyn std::error::Error + Send + Sync>| CallError::Broken {
+            endpoint: endpoint.clone(),
+            source,
+        };
+        let connected = timeout(
+            CONNECT_LIMIT,
+            TcpStream::connect((endpoint.host(), endpoint.port())),
+        )
+        .await;
+        let stream = connected
+            .map_err(|_| not_reachable(io::ErrorKind::TimedOut.into()))?
+            .map_err(not_reachable)?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| broken(error.into()))?;
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(endpoint.path())
+            .header(HOST, format!("{}:{}", endpoint.host(), endpoint.port()))
+            .header(CONTENT_TYPE, "text/xml")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| broken(error.into()))?;
+        let exchange = async {
+            let response = sender
+                .send_request(request)
+                .await
+                .map_err(|error| broken(error.into()))?;
+            if response.status() != StatusCode::OK {
+                return Err(CallError::Status {
+                    endpoint: endpoint.clone(),
+                    status: response.status().as_u16(),
+                });
+            }
+            let limited = Limited::new(response.into_body(), LONGEST_ANSWER);
+            match limited.collect().await {
+                Ok(collected) => Ok(collected.to_bytes().to_vec()),
+                Err(error) if error.is::<LengthLimitError>() => Err(broken(
+                    format!("the answer has more than {LONGEST_ANSWER} bytes").into(),
+                )),
+                Err(error) => Err(broken(error)),
+            }
+        };
+        // The connection is driven by the call itself: with the call it ends.
+        tokio::pin!(exchange);
+        tokio::select! {
+            answer = &mut exchange => answer,
+            _ = connection => exchange.await,
+        }
+    }
+}
