@@ -150,6 +150,7 @@ const PURE: &[&str] = &[
     "hooks::compile",
     "hooks::invocation",
     "hooks::policies",
+    "hooks::onehook",
     "hooks::trigger",
     "hooks::command_line",
     "sources::opennebula::zmtp::codec",
