@@ -34,6 +34,7 @@ use super::hooks_in_force::{HooksInForce, InForce};
 use super::intake::Emitter;
 use super::mute::{Mute, Scope, Then};
 use super::outbox::Outbox;
+use super::pool::SharedStatus;
 use super::room::Room;
 use crate::event::id::{ExecutionKey, HookName};
 use crate::event::payload::Payload;
@@ -198,6 +199,7 @@ pub(super) struct Parts {
     pub(super) connections: Connections,
     pub(super) room: Arc<Room>,
     pub(super) outbox: Outbox,
+    pub(super) pool: Option<SharedStatus>,
     pub(super) feed: broadcast::Sender<Notice>,
     pub(super) tracker: TaskTracker,
     pub(super) inbox: mpsc::Sender<Message>,
@@ -793,6 +795,7 @@ impl Dispatcher {
             },
             not_accepting: self.parts.room.lacking(),
             outboxes: self.parts.outbox.status(),
+            pool: self.parts.pool.as_ref().map(SharedStatus::now),
         }
     }
 }
