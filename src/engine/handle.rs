@@ -17,6 +17,8 @@ use super::intake::{Emission, Emitter};
 use super::mute::{Mute, Scope, Then};
 pub use super::outbox::OutboxStatus;
 use super::pinned::pinned_hook;
+use super::role::PresentRole;
+pub use super::role::{Role, Standing};
 use super::reload::ReloadRequest;
 use crate::config::{Changes, Config};
 use crate::event::id::{ExecutionKey, HookName, Seq, StoreId};
@@ -115,6 +117,8 @@ pub struct Status {
     pub kept: Kept,
     /// Set when no new work is accepted: why.
     pub not_accepting: Option<String>,
+    /// The part this hem plays among those of several front-ends; none where it always works.
+    pub role: Option<Role>,
     /// How the telling of results to controllers goes, by source.
     pub outboxes: BTreeMap<String, OutboxStatus>,
 }
@@ -295,6 +299,7 @@ pub struct Handle {
     /// Counts the rounds of the matching thread.
     pub(super) rounds: Arc<AtomicU64>,
     pub(super) emitter: Emitter,
+    pub(super) role: Arc<PresentRole>,
     pub(super) onehem_shell: OnehemShell,
     pub(super) stop: CancellationToken,
 }
@@ -323,6 +328,11 @@ impl Handle {
     /// Whether a shell may read command lines of hooks of the `onehem` profile.
     pub fn onehem_shell(&self) -> OnehemShell {
         self.onehem_shell
+    }
+
+    /// Why hem stands by; none while it works.
+    pub fn standby(&self) -> Option<String> {
+        self.role.standby()
     }
 
     /// How the engine does.

@@ -17,6 +17,7 @@ pub mod outbox;
 mod past;
 pub mod pinned;
 mod reload;
+pub mod role;
 mod room;
 mod vital;
 
@@ -44,6 +45,7 @@ use self::outbox::{Outbox, Results};
 use self::past::past;
 use self::pinned::pinned_hook;
 use self::reload::{Reloader, Settings};
+use self::role::{Leadership, PresentRole};
 use self::room::Room;
 use self::vital::Vitals;
 use crate::config::{Config, Permissions, Reload, Reread};
@@ -170,6 +172,14 @@ impl Engine {
             CancellationToken::new(),
             CancellationToken::new(),
         );
+        // The hooks of a zone with several front-ends run on the one that leads: until it is known which that is, on none.
+        let leader_only = config.oned.as_ref().is_some_and(|oned| oned.leader_only);
+        let role = Arc::new(if leader_only {
+            PresentRole::not_asked()
+        } else {
+            PresentRole::default()
+        });
+        let last_led = store.led().map_err(StartError::Read)?;
         let room = Arc::new(Room::new(config.state_dir.clone(), config.limits.clone()));
         let mut connections = BTreeMap::new();
         let mut decoders = BTreeMap::new();
@@ -198,6 +208,8 @@ impl Engine {
             connections: Arc::clone(&connections),
             room: Arc::clone(&room),
             outbox: outbox.clone(),
+            role: Arc::clone(&role),
+            last_led,
             feed: feed.clone(),
             tracker: attempts.clone(),
             inbox: dispatcher.clone(),
@@ -264,6 +276,7 @@ impl Engine {
             dispatcher: dispatcher.clone(),
             connections,
             room,
+            role: Arc::clone(&role),
             rounds: Arc::clone(&rounds),
             last_seq: store.summary().last_seq,
             began_anew,
@@ -279,6 +292,7 @@ impl Engine {
             defaults,
             rounds,
             emitter,
+            role,
             onehem_shell: config.onehem_shell,
             stop: CancellationToken::new(),
         };
@@ -321,6 +335,13 @@ impl Engine {
     /// What the controller behind a source is to be told. None for a source that the engine does not know.
     pub fn results(&self, source: &str) -> Option<Results> {
         self.outbox.results(source)
+    }
+
+    /// The end at which it is told how the controller's daemon stands. To be used where hooks run only while that one leads.
+    pub fn leadership(&self) -> Leadership {
+        Leadership {
+            dispatcher: self.handle.dispatcher.clone(),
+        }
     }
 
     /// What the control room works with.

@@ -32,7 +32,7 @@ pub use self::records::{
     ProcessView, SkipReasonView, StateView, Story, Today,
 };
 pub use self::status::{
-    AcceptanceBucket, BlockedView, EventSums, KeptView, ResultsView, SourceErrorView, SourceView, StaleView,
+    AcceptanceBucket, BlockedView, EventSums, KeptView, ResultsView, RoleView, SourceErrorView, SourceView, StaleView,
     StatusView,
 };
 pub use self::transfer::{
