@@ -5,6 +5,7 @@
 
 mod backoff;
 pub mod decode;
+pub mod leadership;
 pub mod pool;
 pub mod publisher;
 mod repeats;
