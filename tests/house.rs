@@ -93,6 +93,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "oned",
             "quantity",
             "runner",
+            "sources::opennebula::probe",
             "sources::opennebula::publisher",
             "sources::opennebula::zmtp::Endpoint",
         ],

@@ -5,6 +5,7 @@
 
 mod backoff;
 pub mod decode;
+pub mod probe;
 pub mod publisher;
 mod repeats;
 pub mod replier;
