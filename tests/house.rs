@@ -151,6 +151,7 @@ const PURE: &[&str] = &[
     "hooks::compile",
     "hooks::invocation",
     "hooks::policies",
+    "hooks::onehook",
     "hooks::trigger",
     "hooks::command_line",
     "sources::opennebula::zmtp::codec",

@@ -6,6 +6,7 @@ pub mod compile;
 pub mod fault;
 pub mod folder;
 pub mod invocation;
+pub mod onehook;
 mod own;
 mod policies;
 mod raw;
@@ -27,6 +28,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use sha2::{Digest, Sha256};
 
 use crate::event::id::HookName;
 use crate::event::opennebula::Resource;
@@ -94,6 +97,26 @@ pub struct Origin {
     pub line: usize,
     /// SHA-256 of the whole file.
     pub file_sha256: [u8; 32],
+}
+
+impl Origin {
+    /// Stands for the file of a hook that was declared in `oned`'s pool. No file of the hooks folder is named so: theirs end
+    /// in `.yaml` or `.yml`.
+    pub const POOL: &str = "oned";
+
+    /// Where a hook of `oned`'s pool was declared: its text is the whole file.
+    pub fn of_pool(text: &str) -> Self {
+        Self {
+            file: Self::POOL.into(),
+            line: 1,
+            file_sha256: Sha256::digest(text).into(),
+        }
+    }
+
+    /// Whether it was declared in `oned`'s pool.
+    pub fn is_pool(&self) -> bool {
+        self.file.as_os_str() == Self::POOL
+    }
 }
 
 /// The two ways to set up a hook's process (environment, working directory, command line, time limit, retries).

@@ -8,6 +8,7 @@
 mod calls;
 mod elements;
 mod envelope;
+pub mod hook_pool;
 pub mod key;
 mod layout;
 pub mod schema;

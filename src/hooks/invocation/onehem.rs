@@ -17,7 +17,7 @@ use crate::hooks::{Action, Piece, Template};
 use crate::runner::StartFailure;
 
 /// The characters for which Ruby's popen uses a shell, wherever they stand.
-const SHELL_CHARACTERS: &[char] = &[
+pub(in crate::hooks) const SHELL_CHARACTERS: &[char] = &[
     '*', '?', '{', '}', '[', ']', '<', '>', '(', ')', '~', '&', '|', '\\', '$', ';', '\'', '`', '"', '\n',
     '#',
 ];
