@@ -94,6 +94,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "oned",
             "quantity",
             "runner",
+            "sources::opennebula::probe",
             "sources::opennebula::publisher",
             "sources::opennebula::zmtp::Endpoint",
         ],

@@ -454,6 +454,7 @@ pub(super) fn hook(hook: &Hook, said: Option<&Override>, shell: OnehemShell) -> 
         command: hook.action.command.clone(),
         program: hook.action.program.display().to_string(),
         shell: uses_shell(hook, shell),
+        remote: hook.action.remote,
         definition: definition_in_force(hook),
     }
 }
