@@ -9,6 +9,7 @@ mod check;
 mod completions;
 mod demo;
 mod difference;
+mod doctor;
 mod emit;
 mod events;
 pub mod exit;
@@ -20,6 +21,7 @@ mod log;
 mod man;
 mod metrics;
 mod mute;
+mod onehem_server;
 mod output;
 mod publish;
 #[cfg(test)]
@@ -76,6 +78,7 @@ See what happened:
   audit           Who ordered what
   export          Write records as lines of JSON
   metrics         How the daemon does, in Prometheus' text format
+  doctor          Look at all that hem needs, and say what to do
 
 Step in:
   retry           Run executions again
@@ -176,6 +179,7 @@ enum Command {
     Show(show::Arguments),
     Audit(audit::Arguments),
     Metrics(metrics::Arguments),
+    Doctor(doctor::Arguments),
     Export(export::Arguments),
     Retry(retry::Arguments),
     Cancel(cancel::Arguments),
@@ -230,6 +234,7 @@ fn dispatch(Cli { global, command }: Cli) -> Outcome {
         Command::Try(arguments) => try_once::run(&global, arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Store(arguments) => store::run(&global, arguments),
+        Command::Doctor(arguments) => doctor::run(&global, arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
         Command::Emit(arguments) => wait_for(emit::run(global, arguments)),
