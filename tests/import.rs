@@ -164,16 +164,23 @@ async fn without_a_folder_the_documents_make_one_file() {
 #[tokio::test]
 async fn what_onehook_prints_is_read_and_a_bad_hook_leaves_the_others() {
     let desk = Desk::new();
-    let mut command = desk.command(&["import", "-", "--out", "hooks.d"]);
-    command.stdin(fs::File::open(fixture("list.xml")).expect("a file"));
-    let output = tokio::task::spawn_blocking(move || command.output().expect("it ran"))
-        .await
-        .expect("it ended");
-    assert_eq!(output.status.code(), Some(1));
-    let stderr = String::from_utf8(output.stderr).expect("text");
+    // As in `onehook list -x | hem import -`; a command that is waited for has no other standard input.
+    let mut command = Command::new("/bin/sh");
+    let own = desk.command(&[]);
+    command
+        .current_dir(desk.folder.path())
+        .env("HEM_CONFIG", desk.path("hem.yaml"))
+        .args(["-c", "exec \"$1\" import - --out hooks.d <\"$2\"", "sh"])
+        .arg(own.get_program())
+        .arg(fixture("list.xml"));
+    let imported = said(command).await;
+    assert_eq!(imported.code, 1);
     assert!(
-        stderr.contains("refused: standard input: hook `broken` cannot be imported: it has no COMMAND"),
-        "{stderr}"
+        imported
+            .stderr
+            .contains("refused: standard input: hook `broken` cannot be imported: it has no COMMAND"),
+        "{}",
+        imported.stderr
     );
     assert_eq!(desk.files(), ["follower-cleanup.yaml", "image-ready.yaml"]);
     let text = desk.text("hooks.d/follower-cleanup.yaml");
