@@ -20,6 +20,7 @@ mod man;
 mod metrics;
 mod mute;
 mod output;
+mod pool_hooks;
 mod publish;
 #[cfg(test)]
 mod reference;
