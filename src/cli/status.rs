@@ -416,7 +416,7 @@ mod tests {
             failures: 0,
         };
         let style = output::tests::fixed();
-        assert_eq!(of_pool(&pool, &style), "12 hooks, read 3 s ago");
+        assert_eq!(of_pool(&pool, &style), "12 hooks, read 3.0 s ago");
         let away = PoolView {
             shadowed: 1,
             unusable: vec![UnusableView {
