@@ -32,8 +32,8 @@ pub use self::records::{
     ProcessView, SkipReasonView, StateView, Story, Today,
 };
 pub use self::status::{
-    AcceptanceBucket, BlockedView, EventSums, KeptView, PoolView, ResultsView, SourceErrorView, SourceView,
-    StaleView, StatusView, UnusableView,
+    AcceptanceBucket, BlockedView, EventSums, KeptView, PoolView, ResultsView, RoleView, SourceErrorView,
+    SourceView, StaleView, StatusView, UnusableView,
 };
 pub use self::transfer::{
     AttemptLine, DefinitionLine, EXPORT_FORMAT, EventLine, ExecutionLine, ExportFilter, ExportHeader,
