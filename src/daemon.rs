@@ -23,7 +23,7 @@ use crate::event::time::Timestamp;
 use crate::oned::Client;
 use crate::sources::opennebula;
 use crate::sources::opennebula::decode::Decoder;
-use crate::sources::opennebula::{pool, replier};
+use crate::sources::opennebula::{leadership, pool, replier};
 use crate::store::{OpenError, Store, Summary, set_aside};
 
 /// How long callers of the control socket have to take their last answers.
@@ -157,6 +157,10 @@ impl Daemon {
             let (client, until) = (Client::new(oned), stop_sources.clone());
             tracker.spawn(async move { pool::follow(client, inlet, until).await });
         }
+        if let Some(oned) = config.oned.as_ref().filter(|oned| oned.leader_only) {
+            let (client, told, until) = (Client::new(oned), engine.leadership(), stop_sources.clone());
+            tracker.spawn(async move { leadership::run(client, told, until).await });
+        }
         tracing::info!(
             store = %engine.handle().store().id(),
             state_dir = %config.state_dir.display(),
@@ -199,6 +203,11 @@ impl Daemon {
     /// What is kept, in numbers.
     pub fn summary(&self) -> Summary {
         self.handle().store().summary()
+    }
+
+    /// Why the daemon stands by; none while it works.
+    pub fn standby(&self) -> Option<String> {
+        self.handle().standby()
     }
 
     /// Comes back when somebody asked the daemon to stop through its handle, or it cannot go on.

@@ -224,6 +224,7 @@ mod tests {
             command: "dns/register.sh".to_owned(),
             program: "/etc/hem/scripts/dns/register.sh".to_owned(),
             shell: false,
+            remote: false,
             definition: definition(),
         }
     }

@@ -19,6 +19,8 @@ pub use super::outbox::OutboxStatus;
 use super::pinned::pinned_hook;
 pub use super::pool::{PoolInForce, PoolStatus, Remarks, UnusableHook};
 use super::reload::ReloadRequest;
+use super::role::PresentRole;
+pub use super::role::{Role, Standing};
 use crate::config::{Changes, Config};
 use crate::event::id::{ExecutionKey, HookName, Seq, StoreId};
 use crate::event::time::Timestamp;
@@ -117,6 +119,8 @@ pub struct Status {
     pub kept: Kept,
     /// Set when no new work is accepted: why.
     pub not_accepting: Option<String>,
+    /// The part this hem plays among those of several front-ends; none where it always works.
+    pub role: Option<Role>,
     /// How the telling of results to controllers goes, by source.
     pub outboxes: BTreeMap<String, OutboxStatus>,
     /// How it stands with the controller's own hooks, where they are to run.
@@ -306,6 +310,7 @@ pub struct Handle {
     /// Counts the rounds of the matching thread.
     pub(super) rounds: Arc<AtomicU64>,
     pub(super) emitter: Emitter,
+    pub(super) role: Arc<PresentRole>,
     pub(super) onehem_shell: OnehemShell,
     pub(super) stop: CancellationToken,
 }
@@ -344,6 +349,11 @@ impl Handle {
     /// Whether a shell may read command lines of hooks of the `onehem` profile.
     pub fn onehem_shell(&self) -> OnehemShell {
         self.onehem_shell
+    }
+
+    /// Why hem stands by; none while it works.
+    pub fn standby(&self) -> Option<String> {
+        self.role.standby()
     }
 
     /// How the engine does.

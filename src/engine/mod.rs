@@ -18,6 +18,7 @@ mod past;
 pub mod pinned;
 pub mod pool;
 mod reload;
+pub mod role;
 mod room;
 mod vital;
 
@@ -46,6 +47,7 @@ use self::past::past;
 use self::pinned::pinned_hook;
 use self::pool::{Followed, Inlet, PoolDesk};
 use self::reload::{Reloader, Settings};
+use self::role::{Leadership, PresentRole};
 use self::room::Room;
 use self::vital::Vitals;
 use crate::config::{Config, Permissions, Reload, Reread};
@@ -176,6 +178,14 @@ impl Engine {
             CancellationToken::new(),
             CancellationToken::new(),
         );
+        // The hooks of a zone with several front-ends run on the one that leads: until it is known which that is, on none.
+        let leader_only = config.oned.as_ref().is_some_and(|oned| oned.leader_only);
+        let role = Arc::new(if leader_only {
+            PresentRole::not_asked()
+        } else {
+            PresentRole::default()
+        });
+        let last_led = store.led().map_err(StartError::Read)?;
         let room = Arc::new(Room::new(config.state_dir.clone(), config.limits.clone()));
         let mut connections = BTreeMap::new();
         let mut decoders = BTreeMap::new();
@@ -232,6 +242,8 @@ impl Engine {
             room: Arc::clone(&room),
             outbox: outbox.clone(),
             pool: reloader.pool.as_ref().map(PoolDesk::status),
+            role: Arc::clone(&role),
+            last_led,
             feed: feed.clone(),
             tracker: attempts.clone(),
             inbox: dispatcher.clone(),
@@ -285,6 +297,7 @@ impl Engine {
             dispatcher: dispatcher.clone(),
             connections,
             room,
+            role: Arc::clone(&role),
             rounds: Arc::clone(&rounds),
             last_seq: store.summary().last_seq,
             began_anew,
@@ -301,6 +314,7 @@ impl Engine {
             defaults,
             rounds,
             emitter,
+            role,
             onehem_shell: config.onehem_shell,
             stop: CancellationToken::new(),
         };
@@ -349,6 +363,13 @@ impl Engine {
     /// Where the controller's own hooks are handed over, once, if they are to run.
     pub fn take_inlet(&mut self) -> Option<Inlet> {
         self.inlet.take()
+    }
+
+    /// The end at which it is told how the controller's daemon stands. To be used where hooks run only while that one leads.
+    pub fn leadership(&self) -> Leadership {
+        Leadership {
+            dispatcher: self.handle.dispatcher.clone(),
+        }
     }
 
     /// What the control room works with.

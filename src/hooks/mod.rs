@@ -18,6 +18,7 @@ pub mod trial;
 mod trigger;
 pub mod watch;
 mod yaml;
+pub mod yaml_text;
 
 pub use self::compile::parse_definition;
 pub use self::fault::{Fault, Severity};

@@ -88,6 +88,9 @@ pub struct HookView {
     pub program: String,
     /// Whether a shell reads the command.
     pub shell: bool,
+    /// Whether it runs on the event's host.
+    #[serde(default)]
+    pub remote: bool,
     /// The definition.
     pub definition: DefinitionView,
 }

@@ -5,7 +5,9 @@
 
 mod backoff;
 pub mod decode;
+pub mod leadership;
 pub mod pool;
+pub mod probe;
 pub mod publisher;
 mod repeats;
 pub mod replier;
