@@ -18,7 +18,7 @@ use daemon::until;
 use front_end::{FrontEnd, Told, element, on_call, on_running};
 use peers::Peer;
 use serde_json::json;
-use service::unsettled;
+use service::{Service, unsettled};
 
 const SAY: &str = "#!/bin/sh\nfor word; do echo \"[$word]\"; done\ncat\n";
 
@@ -518,5 +518,61 @@ async fn a_backlog_has_a_bound_and_what_comes_beyond_it_is_said_to_be_lost() {
     let sums = &status.events["opennebula"];
     assert!(sums.adds_up && sums.lost >= 100 && sums.matched > 300, "{sums:?}");
     assert_eq!(status.executions["succeeded"], sums.matched, "{status:?}");
+    front.stop().await;
+}
+
+/// Defect 17: with `ONE_LOCATION` set, the folder of hooks is misspelt, and no hook is found where the configuration does not
+/// name it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hooks_are_found_below_one_location_where_the_configuration_does_not_say_where() {
+    let mut front = FrontEnd::new();
+    let location = front.house.path("one");
+    let folder = location.join("var/remotes/hooks");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    front.house.script("say.sh", SAY);
+    std::fs::copy(
+        front.house.config.scripts_dir.join("say.sh"),
+        folder.join("say.sh"),
+    )
+    .expect("a script");
+    front
+        .oned
+        .create_hook(&on_running("say", "say.sh", "ARGUMENTS=\"found\""));
+    let config = &front.house.config;
+    let yaml = format!(
+        "state_dir: {}\nhooks_dir: {}\ncontrol: {{ socket: {} }}\npermissions: lax\n",
+        config.state_dir.display(),
+        config.hooks_dir.display(),
+        config.control.socket.display()
+    );
+    std::fs::write(front.house.path("hem.yaml"), yaml).expect("a file");
+    let conf = front.house.path("onehem-server.conf");
+    let text = format!(
+        ":debug_level: 2\n:subscriber_endpoint: '{}'\n:replier_endpoint: '{}'\n:concurrency: 10\n",
+        front.oned.events(),
+        front.oned.replies()
+    );
+    std::fs::write(&conf, text).expect("a file");
+    let environment = [
+        "env".to_owned(),
+        format!("ONE_LOCATION={}", location.display()),
+        format!("ONE_XMLRPC={}", front.oned.xmlrpc()),
+        format!("ONE_AUTH={}", front.house.path("one_auth").display()),
+    ];
+    let conf = conf.display().to_string();
+    front.hem = Some(Service::start_by(
+        &front.house,
+        &environment,
+        &["--onehem-conf", &conf],
+    ));
+    front.until_in_force().await;
+    front.oned.vm(12, "ACTIVE", "RUNNING");
+    let told = front.told(1);
+    assert_eq!(
+        (told[0].code, told[0].stdout()),
+        (0, "[found]\n".to_owned()),
+        "{}",
+        told[0].stderr()
+    );
     front.stop().await;
 }

@@ -114,6 +114,11 @@ impl FrontEnd {
         );
         configure(&self.house, &oned);
         self.hem = Some(Service::start(&self.house));
+        self.until_in_force().await;
+    }
+
+    /// Waits until hem listens and the hooks of `oned` are in force.
+    pub(crate) async fn until_in_force(&mut self) {
         self.hem().until("it answers", |_| true).await;
         self.oned.wait_for_subscriber();
         let known = self.oned.tell(json!({ "do": "state" }));
