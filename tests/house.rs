@@ -35,6 +35,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "engine::intake",
             "engine::outbox",
             "engine::pool",
+            "engine::role",
             "event",
             "oned",
         ],

@@ -7,7 +7,9 @@ use clap::Args;
 use super::exit::Exit;
 use super::output::{self, Style, Tint, count};
 use super::{Global, Outcome, mute};
-use crate::control::api::{EventSums, MuteStatusView, QueueView, ResultsView, StateView, StatusView};
+use crate::control::api::{
+    EventSums, MuteStatusView, QueueView, ResultsView, RoleView, StateView, StatusView,
+};
 
 /// How the daemon does, and whether everything adds up
 #[derive(Debug, Args)]
@@ -74,6 +76,10 @@ fn render(status: &StatusView, style: &Style) -> String {
         "{} hooks in force; {} of {} scripts running; last event {}",
         status.hooks, status.running, status.concurrency, status.last_seq
     );
+
+    if let Some(role) = &status.role {
+        let _ = writeln!(text, "{}", in_words(role, style));
+    }
 
     if !status.mutes.is_empty() {
         text.push_str(&style.paint(Tint::Strong, "\nMuted\n"));
@@ -216,6 +222,15 @@ fn render(status: &StatusView, style: &Style) -> String {
         let _ = writeln!(text, "\n{acceptance}");
     }
     text
+}
+
+/// `leader since 02:10`, `standby since 02:10: oned is FOLLOWER`.
+fn in_words(role: &RoleView, style: &Style) -> String {
+    let why = role
+        .why
+        .as_deref()
+        .map_or_else(String::new, |why| format!(": {}", output::safe_line(why)));
+    format!("{} since {}{why}", role.name, style.time(role.since))
 }
 
 /// What of one hook waits and runs: `4,988 queued, oldest 02:10:03, about 14 min left`.
@@ -363,6 +378,7 @@ mod tests {
             oldest_queued: None,
             kept: KeptView::default(),
             not_accepting: None,
+            role: None,
             results: BTreeMap::new(),
             concerns: Vec::new(),
         }
@@ -371,6 +387,31 @@ mod tests {
     #[test]
     fn a_daemon_that_does_well_says_so_and_adds_up() {
         insta::assert_snapshot!(render(&status(), &output::tests::fixed()));
+    }
+
+    #[test]
+    fn the_role_among_several_front_ends_is_said() {
+        let style = output::tests::fixed();
+        let role = |name: &str, why: Option<&str>| RoleView {
+            name: name.to_owned(),
+            since: time(0),
+            why: why.map(str::to_owned),
+        };
+        let since = style.time(time(0));
+        for (role, expected) in [
+            (role("leader", None), format!("leader since {since}")),
+            (
+                role("standby", Some("oned is FOLLOWER")),
+                format!("standby since {since}: oned is FOLLOWER"),
+            ),
+        ] {
+            let status = StatusView {
+                role: Some(role),
+                ..status()
+            };
+            let text = render(&status, &style);
+            assert!(text.lines().any(|line| line == expected), "{text}");
+        }
     }
 
     #[test]

@@ -10,15 +10,15 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::api::{
     AcceptanceBucket, ActorView, AttemptView, AuditView, BlockedView, CancelReasonView, CauseView,
     DefinitionView, EndedView, EventSums, EventView, ExecutionView, FactsView, FaultView, FileView, HookView,
-    KeptView, OutcomeView, OutputView, OverrideView, ProcessView, ReloadReply, ResultsView, SeverityView,
-    SkipReasonView, SourceErrorView, SourceView, StaleView, StateView, StatusView, Text, Time,
+    KeptView, OutcomeView, OutputView, OverrideView, ProcessView, ReloadReply, ResultsView, RoleView,
+    SeverityView, SkipReasonView, SourceErrorView, SourceView, StaleView, StateView, StatusView, Text, Time,
 };
 use super::mutes;
 use crate::engine::execution::{
     Actor, Attempt, CancelReason, Cause, EndedAttempt, Execution, Settlement, SkipReason, StartedProcess,
     State,
 };
-use crate::engine::handle::{Connection, ReloadReport, SourceStatus, Status};
+use crate::engine::handle::{Connection, ReloadReport, Role, SourceStatus, Standing, Status};
 use crate::event::Facts;
 use crate::event::id::{HookName, StoreId};
 use crate::event::own::OwnEvent;
@@ -197,6 +197,7 @@ fn state(state: &State) -> StateView {
                         SkipReason::Superseded => SkipReasonView::Superseded,
                         SkipReason::Overlap => SkipReasonView::Overlap,
                         SkipReason::Muted => SkipReasonView::Muted,
+                        SkipReason::Observed => SkipReasonView::Observed,
                     },
                 },
                 Settlement::Cancelled(reason) => StateView::Cancelled {
@@ -238,6 +239,7 @@ fn cancel_reason(reason: &CancelReason) -> CancelReasonView {
         CancelReason::HookDisabled => CancelReasonView::HookDisabled,
         CancelReason::Superseded => CancelReasonView::Superseded,
         CancelReason::Stopped(who) => CancelReasonView::Stopped(actor(who)),
+        CancelReason::Expired => CancelReasonView::Expired,
     }
 }
 
@@ -518,6 +520,14 @@ fn source(status: &SourceStatus) -> SourceView {
     }
 }
 
+fn role(role: &Role) -> RoleView {
+    RoleView {
+        name: role.name().to_owned(),
+        since: Time(role.since),
+        why: role.why(),
+    }
+}
+
 /// A gap is worth a look this long.
 const GAP_IS_NEWS: Duration = Duration::from_secs(3600);
 
@@ -531,6 +541,16 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
     let mut concerns = Vec::new();
     if let Some(why) = &status.not_accepting {
         concerns.push(format!("nothing new is accepted: {why}"));
+    }
+    // One that follows is as it should be; one that cannot say what it is is not.
+    if let Some(Role {
+        standing: Standing::Unknown(why),
+        since,
+    }) = &status.role
+    {
+        concerns.push(format!(
+            "on standby since {since}, because oned does not say that it leads: {why}"
+        ));
     }
     for (name, state) in &status.sources {
         if let Connection::Down { .. } = state.connection {
@@ -641,6 +661,7 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
             bytes: status.kept.bytes,
         },
         not_accepting: status.not_accepting.clone(),
+        role: status.role.as_ref().map(role),
         results: status
             .outboxes
             .iter()

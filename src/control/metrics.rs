@@ -119,6 +119,12 @@ impl Collector for Scrape {
             "Whether new events are accepted",
             status.not_accepting.is_none().into(),
         )?;
+        let is_on_standby = status.role.as_ref().is_some_and(|role| !role.standing.works());
+        sheet.gauge(
+            "standby",
+            "Whether nothing is accepted or started because another front-end may lead",
+            is_on_standby.into(),
+        )?;
         self.events(&mut sheet)?;
         self.sources(&mut sheet)?;
         self.executions(&mut sheet)?;

@@ -16,11 +16,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::core::NewExecution;
-use super::dispatcher::{Asked, Message, Offer};
+use super::dispatcher::{Asked, Message, Offer, on_standby};
 use super::execution::Cause;
 use super::handle::{Connection, OrderError, SourceStatus};
 use super::hooks_in_force::{HooksInForce, InForce};
 use super::intake::{Decode, Decoded, Emission, Entry, IntakeQueue, LOST_KEYS, NotKept, Received};
+use super::pool::Hints;
+use super::role::PresentRole;
 use super::room::Room;
 use crate::event::id::Seq;
 use crate::event::payload::Payload;
@@ -32,6 +34,9 @@ use crate::store::{EventCounters, EventQuery, Store};
 /// Messages decoded and matched before they are handed on together, in number and in bytes.
 const TOGETHER: usize = 256;
 const BYTES_TOGETHER: usize = 1 << 20;
+
+/// Why a hem on standby keeps nothing.
+const STANDBY: &str = "standby";
 
 /// How long the thread waits for a message before it looks whether it is to end.
 const WAIT: Duration = Duration::from_millis(100);
@@ -47,6 +52,7 @@ pub(super) struct Acceptance {
     pub(super) dispatcher: mpsc::Sender<Message>,
     pub(super) connections: Connections,
     pub(super) room: Arc<Room>,
+    pub(super) role: Arc<PresentRole>,
     /// Counts its rounds, for whoever wants to know whether it lives.
     pub(super) rounds: Arc<AtomicU64>,
     /// The last sign of life of a damaged store that this one stands in for.
@@ -55,6 +61,8 @@ pub(super) struct Acceptance {
     pub(super) last_seq: Seq,
     /// What was lost for want of room, by source, until there is room again to say so.
     pub(super) shut_out: BTreeMap<Arc<str>, Gap>,
+    /// The source whose controller's hooks run, and where changes of them are hinted at.
+    pub(super) pool: Option<(Arc<str>, Hints)>,
 }
 
 impl Acceptance {
@@ -84,7 +92,7 @@ impl Acceptance {
                     }
                 }
             }
-            if self.room.lacking().is_none() {
+            if self.room.lacking().is_none() && self.role.standby().is_none() {
                 for (source, gap) in std::mem::take(&mut self.shut_out) {
                     self.gap(source, gap, &in_force, &mut offers);
                 }
@@ -124,6 +132,11 @@ impl Acceptance {
                     counters.received += 1;
                     count(counters);
                 };
+                if self.role.standby().is_some() {
+                    count(|counters| counters.refused += 1);
+                    self.count_refused(&source, STANDBY, 1);
+                    return;
+                }
                 if let Some(why) = self.room.lacking() {
                     count(|counters| counters.lost += 1);
                     self.shut_out(source, received, why);
@@ -137,9 +150,7 @@ impl Acceptance {
                     Decoded::NotKept(NotKept::Duplicate) => count(|counters| counters.duplicate += 1),
                     Decoded::NotKept(NotKept::Refused(reason)) => {
                         count(|counters| counters.refused += 1);
-                        self.with_status(&source, |status| {
-                            *status.refused.entry(reason.to_owned()).or_default() += 1;
-                        });
+                        self.count_refused(&source, reason, 1);
                     }
                 }
             }
@@ -152,6 +163,12 @@ impl Acceptance {
             } => {
                 let counters = not_accepted.entry(Arc::clone(&source)).or_default();
                 counters.received += count;
+                if self.role.standby().is_some() {
+                    // Had there been room for them, they would have been refused.
+                    counters.refused += count;
+                    self.count_refused(&source, STANDBY, count);
+                    return;
+                }
                 counters.lost += count;
                 let why = "the intake queue was full".to_owned();
                 self.gap(
@@ -168,6 +185,7 @@ impl Acceptance {
                 );
             }
             Entry::Connected { source, at } => {
+                self.hint(&source);
                 let mut away_since = None;
                 let mut why = String::new();
                 let mut first = false;
@@ -194,7 +212,8 @@ impl Acceptance {
                 } else {
                     away_since.map(|from| (from, why))
                 };
-                if let Some((from, why)) = gap {
+                // Nobody waits for what a hem on standby misses.
+                if let Some((from, why)) = gap.filter(|_| self.role.standby().is_none()) {
                     let gap = Gap {
                         from,
                         to: at,
@@ -243,8 +262,18 @@ impl Acceptance {
         gap.keys.push(received.key);
     }
 
+    /// Has the controller's hooks read again: what became of them may have passed unseen.
+    fn hint(&self, source: &str) {
+        if let Some((of, hints)) = &self.pool
+            && **of == *source
+        {
+            hints.give();
+        }
+    }
+
     /// Writes down that events may have passed unseen.
     fn gap(&mut self, source: Arc<str>, gap: Gap, in_force: &InForce, offers: &mut Vec<Offer>) {
+        self.hint(&source);
         tracing::warn!(
             %source, from = %gap.from, to = %gap.to, why = gap.why, lost = gap.lost, keys = ?gap.keys,
             "events may be missing"
@@ -280,7 +309,9 @@ impl Acceptance {
             actor,
             reply,
         } = emission;
+        let standby = self.role.standby();
         let refusal = match (&hook, self.room.lacking()) {
+            _ if let Some(why) = &standby => Some(on_standby(why)),
             (_, Some(why)) => Some(OrderError::NotPossible(why)),
             (None, None) => None,
             (Some(name), None) => match in_force.set.get(name) {
@@ -329,6 +360,12 @@ impl Acceptance {
         newest.first().map(|listed| listed.event.received)
     }
 
+    fn count_refused(&self, source: &str, reason: &str, count: u64) {
+        self.with_status(source, |status| {
+            *status.refused.entry(reason.to_owned()).or_default() += count;
+        });
+    }
+
     fn with_status(&self, source: &str, change: impl FnOnce(&mut SourceStatus)) {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(status) = connections.get_mut(source) {
@@ -366,7 +403,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 /// Matches an event against the hooks in force.
 fn offer(event: Event, in_force: &InForce, store: &Store) -> Offer {
     if let Facts::Retry(retry) = &event.facts {
-        let target = in_force.index.retry_target(retry.hook_id);
+        let target = in_force.index.retry_target(retry.hook_id, &event.source);
         let executions = match target.filter(|hook| in_force.is_enabled(hook)) {
             Some(hook) => vec![repeated(retry, &event, hook, store)],
             None => Vec::new(),

@@ -121,6 +121,8 @@ pub enum Change {
         /// Its text, and since when the file has been broken.
         text: Option<(String, Option<Timestamp>)>,
     },
+    /// This front-end still led then.
+    Led(Timestamp),
     /// How many settled executions are kept of hooks that say so themselves.
     Keep(BTreeMap<HookName, u64>),
     /// A record of another store, as it was there.
@@ -482,6 +484,10 @@ impl WriterThread {
                         "cannot read what is told"
                     );
                 }
+                0
+            }
+            Change::Led(at) => {
+                batch.insert(keys::meta("led"), &at.as_millis().to_be_bytes());
                 0
             }
             Change::Keep(hooks) => {

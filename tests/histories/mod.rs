@@ -125,6 +125,7 @@ impl History {
                         "{key} overlaps with nothing"
                     );
                 }
+                SkipReason::Observed => panic!("{key} was observed by a core that runs scripts"),
                 SkipReason::Muted => assert!(
                     self.disk
                         .unmuted

@@ -62,11 +62,26 @@ pub struct StatusView {
     pub kept: KeptView,
     /// Why no new work is accepted; none when it is.
     pub not_accepting: Option<String>,
+    /// The part it plays among those of several front-ends; none where it works whatever `oned` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleView>,
     /// How the telling of results to the sources' controllers goes.
     #[serde(default)]
     pub results: BTreeMap<String, ResultsView>,
     /// What is not as it should be, as sentences; empty when all is well.
     pub concerns: Vec<String>,
+}
+
+/// The part that a daemon plays among those of several front-ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleView {
+    /// `leader`, `solo` or `standby`.
+    pub name: String,
+    /// Since when it works, or stands by.
+    pub since: Time,
+    /// Why it stands by: `oned is FOLLOWER`; none where it works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// How much the store keeps.

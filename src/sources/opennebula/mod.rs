@@ -5,6 +5,8 @@
 
 mod backoff;
 pub mod decode;
+pub mod leadership;
+pub mod pool;
 pub mod probe;
 pub mod publisher;
 mod repeats;
