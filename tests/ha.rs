@@ -149,10 +149,8 @@ fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
-const ON_RUNNING: &str =
-    "trigger: { state: { resource: VM, on: RUNNING } }\ncommand: run.sh\narguments: [\"${{ meta.subject }}\"]\n";
-const ON_RESIZE: &str =
-    "trigger: { api: { call: one.vm.resize } }\ncommand: run.sh\narguments: [\"resized-${{ meta.subject }}\"]\n";
+const ON_RUNNING: &str = "trigger: { state: { resource: VM, on: RUNNING } }\ncommand: run.sh\narguments: [\"${{ meta.subject }}\"]\n";
+const ON_RESIZE: &str = "trigger: { api: { call: one.vm.resize } }\ncommand: run.sh\narguments: [\"resized-${{ meta.subject }}\"]\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_three_front_ends_the_leader_alone_runs_and_replies() {
@@ -166,8 +164,12 @@ async fn of_three_front_ends_the_leader_alone_runs_and_replies() {
         one.start().await;
     }
     zone[1].until_role("leader").await;
-    zone[0].until("it follows", |status| says(status, "oned is FOLLOWER")).await;
-    zone[2].until("it follows", |status| says(status, "oned is FOLLOWER")).await;
+    zone[0]
+        .until("it follows", |status| says(status, "oned is FOLLOWER"))
+        .await;
+    zone[2]
+        .until("it follows", |status| says(status, "oned is FOLLOWER"))
+        .await;
 
     // A follower publishes the calls that it passes on; that it publishes a change of state is more than it does.
     for one in &mut zone {
@@ -191,17 +193,28 @@ async fn of_three_front_ends_the_leader_alone_runs_and_replies() {
         assert!(status.sources["opennebula"].refused["standby"] >= 3, "{status:?}");
         assert_eq!(status.executions.values().sum::<u64>(), 0);
         assert_eq!(zone[at].oned.results(0).len(), 0);
-        assert_eq!(status.concerns, Vec::<String>::new(), "to follow is as it should be");
+        assert_eq!(
+            status.concerns,
+            Vec::<String>::new(),
+            "to follow is as it should be"
+        );
         assert_eq!(zone[at].ask(&["status", "--check"]).await.code, 0);
         let said = zone[at].ask(&["status"]).await.stdout;
-        assert!(said.contains("standby since ") && said.contains(": oned is FOLLOWER\n"), "{said}");
+        assert!(
+            said.contains("standby since ") && said.contains(": oned is FOLLOWER\n"),
+            "{said}"
+        );
         let metrics = zone[at].ask(&["metrics"]).await.stdout;
         assert!(metrics.contains("hem_standby 1\n"), "{metrics}");
 
         let event = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/events/vm-running.xml");
         let emitted = zone[at].ask(&["emit", event]).await;
         assert_eq!(emitted.code, 1, "{}", emitted.stdout);
-        assert!(emitted.stderr.contains("on standby (oned is FOLLOWER)"), "{}", emitted.stderr);
+        assert!(
+            emitted.stderr.contains("on standby (oned is FOLLOWER)"),
+            "{}",
+            emitted.stderr
+        );
     }
     let said = zone[1].ask(&["status"]).await.stdout;
     assert!(said.contains("\nleader since "), "{said}");
@@ -223,10 +236,14 @@ async fn whoever_leads_again_runs_nothing_of_what_it_left_before_another_one_led
         .map(|(name, raft)| FrontEnd::new(name, raft, shared.path()))
         .into();
     for one in &mut zone {
-        let more = "start_within: 1s\norder: hook\nretry: { attempts: 5, backoff: 1ms..2ms }\non_interrupt: rerun\n";
+        let more =
+            "start_within: 1s\norder: hook\nretry: { attempts: 5, backoff: 1ms..2ms }\non_interrupt: rerun\n";
         one.hook("state", &format!("{ON_RUNNING}{more}"));
         // It waits for its turn as long as need be, as long as nobody else leads.
-        one.hook("api", &format!("{ON_RESIZE}start_within: 1s\non_interrupt: rerun\n"));
+        one.hook(
+            "api",
+            &format!("{ON_RESIZE}start_within: 1s\non_interrupt: rerun\n"),
+        );
         one.start().await;
     }
     let [a, b] = zone.as_mut_slice() else {
@@ -240,7 +257,8 @@ async fn whoever_leads_again_runs_nothing_of_what_it_left_before_another_one_led
     until("the first script runs", || !ran(shared.path()).is_empty()).await;
     a.vm_runs(2);
     a.call("3");
-    a.until("two wait", |status| in_state(status, "queued") >= 2).await;
+    a.until("two wait", |status| in_state(status, "queued") >= 2)
+        .await;
     a.kill();
     let died = Instant::now();
     std::fs::remove_file(&gate).expect("a gate");
@@ -249,30 +267,51 @@ async fn whoever_leads_again_runs_nothing_of_what_it_left_before_another_one_led
     // The other one leads for longer than the hooks let anything wait.
     b.becomes("LEADER").await;
     b.vm_runs(4);
-    b.until("it runs there", |status| in_state(status, "succeeded") == 1).await;
+    b.until("it runs there", |status| in_state(status, "succeeded") == 1)
+        .await;
     until("their time is over", || died.elapsed() > Duration::from_secs(2)).await;
 
     a.oned.tell(json!({ "do": "raft", "state": "FOLLOWER" }));
     a.start().await;
-    a.until("it follows", |status| says(status, "oned is FOLLOWER")).await;
+    a.until("it follows", |status| says(status, "oned is FOLLOWER"))
+        .await;
     b.becomes("FOLLOWER").await;
     a.becomes("LEADER").await;
     let status = a.until("nothing waits", |status| unsettled(status) == 0).await;
-    assert_eq!(in_state(&status, "skipped"), 2, "what had not been started: {status:?}");
-    assert_eq!(in_state(&status, "cancelled"), 1, "what was cut short: {status:?}");
+    assert_eq!(
+        in_state(&status, "skipped"),
+        2,
+        "what had not been started: {status:?}"
+    );
+    assert_eq!(
+        in_state(&status, "cancelled"),
+        1,
+        "what was cut short: {status:?}"
+    );
     assert_eq!(ran(shared.path()), ["a vm/1 1", "b vm/4 1"]);
-    let client = Client::connect(&a.house.config.control.socket).await.expect("a daemon");
+    let client = Client::connect(&a.house.config.control.socket)
+        .await
+        .expect("a daemon");
     let story = client.story("1", false).await.expect("a story");
     let state = serde_json::to_value(&story.executions[0].execution.state).expect("JSON");
-    assert_eq!((&state["name"], &state["reason"]), (&json!("cancelled"), &json!("expired")));
+    assert_eq!(
+        (&state["name"], &state["reason"]),
+        (&json!("cancelled"), &json!("expired"))
+    );
 
     // What comes from now on runs here again; a retry that was to come when the lead was lost does not.
     std::fs::write(&fails, "").expect("a file");
-    a.hook("state", &format!("{ON_RUNNING}start_within: 1s\nretry: {{ attempts: 2, backoff: 30s }}\n"));
+    a.hook(
+        "state",
+        &format!("{ON_RUNNING}start_within: 1s\nretry: {{ attempts: 2, backoff: 30s }}\n"),
+    );
     let reloaded = a.ask(&["reload"]).await;
     assert_eq!(reloaded.code, 0, "{}", reloaded.stderr);
     a.vm_runs(5);
-    a.until("it waits for its retry", |status| in_state(status, "retrying") == 1).await;
+    a.until("it waits for its retry", |status| {
+        in_state(status, "retrying") == 1
+    })
+    .await;
     assert_eq!(ran(shared.path()), ["a vm/1 1", "a vm/5 1", "b vm/4 1"]);
     a.becomes("FOLLOWER").await;
     let retry = a.ask(&["retry", "--yes", "1.state"]).await;
@@ -295,11 +334,13 @@ async fn a_role_that_flaps_loses_nothing_that_the_leader_accepted() {
     for id in 1..=5 {
         one.vm_runs(id);
     }
-    one.until("all are accepted", |status| in_state(status, "queued") == 4).await;
+    one.until("all are accepted", |status| in_state(status, "queued") == 4)
+        .await;
     one.becomes("FOLLOWER").await;
     // The script that runs comes to its end, and neither is it told nor the next one started.
     std::fs::remove_file(&gate).expect("a gate");
-    one.until("it has ended", |status| in_state(status, "succeeded") == 1).await;
+    one.until("it has ended", |status| in_state(status, "succeeded") == 1)
+        .await;
     one.vm_runs(6);
     one.until_received().await;
     assert_eq!(one.oned.results(0).len(), 0);
@@ -307,10 +348,16 @@ async fn a_role_that_flaps_loses_nothing_that_the_leader_accepted() {
     for state in ["LEADER", "CANDIDATE", "FOLLOWER", "SOLO"] {
         one.becomes(state).await;
     }
-    let status = one.until("all have run", |status| in_state(status, "succeeded") == 5).await;
+    let status = one
+        .until("all have run", |status| in_state(status, "succeeded") == 5)
+        .await;
     assert_eq!(unsettled(&status), 0, "{status:?}");
     let once: Vec<String> = (1..=5).map(|id| format!("a vm/{id} 1")).collect();
-    assert_eq!(ran(shared.path()), once, "each once, and not what came while another one led");
+    assert_eq!(
+        ran(shared.path()),
+        once,
+        "each once, and not what came while another one led"
+    );
     assert_eq!(one.oned.results(5).len(), 5, "what waited to be told is told");
     assert_eq!(status.events["opennebula"].gaps, 0);
 }
@@ -323,13 +370,26 @@ async fn an_oned_that_cannot_be_asked_does_not_lead() {
     one.start().await;
     one.until_role("solo").await;
     one.vm_runs(1);
-    one.until("it runs", |status| in_state(status, "succeeded") == 1).await;
+    one.until("it runs", |status| in_state(status, "succeeded") == 1)
+        .await;
 
-    one.oned.tell(json!({ "do": "break", "method": "one.zone.raftstatus", "how": "auth" }));
+    one.oned
+        .tell(json!({ "do": "break", "method": "one.zone.raftstatus", "how": "auth" }));
     let status = one.until_role("standby").await;
-    let concern = status.concerns.iter().find(|concern| concern.starts_with("on standby since "));
-    assert!(concern.is_some_and(|concern| concern.contains("couldn't be authenticated")), "{:?}", status.concerns);
-    assert_eq!(one.ask(&["status", "--check"]).await.code, 1, "nobody asked for that");
+    let concern = status
+        .concerns
+        .iter()
+        .find(|concern| concern.starts_with("on standby since "));
+    assert!(
+        concern.is_some_and(|concern| concern.contains("couldn't be authenticated")),
+        "{:?}",
+        status.concerns
+    );
+    assert_eq!(
+        one.ask(&["status", "--check"]).await.code,
+        1,
+        "nobody asked for that"
+    );
     one.vm_runs(2);
     one.until_received().await;
     one.oned.tell(json!({ "do": "mend" }));
@@ -339,10 +399,14 @@ async fn an_oned_that_cannot_be_asked_does_not_lead() {
     one.until("it is gone", |status| role(status) == "standby").await;
     one.oned.tell(json!({ "do": "up" }));
     one.oned.wait_for_subscriber();
-    one.until("it works again", |status| role(status) == "solo" && status.sources["opennebula"].connected)
-        .await;
+    one.until("it works again", |status| {
+        role(status) == "solo" && status.sources["opennebula"].connected
+    })
+    .await;
     one.vm_runs(3);
-    let status = one.until("it runs", |status| in_state(status, "succeeded") == 2).await;
+    let status = one
+        .until("it runs", |status| in_state(status, "succeeded") == 2)
+        .await;
     assert_eq!(ran(shared.path()), ["a vm/1 1", "a vm/3 1"]);
     assert!(status.events["opennebula"].adds_up, "{status:?}");
 }

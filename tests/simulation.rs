@@ -260,7 +260,10 @@ impl History {
             if leads {
                 self.check_taken_up(&step);
             }
-            let starts = step.effects.iter().any(|effect| matches!(effect, Effect::Start { .. }));
+            let starts = step
+                .effects
+                .iter()
+                .any(|effect| matches!(effect, Effect::Start { .. }));
             assert!(
                 self.standby != Some(true) || !starts,
                 "something was started while another front-end may lead"

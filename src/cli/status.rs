@@ -7,7 +7,9 @@ use clap::Args;
 use super::exit::Exit;
 use super::output::{self, Style, Tint, count};
 use super::{Global, Outcome, mute};
-use crate::control::api::{EventSums, MuteStatusView, QueueView, ResultsView, RoleView, StateView, StatusView};
+use crate::control::api::{
+    EventSums, MuteStatusView, QueueView, ResultsView, RoleView, StateView, StatusView,
+};
 
 /// How the daemon does, and whether everything adds up
 #[derive(Debug, Args)]
@@ -224,7 +226,10 @@ fn render(status: &StatusView, style: &Style) -> String {
 
 /// `leader since 02:10`, `standby since 02:10: oned is FOLLOWER`.
 fn in_words(role: &RoleView, style: &Style) -> String {
-    let why = role.why.as_deref().map_or_else(String::new, |why| format!(": {}", output::safe_line(why)));
+    let why = role
+        .why
+        .as_deref()
+        .map_or_else(String::new, |why| format!(": {}", output::safe_line(why)));
     format!("{} since {}{why}", role.name, style.time(role.since))
 }
 

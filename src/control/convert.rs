@@ -10,8 +10,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::api::{
     AcceptanceBucket, ActorView, AttemptView, AuditView, BlockedView, CancelReasonView, CauseView,
     DefinitionView, EndedView, EventSums, EventView, ExecutionView, FactsView, FaultView, FileView, HookView,
-    KeptView, OutcomeView, OutputView, OverrideView, ProcessView, ReloadReply, ResultsView, RoleView, SeverityView,
-    SkipReasonView, SourceErrorView, SourceView, StaleView, StateView, StatusView, Text, Time,
+    KeptView, OutcomeView, OutputView, OverrideView, ProcessView, ReloadReply, ResultsView, RoleView,
+    SeverityView, SkipReasonView, SourceErrorView, SourceView, StaleView, StateView, StatusView, Text, Time,
 };
 use super::mutes;
 use crate::engine::execution::{
@@ -547,7 +547,9 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
         since,
     }) = &status.role
     {
-        concerns.push(format!("on standby since {since}, because oned does not say that it leads: {why}"));
+        concerns.push(format!(
+            "on standby since {since}, because oned does not say that it leads: {why}"
+        ));
     }
     for (name, state) in &status.sources {
         if let Connection::Down { .. } = state.connection {

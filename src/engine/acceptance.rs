@@ -52,6 +52,8 @@ pub(super) struct Acceptance {
     pub(super) connections: Connections,
     pub(super) room: Arc<Room>,
     pub(super) role: Arc<PresentRole>,
+    /// Whether hem worked in the last round.
+    pub(super) works: bool,
     /// Counts its rounds, for whoever wants to know whether it lives.
     pub(super) rounds: Arc<AtomicU64>,
     /// The last sign of life of a damaged store that this one stands in for.
@@ -89,7 +91,12 @@ impl Acceptance {
                     }
                 }
             }
-            if self.room.lacking().is_none() && self.role.standby().is_none() {
+            let works = self.role.standby().is_none();
+            if works && !std::mem::replace(&mut self.works, works) {
+                self.takes_up_work();
+            }
+            self.works = works;
+            if works && self.room.lacking().is_none() {
                 for (source, gap) in std::mem::take(&mut self.shut_out) {
                     self.gap(source, gap, &in_force, &mut offers);
                 }
@@ -256,6 +263,13 @@ impl Acceptance {
             gap.keys.remove(0);
         }
         gap.keys.push(received.key);
+    }
+
+    /// Nobody looked at what was published while another front-end led.
+    fn takes_up_work(&self) {
+        if let Some((_, hints)) = &self.pool {
+            hints.give();
+        }
     }
 
     /// Writes down that events may have passed unseen.

@@ -32,8 +32,8 @@ pub use self::records::{
     ProcessView, SkipReasonView, StateView, Story, Today,
 };
 pub use self::status::{
-    AcceptanceBucket, BlockedView, EventSums, KeptView, ResultsView, RoleView, SourceErrorView, SourceView, StaleView,
-    StatusView,
+    AcceptanceBucket, BlockedView, EventSums, KeptView, ResultsView, RoleView, SourceErrorView, SourceView,
+    StaleView, StatusView,
 };
 pub use self::transfer::{
     AttemptLine, DefinitionLine, EXPORT_FORMAT, EventLine, ExecutionLine, ExportFilter, ExportHeader,

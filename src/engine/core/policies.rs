@@ -494,7 +494,11 @@ impl Core {
 }
 
 /// What a throttle counts together with an execution.
-pub(super) fn throttle_key(throttle: &Throttle, hook: &Hook, subject: Option<&Subject>) -> (HookName, Option<Subject>) {
+pub(super) fn throttle_key(
+    throttle: &Throttle,
+    hook: &Hook,
+    subject: Option<&Subject>,
+) -> (HookName, Option<Subject>) {
     let subject = match throttle.key {
         ThrottleKey::Subject => subject.cloned(),
         ThrottleKey::Hook => None,

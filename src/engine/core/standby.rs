@@ -29,10 +29,16 @@ impl Core {
         let Some(since) = self.standby.take() else {
             return;
         };
-        let stale = self.active.iter().filter(|(_, active)| is_stale(active, since, now));
+        let stale = self
+            .active
+            .iter()
+            .filter(|(_, active)| is_stale(active, since, now));
         let stale: Vec<ExecutionKey> = self.in_order(stale);
         for key in stale {
-            let was_tried = self.active.get(&key).is_some_and(|active| active.progress.attempts > 0);
+            let was_tried = self
+                .active
+                .get(&key)
+                .is_some_and(|active| active.progress.attempts > 0);
             let settlement = if was_tried {
                 Settlement::Cancelled(CancelReason::Expired)
             } else {

@@ -36,7 +36,8 @@ impl Dispatcher {
                 self.parts.outbox.resume();
                 let audit = self.audit(Actor::Daemon, "lead", format!("as {name}"));
                 self.noted_leading = Some(now);
-                self.decide(Input::Lead, vec![audit, Change::Led(now)], || ()).await
+                self.decide(Input::Lead, vec![audit, Change::Led(now)], || ())
+                    .await
             }
             (true, false) => {
                 tracing::warn!(why, "on standby: nothing is accepted, started or replied");

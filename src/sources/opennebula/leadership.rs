@@ -91,7 +91,10 @@ mod tests {
         let Some(Standing::Unknown(why)) = silences.standing(Err(too_slow())) else {
             panic!("it is not known to lead");
         };
-        assert!(why.contains("did not answer `one.zone.raftstatus` within 3 s"), "{why}");
+        assert!(
+            why.contains("did not answer `one.zone.raftstatus` within 3 s"),
+            "{why}"
+        );
     }
 
     #[test]

@@ -38,8 +38,15 @@ fn on_standby_nothing_is_started_and_what_runs_goes_on_to_its_end() {
     bench.step(Input::StandBy, after(1));
     bench.end_at(&running, Verdict::Failure, after(2));
     bench.step(Input::Tick, after(60));
-    assert_eq!(bench.started(), [""; 0], "neither what waits nor the retry that is due");
-    assert_eq!((bench.end_of(&running), bench.end_of(&waiting)), ("queued".into(), "queued".into()));
+    assert_eq!(
+        bench.started(),
+        [""; 0],
+        "neither what waits nor the retry that is due"
+    );
+    assert_eq!(
+        (bench.end_of(&running), bench.end_of(&waiting)),
+        ("queued".into(), "queued".into())
+    );
     bench.step(Input::Lead, after(61));
     assert_eq!(bench.started(), ["2.b#1"]);
     bench.end_at(&waiting, Verdict::Success, after(62));
@@ -70,7 +77,11 @@ fn a_role_that_flaps_takes_nothing_away_however_long_it_waited_before() {
 #[test]
 fn what_waited_too_long_while_another_one_may_have_led_is_not_started() {
     let mut bench = Bench::new(1);
-    let (tried, fresh, patient) = (hook("tried", retries(3)), plain("fresh"), hook("patient", within(7_200)));
+    let (tried, fresh, patient) = (
+        hook("tried", retries(3)),
+        plain("fresh"),
+        hook("patient", within(7_200)),
+    );
     let first = bench.accept(&tried, "vm/1");
     let second = bench.accept(&fresh, "vm/1");
     let third = bench.accept(&patient, "vm/1");
@@ -81,9 +92,17 @@ fn what_waited_too_long_while_another_one_may_have_led_is_not_started() {
     let fourth = bench.accept_at(&[&fresh], Some("vm/2"), after(3_000));
     bench.step(Input::Tick, after(3_600));
     bench.step(Input::Lead, after(3_600));
-    assert_eq!(bench.end_of(&first), "cancelled: Expired", "it was tried, and its retry is stale");
+    assert_eq!(
+        bench.end_of(&first),
+        "cancelled: Expired",
+        "it was tried, and its retry is stale"
+    );
     assert_eq!(bench.end_of(&second), "succeeded");
-    assert_eq!(bench.started(), ["3.patient#1"], "its hook says that it may wait for two hours");
+    assert_eq!(
+        bench.started(),
+        ["3.patient#1"],
+        "its hook says that it may wait for two hours"
+    );
     bench.end_at(&third, Verdict::Success, after(3_601));
     assert_eq!(bench.started(), ["4.fresh#1"], "it came ten minutes ago");
     bench.end_at(&fourth, Verdict::Success, after(3_602));
@@ -94,7 +113,15 @@ fn what_waited_too_long_while_another_one_may_have_led_is_not_started() {
 fn what_a_dead_leader_left_is_stale_by_the_time_it_is_known_to_have_led() {
     for (away, ends) in [
         (10 * MINUTE, ["running", "running", "running", "running"]),
-        (60 * MINUTE, ["cancelled: Expired", "cancelled: Expired", "skipped: expired", "skipped: expired"]),
+        (
+            60 * MINUTE,
+            [
+                "cancelled: Expired",
+                "cancelled: Expired",
+                "skipped: expired",
+                "skipped: expired",
+            ],
+        ),
     ] {
         let mut bench = Bench::new(4);
         let (a, b) = (hook("a", retries(3)), plain("b"));
@@ -106,7 +133,11 @@ fn what_a_dead_leader_left_is_stale_by_the_time_it_is_known_to_have_led() {
         let led = after(20 * MINUTE);
         let back = 20 * MINUTE + away;
         dies_and_returns(&mut bench, led, back);
-        assert_eq!(bench.started().len(), 2, "what was started before, and nothing now");
+        assert_eq!(
+            bench.started().len(),
+            2,
+            "what was started before, and nothing now"
+        );
         bench.step(Input::Lead, after(back + 2));
         assert_eq!(bench.end_of(&cut_short), ends[0]);
         assert_eq!(bench.end_of(&retried), ends[1]);
@@ -156,7 +187,11 @@ fn observing_records_what_would_run_and_starts_nothing() {
         });
     });
     let plain_ones: Vec<ExecutionKey> = (0..3).map(|_| bench.accept(&plain("a"), "vm/1")).collect();
-    assert_eq!(bench.ends(&plain_ones), ["skipped: observed"; 3], "nothing waits for another one");
+    assert_eq!(
+        bench.ends(&plain_ones),
+        ["skipped: observed"; 3],
+        "nothing waits for another one"
+    );
     let throttled: Vec<ExecutionKey> = (0..3).map(|_| bench.accept(&throttled, "vm/1")).collect();
     assert_eq!(
         bench.ends(&throttled),
@@ -168,14 +203,23 @@ fn observing_records_what_would_run_and_starts_nothing() {
         .into();
     assert_eq!(
         bench.ends(&burst),
-        ["skipped: observed", "skipped: superseded", "skipped: superseded", "skipped: observed"]
+        [
+            "skipped: observed",
+            "skipped: superseded",
+            "skipped: superseded",
+            "skipped: observed"
+        ]
     );
     bench.mute(Scope::Hook(named("a")));
     let muted = bench.accept(&plain("a"), "vm/9");
     assert_eq!(bench.end_of(&muted), "skipped: muted");
     bench.cause = Cause::RetryMessage(Seq(99));
     let asked_for = bench.accept(&plain("a"), "vm/9");
-    assert_eq!(bench.end_of(&asked_for), "skipped: observed", "a RETRY message passes mutes");
+    assert_eq!(
+        bench.end_of(&asked_for),
+        "skipped: observed",
+        "a RETRY message passes mutes"
+    );
     assert_eq!(bench.started(), [""; 0]);
     assert_eq!(bench.core.unsettled(), 0);
 }
