@@ -3,6 +3,7 @@
 mod change;
 mod load;
 mod oned;
+mod onehem_conf;
 pub mod raw;
 pub mod scalar;
 
@@ -16,6 +17,7 @@ use crate::event::redaction::Redaction;
 pub use self::change::{Changes, Reread, TAKES_EFFECT_AT_ONCE};
 pub use self::load::{ConfigError, Overrides, Place};
 pub use self::oned::Oned;
+pub use self::onehem_conf::OnehemConf;
 
 /// The configuration, checked; paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,12 +17,13 @@ pub use crate::engine::Failed;
 use crate::engine::execution::Actor;
 use crate::engine::handle::{Connection, Handle, SourceStatus, Stopping};
 use crate::engine::intake::{IntakeQueue, Limits};
+use crate::engine::pool::{Followed, Hints};
 use crate::engine::{Engine, Source, StartError};
 use crate::event::time::Timestamp;
 use crate::oned::Client;
 use crate::sources::opennebula;
 use crate::sources::opennebula::decode::Decoder;
-use crate::sources::opennebula::{leadership, replier};
+use crate::sources::opennebula::{leadership, pool, replier};
 use crate::store::{OpenError, Store, Summary, set_aside};
 
 /// How long callers of the control socket have to take their last answers.
@@ -95,10 +96,20 @@ impl Daemon {
         let names_source = configured.len() > 1;
         let mut intakes = Vec::new();
         let mut sources = Vec::new();
+        let asked = config.oned.as_ref().filter(|oned| oned.hooks);
         for (name, source) in configured {
+            let pool = asked.filter(|oned| oned.source == name).map(|oned| Followed {
+                endpoint: oned.endpoint.to_string(),
+                hints: Hints::default(),
+            });
+            let mut decoder = Decoder::new(&name, &source, names_source).hiding(config.redaction());
+            if let Some(pool) = &pool {
+                decoder = decoder.hinting(pool.hints.clone());
+            }
             sources.push(Source {
                 name: name.clone(),
-                decoder: Arc::new(Decoder::new(&name, &source, names_source).hiding(config.redaction())),
+                decoder: Arc::new(decoder),
+                pool,
                 status: SourceStatus {
                     kind: "opennebula",
                     endpoint: source.endpoint.clone(),
@@ -113,7 +124,7 @@ impl Daemon {
             });
             intakes.push((queue.source(&name), name, source));
         }
-        let engine = Engine::start(
+        let mut engine = Engine::start(
             config,
             options.strict_hooks,
             options.reread,
@@ -141,6 +152,10 @@ impl Daemon {
             }
             let until = stop_sources.clone();
             tracker.spawn(async move { opennebula::run(source, &name, intake, until).await });
+        }
+        if let (Some(inlet), Some(oned)) = (engine.take_inlet(), asked) {
+            let (client, until) = (Client::new(oned), stop_sources.clone());
+            tracker.spawn(async move { pool::follow(client, inlet, until).await });
         }
         if let Some(oned) = config.oned.as_ref().filter(|oned| oned.leader_only) {
             let (client, told, until) = (Client::new(oned), engine.leadership(), stop_sources.clone());

@@ -14,6 +14,7 @@ mod events;
 pub mod exit;
 mod export;
 mod hooks;
+mod import;
 mod import_records;
 mod log;
 mod man;
@@ -65,6 +66,7 @@ Write hooks:
   try             Run one hook once on a saved event, without a daemon
   emit            Hand an event to the daemon
   schema          Print the JSON Schema of hook files or of hem.yaml
+  import          Turn OpenNebula's hooks into hook files, or onehem-server.conf into hem.yaml
 
 See what happened:
   status          How the daemon does, and whether everything adds up
@@ -167,6 +169,7 @@ enum Command {
     Try(try_once::Arguments),
     Emit(emit::Arguments),
     Schema(schema::Arguments),
+    Import(import::Arguments),
     Status(status::Arguments),
     Events(events::Arguments),
     Log(log::Arguments),
@@ -237,6 +240,7 @@ fn dispatch(Cli { global, command }: Cli) -> Outcome {
         Command::Audit(arguments) => wait_for(audit::run(global, arguments)),
         Command::Metrics(arguments) => wait_for(metrics::run(global, arguments)),
         Command::Export(arguments) => wait_for(export::run(global, arguments)),
+        Command::Import(arguments) => wait_for(import::run(global, arguments)),
         Command::ImportRecords(arguments) => wait_for(import_records::run(global, arguments)),
         Command::Retry(arguments) => wait_for(retry::run(global, arguments)),
         Command::Cancel(arguments) => wait_for(cancel::run(global, arguments)),

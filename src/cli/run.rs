@@ -12,7 +12,7 @@ use tracing_subscriber::{EnvFilter, reload};
 use super::exit::{Exit, Failure};
 use super::{Global, Outcome, service};
 use crate::config::scalar::Endpoint;
-use crate::config::{Config, ConfigError, Overrides, Reread};
+use crate::config::{Config, ConfigError, OnehemConf, Overrides, Reread};
 use crate::control::server::BindError;
 use crate::daemon::{DaemonError, Failed, Options};
 use crate::quantity;
@@ -24,13 +24,15 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 ///
 /// Without a configuration file it listens to the OpenNebula hook manager on this machine. SIGTERM and Ctrl-C end it:
 /// nothing new is started, and what runs gets its grace; a second one ends it at once, and the next start takes up what
-/// was cut short. SIGHUP reads the configuration and the hooks folder. Under systemd it tells when it is ready, how it does, and feeds the
+/// was cut short. With `--onehem-conf` it takes the place of OpenNebula's onehem-server: what that file says goes before what hem.yaml
+/// says, what the command line says goes before both, and the hooks of oned's pool run. SIGHUP reads the configuration and the hooks folder. Under systemd it tells when it is ready, how it does, and feeds the
 /// watchdog.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hem run
   hem run --hooks-dir ./hooks.d --scripts-dir ./scripts --state-dir ./state
-  hem run --opennebula tcp://frontend:2101")]
+  hem run --opennebula tcp://frontend:2101
+  hem run --onehem-conf /etc/one/onehem-server.conf")]
 pub(super) struct Arguments {
     /// The folder of hook files
     #[arg(long, value_name = "FOLDER")]
@@ -44,6 +46,9 @@ pub(super) struct Arguments {
     /// The only source: an OpenNebula hook manager that publishes here
     #[arg(long, value_name = "ENDPOINT")]
     opennebula: Option<Endpoint>,
+    /// The configuration of onehem-server, taken as it is; the hooks of oned's pool run
+    #[arg(long, value_name = "FILE")]
+    onehem_conf: Option<PathBuf>,
     /// Any error in a hook file keeps the whole former set in force
     #[arg(long)]
     strict_hooks: bool,
@@ -70,8 +75,13 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
         socket: global.socket.clone(),
         opennebula: arguments.opennebula,
         shutdown_grace: arguments.shutdown_grace,
+        onehem_conf: arguments.onehem_conf,
     };
     let config = Config::load(global.config.as_deref())?.with(overrides.clone())?;
+    let conf_notes = match &overrides.onehem_conf {
+        Some(path) => OnehemConf::read(path)?.notes,
+        None => Vec::new(),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -84,6 +94,9 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
             log: log_to_stderr(&config),
         })),
     };
+    for note in conf_notes {
+        tracing::warn!("onehem-server.conf: {note}");
+    }
     let ended = runtime.block_on(service::serve(&config, options));
     // After a second signal scripts may still run; dropping their tasks kills them.
     runtime.shutdown_timeout(AT_ONCE);

@@ -21,6 +21,7 @@ use super::execution::Cause;
 use super::handle::{Connection, OrderError, SourceStatus};
 use super::hooks_in_force::{HooksInForce, InForce};
 use super::intake::{Decode, Decoded, Emission, Entry, IntakeQueue, LOST_KEYS, NotKept, Received};
+use super::pool::Hints;
 use super::role::PresentRole;
 use super::room::Room;
 use crate::event::id::Seq;
@@ -62,6 +63,8 @@ pub(super) struct Acceptance {
     pub(super) last_seq: Seq,
     /// What was lost for want of room, by source, until there is room again to say so.
     pub(super) shut_out: BTreeMap<Arc<str>, Gap>,
+    /// The source whose controller's hooks run, and where changes of them are hinted at.
+    pub(super) pool: Option<(Arc<str>, Hints)>,
 }
 
 impl Acceptance {
@@ -189,6 +192,7 @@ impl Acceptance {
                 );
             }
             Entry::Connected { source, at } => {
+                self.hint(&source);
                 let mut away_since = None;
                 let mut why = String::new();
                 let mut first = false;
@@ -272,8 +276,18 @@ impl Acceptance {
         }
     }
 
+    /// Has the controller's hooks read again: what became of them may have passed unseen.
+    fn hint(&self, source: &str) {
+        if let Some((of, hints)) = &self.pool
+            && **of == *source
+        {
+            hints.give();
+        }
+    }
+
     /// Writes down that events may have passed unseen.
     fn gap(&mut self, source: Arc<str>, gap: Gap, in_force: &InForce, offers: &mut Vec<Offer>) {
+        self.hint(&source);
         tracing::warn!(
             %source, from = %gap.from, to = %gap.to, why = gap.why, lost = gap.lost, keys = ?gap.keys,
             "events may be missing"
@@ -403,7 +417,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 /// Matches an event against the hooks in force.
 fn offer(event: Event, in_force: &InForce, store: &Store) -> Offer {
     if let Facts::Retry(retry) = &event.facts {
-        let target = in_force.index.retry_target(retry.hook_id);
+        let target = in_force.index.retry_target(retry.hook_id, &event.source);
         let executions = match target.filter(|hook| in_force.is_enabled(hook)) {
             Some(hook) => vec![repeated(retry, &event, hook, store)],
             None => Vec::new(),

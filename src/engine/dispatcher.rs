@@ -21,8 +21,8 @@ use tokio_util::task::TaskTracker;
 
 use self::mutes::of_mute;
 use self::own::{Absence, Telling};
-pub(super) use self::role::on_standby;
 use self::pace::Pace;
+pub(super) use self::role::on_standby;
 use super::acceptance::Connections;
 use super::acceptance_times::AcceptanceTimes;
 use super::attempt::{Attempts, Ran, verdict};
@@ -36,6 +36,7 @@ use super::hooks_in_force::{HooksInForce, InForce};
 use super::intake::Emitter;
 use super::mute::{Mute, Scope, Then};
 use super::outbox::Outbox;
+use super::pool::SharedStatus;
 use super::role::{PresentRole, Standing};
 use super::room::Room;
 use crate::event::id::{ExecutionKey, HookName};
@@ -203,6 +204,7 @@ pub(super) struct Parts {
     pub(super) connections: Connections,
     pub(super) room: Arc<Room>,
     pub(super) outbox: Outbox,
+    pub(super) pool: Option<SharedStatus>,
     pub(super) role: Arc<PresentRole>,
     /// When a former life is last known to have led.
     pub(super) last_led: Option<Timestamp>,
@@ -820,6 +822,7 @@ impl Dispatcher {
             not_accepting: self.parts.room.lacking(),
             role: self.parts.role.now().as_deref().cloned(),
             outboxes: self.parts.outbox.status(),
+            pool: self.parts.pool.as_ref().map(SharedStatus::now),
         }
     }
 }

@@ -17,15 +17,17 @@ use super::intake::{Emission, Emitter};
 use super::mute::{Mute, Scope, Then};
 pub use super::outbox::OutboxStatus;
 use super::pinned::pinned_hook;
+pub use super::pool::{PoolInForce, PoolStatus, Remarks, UnusableHook};
+use super::reload::ReloadRequest;
 use super::role::PresentRole;
 pub use super::role::{Role, Standing};
-use super::reload::ReloadRequest;
 use crate::config::{Changes, Config};
 use crate::event::id::{ExecutionKey, HookName, Seq, StoreId};
 use crate::event::time::Timestamp;
 use crate::event::{Event, Gap};
 use crate::hooks::fault::Fault;
 use crate::hooks::invocation::OnehemShell;
+use crate::hooks::pool::Shadowed;
 use crate::hooks::{Defaults, Hook, HookSet};
 use crate::store::{EventCounters, ListedEvent, Override, Store};
 
@@ -121,6 +123,8 @@ pub struct Status {
     pub role: Option<Role>,
     /// How the telling of results to controllers goes, by source.
     pub outboxes: BTreeMap<String, OutboxStatus>,
+    /// How it stands with the controller's own hooks, where they are to run.
+    pub pool: Option<PoolStatus>,
 }
 
 impl Status {
@@ -282,6 +286,13 @@ pub struct ReloadReport {
     pub configuration: Option<String>,
 }
 
+impl ReloadReport {
+    /// Whether other hooks are in force than before.
+    pub(super) fn changes_hooks(&self) -> bool {
+        !(self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty())
+    }
+}
+
 /// Between two looks at whether the matching thread made its round.
 const ROUND: Duration = Duration::from_millis(20);
 
@@ -318,6 +329,16 @@ impl Handle {
     /// The hooks in force, disabled ones included.
     pub fn hooks(&self) -> Arc<HookSet> {
         Arc::clone(&self.hooks.now().set)
+    }
+
+    /// What is known of those hooks in force that the controller keeps.
+    pub fn pool(&self) -> Arc<PoolInForce> {
+        Arc::clone(&self.hooks.now().pool)
+    }
+
+    /// The controller's hooks that do not run because a hook of the folder stands for them.
+    pub fn shadowed(&self) -> Arc<[Shadowed]> {
+        Arc::clone(&self.hooks.now().shadowed)
     }
 
     /// What operators said about hooks, whatever their files say.
@@ -486,7 +507,7 @@ impl Handle {
         actor: Actor,
     ) -> Result<(), OrderError> {
         let in_force = self.hooks.now();
-        if in_force.set.get(&hook).is_none() && !in_force.overrides.contains_key(&hook) {
+        if !in_force.knows(&hook) && !in_force.overrides.contains_key(&hook) {
             return Err(OrderError::NoSuchHook(hook));
         }
         let value = enabled.map(|enabled| Override {

@@ -9,6 +9,7 @@ pub mod invocation;
 pub mod onehook;
 mod own;
 mod policies;
+pub mod pool;
 mod raw;
 mod scalar;
 mod schema;
@@ -17,6 +18,7 @@ pub mod trial;
 mod trigger;
 pub mod watch;
 mod yaml;
+pub mod yaml_text;
 
 pub use self::compile::parse_definition;
 pub use self::fault::{Fault, Severity};
@@ -64,6 +66,15 @@ pub struct Hook {
     pub text: Arc<str>,
     /// SHA-256 of `text` and of the defaults that were applied to it: names this version of the hook for ever.
     pub version: Version,
+}
+
+impl Hook {
+    /// Whether events of the source with that name may trigger it.
+    pub fn may_take_from(&self, source: &str) -> bool {
+        self.triggers
+            .iter()
+            .any(|trigger| trigger.source().is_none_or(|asked| asked == source))
+    }
 }
 
 /// Names one version of a hook: a SHA-256.
@@ -436,7 +447,7 @@ pub struct Defaults {
 }
 
 /// The hooks in force at one time; never changed, only replaced.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct HookSet {
     hooks: Vec<Arc<Hook>>,
 }
@@ -455,11 +466,6 @@ impl HookSet {
     /// The hook with that name.
     pub fn get(&self, name: &HookName) -> Option<&Arc<Hook>> {
         self.hooks.iter().find(|hook| hook.name == *name)
-    }
-
-    /// The hook that stands for the controller's hook with that number.
-    pub fn by_oned_id(&self, id: u64) -> Option<&Arc<Hook>> {
-        self.hooks.iter().find(|hook| hook.oned_id == Some(id))
     }
 
     /// How many there are.

@@ -5,18 +5,18 @@
 //! remarks on what has no equal.
 
 mod names;
-mod yaml_text;
 
 use std::collections::BTreeSet;
 
-use self::yaml_text::{comment, remark, scalar};
 use crate::event::id::HookName;
 use crate::event::opennebula::Resource;
 use crate::event::opennebula::hook_pool::{Attribute, AttributeValue, HookKind, PoolHook};
+use crate::event::opennebula::template::Template;
 use crate::event::opennebula::vocabulary::{
     API_CALLS, ON_WORDS, is_known_call, is_never_published, lcm_states, nearest, states,
 };
 use crate::hooks::invocation::SHELL_CHARACTERS;
+use crate::hooks::yaml_text::{comment, remark, scalar};
 
 /// A hook of `oned` as a hook of hem.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +59,52 @@ pub struct Onehook {
     pub attributes: Vec<Attribute>,
     /// What its author wrote beside them.
     pub comments: Comments,
+}
+
+impl TryFrom<Template> for Onehook {
+    type Error = Undeclarable;
+
+    /// A hook as a template describes it, for `onehook create`.
+    fn try_from(template: Template) -> Result<Self, Undeclarable> {
+        let mut comments = Comments {
+            above: Vec::new(),
+            below: template.comments_below,
+        };
+        let mut attributes = Vec::new();
+        let (mut name, mut kind) = (None, None);
+        for (index, attribute) in template.attributes.into_iter().enumerate() {
+            // What stands above the first attribute is about the whole.
+            let about = if index == 0 {
+                "NAME"
+            } else {
+                attribute.name.as_str()
+            };
+            let lines = attribute
+                .comments
+                .into_iter()
+                .map(|line| (about.to_owned(), line));
+            comments.above.extend(lines);
+            match (attribute.name.as_str(), attribute.value) {
+                ("NAME", AttributeValue::Text(text)) if name.is_none() => name = Some(text),
+                ("TYPE", AttributeValue::Text(text)) if kind.is_none() => kind = Some(text),
+                (_, value) => attributes.push(Attribute {
+                    name: attribute.name,
+                    value,
+                }),
+            }
+        }
+        let name = name
+            .filter(|name| !name.is_empty())
+            .ok_or(Undeclarable::Missing("NAME"))?;
+        let kind = kind.ok_or(Undeclarable::Missing("TYPE"))?;
+        Ok(Self {
+            id: None,
+            name,
+            kind: HookKind::parse(&kind),
+            attributes,
+            comments,
+        })
+    }
 }
 
 /// The comments of a template.
@@ -121,6 +167,7 @@ fn declare(hook: &Onehook, name: HookName, purpose: Use<'_>) -> Result<Declared,
         text: String::new(),
         notes: Vec::new(),
         read: BTreeSet::new(),
+        told: BTreeSet::new(),
     };
     writer.name(&name);
     writer.trigger()?;
@@ -142,6 +189,8 @@ struct Writer<'a> {
     notes: Vec<String>,
     /// The attributes that were looked at.
     read: BTreeSet<&'static str>,
+    /// The comments that were written, by their place in the list.
+    told: BTreeSet<usize>,
 }
 
 impl<'a> Writer<'a> {
@@ -169,8 +218,8 @@ impl<'a> Writer<'a> {
     /// The author's comments above these attributes.
     fn comments(&mut self, attributes: &[&str]) {
         let hook = self.hook;
-        for (attribute, line) in &hook.comments.above {
-            if attributes.contains(&attribute.as_str()) {
+        for (index, (attribute, line)) in hook.comments.above.iter().enumerate() {
+            if attributes.contains(&attribute.as_str()) && self.told.insert(index) {
                 comment(&mut self.text, line);
             }
         }
@@ -447,24 +496,11 @@ impl<'a> Writer<'a> {
         if self.purpose != Use::File {
             return;
         }
-        let unread: Vec<&Attribute> = hook
-            .attributes
-            .iter()
-            .filter(|attribute| {
-                !self.read.contains(attribute.name.as_str())
-                    || matches!(attribute.value, AttributeValue::Vector(_))
-            })
-            .collect();
-        for attribute in unread {
-            if attribute.name.is_empty() {
-                continue;
-            }
-            self.comments(&[&attribute.name]);
-            self.notes.push(format!(
-                "hem does not read the attribute `{}`",
-                attribute.name.escape_debug()
-            ));
+        let mut first: BTreeSet<&str> = BTreeSet::new();
+        for attribute in &hook.attributes {
+            let name = attribute.name.as_str();
             let value = match &attribute.value {
+                AttributeValue::Text(_) if self.read.contains(name) && first.insert(name) => continue,
                 AttributeValue::Text(text) => scalar(text),
                 AttributeValue::Vector(parts) => {
                     let parts: Vec<String> = parts
@@ -474,8 +510,23 @@ impl<'a> Writer<'a> {
                     format!("[ {} ]", parts.join(", "))
                 }
             };
-            comment(&mut self.text, &format!("Not read: {} = {value}", attribute.name));
+            let why = if first.contains(name) {
+                "stands there more than once, and the first one counts"
+            } else {
+                "is not read by hem"
+            };
+            self.comments(&[name]);
+            self.notes
+                .push(format!("the attribute `{}` {why}", name.escape_debug()));
+            comment(&mut self.text, &format!("Not read: {name} = {value}"));
         }
+        let all: Vec<&str> = hook
+            .comments
+            .above
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        self.comments(&all);
         for line in &hook.comments.below {
             comment(&mut self.text, line);
         }

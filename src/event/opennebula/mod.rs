@@ -13,6 +13,7 @@ pub mod key;
 mod layout;
 pub mod schema;
 mod subject;
+pub mod template;
 pub mod vocabulary;
 
 pub use self::calls::{CallInfo, Direction, Parameter};

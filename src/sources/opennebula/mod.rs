@@ -6,6 +6,7 @@
 mod backoff;
 pub mod decode;
 pub mod leadership;
+pub mod pool;
 pub mod publisher;
 mod repeats;
 pub mod replier;

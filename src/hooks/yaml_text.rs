@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 const COMMENT_WIDTH: usize = 100;
 
 /// A text as a scalar on one line, in block and in flow style.
-pub(super) fn scalar(text: &str) -> String {
+pub fn scalar(text: &str) -> String {
     if is_plain(text) {
         text.to_owned()
     } else {
@@ -59,7 +59,7 @@ fn escape(out: &mut String, c: char) {
 }
 
 /// A remark as comment lines, broken between words.
-pub(super) fn remark(out: &mut String, text: &str) {
+pub fn remark(out: &mut String, text: &str) {
     let mut line = String::new();
     for word in text.split_whitespace() {
         if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > COMMENT_WIDTH {
@@ -75,7 +75,7 @@ pub(super) fn remark(out: &mut String, text: &str) {
 }
 
 /// One line of a comment as its author wrote it; what cannot stand in a comment is escaped.
-pub(super) fn comment(out: &mut String, text: &str) {
+pub fn comment(out: &mut String, text: &str) {
     out.push('#');
     let text = text.trim_end();
     if !text.is_empty() && !text.starts_with(['#', ' ', '\t', '!']) {
