@@ -489,10 +489,15 @@ async fn the_daemon_takes_the_configuration_of_onehem_server_as_it_is() {
     let mut house = House::new();
     house.config.sources.clear();
     configure(&house, "");
+    house.script("say.sh", "#!/bin/sh\necho \"said $*\"\n");
+    let hook = oned.create_hook(
+        "NAME = say\nTYPE = state\nRESOURCE = VM\nON = RUNNING\nCOMMAND = say.sh\nARGUMENTS = \"it runs\"\n",
+    );
     fs::write(house.path("auth"), oned.session()).expect("a file");
     let conf = |concurrency: u32, level: u32| {
         let text = format!(
-            ":debug_level: {level}\n:subscriber_endpoint: {}\n:replier_endpoint: {}\n:concurrency: {concurrency}\n:own: 1\n",
+            ":debug_level: {level}\n:hook_base_path: {}\n:subscriber_endpoint: {}\n:replier_endpoint: {}\n:concurrency: {concurrency}\n:own: 1\n",
+            house.config.scripts_dir.display(),
             oned.events(),
             oned.replies()
         );
@@ -523,7 +528,23 @@ async fn the_daemon_takes_the_configuration_of_onehem_server_as_it_is() {
         "{}",
         reloaded.stdout
     );
+
+    // The pool's hook runs below its base path, and oned is told.
     oned.wait_for_subscriber();
+    daemon
+        .until("the pool is read", |status| {
+            status.pool.as_ref().is_some_and(|pool| pool.hooks == 1)
+        })
+        .await;
+    oned.vm(12, "ACTIVE", "RUNNING");
+    let results = oned.results(1);
+    assert_eq!(
+        (&results[0]["hook"], &results[0]["rc"]),
+        (&hook.into(), &0.into()),
+        "{results:?}"
+    );
+    let shown = service::hem(&house, &["show", "last"]).await;
+    assert!(shown.stdout.contains("said it runs"), "{}", shown.stdout);
     let log = daemon.log();
     assert!(log.contains("`:own` is not read"), "{log}");
 }
