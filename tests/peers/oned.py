@@ -280,6 +280,14 @@ class Oned:
                 raise Refused(INTERNAL, text)
         return template
 
+    def written(self, hook):
+        """The hook, if its document can be kept. Nothing in a CDATA section is escaped, so a `]]>` breaks it."""
+        try:
+            ElementTree.fromstring(hook.xml())
+        except ElementTree.ParseError:
+            raise Refused(INTERNAL, "Error transforming the Hook to XML.") from None
+        return hook
+
     def hook_allocate(self, text):
         try:
             template = parse_template(text)
@@ -297,7 +305,7 @@ class Oned:
         if not template.get("COMMAND"):
             raise Refused(INTERNAL, "No COMMAND in template for Hook.")
         template["REMOTE"] = "YES" if template.get("REMOTE", "").upper() == "YES" else "NO"
-        hook = Hook(self.next_hook, name, kind, self.checked(kind, template, True))
+        hook = self.written(Hook(self.next_hook, name, kind, self.checked(kind, template, True)))
         self.hooks[hook.number] = hook
         self.next_hook += 1
         return hook.number, hook.xml()
@@ -309,7 +317,8 @@ class Oned:
         template = {**(hook.template if append else {}), **parse_template(text)}
         if not template.get("COMMAND"):
             raise Refused(INTERNAL, "Cannot update template. The COMMAND attribute is not defined.")
-        hook.template = self.checked(hook.kind, template, False)
+        self.written(Hook(number, hook.name, hook.kind, self.checked(hook.kind, template, False)))
+        hook.template = template
         return number, ""
 
     def hook_delete(self, number):
