@@ -34,10 +34,6 @@ impl Dispatcher {
             (false, true) => {
                 tracing::warn!(role = name, since = %former.since, "this front-end leads: hem takes up its work");
                 self.parts.outbox.resume();
-                // While it stood by, it read no events, and an `oned` that follows publishes no success.
-                if let Some(pool) = &self.parts.pool {
-                    pool.hint();
-                }
                 let audit = self.audit(Actor::Daemon, "lead", format!("as {name}"));
                 self.noted_leading = Some(now);
                 self.decide(Input::Lead, vec![audit, Change::Led(now)], || ())
