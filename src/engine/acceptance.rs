@@ -21,7 +21,7 @@ use super::execution::Cause;
 use super::handle::{Connection, OrderError, SourceStatus};
 use super::hooks_in_force::{HooksInForce, InForce};
 use super::intake::{Decode, Decoded, Emission, Entry, IntakeQueue, LOST_KEYS, NotKept, Received};
-use super::pool::Hints;
+use super::pool::SharedPool;
 use super::role::PresentRole;
 use super::room::Room;
 use crate::event::id::Seq;
@@ -63,8 +63,8 @@ pub(super) struct Acceptance {
     pub(super) last_seq: Seq,
     /// What was lost for want of room, by source, until there is room again to say so.
     pub(super) shut_out: BTreeMap<Arc<str>, Gap>,
-    /// The source whose controller's hooks run, and where changes of them are hinted at.
-    pub(super) pool: Option<(Arc<str>, Hints)>,
+    /// The controller's hooks, where they are to run.
+    pub(super) pool: Option<SharedPool>,
 }
 
 impl Acceptance {
@@ -271,17 +271,15 @@ impl Acceptance {
 
     /// Nobody looked at what was published while another front-end led.
     fn takes_up_work(&self) {
-        if let Some((_, hints)) = &self.pool {
-            hints.give();
+        if let Some(pool) = &self.pool {
+            pool.hint();
         }
     }
 
-    /// Has the controller's hooks read again: what became of them may have passed unseen.
+    /// Changes of the controller's hooks may have passed unseen.
     fn hint(&self, source: &str) {
-        if let Some((of, hints)) = &self.pool
-            && **of == *source
-        {
-            hints.give();
+        if let Some(pool) = &self.pool {
+            pool.hint_of(source);
         }
     }
 

@@ -36,7 +36,7 @@ use super::hooks_in_force::{HooksInForce, InForce};
 use super::intake::Emitter;
 use super::mute::{Mute, Scope, Then};
 use super::outbox::Outbox;
-use super::pool::SharedStatus;
+use super::pool::SharedPool;
 use super::role::{PresentRole, Standing};
 use super::room::Room;
 use crate::event::id::{ExecutionKey, HookName};
@@ -204,7 +204,7 @@ pub(super) struct Parts {
     pub(super) connections: Connections,
     pub(super) room: Arc<Room>,
     pub(super) outbox: Outbox,
-    pub(super) pool: Option<SharedStatus>,
+    pub(super) pool: Option<SharedPool>,
     pub(super) role: Arc<PresentRole>,
     /// When a former life is last known to have led.
     pub(super) last_led: Option<Timestamp>,
@@ -822,7 +822,7 @@ impl Dispatcher {
             not_accepting: self.parts.room.lacking(),
             role: self.parts.role.now().as_deref().cloned(),
             outboxes: self.parts.outbox.status(),
-            pool: self.parts.pool.as_ref().map(SharedStatus::now),
+            pool: self.parts.pool.as_ref().map(SharedPool::status),
         }
     }
 }

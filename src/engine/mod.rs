@@ -215,12 +215,10 @@ impl Engine {
             dispatcher.clone(),
         )
         .map_err(StartError::Read)?;
-        let pool_hints = followed
-            .as_ref()
-            .map(|(source, pool)| (Arc::from(source.as_str()), pool.hints.clone()));
         let (desk, inlet) = followed
             .map(|(source, pool)| PoolDesk::new(&source, names_source, pool, &mut of_pools, &defaults))
             .unzip();
+        let shared_pool = desk.as_ref().map(|desk| desk.shared().clone());
         reloader.pool = desk;
         reloader.forgotten = of_pools.forgotten();
 
@@ -241,7 +239,7 @@ impl Engine {
             connections: Arc::clone(&connections),
             room: Arc::clone(&room),
             outbox: outbox.clone(),
-            pool: reloader.pool.as_ref().map(PoolDesk::status),
+            pool: shared_pool.clone(),
             role: Arc::clone(&role),
             last_led,
             feed: feed.clone(),
@@ -303,7 +301,7 @@ impl Engine {
             last_seq: store.summary().last_seq,
             began_anew,
             shut_out: BTreeMap::new(),
-            pool: pool_hints,
+            pool: shared_pool,
         };
         let handle = Handle {
             store,
