@@ -33,6 +33,7 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 #[command(after_help = "Examples:
   hem run
   hem run --hooks-dir ./hooks.d --scripts-dir ./scripts --state-dir ./state
+  hem run --observe      # beside onehem-server; `hem compare` says where the two differ
   hem run --opennebula tcp://frontend:2101
   hem run --onehem-conf /etc/one/onehem-server.conf")]
 pub(super) struct Arguments {
@@ -57,6 +58,9 @@ pub(super) struct Arguments {
     /// Start though an onehem-server runs that listens to the same hook manager: hooks that both know run twice
     #[arg(long)]
     beside_onehem: bool,
+    /// Record what would run, start nothing and reply nothing
+    #[arg(long)]
+    observe: bool,
     /// How long running scripts have to end when the daemon is stopped, instead of `shutdown_grace`
     #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
     shutdown_grace: Option<Duration>,
@@ -79,6 +83,7 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
         scripts_dir: arguments.scripts_dir,
         socket: global.socket.clone(),
         opennebula: arguments.opennebula,
+        observe: arguments.observe,
         shutdown_grace: arguments.shutdown_grace,
         onehem_conf: arguments.onehem_conf,
     };
