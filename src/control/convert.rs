@@ -13,12 +13,12 @@ use super::api::{
     KeptView, OutcomeView, OutputView, OverrideView, ProcessView, ReloadReply, ResultsView, RoleView,
     SeverityView, SkipReasonView, SourceErrorView, SourceView, StaleView, StateView, StatusView, Text, Time,
 };
-use super::mutes;
+use super::{mutes, pool};
 use crate::engine::execution::{
     Actor, Attempt, CancelReason, Cause, EndedAttempt, Execution, Settlement, SkipReason, StartedProcess,
     State,
 };
-use crate::engine::handle::{Connection, ReloadReport, Role, SourceStatus, Standing, Status};
+use crate::engine::handle::{Connection, PoolInForce, ReloadReport, Role, SourceStatus, Standing, Status};
 use crate::event::Facts;
 use crate::event::id::{HookName, StoreId};
 use crate::event::own::OwnEvent;
@@ -435,7 +435,7 @@ pub(super) fn override_(said: &Override) -> OverrideView {
     }
 }
 
-pub(super) fn hook(hook: &Hook, said: Option<&Override>, shell: OnehemShell) -> HookView {
+pub(super) fn hook(hook: &Hook, said: Option<&Override>, shell: OnehemShell, pool: &PoolInForce) -> HookView {
     HookView {
         name: hook.name.to_string(),
         oned_id: hook.oned_id,
@@ -443,6 +443,9 @@ pub(super) fn hook(hook: &Hook, said: Option<&Override>, shell: OnehemShell) -> 
         enabled: said.map_or(hook.enabled, |said| said.enabled),
         enabled_in_file: hook.enabled,
         override_: said.map(override_),
+        origin: pool::origin(hook, pool),
+        shadowed_by: None,
+        warnings: pool.repeats.get(&hook.name).cloned().unwrap_or_default(),
         muted: Vec::new(),
         profile: match hook.profile {
             Profile::Hem => "hem",
@@ -594,6 +597,7 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
             blocked.waiting, blocked.behind
         ));
     }
+    concerns.extend(status.pool.iter().flat_map(pool::concerns));
     concerns.extend(status.mutes.iter().filter_map(mutes::concern));
     for stale in &status.stale {
         concerns.push(format!(
@@ -675,6 +679,7 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
                 (name.clone(), view)
             })
             .collect(),
+        pool: status.pool.as_ref().map(pool::status),
         concerns,
     }
 }

@@ -53,6 +53,8 @@ pub(super) struct Acceptance {
     pub(super) connections: Connections,
     pub(super) room: Arc<Room>,
     pub(super) role: Arc<PresentRole>,
+    /// Whether hem worked in the last round.
+    pub(super) works: bool,
     /// Counts its rounds, for whoever wants to know whether it lives.
     pub(super) rounds: Arc<AtomicU64>,
     /// The last sign of life of a damaged store that this one stands in for.
@@ -92,7 +94,12 @@ impl Acceptance {
                     }
                 }
             }
-            if self.room.lacking().is_none() && self.role.standby().is_none() {
+            let works = self.role.standby().is_none();
+            if works && !std::mem::replace(&mut self.works, works) {
+                self.takes_up_work();
+            }
+            self.works = works;
+            if works && self.room.lacking().is_none() {
                 for (source, gap) in std::mem::take(&mut self.shut_out) {
                     self.gap(source, gap, &in_force, &mut offers);
                 }
@@ -260,6 +267,13 @@ impl Acceptance {
             gap.keys.remove(0);
         }
         gap.keys.push(received.key);
+    }
+
+    /// Nobody looked at what was published while another front-end led.
+    fn takes_up_work(&self) {
+        if let Some((_, hints)) = &self.pool {
+            hints.give();
+        }
     }
 
     /// Has the controller's hooks read again: what became of them may have passed unseen.

@@ -297,6 +297,7 @@ impl Engine {
             dispatcher: dispatcher.clone(),
             connections,
             room,
+            works: role.standby().is_none(),
             role: Arc::clone(&role),
             rounds: Arc::clone(&rounds),
             last_seq: store.summary().last_seq,

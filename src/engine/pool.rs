@@ -180,8 +180,6 @@ pub struct PoolInForce {
 /// What is known of a hook of the pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remarks {
-    /// The controller's number of it.
-    pub id: u64,
     /// What is locked, as `oned` numbers it; none while it is not locked, or that is not known.
     pub lock: Option<u32>,
     /// How it was understood where that may surprise.
@@ -315,7 +313,6 @@ impl PoolDesk {
         drop(status);
         for pooled in &self.hooks.hooks {
             let remarks = Remarks {
-                id: pooled.id,
                 lock: pooled.lock.as_ref().map(|lock| lock.level),
                 notes: pooled.notes.clone(),
             };

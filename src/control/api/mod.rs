@@ -23,8 +23,8 @@ pub use self::mutes::{
     ThenView, UnmuteOrder, UnmuteReply,
 };
 pub use self::orders::{
-    AuditFilter, AuditView, EmitOrder, EmitReply, FaultView, HookView, Ordered, OverrideView, ReloadOrder,
-    ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SeverityView,
+    AuditFilter, AuditView, EmitOrder, EmitReply, FaultView, HookView, Ordered, OriginView, OverrideView,
+    ReloadOrder, ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SeverityView,
 };
 pub use self::records::{
     AttemptView, CancelReasonView, CauseView, DefinitionView, EndedView, EventFilter, EventView,
@@ -32,8 +32,8 @@ pub use self::records::{
     ProcessView, SkipReasonView, StateView, Story, Today,
 };
 pub use self::status::{
-    AcceptanceBucket, BlockedView, EventSums, KeptView, ResultsView, RoleView, SourceErrorView, SourceView,
-    StaleView, StatusView,
+    AcceptanceBucket, BlockedView, EventSums, KeptView, PoolView, ResultsView, RoleView, SourceErrorView,
+    SourceView, StaleView, StatusView, UnusableView,
 };
 pub use self::transfer::{
     AttemptLine, DefinitionLine, EXPORT_FORMAT, EventLine, ExecutionLine, ExportFilter, ExportHeader,
