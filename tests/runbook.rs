@@ -134,8 +134,9 @@ async fn front_end(script: &str, more: &str) -> FrontEnd {
     front
 }
 
-/// VM 12 comes to run; gives the number of its event once the status is as it should be.
+/// VM 12 comes to run, once more if it does already; gives the number of its event once the status is as it should be.
 async fn runs(front: &mut FrontEnd, what: &str, holds: impl Fn(&StatusView) -> bool) -> String {
+    front.oned.vm(12, "POWEROFF", "LCM_INIT");
     front.oned.vm(12, "ACTIVE", "RUNNING");
     front.hem().until(what, holds).await;
     let filter = ExecutionFilter::default();
@@ -272,6 +273,7 @@ async fn nothing_new_is_accepted() {
     let mut front = front_end(HANGS, "limits: { max_backlog: 1 }\n").await;
     let full = |status: &StatusView| status.not_accepting.is_some();
     for _ in 0..2 {
+        front.oned.vm(12, "POWEROFF", "LCM_INIT");
         front.oned.vm(12, "ACTIVE", "RUNNING");
     }
     front.hem().until("the backlog is full", full).await;
