@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::core::NewExecution;
-use super::dispatcher::{Asked, Message, Offer, on_standby};
+use super::dispatcher::{Asked, Message, Offer};
 use super::execution::Cause;
 use super::handle::{Connection, OrderError, SourceStatus};
 use super::hooks_in_force::{HooksInForce, InForce};
@@ -323,9 +323,8 @@ impl Acceptance {
             actor,
             reply,
         } = emission;
-        let standby = self.role.standby();
         let refusal = match (&hook, self.room.lacking()) {
-            _ if let Some(why) = &standby => Some(on_standby(why)),
+            _ if self.role.standby().is_some() => self.role.accepts_nothing(),
             (_, Some(why)) => Some(OrderError::NotPossible(why)),
             (None, None) => None,
             (Some(name), None) => match in_force.set.get(name) {

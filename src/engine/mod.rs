@@ -180,11 +180,12 @@ impl Engine {
         );
         // The hooks of a zone with several front-ends run on the one that leads: until it is known which that is, on none.
         let leader_only = config.oned.as_ref().is_some_and(|oned| oned.leader_only);
-        let role = Arc::new(if leader_only {
-            PresentRole::not_asked()
-        } else {
-            PresentRole::default()
-        });
+        let role = Arc::new(PresentRole::at_start(leader_only, config.observe));
+        if config.observe {
+            tracing::warn!(
+                "observing: what would run is recorded, nothing is started and nothing is replied"
+            );
+        }
         let last_led = store.led().map_err(StartError::Read)?;
         let room = Arc::new(Room::new(config.state_dir.clone(), config.limits.clone()));
         let mut connections = BTreeMap::new();
