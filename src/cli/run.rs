@@ -92,7 +92,7 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
         Some(path) => OnehemConf::read(path)?.notes,
         None => Vec::new(),
     };
-    if !arguments.beside_onehem {
+    if !arguments.beside_onehem && !config.observe {
         refuse_to_run_hooks_twice(&config)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -144,7 +144,7 @@ fn refuse_to_run_hooks_twice(config: &Config) -> Result<(), Failure> {
     );
     Err(Failure::new(Exit::Invalid, message).with_hint(
         "stop it with `systemctl stop opennebula-hem`, or `onehem-server stop` where no service manager started it; \
-         `--beside-onehem` starts hem all the same",
+         `hem run --observe` may run beside it, and `--beside-onehem` starts hem all the same",
     ))
 }
 
