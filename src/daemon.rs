@@ -16,10 +16,12 @@ use crate::control::server::{BindError, bind};
 pub use crate::engine::Failed;
 use crate::engine::execution::Actor;
 use crate::engine::handle::{Connection, Handle, SourceStatus, Stopping};
-use crate::engine::intake::{IntakeQueue, Limits};
+use crate::engine::intake::{Decode, IntakeQueue, Limits};
 use crate::engine::{Engine, Source, StartError};
 use crate::event::time::Timestamp;
+use crate::oned;
 use crate::sources::opennebula;
+use crate::sources::opennebula::catch_up;
 use crate::sources::opennebula::decode::Decoder;
 use crate::sources::opennebula::replier;
 use crate::store::{OpenError, Store, Summary, set_aside};
@@ -95,9 +97,10 @@ impl Daemon {
         let mut intakes = Vec::new();
         let mut sources = Vec::new();
         for (name, source) in configured {
+            let decoder = Arc::new(Decoder::new(&name, &source, names_source).hiding(config.redaction()));
             sources.push(Source {
                 name: name.clone(),
-                decoder: Arc::new(Decoder::new(&name, &source, names_source).hiding(config.redaction())),
+                decoder: Arc::clone(&decoder) as Arc<dyn Decode>,
                 status: SourceStatus {
                     kind: "opennebula",
                     endpoint: source.endpoint.clone(),
@@ -108,11 +111,12 @@ impl Daemon {
                     last_gap: None,
                     connects: 0,
                     refused: Default::default(),
+                    catch_up: None,
                 },
             });
-            intakes.push((queue.source(&name), name, source));
+            intakes.push((queue.source(&name), name, source, decoder));
         }
-        let engine = Engine::start(
+        let mut engine = Engine::start(
             config,
             options.strict_hooks,
             options.reread,
@@ -133,10 +137,14 @@ impl Daemon {
         });
         let (tracker, stop_sources) = (TaskTracker::new(), CancellationToken::new());
         let (repliers, stop_repliers) = (TaskTracker::new(), CancellationToken::new());
-        for (intake, name, source) in intakes {
+        for (intake, name, source, decoder) in intakes {
             if let Some(results) = engine.results(&name) {
                 let (endpoint, name, until) = (source.replies.clone(), name.clone(), stop_repliers.clone());
                 repliers.spawn(async move { replier::run(&endpoint, &name, results, until).await });
+            }
+            if let Some((oned, catch_up)) = config.oned.as_ref().zip(engine.catch_up(&name)) {
+                let (client, name, until) = (oned::Client::new(oned), name.clone(), stop_sources.clone());
+                tracker.spawn(async move { catch_up::run(client, &name, decoder, catch_up, until).await });
             }
             let until = stop_sources.clone();
             tracker.spawn(async move { opennebula::run(source, &name, intake, until).await });

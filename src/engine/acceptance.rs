@@ -3,6 +3,8 @@
 //! One thread, so that the order of arrival is the order of numbers without anything having to restore it; a slow
 //! condition delays the events behind it and never the reader of a source.
 
+mod catch_up;
+
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,6 +17,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::catch_up::Tracked;
 use super::core::NewExecution;
 use super::dispatcher::{Asked, Message, Offer};
 use super::execution::Cause;
@@ -55,6 +58,8 @@ pub(super) struct Acceptance {
     pub(super) last_seq: Seq,
     /// What was lost for want of room, by source, until there is room again to say so.
     pub(super) shut_out: BTreeMap<Arc<str>, Gap>,
+    /// The source whose controller can be asked what was missed, and what is known of its resources.
+    pub(super) tracked: Option<Tracked>,
 }
 
 impl Acceptance {
@@ -64,6 +69,10 @@ impl Acceptance {
             let entries = self.queue.take(TOGETHER, WAIT);
             self.rounds.fetch_add(1, Ordering::Relaxed);
             if entries.is_empty() && stop.is_cancelled() {
+                self.heard_to_the_end();
+                return;
+            }
+            if !self.note_that_it_is_heard() {
                 return;
             }
             let in_force = self.hooks.now();
@@ -113,7 +122,7 @@ impl Acceptance {
     fn take(
         &mut self,
         entry: Entry,
-        in_force: &InForce,
+        in_force: &Arc<InForce>,
         offers: &mut Vec<Offer>,
         not_accepted: &mut BTreeMap<Arc<str>, EventCounters>,
     ) {
@@ -133,7 +142,13 @@ impl Acceptance {
                     return;
                 };
                 match decoded(decoder.as_ref(), received) {
-                    Decoded::Event(event) => self.offer(*event, in_force, offers),
+                    Decoded::Event(event) => {
+                        let learned = self.learned_from(&event);
+                        self.offer(*event, in_force, offers);
+                        if let Some(offer) = offers.last_mut() {
+                            offer.learned = learned;
+                        }
+                    }
                     Decoded::NotKept(NotKept::Duplicate) => count(|counters| counters.duplicate += 1),
                     Decoded::NotKept(NotKept::Refused(reason)) => {
                         count(|counters| counters.refused += 1);
@@ -194,17 +209,22 @@ impl Acceptance {
                 } else {
                     away_since.map(|from| (from, why))
                 };
-                if let Some((from, why)) = gap {
-                    let gap = Gap {
-                        from,
-                        to: at,
-                        why,
-                        lost: 0,
-                        keys: Vec::new(),
-                    };
-                    self.gap(source, gap, in_force, offers);
+                self.tracked_is_up(&source, true);
+                match gap {
+                    Some((from, why)) => {
+                        let gap = Gap {
+                            from,
+                            to: at,
+                            why,
+                            lost: 0,
+                            keys: Vec::new(),
+                        };
+                        self.gap(source, gap, in_force, offers);
+                    }
+                    None => self.begins(&source, at),
                 }
             }
+            Entry::CatchUp { source, step } => self.step(&source, step, in_force, offers),
             Entry::Emitted(emission) => self.emitted(*emission, in_force, offers),
             Entry::Raised { event, identity } => {
                 if self.room.lacking().is_some() {
@@ -217,12 +237,15 @@ impl Acceptance {
                     offer.tells = Some(identity);
                 }
             }
-            Entry::Disconnected { source, at, why } => self.with_status(&source, |status| {
-                if matches!(status.connection, Connection::Up { .. }) {
-                    status.connection = Connection::Down { since: at };
-                }
-                status.last_error = Some((at, why));
-            }),
+            Entry::Disconnected { source, at, why } => {
+                self.tracked_is_up(&source, false);
+                self.with_status(&source, |status| {
+                    if matches!(status.connection, Connection::Up { .. }) {
+                        status.connection = Connection::Down { since: at };
+                    }
+                    status.last_error = Some((at, why));
+                });
+            }
         }
     }
 
@@ -250,7 +273,11 @@ impl Acceptance {
             "events may be missing"
         );
         self.with_status(&source, |status| status.last_gap = Some(gap.clone()));
+        let (from, of) = (gap.from, Arc::clone(&source));
         self.offer(gap.into_event(source), in_force, offers);
+        if let Some(offer) = offers.last_mut() {
+            offer.learned = self.gap_is_open(&of, from, offer.event.seq);
+        }
     }
 
     /// Gives an event its number and matches it. An event that hem itself fails on is kept, and says so.
@@ -326,7 +353,9 @@ impl Acceptance {
             ..EventQuery::default()
         };
         let newest = self.store.events(&query).unwrap_or_default();
-        newest.first().map(|listed| listed.event.received)
+        let event = newest.first().map(|listed| listed.event.received);
+        let known = self.tracked.as_ref().filter(|tracked| tracked.is(source));
+        event.max(known.and_then(Tracked::heard))
     }
 
     fn with_status(&self, source: &str, change: impl FnOnce(&mut SourceStatus)) {
@@ -398,6 +427,7 @@ fn offer(event: Event, in_force: &InForce, store: &Store) -> Offer {
         absent_elements: found.absent_elements.len() as u64,
         asked: None,
         tells: None,
+        learned: Vec::new(),
     }
 }
 

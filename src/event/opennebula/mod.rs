@@ -10,6 +10,7 @@ mod elements;
 mod envelope;
 pub mod key;
 mod layout;
+pub mod pool;
 pub mod schema;
 mod subject;
 pub mod vocabulary;
