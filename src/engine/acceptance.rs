@@ -168,6 +168,7 @@ impl Acceptance {
                 let counters = not_accepted.entry(Arc::clone(&source)).or_default();
                 counters.received += count;
                 counters.lost += count;
+                self.heard_until(&source, from);
                 let why = "the intake queue was full".to_owned();
                 self.gap(
                     source,
@@ -238,6 +239,7 @@ impl Acceptance {
                 }
             }
             Entry::Disconnected { source, at, why } => {
+                self.heard_until(&source, at);
                 self.tracked_is_up(&source, false);
                 self.with_status(&source, |status| {
                     if matches!(status.connection, Connection::Up { .. }) {

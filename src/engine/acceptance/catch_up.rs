@@ -110,6 +110,15 @@ impl Acceptance {
         baseline.into_iter().collect()
     }
 
+    /// A source was heard until then, and nothing was missed before.
+    pub(super) fn heard_until(&mut self, source: &str, until: Timestamp) {
+        if let Some(tracked) = self.tracked.as_mut().filter(|tracked| tracked.is(source))
+            && tracked.is_up
+        {
+            tracked.known.is_heard(until);
+        }
+    }
+
     pub(super) fn tracked_is_up(&mut self, source: &str, is_up: bool) {
         if let Some(tracked) = self.tracked.as_mut().filter(|tracked| tracked.is(source)) {
             tracked.is_up = is_up;

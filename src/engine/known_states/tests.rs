@@ -200,10 +200,10 @@ fn what_is_older_than_the_longest_gap_is_only_noted() {
     let mut states = known(&[(vm(1), "ACTIVE"), (vm(2), "ACTIVE")]);
     let now = Instant::now();
     states.open_gap(gap(10, 7));
-    assert_eq!(states.begin(at(910), now), None);
-    states.failed("refused", at(910));
-    // The gap's beginning counts, though the connection is up again.
-    assert_eq!(states.begin(at(911), now), Some(NotedOnly::TooOld));
+    assert_eq!(states.begin(at(900), now), None);
+    states.failed("refused", at(900));
+    // What counts is until when the source was heard, though the connection is up again.
+    assert_eq!(states.begin(at(901), now), Some(NotedOnly::TooOld));
     let (differ, changes) = states.compare(&Resource::Vm, now, &[seen(2, "HOLD")]);
     assert_eq!((differ.len(), words(&changes)), (0, vec!["vm/2=HOLD".to_owned()]));
     let (absent, changes) = states.absent(&Resource::Vm);
