@@ -3,6 +3,7 @@
 mod change;
 mod load;
 mod oned;
+mod onehem_conf;
 pub mod raw;
 pub mod scalar;
 
@@ -16,6 +17,7 @@ use crate::event::redaction::Redaction;
 pub use self::change::{Changes, Reread, TAKES_EFFECT_AT_ONCE};
 pub use self::load::{ConfigError, Overrides, Place};
 pub use self::oned::Oned;
+pub use self::onehem_conf::OnehemConf;
 
 /// The configuration, checked; paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,6 +175,16 @@ pub struct Limits {
     pub reserve: u64,
     /// Above this many unsettled executions nothing new is accepted.
     pub max_backlog: usize,
+}
+
+/// Below this share of the disk nothing new is accepted either, where that is less than the configured reserve.
+const RESERVE_PART: u64 = 20;
+
+impl Limits {
+    /// How many bytes are kept free on a disk of so many.
+    pub fn reserve_on(&self, disk: u64) -> u64 {
+        self.reserve.min(disk / RESERVE_PART)
+    }
 }
 
 impl Config {

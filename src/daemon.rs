@@ -17,13 +17,13 @@ pub use crate::engine::Failed;
 use crate::engine::execution::Actor;
 use crate::engine::handle::{Connection, Handle, SourceStatus, Stopping};
 use crate::engine::intake::{Decode, IntakeQueue, Limits};
+use crate::engine::pool::{Followed, Hints};
 use crate::engine::{Engine, Source, StartError};
 use crate::event::time::Timestamp;
-use crate::oned;
+use crate::oned::Client;
 use crate::sources::opennebula;
-use crate::sources::opennebula::catch_up;
 use crate::sources::opennebula::decode::Decoder;
-use crate::sources::opennebula::replier;
+use crate::sources::opennebula::{catch_up, leadership, pool, replier};
 use crate::store::{OpenError, Store, Summary, set_aside};
 
 /// How long callers of the control socket have to take their last answers.
@@ -96,11 +96,21 @@ impl Daemon {
         let names_source = configured.len() > 1;
         let mut intakes = Vec::new();
         let mut sources = Vec::new();
+        let asked = config.oned.as_ref().filter(|oned| oned.hooks);
         for (name, source) in configured {
-            let decoder = Arc::new(Decoder::new(&name, &source, names_source).hiding(config.redaction()));
+            let pool = asked.filter(|oned| oned.source == name).map(|oned| Followed {
+                endpoint: oned.endpoint.to_string(),
+                hints: Hints::default(),
+            });
+            let mut decoder = Decoder::new(&name, &source, names_source).hiding(config.redaction());
+            if let Some(pool) = &pool {
+                decoder = decoder.hinting(pool.hints.clone());
+            }
+            let decoder = Arc::new(decoder);
             sources.push(Source {
                 name: name.clone(),
                 decoder: Arc::clone(&decoder) as Arc<dyn Decode>,
+                pool,
                 status: SourceStatus {
                     kind: "opennebula",
                     endpoint: source.endpoint.clone(),
@@ -143,11 +153,19 @@ impl Daemon {
                 repliers.spawn(async move { replier::run(&endpoint, &name, results, until).await });
             }
             if let Some((oned, catch_up)) = config.oned.as_ref().zip(engine.catch_up(&name)) {
-                let (client, name, until) = (oned::Client::new(oned), name.clone(), stop_sources.clone());
+                let (client, name, until) = (Client::new(oned), name.clone(), stop_sources.clone());
                 tracker.spawn(async move { catch_up::run(client, &name, decoder, catch_up, until).await });
             }
             let until = stop_sources.clone();
             tracker.spawn(async move { opennebula::run(source, &name, intake, until).await });
+        }
+        if let (Some(inlet), Some(oned)) = (engine.take_inlet(), asked) {
+            let (client, until) = (Client::new(oned), stop_sources.clone());
+            tracker.spawn(async move { pool::follow(client, inlet, until).await });
+        }
+        if let Some(oned) = config.oned.as_ref().filter(|oned| oned.leader_only) {
+            let (client, told, until) = (Client::new(oned), engine.leadership(), stop_sources.clone());
+            tracker.spawn(async move { leadership::run(client, told, until).await });
         }
         tracing::info!(
             store = %engine.handle().store().id(),
@@ -191,6 +209,11 @@ impl Daemon {
     /// What is kept, in numbers.
     pub fn summary(&self) -> Summary {
         self.handle().store().summary()
+    }
+
+    /// Why the daemon stands by; none while it works.
+    pub fn standby(&self) -> Option<String> {
+        self.handle().standby()
     }
 
     /// Comes back when somebody asked the daemon to stop through its handle, or it cannot go on.

@@ -112,6 +112,7 @@ pub(super) fn detail(state: &StateView, style: &Style) -> Option<String> {
             CancelReasonView::HookDisabled => "its hook was disabled".to_owned(),
             CancelReasonView::Superseded => "ended by a newer event".to_owned(),
             CancelReasonView::Stopped(who) => format!("its hook was stopped by {}", output::actor(who)),
+            CancelReasonView::Expired => "not started again in time: hem was on standby".to_owned(),
         }),
         _ => None,
     }
@@ -124,6 +125,7 @@ const fn skip_reason(reason: SkipReasonView) -> &'static str {
         SkipReasonView::Superseded => "a newer event took its place",
         SkipReasonView::Overlap => "another one was under way",
         SkipReasonView::Muted => "muted",
+        SkipReasonView::Observed => "observed: would have run",
     }
 }
 

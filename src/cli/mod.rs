@@ -9,17 +9,21 @@ mod check;
 mod completions;
 mod demo;
 mod difference;
+mod doctor;
 mod emit;
 mod events;
 pub mod exit;
 mod export;
 mod hooks;
+mod import;
 mod import_records;
 mod log;
 mod man;
 mod metrics;
 mod mute;
+mod onehem_server;
 mod output;
+mod pool_hooks;
 mod publish;
 #[cfg(test)]
 mod reference;
@@ -65,6 +69,7 @@ Write hooks:
   try             Run one hook once on a saved event, without a daemon
   emit            Hand an event to the daemon
   schema          Print the JSON Schema of hook files or of hem.yaml
+  import          Turn OpenNebula's hooks into hook files, or onehem-server.conf into hem.yaml
 
 See what happened:
   status          How the daemon does, and whether everything adds up
@@ -74,6 +79,7 @@ See what happened:
   audit           Who ordered what
   export          Write records as lines of JSON
   metrics         How the daemon does, in Prometheus' text format
+  doctor          Look at all that hem needs, and say what to do
 
 Step in:
   retry           Run executions again
@@ -167,12 +173,14 @@ enum Command {
     Try(try_once::Arguments),
     Emit(emit::Arguments),
     Schema(schema::Arguments),
+    Import(import::Arguments),
     Status(status::Arguments),
     Events(events::Arguments),
     Log(log::Arguments),
     Show(show::Arguments),
     Audit(audit::Arguments),
     Metrics(metrics::Arguments),
+    Doctor(doctor::Arguments),
     Export(export::Arguments),
     Retry(retry::Arguments),
     Cancel(cancel::Arguments),
@@ -227,6 +235,7 @@ fn dispatch(Cli { global, command }: Cli) -> Outcome {
         Command::Try(arguments) => try_once::run(&global, arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Store(arguments) => store::run(&global, arguments),
+        Command::Doctor(arguments) => doctor::run(&global, arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
         Command::Emit(arguments) => wait_for(emit::run(global, arguments)),
@@ -237,6 +246,7 @@ fn dispatch(Cli { global, command }: Cli) -> Outcome {
         Command::Audit(arguments) => wait_for(audit::run(global, arguments)),
         Command::Metrics(arguments) => wait_for(metrics::run(global, arguments)),
         Command::Export(arguments) => wait_for(export::run(global, arguments)),
+        Command::Import(arguments) => wait_for(import::run(global, arguments)),
         Command::ImportRecords(arguments) => wait_for(import_records::run(global, arguments)),
         Command::Retry(arguments) => wait_for(retry::run(global, arguments)),
         Command::Cancel(arguments) => wait_for(cancel::run(global, arguments)),

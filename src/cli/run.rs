@@ -10,11 +10,13 @@ use clap::Args;
 use tracing_subscriber::{EnvFilter, reload};
 
 use super::exit::{Exit, Failure};
-use super::{Global, Outcome, service};
+use super::onehem_server::OnehemServer;
+use super::{Global, Outcome, check, service};
 use crate::config::scalar::Endpoint;
-use crate::config::{Config, ConfigError, Overrides, Reread};
+use crate::config::{Config, ConfigError, OnehemConf, Overrides, Reread};
 use crate::control::server::BindError;
 use crate::daemon::{DaemonError, Failed, Options};
+use crate::hooks::Hook;
 use crate::quantity;
 
 /// What is left to do after a second signal has this long.
@@ -24,13 +26,15 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 ///
 /// Without a configuration file it listens to the OpenNebula hook manager on this machine. SIGTERM and Ctrl-C end it:
 /// nothing new is started, and what runs gets its grace; a second one ends it at once, and the next start takes up what
-/// was cut short. SIGHUP reads the configuration and the hooks folder. Under systemd it tells when it is ready, how it does, and feeds the
+/// was cut short. With `--onehem-conf` it takes the place of OpenNebula's onehem-server: what that file says goes before what hem.yaml
+/// says, what the command line says goes before both, and the hooks of oned's pool run. SIGHUP reads the configuration and the hooks folder. Under systemd it tells when it is ready, how it does, and feeds the
 /// watchdog.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hem run
   hem run --hooks-dir ./hooks.d --scripts-dir ./scripts --state-dir ./state
-  hem run --opennebula tcp://frontend:2101")]
+  hem run --opennebula tcp://frontend:2101
+  hem run --onehem-conf /etc/one/onehem-server.conf")]
 pub(super) struct Arguments {
     /// The folder of hook files
     #[arg(long, value_name = "FOLDER")]
@@ -44,9 +48,15 @@ pub(super) struct Arguments {
     /// The only source: an OpenNebula hook manager that publishes here
     #[arg(long, value_name = "ENDPOINT")]
     opennebula: Option<Endpoint>,
+    /// The configuration of onehem-server, taken as it is; the hooks of oned's pool run
+    #[arg(long, value_name = "FILE")]
+    onehem_conf: Option<PathBuf>,
     /// Any error in a hook file keeps the whole former set in force
     #[arg(long)]
     strict_hooks: bool,
+    /// Start though an onehem-server runs that listens to the same hook manager: hooks that both know run twice
+    #[arg(long)]
+    beside_onehem: bool,
     /// How long running scripts have to end when the daemon is stopped, instead of `shutdown_grace`
     #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
     shutdown_grace: Option<Duration>,
@@ -70,8 +80,16 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
         socket: global.socket.clone(),
         opennebula: arguments.opennebula,
         shutdown_grace: arguments.shutdown_grace,
+        onehem_conf: arguments.onehem_conf,
     };
     let config = Config::load(global.config.as_deref())?.with(overrides.clone())?;
+    let conf_notes = match &overrides.onehem_conf {
+        Some(path) => OnehemConf::read(path)?.notes,
+        None => Vec::new(),
+    };
+    if !arguments.beside_onehem {
+        refuse_to_run_hooks_twice(&config)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -84,10 +102,45 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
             log: log_to_stderr(&config),
         })),
     };
+    for note in conf_notes {
+        tracing::warn!("onehem-server.conf: {note}");
+    }
     let ended = runtime.block_on(service::serve(&config, options));
     // After a second signal scripts may still run; dropping their tasks kills them.
     runtime.shutdown_timeout(AT_ONCE);
     ended
+}
+
+/// Refuses to start beside an `onehem-server` that runs the same hooks: those of `oned`'s pool, or files with an `id`, which stand for
+/// them. Hooks without one are hem's alone.
+fn refuse_to_run_hooks_twice(config: &Config) -> Result<(), Failure> {
+    let servers = OnehemServer::beside(config);
+    let Some(server) = servers.first() else {
+        return Ok(());
+    };
+    let pool = config.oned.as_ref().is_some_and(|oned| oned.hooks);
+    // A folder that cannot be read has no hooks to run.
+    let shared = check::read(&config.hooks_dir, config).ok().and_then(|checked| {
+        let stands_for = |hook: &&Arc<Hook>| hook.enabled && hook.oned_id.is_some();
+        checked
+            .hooks
+            .iter()
+            .find(stands_for)
+            .map(|hook| hook.name.clone())
+    });
+    let both_run = match (pool, shared) {
+        (true, _) => "the hooks of oned's pool (`oned:` in hem.yaml)".to_owned(),
+        (false, Some(name)) => format!("the hook `{name}`, whose `id:` stands for one of oned's"),
+        (false, None) => return Ok(()),
+    };
+    let message = format!(
+        "onehem-server runs (pid {}) and listens to {}: both would run {both_run}",
+        server.pid, server.endpoint
+    );
+    Err(Failure::new(Exit::Invalid, message).with_hint(
+        "stop it with `systemctl stop opennebula-hem`, or `onehem-server stop` where no service manager started it; \
+         `--beside-onehem` starts hem all the same",
+    ))
 }
 
 pub(super) fn failure(error: &DaemonError) -> Failure {

@@ -51,7 +51,11 @@ pub(super) async fn serve(config: &Config, options: Options) -> Outcome {
     let daemon = Daemon::start(config, options)
         .await
         .map_err(|error| failure(&error))?;
-    tell(&[NotifyState::Ready, NotifyState::Status("accepting events")]);
+    let state = match daemon.standby() {
+        Some(why) => format!("standby: {why}"),
+        None => "accepting events".to_owned(),
+    };
+    tell(&[NotifyState::Ready, NotifyState::Status(&state)]);
 
     // Side by side: a round that does not end must not keep a signal waiting.
     let ended = tokio::select! {
@@ -118,8 +122,11 @@ async fn make_round(daemon: &Daemon, watchdog: Option<Duration>) {
     }
     let summary = daemon.summary();
     let count = |state: &str| summary.executions.get(state).copied().unwrap_or_default();
+    let standby = daemon
+        .standby()
+        .map_or_else(String::new, |why| format!("standby: {why}; "));
     let status = format!(
-        "{} events, {} running, {} queued, {} waiting for a retry, {} failed",
+        "{standby}{} events, {} running, {} queued, {} waiting for a retry, {} failed",
         summary.last_seq,
         count("running"),
         count("queued"),

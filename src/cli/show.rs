@@ -297,6 +297,9 @@ fn about_catching_up(page: &mut Page<'_>, caught_up: &CaughtUpView) {
         (Some(NotedOnlyView::First), _) => {
             "nothing is raised: no states were known before; the present ones are noted".to_owned()
         }
+        (Some(NotedOnlyView::OtherLed), _) => {
+            "nothing is raised: another front-end led meanwhile; the present states are noted".to_owned()
+        }
         (Some(NotedOnlyView::TooOld), _) => {
             "nothing is raised: the gap was longer than `max_gap`; the present states are noted".to_owned()
         }

@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::output::{self, Style, Tint, count};
 use super::{Global, Outcome, mute};
 use crate::control::api::{
-    CatchUpView, EventSums, MuteStatusView, QueueView, ResultsView, StateView, StatusView,
+    CatchUpView, EventSums, MuteStatusView, PoolView, QueueView, ResultsView, RoleView, StateView, StatusView,
 };
 
 /// How the daemon does, and whether everything adds up
@@ -76,6 +76,19 @@ fn render(status: &StatusView, style: &Style) -> String {
         "{} hooks in force; {} of {} scripts running; last event {}",
         status.hooks, status.running, status.concurrency, status.last_seq
     );
+
+    if let Some(role) = &status.role {
+        let _ = writeln!(text, "{}", in_words(role, style));
+    }
+
+    if let Some(pool) = &status.pool {
+        let _ = writeln!(
+            text,
+            "oned {}: {}",
+            output::safe_line(&pool.endpoint),
+            of_pool(pool, style)
+        );
+    }
 
     if !status.mutes.is_empty() {
         text.push_str(&style.paint(Tint::Strong, "\nMuted\n"));
@@ -223,6 +236,35 @@ fn render(status: &StatusView, style: &Style) -> String {
     text
 }
 
+/// How it stands with the hooks of `oned`: `12 hooks, 1 of them shadowed, read 3 s ago`.
+fn of_pool(pool: &PoolView, style: &Style) -> String {
+    let mut words = format!("{} hooks", count((pool.hooks + pool.shadowed) as u64));
+    if pool.shadowed > 0 {
+        words.push_str(&format!(", {} of them shadowed", count(pool.shadowed as u64)));
+    }
+    if !pool.unusable.is_empty() {
+        words.push_str(&format!(", {} unusable", count(pool.unusable.len() as u64)));
+    }
+    match pool.read {
+        Some(read) => words.push_str(&format!(", read {}", style.ago(read))),
+        None => words.push_str(", not read yet since the start"),
+    }
+    if let Some(since) = pool.away_since {
+        let away = format!("; cannot be asked since {}", style.time(since));
+        words.push_str(&style.paint(Tint::Bad, &away));
+    }
+    words
+}
+
+/// `leader since 02:10`, `standby since 02:10: oned is FOLLOWER`.
+fn in_words(role: &RoleView, style: &Style) -> String {
+    let why = role
+        .why
+        .as_deref()
+        .map_or_else(String::new, |why| format!(": {}", output::safe_line(why)));
+    format!("{} since {}{why}", role.name, style.time(role.since))
+}
+
 /// What of one hook waits and runs: `4,988 queued, oldest 02:10:03, about 14 min left`.
 fn queue(group: &QueueView, style: &Style) -> String {
     let mut parts: Vec<String> = [
@@ -339,6 +381,7 @@ mod tests {
     use crate::cli::show::tests::time;
     use crate::control::api::{
         AcceptanceBucket, BlockedView, KeptView, ScopeView, SourceErrorView, SourceView, StaleView,
+        UnusableView,
     };
 
     fn status() -> StatusView {
@@ -403,14 +446,89 @@ mod tests {
             oldest_queued: None,
             kept: KeptView::default(),
             not_accepting: None,
+            role: None,
             results: BTreeMap::new(),
+            pool: None,
             concerns: Vec::new(),
         }
     }
 
     #[test]
+    fn the_pool_of_oned_says_when_it_was_read_and_since_when_it_cannot_be() {
+        let pool = PoolView {
+            source: "opennebula".to_owned(),
+            endpoint: "http://localhost:2633/RPC2".to_owned(),
+            hooks: 12,
+            shadowed: 0,
+            unusable: Vec::new(),
+            read: Some(time(594_000)),
+            away_since: None,
+            away: None,
+            reads: 1,
+            failures: 0,
+        };
+        let style = output::tests::fixed();
+        assert_eq!(of_pool(&pool, &style), "12 hooks, read 3.0 s ago");
+        let away = PoolView {
+            shadowed: 1,
+            unusable: vec![UnusableView {
+                id: Some(3),
+                name: None,
+                why: "it has no COMMAND".to_owned(),
+            }],
+            read: None,
+            away_since: Some(time(0)),
+            away: Some("refused".to_owned()),
+            ..pool
+        };
+        let words = of_pool(&away, &style);
+        assert!(
+            words.starts_with(
+                "13 hooks, 1 of them shadowed, 1 unusable, not read yet since the start; cannot be asked since "
+            ),
+            "{words}"
+        );
+        let shown = render(
+            &StatusView {
+                pool: Some(away),
+                ..status()
+            },
+            &style,
+        );
+        assert!(
+            shown.contains("\noned http://localhost:2633/RPC2: 13 hooks"),
+            "{shown}"
+        );
+    }
+
+    #[test]
     fn a_daemon_that_does_well_says_so_and_adds_up() {
         insta::assert_snapshot!(render(&status(), &output::tests::fixed()));
+    }
+
+    #[test]
+    fn the_role_among_several_front_ends_is_said() {
+        let style = output::tests::fixed();
+        let role = |name: &str, why: Option<&str>| RoleView {
+            name: name.to_owned(),
+            since: time(0),
+            why: why.map(str::to_owned),
+        };
+        let since = style.time(time(0));
+        for (role, expected) in [
+            (role("leader", None), format!("leader since {since}")),
+            (
+                role("standby", Some("oned is FOLLOWER")),
+                format!("standby since {since}: oned is FOLLOWER"),
+            ),
+        ] {
+            let status = StatusView {
+                role: Some(role),
+                ..status()
+            };
+            let text = render(&status, &style);
+            assert!(text.lines().any(|line| line == expected), "{text}");
+        }
     }
 
     #[test]

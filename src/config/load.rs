@@ -11,7 +11,7 @@ use super::raw::{
     RawSourceType, RawValidate,
 };
 use super::scalar::Endpoint;
-use super::{Config, Oned, OpennebulaSource, Permissions, Reload, Retention, Source};
+use super::{Config, Oned, OnehemConf, OpennebulaSource, Permissions, Reload, Retention, Source};
 use super::{DamagedStore, OnehemShell, Ssh};
 
 /// The installed configuration file.
@@ -94,6 +94,8 @@ pub struct Place {
     pub one_xmlrpc: Option<String>,
     /// `ONE_AUTH`.
     pub one_auth: Option<PathBuf>,
+    /// `ONE_LOCATION`: where OpenNebula is installed, when not by packages.
+    pub one_location: Option<PathBuf>,
 }
 
 impl Place {
@@ -112,6 +114,7 @@ impl Place {
             runtime_dir: absolute("XDG_RUNTIME_DIR"),
             one_xmlrpc: std::env::var("ONE_XMLRPC").ok().filter(|value| !value.is_empty()),
             one_auth: absolute("ONE_AUTH"),
+            one_location: absolute("ONE_LOCATION"),
         }
     }
 
@@ -122,6 +125,9 @@ impl Place {
             "opennebula".to_owned(),
             Source::Opennebula(OpennebulaSource::default()),
         );
+        if let Some(one) = &self.one_location {
+            config.onehem_scripts_dir = one.join("var/remotes/hooks");
+        }
         let Some(home) = self.home.as_deref().filter(|_| !self.root) else {
             return config;
         };
@@ -145,7 +151,7 @@ impl Place {
     }
 }
 
-/// What the command line says instead of the file. Relative paths are relative to the current folder.
+/// What the command line says instead of the file. What it says itself goes before what `--onehem-conf` says. Relative paths are relative to the current folder.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     /// `--state-dir`.
@@ -160,6 +166,8 @@ pub struct Overrides {
     pub opennebula: Option<Endpoint>,
     /// `--shutdown-grace`.
     pub shutdown_grace: Option<Duration>,
+    /// `--onehem-conf`: the configuration of onehem-server, which goes before `hem.yaml`.
+    pub onehem_conf: Option<PathBuf>,
 }
 
 impl Config {
@@ -241,15 +249,19 @@ impl Config {
     }
 
     /// The only source of this type, if there is just one.
-    fn opennebula_source(&self) -> Option<&str> {
+    pub(super) fn opennebula_source(&self) -> Option<&str> {
         only_opennebula(&self.sources)
     }
 
     /// Puts what the command line says in the place of what the file says.
     ///
     /// # Errors
-    /// A relative path cannot be made absolute because the current folder is gone.
+    /// A relative path cannot be made absolute because the current folder is gone, or `onehem-server.conf` cannot be read.
     pub fn with(mut self, overrides: Overrides) -> Result<Self, ConfigError> {
+        if let Some(path) = overrides.onehem_conf {
+            let conf = OnehemConf::read(&absolute(&path)?)?;
+            self = self.with_onehem_conf(&conf, &Place::of_this_process())?;
+        }
         if let Some(path) = overrides.state_dir {
             self.state_dir = absolute(&path)?;
         }
@@ -289,7 +301,7 @@ fn absolute(path: &Path) -> Result<PathBuf, ConfigError> {
 }
 
 /// saphyr's messages begin with the position, which the fault says itself.
-fn first_line(message: &str) -> String {
+pub(super) fn first_line(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
     let line = line.strip_prefix("error: ").unwrap_or(line);
     let stripped = line
@@ -307,7 +319,7 @@ fn first_line(message: &str) -> String {
     }
 }
 
-fn fault(path: &Path, text: &str, line: u64, column: u64, message: String) -> ConfigError {
+pub(super) fn fault(path: &Path, text: &str, line: u64, column: u64, message: String) -> ConfigError {
     let line = usize::try_from(line).unwrap_or(0);
     ConfigError::Invalid(Box::new(Fault {
         path: path.to_owned(),

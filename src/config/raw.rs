@@ -22,7 +22,8 @@ pub struct RawConfig {
     pub hooks_dir: Option<PathBuf>,
     /// Where relative commands of hooks are looked for. `/etc/hem/scripts` for root, `~/.config/hem/scripts` for other users.
     pub scripts_dir: Option<PathBuf>,
-    /// Where relative commands of hooks of the profile `onehem` are looked for. Default `/var/lib/one/remotes/hooks`.
+    /// Where relative commands of hooks of the profile `onehem` are looked for. Default
+    /// `/var/lib/one/remotes/hooks`, or `var/remotes/hooks` below `ONE_LOCATION` where that is set.
     pub onehem_scripts_dir: Option<PathBuf>,
     /// Where relative commands of hooks with `remote: true` are looked for, on the host they run on. Default `/var/tmp/one/hooks`.
     pub remote_scripts_dir: Option<PathBuf>,

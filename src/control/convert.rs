@@ -11,16 +11,17 @@ use super::api::{
     AcceptanceBucket, ActorView, AttemptView, AuditView, BlockedView, CancelReasonView, CatchUpView,
     CaughtUpView, CauseView, DefinitionView, EndedView, EventSums, EventView, ExecutionView, FactsView,
     FaultView, FileView, HookView, KeptView, NotedOnlyView, OutcomeView, OutputView, OverrideView,
-    ProcessView, ReloadReply, ResultsView, SeverityView, SkipReasonView, SourceErrorView, SourceView,
-    StaleView, StateView, StatusView, Text, Time,
+    ProcessView, ReloadReply, ResultsView, RoleView, SeverityView, SkipReasonView, SourceErrorView,
+    SourceView, StaleView, StateView, StatusView, Text, Time,
 };
-use super::mutes;
+use super::{mutes, pool};
 use crate::engine::execution::{
     Actor, Attempt, CancelReason, Cause, EndedAttempt, Execution, Settlement, SkipReason, StartedProcess,
     State,
 };
 use crate::engine::handle::{
-    CatchUpStatus, Connection, GapStory, NotedOnly, ReloadReport, SourceStatus, Status,
+    CatchUpStatus, Connection, GapStory, NotedOnly, PoolInForce, ReloadReport, Role, SourceStatus, Standing,
+    Status,
 };
 use crate::event::Facts;
 use crate::event::id::{HookName, StoreId};
@@ -200,6 +201,7 @@ fn state(state: &State) -> StateView {
                         SkipReason::Superseded => SkipReasonView::Superseded,
                         SkipReason::Overlap => SkipReasonView::Overlap,
                         SkipReason::Muted => SkipReasonView::Muted,
+                        SkipReason::Observed => SkipReasonView::Observed,
                     },
                 },
                 Settlement::Cancelled(reason) => StateView::Cancelled {
@@ -241,6 +243,7 @@ fn cancel_reason(reason: &CancelReason) -> CancelReasonView {
         CancelReason::HookDisabled => CancelReasonView::HookDisabled,
         CancelReason::Superseded => CancelReasonView::Superseded,
         CancelReason::Stopped(who) => CancelReasonView::Stopped(actor(who)),
+        CancelReason::Expired => CancelReasonView::Expired,
     }
 }
 
@@ -436,7 +439,7 @@ pub(super) fn override_(said: &Override) -> OverrideView {
     }
 }
 
-pub(super) fn hook(hook: &Hook, said: Option<&Override>, shell: OnehemShell) -> HookView {
+pub(super) fn hook(hook: &Hook, said: Option<&Override>, shell: OnehemShell, pool: &PoolInForce) -> HookView {
     HookView {
         name: hook.name.to_string(),
         oned_id: hook.oned_id,
@@ -444,6 +447,9 @@ pub(super) fn hook(hook: &Hook, said: Option<&Override>, shell: OnehemShell) -> 
         enabled: said.map_or(hook.enabled, |said| said.enabled),
         enabled_in_file: hook.enabled,
         override_: said.map(override_),
+        origin: pool::origin(hook, pool),
+        shadowed_by: None,
+        warnings: pool.repeats.get(&hook.name).cloned().unwrap_or_default(),
         muted: Vec::new(),
         profile: match hook.profile {
             Profile::Hem => "hem",
@@ -455,6 +461,7 @@ pub(super) fn hook(hook: &Hook, said: Option<&Override>, shell: OnehemShell) -> 
         command: hook.action.command.clone(),
         program: hook.action.program.display().to_string(),
         shell: uses_shell(hook, shell),
+        remote: hook.action.remote,
         definition: definition_in_force(hook),
     }
 }
@@ -545,11 +552,20 @@ pub(super) fn caught_up(story: &GapStory) -> CaughtUpView {
         unwanted: story.unwanted,
         noted_only: story.noted_only.map(|why| match why {
             NotedOnly::First => NotedOnlyView::First,
+            NotedOnly::OtherLed => NotedOnlyView::OtherLed,
             NotedOnly::TooOld => NotedOnlyView::TooOld,
         }),
         failures: story.failures,
         last_error: story.last_error.as_ref().map(error_of_source),
         finished: story.finished.map(Time),
+    }
+}
+
+fn role(role: &Role) -> RoleView {
+    RoleView {
+        name: role.name().to_owned(),
+        since: Time(role.since),
+        why: role.why(),
     }
 }
 
@@ -566,6 +582,16 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
     let mut concerns = Vec::new();
     if let Some(why) = &status.not_accepting {
         concerns.push(format!("nothing new is accepted: {why}"));
+    }
+    // One that follows is as it should be; one that cannot say what it is is not.
+    if let Some(Role {
+        standing: Standing::Unknown(why),
+        since,
+    }) = &status.role
+    {
+        concerns.push(format!(
+            "on standby since {since}, because oned does not say that it leads: {why}"
+        ));
     }
     for (name, state) in &status.sources {
         if let Connection::Down { .. } = state.connection {
@@ -620,6 +646,7 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
             blocked.waiting, blocked.behind
         ));
     }
+    concerns.extend(status.pool.iter().flat_map(pool::concerns));
     concerns.extend(status.mutes.iter().filter_map(mutes::concern));
     for stale in &status.stale {
         concerns.push(format!(
@@ -687,6 +714,7 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
             bytes: status.kept.bytes,
         },
         not_accepting: status.not_accepting.clone(),
+        role: status.role.as_ref().map(role),
         results: status
             .outboxes
             .iter()
@@ -700,6 +728,7 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
                 (name.clone(), view)
             })
             .collect(),
+        pool: status.pool.as_ref().map(pool::status),
         concerns,
     }
 }

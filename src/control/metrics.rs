@@ -119,11 +119,18 @@ impl Collector for Scrape {
             "Whether new events are accepted",
             status.not_accepting.is_none().into(),
         )?;
+        let is_on_standby = status.role.as_ref().is_some_and(|role| !role.standing.works());
+        sheet.gauge(
+            "standby",
+            "Whether nothing is accepted or started because another front-end may lead",
+            is_on_standby.into(),
+        )?;
         self.events(&mut sheet)?;
         self.sources(&mut sheet)?;
         self.catching_up(&mut sheet)?;
         self.executions(&mut sheet)?;
         self.hooks(&mut sheet)?;
+        self.pool(&mut sheet)?;
         self.store(&mut sheet)
     }
 }
@@ -308,6 +315,36 @@ impl Scrape {
             "absent_elements",
             "Matches that did not run because their condition asks for an element that the event does not have",
             [(no_labels, status.absent_elements)],
+        )
+    }
+
+    /// Nothing where the controller's hooks are not asked for.
+    fn pool(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let Some(pool) = &self.status.pool else {
+            return Ok(());
+        };
+        let labels = [("source", pool.source.as_str())];
+        let is_up = pool.read.is_some() && pool.away.is_none();
+        sheet.gauges(
+            "oned_up",
+            "Whether oned gave its hooks when it was asked last",
+            [(labels, is_up.into())],
+        )?;
+        sheet.gauges(
+            "oned_hooks",
+            "Hooks that oned keeps, by what becomes of them: in force, shadowed by one of the folder, or unusable",
+            [
+                ("in_force", pool.hooks),
+                ("shadowed", pool.shadowed),
+                ("unusable", pool.unusable.len()),
+            ]
+            .map(|(standing, count)| ([labels[0], ("standing", standing)], count as u64)),
+        )?;
+        sheet.counters(
+            "oned_reads",
+            "How often oned was asked for its hooks since the daemon started, by whether it gave them",
+            [("yes", pool.reads), ("no", pool.failures)]
+                .map(|(given, count)| ([labels[0], ("given", given)], count)),
         )
     }
 

@@ -19,11 +19,13 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use self::catch_up::Tracked;
 use super::core::NewExecution;
-use super::dispatcher::{Asked, Message, Offer};
+use super::dispatcher::{Asked, Message, Offer, on_standby};
 use super::execution::Cause;
 use super::handle::{Connection, OrderError, SourceStatus};
 use super::hooks_in_force::{HooksInForce, InForce};
 use super::intake::{Decode, Decoded, Emission, Entry, IntakeQueue, LOST_KEYS, NotKept, Received};
+use super::pool::Hints;
+use super::role::PresentRole;
 use super::room::Room;
 use crate::event::id::Seq;
 use crate::event::payload::Payload;
@@ -35,6 +37,9 @@ use crate::store::{EventCounters, EventQuery, Store};
 /// Messages decoded and matched before they are handed on together, in number and in bytes.
 const TOGETHER: usize = 256;
 const BYTES_TOGETHER: usize = 1 << 20;
+
+/// Why a hem on standby keeps nothing.
+const STANDBY: &str = "standby";
 
 /// How long the thread waits for a message before it looks whether it is to end.
 const WAIT: Duration = Duration::from_millis(100);
@@ -50,6 +55,9 @@ pub(super) struct Acceptance {
     pub(super) dispatcher: mpsc::Sender<Message>,
     pub(super) connections: Connections,
     pub(super) room: Arc<Room>,
+    pub(super) role: Arc<PresentRole>,
+    /// Whether hem worked in the last round.
+    pub(super) works: bool,
     /// Counts its rounds, for whoever wants to know whether it lives.
     pub(super) rounds: Arc<AtomicU64>,
     /// The last sign of life of a damaged store that this one stands in for.
@@ -60,6 +68,8 @@ pub(super) struct Acceptance {
     pub(super) shut_out: BTreeMap<Arc<str>, Gap>,
     /// The source whose controller can be asked what was missed, and what is known of its resources.
     pub(super) tracked: Option<Tracked>,
+    /// The source whose controller's hooks run, and where changes of them are hinted at.
+    pub(super) pool: Option<(Arc<str>, Hints)>,
 }
 
 impl Acceptance {
@@ -93,7 +103,15 @@ impl Acceptance {
                     }
                 }
             }
-            if self.room.lacking().is_none() {
+            let works = self.role.standby().is_none();
+            if works && !std::mem::replace(&mut self.works, works) {
+                self.takes_up_work();
+            }
+            self.works = works;
+            if !works {
+                self.stands_by();
+            }
+            if works && self.room.lacking().is_none() {
                 for (source, gap) in std::mem::take(&mut self.shut_out) {
                     self.gap(source, gap, &in_force, &mut offers);
                 }
@@ -133,6 +151,11 @@ impl Acceptance {
                     counters.received += 1;
                     count(counters);
                 };
+                if self.role.standby().is_some() {
+                    count(|counters| counters.refused += 1);
+                    self.count_refused(&source, STANDBY, 1);
+                    return;
+                }
                 if let Some(why) = self.room.lacking() {
                     count(|counters| counters.lost += 1);
                     self.shut_out(source, received, why);
@@ -152,9 +175,7 @@ impl Acceptance {
                     Decoded::NotKept(NotKept::Duplicate) => count(|counters| counters.duplicate += 1),
                     Decoded::NotKept(NotKept::Refused(reason)) => {
                         count(|counters| counters.refused += 1);
-                        self.with_status(&source, |status| {
-                            *status.refused.entry(reason.to_owned()).or_default() += 1;
-                        });
+                        self.count_refused(&source, reason, 1);
                     }
                 }
             }
@@ -167,6 +188,12 @@ impl Acceptance {
             } => {
                 let counters = not_accepted.entry(Arc::clone(&source)).or_default();
                 counters.received += count;
+                if self.role.standby().is_some() {
+                    // Had there been room for them, they would have been refused.
+                    counters.refused += count;
+                    self.count_refused(&source, STANDBY, count);
+                    return;
+                }
                 counters.lost += count;
                 self.heard_until(&source, from);
                 let why = "the intake queue was full".to_owned();
@@ -184,6 +211,7 @@ impl Acceptance {
                 );
             }
             Entry::Connected { source, at } => {
+                self.hint(&source);
                 let mut away_since = None;
                 let mut why = String::new();
                 let mut first = false;
@@ -211,7 +239,9 @@ impl Acceptance {
                     away_since.map(|from| (from, why))
                 };
                 self.tracked_is_up(&source, true);
-                match gap {
+                // Nobody waits for what a hem on standby misses.
+                let works = self.role.standby().is_none();
+                match gap.filter(|_| works) {
                     Some((from, why)) => {
                         let gap = Gap {
                             from,
@@ -222,7 +252,8 @@ impl Acceptance {
                         };
                         self.gap(source, gap, in_force, offers);
                     }
-                    None => self.begins(&source, at),
+                    None if works => self.begins(&source, at),
+                    None => {}
                 }
             }
             Entry::CatchUp { source, step } => self.step(&source, step, in_force, offers),
@@ -268,8 +299,26 @@ impl Acceptance {
         gap.keys.push(received.key);
     }
 
+    /// Nobody looked at what was published while another front-end led.
+    fn takes_up_work(&mut self) {
+        if let Some((_, hints)) = &self.pool {
+            hints.give();
+        }
+        self.catches_up_as_leader();
+    }
+
+    /// Has the controller's hooks read again: what became of them may have passed unseen.
+    fn hint(&self, source: &str) {
+        if let Some((of, hints)) = &self.pool
+            && **of == *source
+        {
+            hints.give();
+        }
+    }
+
     /// Writes down that events may have passed unseen.
     fn gap(&mut self, source: Arc<str>, gap: Gap, in_force: &InForce, offers: &mut Vec<Offer>) {
+        self.hint(&source);
         tracing::warn!(
             %source, from = %gap.from, to = %gap.to, why = gap.why, lost = gap.lost, keys = ?gap.keys,
             "events may be missing"
@@ -309,7 +358,9 @@ impl Acceptance {
             actor,
             reply,
         } = emission;
+        let standby = self.role.standby();
         let refusal = match (&hook, self.room.lacking()) {
+            _ if let Some(why) = &standby => Some(on_standby(why)),
             (_, Some(why)) => Some(OrderError::NotPossible(why)),
             (None, None) => None,
             (Some(name), None) => match in_force.set.get(name) {
@@ -360,6 +411,12 @@ impl Acceptance {
         event.max(known.and_then(Tracked::heard))
     }
 
+    fn count_refused(&self, source: &str, reason: &str, count: u64) {
+        self.with_status(source, |status| {
+            *status.refused.entry(reason.to_owned()).or_default() += count;
+        });
+    }
+
     fn with_status(&self, source: &str, change: impl FnOnce(&mut SourceStatus)) {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(status) = connections.get_mut(source) {
@@ -397,7 +454,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 /// Matches an event against the hooks in force.
 fn offer(event: Event, in_force: &InForce, store: &Store) -> Offer {
     if let Facts::Retry(retry) = &event.facts {
-        let target = in_force.index.retry_target(retry.hook_id);
+        let target = in_force.index.retry_target(retry.hook_id, &event.source);
         let executions = match target.filter(|hook| in_force.is_enabled(hook)) {
             Some(hook) => vec![repeated(retry, &event, hook, store)],
             None => Vec::new(),

@@ -6,8 +6,10 @@
 
 mod lanes;
 mod mutes;
+mod observation;
 mod policies;
 mod slots;
+mod standby;
 mod step;
 mod survey;
 #[cfg(test)]
@@ -84,6 +86,12 @@ pub struct Core {
     running: usize,
     running_high: usize,
     stopping: bool,
+    /// Since when nothing is started because another front-end may lead.
+    standby: Option<Timestamp>,
+    /// Nothing is ever started: what would have been is recorded.
+    observing: bool,
+    /// While hem observes: until when the bursts last that `debounce` makes one execution of.
+    bursts: Windows<LaneKey>,
 }
 
 impl Core {
@@ -110,6 +118,9 @@ impl Core {
             running: 0,
             running_high: 0,
             stopping: false,
+            standby: None,
+            observing: false,
+            bursts: Windows::default(),
         }
     }
 
@@ -188,6 +199,8 @@ impl Core {
             Input::Tick => {}
             Input::Concurrency(scripts) => self.allow(scripts),
             Input::ClockJumped => self.shorten_waits(now, &mut step),
+            Input::StandBy => self.stand_by(now),
+            Input::Lead => self.lead(now, &mut step),
             Input::Stop => self.stopping = true,
         }
         self.fire(now, &mut step);
@@ -276,7 +289,12 @@ impl Core {
                 continue;
             }
             let subject = lane_subject.or_else(|| subject.clone());
-            let admission = self.admit(&key, &hook, source, subject.as_ref(), &cause, now, step);
+            let admission = if self.observing {
+                let reason = self.observed(&key, &hook, source, subject.as_ref(), &cause, now);
+                Admission::Skip(reason)
+            } else {
+                self.admit(&key, &hook, source, subject.as_ref(), &cause, now, step)
+            };
             let state = match admission {
                 Admission::Queue => State::Queued { cause, since: now },
                 Admission::Debounce(delay) => State::Debouncing {
@@ -564,6 +582,8 @@ impl Core {
         self.throttles.follow_clock(now);
         self.loop_guards.follow_clock(now);
         self.breakers.follow_clock(now);
+        self.bursts.follow_clock(now);
+        self.standby = self.standby.map(|since| since.min(now));
         for (key, active) in &mut self.active {
             if active.counts_from > now {
                 if let Some(expiry) = active.expires() {

@@ -7,6 +7,7 @@ mod mutes;
 mod own;
 mod pace;
 mod recovery;
+mod role;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
@@ -21,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use self::mutes::of_mute;
 use self::own::{Absence, Telling};
 use self::pace::Pace;
+pub(super) use self::role::on_standby;
 use super::acceptance::Connections;
 use super::acceptance_times::AcceptanceTimes;
 use super::attempt::{Attempts, Ran, verdict};
@@ -34,6 +36,8 @@ use super::hooks_in_force::{HooksInForce, InForce};
 use super::intake::Emitter;
 use super::mute::{Mute, Scope, Then};
 use super::outbox::Outbox;
+use super::pool::SharedStatus;
+use super::role::{PresentRole, Standing};
 use super::room::Room;
 use crate::event::id::{ExecutionKey, HookName};
 use crate::event::payload::Payload;
@@ -147,6 +151,8 @@ pub(super) enum Message {
         actor: Actor,
         reply: oneshot::Sender<Result<StopCounts, OrderError>>,
     },
+    /// How `oned` stands among those of the zone.
+    Standing(Standing),
     /// There was no room to accept the own event of this identity.
     PutOff { identity: String },
     /// The daemon stops: nothing more is started. Answered when all that was started before is on its way.
@@ -203,6 +209,10 @@ pub(super) struct Parts {
     pub(super) connections: Connections,
     pub(super) room: Arc<Room>,
     pub(super) outbox: Outbox,
+    pub(super) pool: Option<SharedStatus>,
+    pub(super) role: Arc<PresentRole>,
+    /// When a former life is last known to have led.
+    pub(super) last_led: Option<Timestamp>,
     pub(super) feed: broadcast::Sender<Notice>,
     pub(super) tracker: TaskTracker,
     pub(super) inbox: mpsc::Sender<Message>,
@@ -229,14 +239,22 @@ pub(super) struct Dispatcher {
     told_absences: BTreeSet<Absence>,
     times: Arc<AcceptanceTimes>,
     pace: Pace,
+    /// When it was last written down that this front-end leads.
+    noted_leading: Option<Timestamp>,
 }
 
 impl Dispatcher {
     /// A dispatcher over a store that was just opened.
     pub(super) fn new(parts: Parts) -> Self {
         let clock = Clock::start();
+        let mut core = Core::new(parts.concurrency, fastrand::Rng::new());
+        if parts.role.standby().is_some() {
+            // A store that says nothing may be as old as anything in it.
+            core.stand_by(parts.last_led.unwrap_or_default());
+            parts.outbox.pause();
+        }
         Self {
-            core: Core::new(parts.concurrency, fastrand::Rng::new()),
+            core,
             started: clock.now(),
             clock,
             running: HashMap::new(),
@@ -245,6 +263,7 @@ impl Dispatcher {
             told_absences: BTreeSet::new(),
             times: Arc::default(),
             pace: Pace::default(),
+            noted_leading: None,
             parts,
         }
     }
@@ -417,6 +436,7 @@ impl Dispatcher {
                 self.decide(Input::Stop, Vec::new(), || ()).await?;
                 self.answer_when_durable(reply).await
             }
+            Message::Standing(standing) => self.stand(standing).await,
             Message::PutOff { identity } => {
                 self.telling.put_off(&identity);
                 Ok(())
@@ -528,6 +548,11 @@ impl Dispatcher {
         actor: Actor,
         reply: oneshot::Sender<Vec<Result<(), OrderError>>>,
     ) -> Result<(), Closed> {
+        if let Some(refusal) = self.starts_nothing() {
+            // Whoever asked may have gone away.
+            let _ = reply.send(keys.iter().map(|_| Err(refusal.clone())).collect());
+            return Ok(());
+        }
         // What was decided and is still being written must stand in the records that are read now.
         durable(&self.parts.writer, Vec::new()).await?;
         let mut results = Vec::with_capacity(keys.len());
@@ -732,6 +757,9 @@ impl Dispatcher {
         // for another thread, what is to be laid out and read waits for that one.
         let (room, backlog) = (Arc::clone(&self.parts.room), self.core.unsettled());
         self.parts.tracker.spawn_blocking(move || room.look(backlog));
+        if let Some(change) = self.still_leads() {
+            self.parts.writer.submit(vec![change], || ()).await?;
+        }
         let blocked = self.blocked();
         let mut newly = Vec::new();
         for waiting in &blocked {
@@ -800,7 +828,9 @@ impl Dispatcher {
                 bytes: summary.bytes,
             },
             not_accepting: self.parts.room.lacking(),
+            role: self.parts.role.now().as_deref().cloned(),
             outboxes: self.parts.outbox.status(),
+            pool: self.parts.pool.as_ref().map(SharedStatus::now),
         }
     }
 }

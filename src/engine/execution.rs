@@ -152,6 +152,8 @@ pub enum SkipReason {
     Overlap,
     /// It was held by a mute, which was taken back with the order to drop what it held.
     Muted,
+    /// It would have run: hem only observed.
+    Observed,
 }
 
 /// Why an execution was cancelled.
@@ -167,6 +169,8 @@ pub enum CancelReason {
     Superseded,
     /// An operator stopped its hook.
     Stopped(Actor),
+    /// It was to be started again and was not in time: hem was on standby, and another front-end may have led.
+    Expired,
 }
 
 /// What caused an attempt.

@@ -18,13 +18,17 @@ pub use super::known_states::{CatchUpStatus, CatchUpTotals, GapStory, NotedOnly}
 use super::mute::{Mute, Scope, Then};
 pub use super::outbox::OutboxStatus;
 use super::pinned::pinned_hook;
+pub use super::pool::{PoolInForce, PoolStatus, Remarks, UnusableHook};
 use super::reload::ReloadRequest;
+use super::role::PresentRole;
+pub use super::role::{Role, Standing};
 use crate::config::{Changes, Config};
 use crate::event::id::{ExecutionKey, HookName, Seq, StoreId};
 use crate::event::time::Timestamp;
 use crate::event::{Event, Gap};
 use crate::hooks::fault::Fault;
 use crate::hooks::invocation::OnehemShell;
+use crate::hooks::pool::Shadowed;
 use crate::hooks::{Defaults, Hook, HookSet};
 use crate::store::{EventCounters, ListedEvent, Override, Store};
 
@@ -116,8 +120,12 @@ pub struct Status {
     pub kept: Kept,
     /// Set when no new work is accepted: why.
     pub not_accepting: Option<String>,
+    /// The part this hem plays among those of several front-ends; none where it always works.
+    pub role: Option<Role>,
     /// How the telling of results to controllers goes, by source.
     pub outboxes: BTreeMap<String, OutboxStatus>,
+    /// How it stands with the controller's own hooks, where they are to run.
+    pub pool: Option<PoolStatus>,
 }
 
 impl Status {
@@ -281,6 +289,13 @@ pub struct ReloadReport {
     pub configuration: Option<String>,
 }
 
+impl ReloadReport {
+    /// Whether other hooks are in force than before.
+    pub(super) fn changes_hooks(&self) -> bool {
+        !(self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty())
+    }
+}
+
 /// Between two looks at whether the matching thread made its round.
 const ROUND: Duration = Duration::from_millis(20);
 
@@ -298,6 +313,7 @@ pub struct Handle {
     /// Counts the rounds of the matching thread.
     pub(super) rounds: Arc<AtomicU64>,
     pub(super) emitter: Emitter,
+    pub(super) role: Arc<PresentRole>,
     pub(super) onehem_shell: OnehemShell,
     pub(super) stop: CancellationToken,
 }
@@ -318,6 +334,16 @@ impl Handle {
         Arc::clone(&self.hooks.now().set)
     }
 
+    /// What is known of those hooks in force that the controller keeps.
+    pub fn pool(&self) -> Arc<PoolInForce> {
+        Arc::clone(&self.hooks.now().pool)
+    }
+
+    /// The controller's hooks that do not run because a hook of the folder stands for them.
+    pub fn shadowed(&self) -> Arc<[Shadowed]> {
+        Arc::clone(&self.hooks.now().shadowed)
+    }
+
     /// What operators said about hooks, whatever their files say.
     pub fn overrides(&self) -> BTreeMap<HookName, Override> {
         self.hooks.now().overrides.clone()
@@ -326,6 +352,11 @@ impl Handle {
     /// Whether a shell may read command lines of hooks of the `onehem` profile.
     pub fn onehem_shell(&self) -> OnehemShell {
         self.onehem_shell
+    }
+
+    /// Why hem stands by; none while it works.
+    pub fn standby(&self) -> Option<String> {
+        self.role.standby()
     }
 
     /// How the engine does.
@@ -479,7 +510,7 @@ impl Handle {
         actor: Actor,
     ) -> Result<(), OrderError> {
         let in_force = self.hooks.now();
-        if in_force.set.get(&hook).is_none() && !in_force.overrides.contains_key(&hook) {
+        if !in_force.knows(&hook) && !in_force.overrides.contains_key(&hook) {
             return Err(OrderError::NoSuchHook(hook));
         }
         let value = enabled.map(|enabled| Override {

@@ -1,4 +1,5 @@
-//! The hooks in force: the set, its index, the operators' overrides, and the files that are broken.
+//! The hooks in force: the set, its index, what is known of the controller's own, the operators' overrides, and the files that
+//! are broken.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +8,9 @@ use arc_swap::ArcSwap;
 
 use super::execution::CancelReason;
 use super::handle::StaleFile;
+use super::pool::PoolInForce;
 use crate::event::id::HookName;
+use crate::hooks::pool::Shadowed;
 use crate::hooks::{Hook, HookSet};
 use crate::matching::Index;
 use crate::store::Override;
@@ -21,22 +24,54 @@ pub(super) struct HooksInForce {
     stale: Mutex<Vec<StaleFile>>,
 }
 
+/// Hooks to be put into force.
+#[derive(Debug, Default)]
+pub(super) struct NextHooks {
+    /// All that are to run, the folder's and the pool's.
+    pub(super) set: Arc<HookSet>,
+    /// Hooks of the pool that hooks of the folder stand for.
+    pub(super) shadowed: Vec<Shadowed>,
+    /// What is known of the pool's.
+    pub(super) pool: PoolInForce,
+}
+
 /// One set with its overrides and the index made of both.
 #[derive(Debug)]
 pub(super) struct InForce {
     pub(super) set: Arc<HookSet>,
+    pub(super) shadowed: Arc<[Shadowed]>,
+    pub(super) pool: Arc<PoolInForce>,
     pub(super) overrides: BTreeMap<HookName, Override>,
     pub(super) index: Index,
 }
 
 impl InForce {
-    fn new(set: Arc<HookSet>, overrides: BTreeMap<HookName, Override>) -> Self {
-        let index = Index::new(Arc::clone(&set), |hook| is_enabled(hook, &overrides));
+    fn new(hooks: NextHooks, overrides: BTreeMap<HookName, Override>) -> Self {
+        let index = Index::new(Arc::clone(&hooks.set), |hook| is_enabled(hook, &overrides));
         Self {
-            set,
+            set: hooks.set,
+            shadowed: hooks.shadowed.into(),
+            pool: Arc::new(hooks.pool),
             overrides,
             index,
         }
+    }
+
+    /// The same hooks under other overrides.
+    fn under(&self, overrides: BTreeMap<HookName, Override>) -> Self {
+        let index = Index::new(Arc::clone(&self.set), |hook| is_enabled(hook, &overrides));
+        Self {
+            set: Arc::clone(&self.set),
+            shadowed: Arc::clone(&self.shadowed),
+            pool: Arc::clone(&self.pool),
+            overrides,
+            index,
+        }
+    }
+
+    /// Whether there is a hook of this name, be it one of the pool that another one stands for.
+    pub(super) fn knows(&self, hook: &HookName) -> bool {
+        self.set.get(hook).is_some() || self.shadowed.iter().any(|shadowed| shadowed.hook.name == *hook)
     }
 
     /// Why a hook does not run at all; none when it is in force.
@@ -64,7 +99,7 @@ impl HooksInForce {
     /// Nothing but the overrides, until the folder has been read.
     pub(super) fn new(overrides: BTreeMap<HookName, Override>) -> Self {
         Self {
-            now: ArcSwap::from_pointee(InForce::new(Arc::default(), overrides)),
+            now: ArcSwap::from_pointee(InForce::new(NextHooks::default(), overrides)),
             replacing: Mutex::default(),
             stale: Mutex::default(),
         }
@@ -82,11 +117,11 @@ impl HooksInForce {
         *self.stale.lock().unwrap_or_else(PoisonError::into_inner) = files;
     }
 
-    /// Puts a new set into force; returns the hooks that ran before and do not any more, and why.
-    pub(super) fn replace_set(&self, set: Arc<HookSet>) -> Vec<(HookName, CancelReason)> {
+    /// Puts new hooks into force; returns those that ran before and do not any more, and why.
+    pub(super) fn replace_hooks(&self, hooks: NextHooks) -> Vec<(HookName, CancelReason)> {
         let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let overrides = self.now().overrides.clone();
-        self.replace(InForce::new(set, overrides))
+        self.replace(InForce::new(hooks, overrides))
     }
 
     /// Puts an override into force, or takes one back; returns the hooks that ran before and do not any more.
@@ -102,7 +137,7 @@ impl HooksInForce {
             Some(value) => overrides.insert(hook.clone(), value),
             None => overrides.remove(hook),
         };
-        self.replace(InForce::new(Arc::clone(&now.set), overrides))
+        self.replace(now.under(overrides))
     }
 
     fn replace(&self, next: InForce) -> Vec<(HookName, CancelReason)> {

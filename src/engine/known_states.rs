@@ -20,8 +20,9 @@ const OPEN_AT_MOST: usize = 50;
 /// What is known of a source besides the states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Baseline {
-    /// Until when the source was surely heard, so that the known states were the present ones.
-    pub heard: Timestamp,
+    /// Until when the source was surely heard, so that the known states were the present ones; none where they are not to be
+    /// relied on.
+    pub heard: Option<Timestamp>,
     /// Gaps that are still to be caught up with, oldest first.
     pub open: Vec<OpenGap>,
     /// What was done so far.
@@ -55,6 +56,8 @@ pub struct CatchUpTotals {
 pub enum NotedOnly {
     /// None were known before.
     First,
+    /// Another front-end led, and what it ran for is not known here.
+    OtherLed,
     /// What was known is older than the longest gap that is caught up with.
     TooOld,
 }
@@ -158,6 +161,8 @@ pub(super) struct KnownStates {
     open: Vec<Open>,
     totals: CatchUpTotals,
     round: Option<Round>,
+    /// Another front-end led since the last poll.
+    other_led: bool,
     last_error: Option<(Timestamp, String)>,
 }
 
@@ -188,10 +193,11 @@ impl KnownStates {
             source,
             max_gap,
             states: states.collect(),
-            heard: baseline.as_ref().map(|baseline| baseline.heard),
+            heard: baseline.as_ref().and_then(|baseline| baseline.heard),
             open: open.collect(),
             totals: baseline.map(|baseline| baseline.totals).unwrap_or_default(),
             round: None,
+            other_led: false,
             last_error: None,
         }
     }
@@ -240,22 +246,36 @@ impl KnownStates {
         counts
     }
 
-    /// What is to be written down besides the states; none where no poll was ever through.
-    pub(super) fn baseline(&self) -> Option<Change> {
-        Some(Change::Baseline {
+    /// What is to be written down besides the states.
+    pub(super) fn baseline(&self) -> Change {
+        Change::Baseline {
             source: Arc::clone(&self.source),
             baseline: Some(Baseline {
-                heard: self.heard?,
+                heard: self.heard,
                 open: self.open.iter().map(|open| open.gap).collect(),
                 totals: self.totals,
             }),
-        })
+        }
+    }
+
+    /// Another front-end leads: what is known here is not kept up, and what is missed here is run for there.
+    pub(super) fn stand_by(&mut self) -> Option<Change> {
+        if self.heard.is_none() && self.open.is_empty() {
+            return None;
+        }
+        self.other_led = true;
+        self.heard = None;
+        self.open.clear();
+        self.round = None;
+        self.drop_gone();
+        Some(self.baseline())
     }
 
     /// A poll begins; says whether states are only noted.
     pub(super) fn begin(&mut self, now: Timestamp, began: Instant) -> Option<NotedOnly> {
         let since = self.open.iter().map(|open| open.gap.from).chain(self.heard).min();
         let noted_only = match (self.heard, since) {
+            (None, _) if self.other_led => Some(NotedOnly::OtherLed),
             (None, _) => Some(NotedOnly::First),
             (Some(_), Some(since)) if now.since(since) > self.max_gap => Some(NotedOnly::TooOld),
             (Some(_), _) => None,
@@ -357,7 +377,7 @@ impl KnownStates {
         self.totals.raised += 1;
         self.of_round(|story| story.raised += 1);
         changes.extend(self.stories());
-        changes.extend(self.baseline());
+        changes.push(self.baseline());
         (Decision::Raise { former }, changes)
     }
 
@@ -383,9 +403,9 @@ impl KnownStates {
         let covers = self.round.take().map_or(0, |round| round.covers);
         self.open.drain(..covers.min(self.open.len()));
         self.drop_gone();
-        self.last_error = None;
+        (self.last_error, self.other_led) = (None, false);
         self.heard = Some(now);
-        changes.extend(self.baseline());
+        changes.push(self.baseline());
         changes
     }
 

@@ -18,7 +18,9 @@ pub mod mute;
 pub mod outbox;
 mod past;
 pub mod pinned;
+pub mod pool;
 mod reload;
+pub mod role;
 mod room;
 mod vital;
 
@@ -47,7 +49,9 @@ use self::known_states::KnownStates;
 use self::outbox::{Outbox, Results};
 use self::past::past;
 use self::pinned::pinned_hook;
+use self::pool::{Followed, Inlet, PoolDesk};
 use self::reload::{Reloader, Settings};
+use self::role::{Leadership, PresentRole};
 use self::room::Room;
 use self::vital::Vitals;
 use crate::config::{Config, Oned, Permissions, Reload, Reread};
@@ -80,6 +84,8 @@ pub struct Source {
     pub decoder: Arc<dyn Decode>,
     /// What is known of its connection so far.
     pub status: SourceStatus,
+    /// The controller behind it, where the hooks that it keeps are to run.
+    pub pool: Option<Followed>,
 }
 
 /// Why the engine cannot start.
@@ -106,6 +112,8 @@ pub struct Engine {
     outbox: Outbox,
     /// The source whose controller can be asked what was missed, and the end by which it is.
     catch_up: Option<(Arc<str>, CatchUp)>,
+    /// Until somebody takes it.
+    inlet: Option<Inlet>,
     tasks: TaskTracker,
     attempts: TaskTracker,
     /// Nothing new is accepted.
@@ -177,16 +185,51 @@ impl Engine {
             CancellationToken::new(),
             CancellationToken::new(),
         );
+        // The hooks of a zone with several front-ends run on the one that leads: until it is known which that is, on none.
+        let leader_only = config.oned.as_ref().is_some_and(|oned| oned.leader_only);
+        let role = Arc::new(if leader_only {
+            PresentRole::not_asked()
+        } else {
+            PresentRole::default()
+        });
+        let last_led = store.led().map_err(StartError::Read)?;
         let room = Arc::new(Room::new(config.state_dir.clone(), config.limits.clone()));
         let mut connections = BTreeMap::new();
         let mut decoders = BTreeMap::new();
+        let names_source = sources.len() > 1;
+        let mut followed = None;
         for source in sources {
             decoders.insert(Arc::from(source.name.as_str()), source.decoder);
+            if let Some(pool) = source.pool {
+                followed = Some((source.name.clone(), pool));
+            }
             connections.insert(source.name, source.status);
         }
         let connections = Arc::new(Mutex::new(connections));
         let outbox =
             Outbox::open(&store, &writer, &defaults, decoders.keys().cloned()).map_err(StartError::Read)?;
+
+        let check = CheckOptions {
+            defaults: defaults.clone(),
+            permissions: config.permissions,
+        };
+        let (mut reloader, mut of_pools) = Reloader::new(
+            config.hooks_dir.clone(),
+            check,
+            strict_hooks,
+            &store,
+            Arc::clone(&hooks),
+            dispatcher.clone(),
+        )
+        .map_err(StartError::Read)?;
+        let pool_hints = followed
+            .as_ref()
+            .map(|(source, pool)| (Arc::from(source.as_str()), pool.hints.clone()));
+        let (desk, inlet) = followed
+            .map(|(source, pool)| PoolDesk::new(&source, names_source, pool, &mut of_pools, &defaults))
+            .unzip();
+        reloader.pool = desk;
+        reloader.forgotten = of_pools.forgotten();
 
         let works = Dispatcher::new(Parts {
             store: store.clone(),
@@ -205,6 +248,9 @@ impl Engine {
             connections: Arc::clone(&connections),
             room: Arc::clone(&room),
             outbox: outbox.clone(),
+            pool: reloader.pool.as_ref().map(PoolDesk::status),
+            role: Arc::clone(&role),
+            last_led,
             feed: feed.clone(),
             tracker: attempts.clone(),
             inbox: dispatcher.clone(),
@@ -223,19 +269,6 @@ impl Engine {
         });
 
         // The hooks come into force before what was left is taken up and the first event is matched.
-        let check = CheckOptions {
-            defaults: defaults.clone(),
-            permissions: config.permissions,
-        };
-        let mut reloader = Reloader::new(
-            config.hooks_dir.clone(),
-            check,
-            strict_hooks,
-            &store,
-            Arc::clone(&hooks),
-            dispatcher.clone(),
-        )
-        .map_err(StartError::Read)?;
         let in_force = Arc::new(ArcSwap::from_pointee(config.clone()));
         reloader.settings = reread.map(|reread| Settings {
             reread,
@@ -291,11 +324,14 @@ impl Engine {
             dispatcher: dispatcher.clone(),
             connections,
             room,
+            works: role.standby().is_none(),
+            role: Arc::clone(&role),
             rounds: Arc::clone(&rounds),
             last_seq: store.summary().last_seq,
             began_anew,
             shut_out: BTreeMap::new(),
             tracked,
+            pool: pool_hints,
         };
         let handle = Handle {
             store,
@@ -307,6 +343,7 @@ impl Engine {
             defaults,
             rounds,
             emitter,
+            role,
             onehem_shell: config.onehem_shell,
             stop: CancellationToken::new(),
         };
@@ -336,6 +373,7 @@ impl Engine {
             runner,
             outbox,
             catch_up,
+            inlet,
             tasks,
             attempts,
             closing,
@@ -358,6 +396,18 @@ impl Engine {
     /// What the controller behind a source is to be told. None for a source that the engine does not know.
     pub fn results(&self, source: &str) -> Option<Results> {
         self.outbox.results(source)
+    }
+
+    /// Where the controller's own hooks are handed over, once, if they are to run.
+    pub fn take_inlet(&mut self) -> Option<Inlet> {
+        self.inlet.take()
+    }
+
+    /// The end at which it is told how the controller's daemon stands. To be used where hooks run only while that one leads.
+    pub fn leadership(&self) -> Leadership {
+        Leadership {
+            dispatcher: self.handle.dispatcher.clone(),
+        }
     }
 
     /// What the control room works with.
@@ -388,6 +438,7 @@ impl Engine {
             runner,
             outbox,
             catch_up: _,
+            inlet: _,
             tasks,
             attempts,
             closing,

@@ -4,7 +4,7 @@
 //! least once, whatever happens to the daemon or to the controller. What is told is made from the records when its turn comes.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -100,6 +100,8 @@ struct Shared {
     writer: Mutex<Option<Writer>>,
     trays: BTreeMap<Arc<str>, Tray>,
     next_number: AtomicU64,
+    /// Nothing is told for now.
+    paused: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -185,6 +187,7 @@ impl Outbox {
                 writer: Mutex::new(Some(writer.clone())),
                 trays,
                 next_number: AtomicU64::new(last + 1),
+                paused: AtomicBool::new(false),
             }),
         })
     }
@@ -219,6 +222,22 @@ impl Outbox {
                 queue.backlog = owed.number;
             }
             queue.owed.push_back(owed);
+            drop(queue);
+            tray.changed.notify_waiters();
+        }
+    }
+
+    /// Tells nothing until [`resume`](Self::resume); what is owed stays so.
+    pub(super) fn pause(&self) {
+        self.shared.paused.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells again. What was held back meanwhile is backlog.
+    pub(super) fn resume(&self) {
+        self.shared.paused.store(false, Ordering::Relaxed);
+        for tray in self.shared.trays.values() {
+            let mut queue = tray.queue();
+            queue.backlog = queue.owed.back().map_or(queue.backlog, |owed| owed.number);
             drop(queue);
             tray.changed.notify_waiters();
         }
@@ -262,7 +281,7 @@ impl Outbox {
                     changed.as_mut().enable();
                     {
                         let queue = tray.queue();
-                        if queue.owed.is_empty() || queue.status.away.is_some() {
+                        if self.shared.is_paused() || queue.owed.is_empty() || queue.status.away.is_some() {
                             break;
                         }
                     }
@@ -307,7 +326,8 @@ impl Results {
                 if queue.closed {
                     return None;
                 }
-                (queue.owed.front().cloned(), queue.backlog)
+                let first = queue.owed.front().filter(|_| !self.shared.is_paused());
+                (first.cloned(), queue.backlog)
             };
             let Some(owed) = first else {
                 changed.await;
@@ -389,6 +409,10 @@ impl Results {
 }
 
 impl Shared {
+    fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
     /// What there is to tell, from the records; or why it cannot be told.
     fn finished(&self, owed: &Owed) -> Result<FinishedAttempt, String> {
         let of = &owed.execution;

@@ -1,5 +1,5 @@
-//! Brings changes of the hooks folder into force, the whole folder at once, and those changes of the configuration that a
-//! running daemon can take up.
+//! Brings changes of the hooks folder and of the controller's pool into force, both as one set, and those changes of the
+//! configuration that a running daemon can take up.
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
@@ -14,10 +14,12 @@ use tokio_util::sync::CancellationToken;
 use super::dispatcher::Message;
 use super::execution::Actor;
 use super::handle::{ReloadReport, StaleFile};
-use super::hooks_in_force::HooksInForce;
+use super::hooks_in_force::{HooksInForce, NextHooks};
+use super::pool::{KeptTexts, PoolDesk, Reading};
 use super::room::Room;
 use crate::config::{Changes, Config, Reread};
 use crate::event::id::HookName;
+use crate::event::opennebula::hook_pool::Pool;
 use crate::event::time::Timestamp;
 use crate::hooks::check::CheckOptions;
 use crate::hooks::fault::Fault;
@@ -42,22 +44,30 @@ pub(super) struct Settings {
     pub(super) writer: Writer,
 }
 
-/// Knows the folder and what of it is in force.
+/// Knows the folder and the pool, and what of them is in force.
 pub(super) struct Reloader {
     /// Without it the configuration stays as it was at the start.
     pub(super) settings: Option<Settings>,
+    /// The controller's hooks, where they are to run.
+    pub(super) pool: Option<PoolDesk>,
+    /// What the store is to forget of pools that are not followed any more.
+    pub(super) forgotten: Vec<Change>,
     folder: PathBuf,
     check: CheckOptions,
     strict: bool,
     last_good: LastGood,
-    /// The faults that were reported last: what is not new is not said again.
+    /// The folder's hooks in force, without the pool's.
+    of_folder: HookSet,
+    /// The folder's faults that were reported last: what is not new is not said again.
     faults: Vec<Fault>,
+    /// The same of hooks of the folder that repeat one of the pool.
+    repeats: Vec<Fault>,
     hooks: Arc<HooksInForce>,
     dispatcher: mpsc::Sender<Message>,
 }
 
 impl Reloader {
-    /// A reloader that takes up the last good texts of a former life.
+    /// A reloader that takes up the last good texts of a former life, with what that life kept of pools.
     pub(super) fn new(
         folder: PathBuf,
         check: CheckOptions,
@@ -65,9 +75,10 @@ impl Reloader {
         store: &Store,
         hooks: Arc<HooksInForce>,
         dispatcher: mpsc::Sender<Message>,
-    ) -> Result<Self, ReadError> {
-        let files = store
-            .last_good()?
+    ) -> Result<(Self, KeptTexts), ReadError> {
+        let mut texts = store.last_good()?;
+        let of_pools = KeptTexts::taken_from(&mut texts);
+        let files = texts
             .into_iter()
             .map(|(file, (text, since_stale))| {
                 let sha256 = Sha256::digest(text.as_bytes()).into();
@@ -81,19 +92,24 @@ impl Reloader {
                 )
             })
             .collect();
-        Ok(Self {
+        let reloader = Self {
             settings: None,
+            pool: None,
+            forgotten: Vec::new(),
             folder,
             check,
             strict,
             last_good: LastGood { files },
+            of_folder: HookSet::default(),
             faults: Vec::new(),
+            repeats: Vec::new(),
             hooks,
             dispatcher,
-        })
+        };
+        Ok((reloader, of_pools))
     }
 
-    /// Reads the folder at each hint and each request, until `stop` is cancelled.
+    /// Reads the folder at each hint and each request, and takes up each pool that is handed over, until `stop` is cancelled.
     pub(super) async fn run(
         mut self,
         mut hints: mpsc::Receiver<()>,
@@ -108,10 +124,19 @@ impl Reloader {
                 }
                 request = requests.recv() => {
                     let Some(ReloadRequest { accept, actor, reply }) = request else { return };
+                    if let Some(pool) = &self.pool {
+                        pool.hint();
+                    }
                     let settings = self.reread().await;
                     if let Some(report) = self.reload(accept, actor, Some(settings)).await {
                         // Whoever asked may have gone away.
                         let _ = reply.send(report);
+                    }
+                }
+                Some(Reading { pool, reply }) = reading(&mut self.pool) => {
+                    if self.take_up(&pool).await.is_some() {
+                        // Whoever read it may have been stopped.
+                        let _ = reply.send(());
                     }
                 }
             }
@@ -185,7 +210,12 @@ impl Reloader {
             }
         };
         let former = self.hooks.now();
-        let mut report = compare(&former.set, &loaded);
+        let (next, repeats) = self.with_pool(&loaded.set);
+        let mut report = ReloadReport {
+            faults: loaded.faults.clone(),
+            kept: loaded.kept.clone(),
+            ..compare(&former.set, &next.set)
+        };
         match settings {
             Some(Ok(changes)) => report.settings = changes,
             Some(Err(fault)) => report.configuration = Some(fault),
@@ -193,49 +223,102 @@ impl Reloader {
         }
         let stale = stale_files(&loaded);
         let by_operator = !matches!(actor, Actor::Daemon);
-        let unchanged = report.added.is_empty()
-            && report.changed.is_empty()
-            && report.removed.is_empty()
+        let unchanged = !report.changes_hooks()
             && report.settings.at_once.is_empty()
+            && self.forgotten.is_empty()
             && stale == self.hooks.stale()
-            && loaded.last_good == self.last_good;
-        if unchanged && !by_operator && report.faults == self.faults {
-            return Some(report);
-        }
-        log(&report, loaded.set.len());
+            && loaded.last_good == self.last_good
+            && next.pool == *former.pool;
+        let says_nothing_new = report.faults == self.faults && repeats == self.repeats;
         self.faults.clone_from(&report.faults);
+        self.repeats.clone_from(&repeats);
+        report.faults.extend(repeats);
         if unchanged && !by_operator {
+            if !says_nothing_new {
+                log(&report, next.set.len());
+            }
             return Some(report);
         }
+        log(&report, next.set.len());
         let mut changes = kept_texts(&self.last_good, &loaded.last_good);
-        if by_operator || !unchanged {
-            let mut target = format!(
-                "+{} ~{} -{}{}",
-                report.added.len(),
-                report.changed.len(),
-                report.removed.len(),
-                if accept { " accepted" } else { "" }
-            );
-            for setting in &report.settings.at_once {
-                target.push_str(&format!(" {setting}"));
-            }
-            changes.push(Change::Audit {
-                at: Timestamp::now(),
-                actor,
-                action: "reload",
-                target,
-            });
+        changes.append(&mut self.forgotten);
+        let mut target = sums(&report);
+        if accept {
+            target.push_str(" accepted");
         }
+        for setting in &report.settings.at_once {
+            target.push_str(&format!(" {setting}"));
+        }
+        changes.push(audit(actor, "reload", target));
+        self.last_good = loaded.last_good;
+        self.of_folder = loaded.set;
+        self.hooks.set_stale(stale);
+        self.put_into_force(next, changes).await?;
+        Some(report)
+    }
+
+    /// Takes up the controller's pool as it was read. None when the engine has stopped.
+    async fn take_up(&mut self, pool: &Pool) -> Option<()> {
+        let desk = self.pool.as_mut()?;
+        let mut changes = desk.take_up(pool, &self.check.defaults);
+        let source = desk.source().to_owned();
+        let former = self.hooks.now();
+        let (next, repeats) = self.with_pool(&self.of_folder);
+        let report = compare(&former.set, &next.set);
+        for fault in repeats.iter().filter(|fault| !self.repeats.contains(fault)) {
+            tracing::warn!("{fault}");
+        }
+        self.repeats = repeats;
+        if !report.changes_hooks() && changes.is_empty() && next.pool == *former.pool {
+            return Some(());
+        }
+        if report.changes_hooks() {
+            tracing::info!(
+                source,
+                hooks = next.set.len(),
+                added = names(&report.added),
+                changed = names(&report.changed),
+                removed = names(&report.removed),
+                "hooks of oned's pool in force"
+            );
+            changes.push(audit(
+                Actor::Daemon,
+                "pool",
+                format!("{source} {}", sums(&report)),
+            ));
+        }
+        self.put_into_force(next, changes).await
+    }
+
+    /// What is to be in force with these hooks of the folder, and the warnings about hooks that repeat one of the pool.
+    fn with_pool(&self, folder: &HookSet) -> (NextHooks, Vec<Fault>) {
+        let Some(desk) = &self.pool else {
+            let next = NextHooks {
+                set: Arc::new(folder.clone()),
+                ..NextHooks::default()
+            };
+            return (next, Vec::new());
+        };
+        let (combined, pool) = desk.beside(folder);
+        let next = NextHooks {
+            set: Arc::new(combined.set),
+            shadowed: combined.shadowed,
+            pool,
+        };
+        (
+            next,
+            combined.repeats.into_iter().map(|(_, fault)| fault).collect(),
+        )
+    }
+
+    async fn put_into_force(&self, next: NextHooks, mut changes: Vec<Change>) -> Option<()> {
         changes.push(Change::Keep(
-            loaded
-                .set
+            next.set
                 .iter()
                 .filter_map(|hook| Some((hook.name.clone(), hook.policy.keep?)))
                 .collect(),
         ));
-        self.last_good = loaded.last_good;
-        self.hooks.set_stale(stale);
-        let withdrawn = self.hooks.replace_set(Arc::new(loaded.set));
+        let withdrawn = self.hooks.replace_hooks(next);
         let (reply, done) = oneshot::channel();
         self.dispatcher
             .send(Message::HooksChanged {
@@ -245,8 +328,37 @@ impl Reloader {
             })
             .await
             .ok()?;
-        done.await.ok()?;
-        Some(report)
+        done.await.ok()
+    }
+}
+
+/// The next pool that is handed over; never, where none is followed.
+async fn reading(desk: &mut Option<PoolDesk>) -> Option<Reading> {
+    match desk {
+        Some(desk) => desk.reading().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn names(names: &[HookName]) -> String {
+    names.iter().map(HookName::as_str).collect::<Vec<_>>().join(" ")
+}
+
+fn sums(report: &ReloadReport) -> String {
+    format!(
+        "+{} ~{} -{}",
+        report.added.len(),
+        report.changed.len(),
+        report.removed.len()
+    )
+}
+
+fn audit(actor: Actor, action: &'static str, target: String) -> Change {
+    Change::Audit {
+        at: Timestamp::now(),
+        actor,
+        action,
+        target,
     }
 }
 
@@ -261,7 +373,6 @@ fn log(report: &ReloadReport, hooks: usize) {
     if let Some(kept) = &report.kept {
         tracing::error!(kept, "the former hooks stay in force");
     }
-    let names = |names: &[HookName]| names.iter().map(HookName::as_str).collect::<Vec<_>>().join(" ");
     tracing::info!(
         hooks,
         added = names(&report.added),
@@ -271,16 +382,12 @@ fn log(report: &ReloadReport, hooks: usize) {
     );
 }
 
-fn compare(former: &HookSet, loaded: &Loaded) -> ReloadReport {
+fn compare(former: &HookSet, now: &HookSet) -> ReloadReport {
     let versions = |set: &HookSet| -> BTreeMap<HookName, Version> {
         set.iter().map(|hook| (hook.name.clone(), hook.version)).collect()
     };
-    let (before, after) = (versions(former), versions(&loaded.set));
-    let mut report = ReloadReport {
-        faults: loaded.faults.clone(),
-        kept: loaded.kept.clone(),
-        ..ReloadReport::default()
-    };
+    let (before, after) = (versions(former), versions(now));
+    let mut report = ReloadReport::default();
     for (name, version) in &after {
         match before.get(name) {
             None => report.added.push(name.clone()),

@@ -70,6 +70,9 @@ pub struct InvalidId {
 pub struct HookName(Arc<str>);
 
 impl HookName {
+    /// What the names of hooks of `oned`'s pool begin with.
+    pub const POOL_PREFIX: &str = "oned/";
+
     /// Takes a name as it stands in a hook file.
     ///
     /// # Errors
@@ -170,7 +173,7 @@ impl FromStr for Reference {
         match hook {
             None => Ok(Self::Event(store, seq)),
             Some(hook) => {
-                let plain = hook.strip_prefix("oned/").unwrap_or(hook);
+                let plain = hook.strip_prefix(HookName::POOL_PREFIX).unwrap_or(hook);
                 HookName::new(plain).map_err(|_| invalid())?;
                 Ok(Self::Execution(
                     store,

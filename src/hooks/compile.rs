@@ -21,8 +21,8 @@ use crate::expression::Expression;
 /// Changes whenever a default of a hook changes, so that the version of a hook says everything about what it does.
 const DEFAULTS_VERSION: &str = "hem hook defaults 2";
 
-/// A name is part of execution ids, of keys in the store and of tables.
-const LONGEST_NAME: usize = 64;
+/// Characters of a hook's name. A name is part of execution ids, of keys in the store and of tables.
+pub(super) const LONGEST_NAME: usize = 64;
 
 /// A hook, and where its document says what other documents are compared with.
 #[derive(Debug)]
@@ -218,7 +218,12 @@ impl Compiler<'_> {
             );
             return None;
         }
-        match HookName::new(&name.value) {
+        let checked = if self.file == Path::new(Origin::POOL) {
+            pool_name(&name.value)
+        } else {
+            HookName::new(&name.value)
+        };
+        match checked {
             Ok(checked) => Some((checked, name.mark)),
             Err(message) => {
                 self.error(name.mark, message);
@@ -595,6 +600,18 @@ impl Compiler<'_> {
             })
             .collect()
     }
+}
+
+/// A name as hooks of the controller's pool have it: with the prefix that keeps it apart from those of `hooks.d`.
+fn pool_name(name: &str) -> Result<HookName, String> {
+    let plain = name.strip_prefix(HookName::POOL_PREFIX).ok_or_else(|| {
+        format!(
+            "the name of a hook of oned's pool begins with `{}`",
+            HookName::POOL_PREFIX
+        )
+    })?;
+    HookName::new(plain)?;
+    Ok(HookName::trusted(name))
 }
 
 fn version(text: &str, defaults: &Defaults) -> Version {

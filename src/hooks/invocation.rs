@@ -27,6 +27,7 @@ mod onehem;
 mod remote;
 mod standard_input;
 
+pub(super) use self::onehem::SHELL_CHARACTERS;
 pub use crate::config::OnehemShell;
 use crate::event::Event;
 use crate::event::id::{ExecutionKey, StoreId};

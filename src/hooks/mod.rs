@@ -6,8 +6,10 @@ pub mod compile;
 pub mod fault;
 pub mod folder;
 pub mod invocation;
+pub mod onehook;
 mod own;
 mod policies;
+pub mod pool;
 mod raw;
 mod scalar;
 mod schema;
@@ -16,6 +18,7 @@ pub mod trial;
 mod trigger;
 pub mod watch;
 mod yaml;
+pub mod yaml_text;
 
 pub use self::compile::parse_definition;
 pub use self::fault::{Fault, Severity};
@@ -27,6 +30,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use sha2::{Digest, Sha256};
 
 use crate::event::id::HookName;
 use crate::event::opennebula::Resource;
@@ -65,6 +70,15 @@ pub struct Hook {
     pub version: Version,
 }
 
+impl Hook {
+    /// Whether events of the source with that name may trigger it.
+    pub fn may_take_from(&self, source: &str) -> bool {
+        self.triggers
+            .iter()
+            .any(|trigger| trigger.source().is_none_or(|asked| asked == source))
+    }
+}
+
 /// Names one version of a hook: a SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub [u8; 32]);
@@ -96,6 +110,26 @@ pub struct Origin {
     pub line: usize,
     /// SHA-256 of the whole file.
     pub file_sha256: [u8; 32],
+}
+
+impl Origin {
+    /// Stands for the file of a hook that was declared in `oned`'s pool. No file of the hooks folder is named so: theirs end
+    /// in `.yaml` or `.yml`.
+    pub const POOL: &str = "oned";
+
+    /// Where a hook of `oned`'s pool was declared: its text is the whole file.
+    pub fn of_pool(text: &str) -> Self {
+        Self {
+            file: Self::POOL.into(),
+            line: 1,
+            file_sha256: Sha256::digest(text).into(),
+        }
+    }
+
+    /// Whether it was declared in `oned`'s pool.
+    pub fn is_pool(&self) -> bool {
+        self.file.as_os_str() == Self::POOL
+    }
 }
 
 /// The two ways to set up a hook's process (environment, working directory, command line, time limit, retries).
@@ -417,7 +451,7 @@ pub struct Defaults {
 }
 
 /// The hooks in force at one time; never changed, only replaced.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct HookSet {
     hooks: Vec<Arc<Hook>>,
 }
@@ -436,11 +470,6 @@ impl HookSet {
     /// The hook with that name.
     pub fn get(&self, name: &HookName) -> Option<&Arc<Hook>> {
         self.hooks.iter().find(|hook| hook.name == *name)
-    }
-
-    /// The hook that stands for the controller's hook with that number.
-    pub fn by_oned_id(&self, id: u64) -> Option<&Arc<Hook>> {
-        self.hooks.iter().find(|hook| hook.oned_id == Some(id))
     }
 
     /// How many there are.

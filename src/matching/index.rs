@@ -42,7 +42,8 @@ pub struct Index {
     /// Those that ask for what hem did itself, whatever the kind: they are few.
     own: Vec<Candidate>,
     /// All hooks that stand for one of the controller's, enabled or not.
-    by_oned_id: HashMap<u64, Arc<Hook>>,
+    /// Controllers of several sources number their hooks each for itself.
+    by_oned_id: HashMap<u64, Vec<Arc<Hook>>>,
 }
 
 /// One trigger of one hook, by their places in [`Index::hooks`] and [`Hook::triggers`].
@@ -99,7 +100,7 @@ impl Index {
         };
         for hook in hooks.iter() {
             if let Some(id) = hook.oned_id {
-                index.by_oned_id.entry(id).or_insert_with(|| Arc::clone(hook));
+                index.by_oned_id.entry(id).or_default().push(Arc::clone(hook));
             }
             if is_enabled(hook) {
                 index.put(hook);
@@ -195,10 +196,11 @@ impl Index {
         })
     }
 
-    /// The hook that a RETRY message with the controller's number `hook_id` means; whether it is enabled, muted or gone
-    /// from the controller is the caller's to judge.
-    pub fn retry_target(&self, hook_id: u64) -> Option<&Arc<Hook>> {
-        self.by_oned_id.get(&hook_id)
+    /// The hook that a RETRY message with the number `hook_id` from the controller behind `source` means; whether it is enabled,
+    /// muted or gone from the controller is the caller's to judge.
+    pub fn retry_target(&self, hook_id: u64, source: &str) -> Option<&Arc<Hook>> {
+        let mut hooks = self.by_oned_id.get(&hook_id)?.iter();
+        hooks.find(|hook| hook.may_take_from(source))
     }
 }
 

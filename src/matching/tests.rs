@@ -279,9 +279,34 @@ fn disabled_hooks_match_nothing_but_can_be_retried() {
     disabled.oned_id = Some(7);
     let index = index_of(vec![disabled]);
     assert!(matched(&index, &running()).is_empty());
-    let target = index.retry_target(7).expect("the hook with that number");
+    let target = index.retry_target(7, "one").expect("the hook with that number");
     assert_eq!(target.name.as_str(), "disabled");
-    assert!(index.retry_target(8).is_none());
+    assert!(index.retry_target(8, "one").is_none());
+}
+
+#[test]
+fn controllers_number_their_hooks_each_for_itself() {
+    let of_source = |name: &str, source: Option<&str>| {
+        let trigger = Trigger::State(StateTrigger {
+            source: source.map(str::to_owned),
+            ..vm_state(Names::Any, Names::Any)
+        });
+        let mut hook = hook(name, vec![trigger], None);
+        hook.oned_id = Some(7);
+        hook
+    };
+    let index = index_of(vec![
+        of_source("first", Some("zone1")),
+        of_source("second", Some("zone2")),
+    ]);
+    let target = |source: &str| {
+        index
+            .retry_target(7, source)
+            .map(|hook| hook.name.as_str().to_owned())
+    };
+    assert_eq!(target("zone1").as_deref(), Some("first"));
+    assert_eq!(target("zone2").as_deref(), Some("second"));
+    assert_eq!(target("zone3"), None);
 }
 
 #[test]

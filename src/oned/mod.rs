@@ -6,6 +6,7 @@
 
 mod credentials;
 mod xmlrpc;
+mod zone;
 
 use std::io;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use tokio::time::timeout;
 
 pub use self::credentials::CredentialsError;
 pub use self::xmlrpc::{AnswerFault, Value};
+pub use self::zone::RaftState;
 use crate::config::Oned;
 use crate::config::scalar::RpcEndpoint;
 

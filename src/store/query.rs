@@ -411,6 +411,16 @@ impl Store {
             .collect()
     }
 
+    /// When this front-end is last known to have led. None where it never did, or was not asked.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn led(&self) -> Result<Option<Timestamp>, ReadError> {
+        let stored = self.shared.tree.get(keys::meta("led")).map_err(ReadError::Read)?;
+        let millis = stored.and_then(|bytes| <[u8; 8]>::try_from(bytes.as_ref()).ok());
+        Ok(millis.map(|millis| Timestamp::from_millis(i64::from_be_bytes(millis))))
+    }
+
     /// Own events that are still to be told, at most `limit` of them. One whose record is damaged is said in the log
     /// and left where it is.
     ///

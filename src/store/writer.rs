@@ -146,6 +146,8 @@ pub enum Change {
         /// What became of it so far.
         story: GapStory,
     },
+    /// This front-end still led then.
+    Led(Timestamp),
     /// How many settled executions are kept of hooks that say so themselves.
     Keep(BTreeMap<HookName, u64>),
     /// A record of another store, as it was there.
@@ -527,6 +529,10 @@ impl WriterThread {
             }
             Change::GapStory { record, story } => {
                 batch.insert(keys::gap_story(record), format::write_gap_story(&story));
+                0
+            }
+            Change::Led(at) => {
+                batch.insert(keys::meta("led"), &at.as_millis().to_be_bytes());
                 0
             }
             Change::Keep(hooks) => {

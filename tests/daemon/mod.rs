@@ -101,6 +101,20 @@ impl House {
         self
     }
 
+    /// Adds the source `opennebula`, with a controller that takes results, and looks for the commands of its hooks here.
+    pub(crate) fn serve(&mut self, events: &str, replies: &str) -> &mut Self {
+        self.config.onehem_scripts_dir = self.config.scripts_dir.clone();
+        let source = OpennebulaSource {
+            endpoint: events.to_owned(),
+            replies: replies.to_owned(),
+            ..OpennebulaSource::default()
+        };
+        self.config
+            .sources
+            .insert("opennebula".to_owned(), Source::Opennebula(source));
+        self
+    }
+
     /// Starts the daemon.
     pub(crate) async fn daemon(&self) -> Daemon {
         Daemon::start(&self.config, Options::default())

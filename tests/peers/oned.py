@@ -651,7 +651,7 @@ class House:
             answer = self.oned.call(method, self.options.session, list(parameters))
         return {"answer": answer}
 
-    def do_flush(self, within=60):
+    def do_flush(self, within=50):
         driver = self.oned.driver
         self.flushes += 1
         driver.order("FLUSH", str(self.flushes))
@@ -659,7 +659,7 @@ class House:
             if not driver.condition.wait_for(lambda: driver.flushed >= self.flushes, within):
                 raise TimeoutError("the driver does not publish")
 
-    def do_wait(self, subscriptions=None, hook=None, records=None, results=None, calls=None, method=None, within=60):
+    def do_wait(self, subscriptions=None, hook=None, records=None, results=None, calls=None, method=None, within=50):
         oned, driver = self.oned, self.oned.driver
         if subscriptions:
             with driver.condition:

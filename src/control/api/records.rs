@@ -399,6 +399,8 @@ pub enum SkipReasonView {
     Overlap,
     /// A mute held it and was taken back with the order to drop what it held.
     Muted,
+    /// It would have run: the daemon only observed.
+    Observed,
 }
 
 /// Why an execution was cancelled.
@@ -415,6 +417,8 @@ pub enum CancelReasonView {
     Superseded,
     /// An operator stopped its hook.
     Stopped(ActorView),
+    /// It was to be started again and was not in time: hem was on standby.
+    Expired,
 }
 
 /// What caused an attempt.
@@ -478,6 +482,8 @@ pub struct CaughtUpView {
 pub enum NotedOnlyView {
     /// None were known before.
     First,
+    /// Another front-end led meanwhile.
+    OtherLed,
     /// The gap was longer than `max_gap`.
     TooOld,
 }

@@ -62,11 +62,66 @@ pub struct StatusView {
     pub kept: KeptView,
     /// Why no new work is accepted; none when it is.
     pub not_accepting: Option<String>,
+    /// The part it plays among those of several front-ends; none where it works whatever `oned` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleView>,
     /// How the telling of results to the sources' controllers goes.
     #[serde(default)]
     pub results: BTreeMap<String, ResultsView>,
+    /// How it stands with the hooks that `oned` keeps; none where they are not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolView>,
     /// What is not as it should be, as sentences; empty when all is well.
     pub concerns: Vec<String>,
+}
+
+/// How it stands with the hooks that `oned` keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolView {
+    /// The source whose controller it is.
+    pub source: String,
+    /// Where it is asked.
+    pub endpoint: String,
+    /// Hooks of it in force.
+    pub hooks: usize,
+    /// Hooks of it that hooks of the folder stand for.
+    pub shadowed: usize,
+    /// Hooks of it that cannot be used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unusable: Vec<UnusableView>,
+    /// When it was read last since the daemon started. While it was not, its hooks are those of the last time.
+    pub read: Option<Time>,
+    /// Since when it cannot be read; none when it can.
+    pub away_since: Option<Time>,
+    /// Why it cannot be read.
+    pub away: Option<String>,
+    /// How often it was read since the daemon started.
+    pub reads: u64,
+    /// How often it could not be read since the daemon started.
+    pub failures: u64,
+}
+
+/// A hook of `oned` that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnusableView {
+    /// Its number, where that can be read.
+    pub id: Option<u64>,
+    /// Its name there, where that can be read.
+    pub name: Option<String>,
+    /// Why it cannot be used.
+    pub why: String,
+}
+
+/// The part that a daemon plays among those of several front-ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleView {
+    /// `leader`, `solo` or `standby`.
+    pub name: String,
+    /// Since when it works, or stands by.
+    pub since: Time,
+    /// Why it stands by: `oned is FOLLOWER`; none where it works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// How much the store keeps.

@@ -353,6 +353,7 @@ fn state(view: StateView) -> Result<State, LineFault> {
                 SkipReasonView::Superseded => SkipReason::Superseded,
                 SkipReasonView::Overlap => SkipReason::Overlap,
                 SkipReasonView::Muted => SkipReason::Muted,
+                SkipReasonView::Observed => SkipReason::Observed,
             }),
             at,
         ),
@@ -367,6 +368,7 @@ fn cancel_reason(view: &CancelReasonView) -> CancelReason {
         CancelReasonView::HookDisabled => CancelReason::HookDisabled,
         CancelReasonView::Superseded => CancelReason::Superseded,
         CancelReasonView::Stopped(who) => CancelReason::Stopped(actor(who)),
+        CancelReasonView::Expired => CancelReason::Expired,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::engine::catch_up::{Raise, Step, Taken};
 use crate::engine::dispatcher::{Message, Offer};
 use crate::engine::hooks_in_force::InForce;
 use crate::engine::known_states::{Decision, KnownStates, OpenGap};
+use crate::engine::role::Standing;
 use crate::event::id::Seq;
 use crate::event::opennebula::pool::state_told;
 use crate::event::time::Timestamp;
@@ -58,7 +59,7 @@ impl Tracked {
             return None;
         }
         self.noted = Some(Instant::now());
-        self.known.baseline()
+        Some(self.known.baseline())
     }
 }
 
@@ -90,7 +91,7 @@ impl Acceptance {
 
     /// A source was connected to without a gap before: it is the first time.
     pub(super) fn begins(&mut self, source: &str, at: Timestamp) {
-        // Nothing is written down before something is known.
+        // Written down with what is found: a life that ends before begins like this one.
         let _ = self.opens(
             source,
             OpenGap {
@@ -100,6 +101,27 @@ impl Acceptance {
         );
     }
 
+    /// This front-end leads from now on, and what was published before passed unseen.
+    pub(super) fn catches_up_as_leader(&mut self) {
+        let tracked = self.tracked.as_ref();
+        let known = tracked.map(|tracked| (Arc::clone(tracked.known.source()), tracked.heard()));
+        if let Some((source, heard)) = known {
+            self.begins(&source, heard.unwrap_or_else(Timestamp::now));
+        }
+    }
+
+    /// While hem stands by: forgets what is known once it is sure that another front-end leads.
+    pub(super) fn stands_by(&mut self) {
+        let role = self.role.now();
+        let leads_elsewhere = role.is_some_and(|role| matches!(role.standing, Standing::NotLeading(_)));
+        let tracked = self.tracked.as_mut().filter(|_| leads_elsewhere);
+        if let Some(change) = tracked.and_then(|tracked| tracked.known.stand_by()) {
+            // The dispatcher is gone only when the daemon is.
+            let _ = self.dispatcher.blocking_send(Message::Learned(vec![change]));
+            self.show();
+        }
+    }
+
     fn opens(&mut self, source: &str, gap: OpenGap) -> Vec<Change> {
         let Some(tracked) = self.tracked.as_mut().filter(|tracked| tracked.is(source)) else {
             return Vec::new();
@@ -107,7 +129,7 @@ impl Acceptance {
         tracked.known.open_gap(gap);
         let baseline = tracked.known.baseline();
         self.show();
-        baseline.into_iter().collect()
+        vec![baseline]
     }
 
     /// A source was heard until then, and nothing was missed before.
@@ -127,7 +149,7 @@ impl Acceptance {
 
     /// Writes down now and then that the source is heard; says whether there is still somebody to do it.
     pub(super) fn note_that_it_is_heard(&mut self) -> bool {
-        let note = self.tracked.as_mut().and_then(|tracked| tracked.note(NOTE_EVERY));
+        let note = self.working().and_then(|tracked| tracked.note(NOTE_EVERY));
         note.is_none_or(|note| {
             self.show();
             self.dispatcher
@@ -138,14 +160,17 @@ impl Acceptance {
 
     /// The daemon stops: what comes from now on is missed.
     pub(super) fn heard_to_the_end(&mut self) {
-        let note = self
-            .tracked
-            .as_mut()
-            .and_then(|tracked| tracked.note(Duration::ZERO));
+        let note = self.working().and_then(|tracked| tracked.note(Duration::ZERO));
         if let Some(note) = note {
             // The dispatcher is gone only when the daemon is: the next one takes the last note.
             let _ = self.dispatcher.blocking_send(Message::Learned(vec![note]));
         }
+    }
+
+    /// What is known, while hem works.
+    fn working(&mut self) -> Option<&mut Tracked> {
+        let works = self.role.standby().is_none();
+        self.tracked.as_mut().filter(|_| works)
     }
 
     /// Takes a step of catching up.
@@ -213,7 +238,7 @@ impl Acceptance {
             reply,
         } = raise;
         let is_wanted = in_force.index.is_catch_up_wanted();
-        let taken = if self.room.lacking().is_some() {
+        let taken = if self.room.lacking().is_some() || self.role.standby().is_some() {
             Taken::NoRoom
         } else if let Some(tracked) = &mut self.tracked {
             let (decision, learned) = tracked.known.decide(&id, &names, asked, is_wanted);
@@ -252,9 +277,10 @@ impl Acceptance {
             return;
         };
         let (source, status) = (Arc::clone(tracked.known.source()), tracked.known.status());
+        let is_wanted = status.open_since.is_some() && self.role.standby().is_none();
         tracked
             .open
-            .send_if_modified(|is_open| std::mem::replace(is_open, status.open_since.is_some()) != *is_open);
+            .send_if_modified(|was| std::mem::replace(was, is_wanted) != is_wanted);
         self.with_status(&source, |shown| shown.catch_up = Some(status));
     }
 }

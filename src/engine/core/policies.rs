@@ -49,6 +49,10 @@ impl Core {
         if skipped == Some(SkipReason::Throttled) {
             return;
         }
+        // What would have run under one life's eyes only takes nothing away from what is to run in the next.
+        if skipped == Some(SkipReason::Observed) && !self.observing {
+            return;
+        }
         if let Some(throttle) = policy.throttle {
             let key = throttle_key(&throttle, hook, execution.subject.as_ref());
             self.throttles
@@ -473,7 +477,7 @@ impl Core {
         lanes
     }
 
-    fn in_order<'a>(
+    pub(super) fn in_order<'a>(
         &self,
         executions: impl Iterator<Item = (&'a ExecutionKey, &'a Active)>,
     ) -> Vec<ExecutionKey> {
@@ -490,7 +494,11 @@ impl Core {
 }
 
 /// What a throttle counts together with an execution.
-fn throttle_key(throttle: &Throttle, hook: &Hook, subject: Option<&Subject>) -> (HookName, Option<Subject>) {
+pub(super) fn throttle_key(
+    throttle: &Throttle,
+    hook: &Hook,
+    subject: Option<&Subject>,
+) -> (HookName, Option<Subject>) {
     let subject = match throttle.key {
         ThrottleKey::Subject => subject.cloned(),
         ThrottleKey::Hook => None,

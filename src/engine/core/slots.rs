@@ -76,7 +76,7 @@ impl Core {
     /// Gives free slots to hooks with a ready lane, round-robin, within a hook to its oldest.
     pub(super) fn start_what_can(&mut self, now: Timestamp, step: &mut Step) {
         let default_parallel = self.default_parallel();
-        while !self.stopping {
+        while !self.stopping && !self.observing && self.standby.is_none() {
             let Some((name, high)) = self.next_in_rotation() else {
                 return;
             };

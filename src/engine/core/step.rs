@@ -84,6 +84,10 @@ pub enum Input {
     ClockJumped,
     /// So many scripts may run at once from now on.
     Concurrency(usize),
+    /// Another front-end may lead: nothing is started until [`Input::Lead`].
+    StandBy,
+    /// This front-end leads: what waits is taken up, unless it waited for too long while another one may have led.
+    Lead,
     /// Nothing is started any more.
     Stop,
 }

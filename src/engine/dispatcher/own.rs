@@ -364,6 +364,7 @@ fn outcome(settlement: &Settlement) -> (own::Outcome, Option<String>) {
                 SkipReason::Superseded => "superseded",
                 SkipReason::Overlap => "overlap",
                 SkipReason::Muted => "muted",
+                SkipReason::Observed => "observed",
             };
             (own::Outcome::Skipped, Some(reason.to_owned()))
         }
@@ -374,6 +375,7 @@ fn outcome(settlement: &Settlement) -> (own::Outcome, Option<String>) {
                 CancelReason::HookDisabled => "hook disabled".to_owned(),
                 CancelReason::Superseded => "superseded".to_owned(),
                 CancelReason::Stopped(actor) => format!("stopped by {}", who(actor)),
+                CancelReason::Expired => "expired".to_owned(),
             };
             (own::Outcome::Cancelled, Some(reason))
         }

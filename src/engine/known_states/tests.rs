@@ -40,7 +40,7 @@ fn gap(from: i64, record: u64) -> OpenGap {
 /// What a former life knew, at second 0.
 fn known(states: &[(ResourceId, &str)]) -> KnownStates {
     let baseline = Baseline {
-        heard: at(0),
+        heard: Some(at(0)),
         open: Vec::new(),
         totals: CatchUpTotals::default(),
     };
@@ -71,7 +71,8 @@ fn words(changes: &[Change]) -> Vec<String> {
                     .iter()
                     .map(|gap| gap.record.map_or(0, |seq| seq.0))
                     .collect();
-                format!("heard {} open {open:?}", baseline.heard.as_millis() / 1000)
+                let heard = baseline.heard.map_or(-1, |heard| heard.as_millis() / 1000);
+                format!("heard {heard} open {open:?}")
             }
             other => panic!("{other:?}"),
         })
@@ -86,7 +87,7 @@ fn the_first_poll_is_a_baseline_and_raises_nothing() {
         from: at(5),
         record: None,
     });
-    assert!(states.baseline().is_none() && !states.is_heard(at(5)));
+    assert!(!states.is_heard(at(5)));
     assert_eq!(states.begin(at(6), now), Some(NotedOnly::First));
     let (differ, changes) = states.compare(&Resource::Vm, now, &[seen(1, "ACTIVE"), seen(2, "HOLD")]);
     assert_eq!(
@@ -233,15 +234,37 @@ fn a_gap_that_opens_during_a_poll_needs_another_one() {
 }
 
 #[test]
+fn what_another_front_end_led_through_is_only_noted() {
+    let mut states = known(&[(vm(1), "ACTIVE")]);
+    let now = Instant::now();
+    states.open_gap(gap(10, 7));
+    states.begin(at(20), now);
+    let changes: Vec<_> = states.stand_by().into_iter().collect();
+    assert_eq!(words(&changes), ["heard -1 open []"]);
+    assert!(states.stand_by().is_none() && states.end(at(21)).is_empty());
+    states.open_gap(OpenGap {
+        from: at(30),
+        record: None,
+    });
+    assert_eq!(states.begin(at(30), now), Some(NotedOnly::OtherLed));
+    assert_eq!(
+        states.compare(&Resource::Vm, now, &[seen(1, "HOLD")]).0,
+        Vec::<usize>::new()
+    );
+    states.end(at(31));
+    assert_eq!((states.heard(), states.status().known), (Some(at(31)), 1));
+}
+
+#[test]
 fn of_very_many_gaps_the_oldest_and_the_newest_are_kept_apart() {
     let mut states = known(&[]);
     for number in 0..200 {
         states.open_gap(gap(10 + number, u64::try_from(number).expect("small")));
     }
-    let Some(Change::Baseline {
+    let Change::Baseline {
         baseline: Some(baseline),
         ..
-    }) = states.baseline()
+    } = states.baseline()
     else {
         panic!("a baseline")
     };

@@ -8,11 +8,13 @@
 mod calls;
 mod elements;
 mod envelope;
+pub mod hook_pool;
 pub mod key;
 mod layout;
 pub mod pool;
 pub mod schema;
 mod subject;
+pub mod template;
 pub mod vocabulary;
 
 pub use self::calls::{CallInfo, Direction, Parameter};

@@ -17,7 +17,7 @@ use crate::hooks::{Action, Piece, Template};
 use crate::runner::StartFailure;
 
 /// The characters for which Ruby's popen uses a shell, wherever they stand.
-const SHELL_CHARACTERS: &[char] = &[
+pub(in crate::hooks) const SHELL_CHARACTERS: &[char] = &[
     '*', '?', '{', '}', '[', ']', '<', '>', '(', ')', '~', '&', '|', '\\', '$', ';', '\'', '`', '"', '\n',
     '#',
 ];
@@ -166,8 +166,9 @@ impl Arguments {
                         Word::CallInfo => standard_input::call_info(event, Layout::Libxml2),
                     })
                     .collect();
+                // A hook may ask for an element its event has not; the blank beside the empty word goes with it, as there.
                 Self {
-                    text: words.join(" "),
+                    text: words.join(" ").trim().to_owned(),
                     are_the_hooks_own: true,
                 }
             }

@@ -114,6 +114,7 @@ impl Follower<'_> {
         let what = match noted_only {
             None => "caught up with what was missed",
             Some(NotedOnly::First) => "noted the present states, against which the next gap is held",
+            Some(NotedOnly::OtherLed) => "noted the present states: another front-end led meanwhile",
             Some(NotedOnly::TooOld) => "the gap was too long to catch up with; noted the present states",
         };
         tracing::info!(source = self.name, raised, "{what}");

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::repeats::Repeats;
 use crate::config::OpennebulaSource;
 use crate::engine::intake::{Decode, Decoded, NotKept, Received};
+use crate::engine::pool::Hints;
 use crate::event::id::Seq;
 use crate::event::opennebula::key::Key;
 use crate::event::opennebula::pool::StateMessage;
@@ -39,7 +40,20 @@ pub struct Decoder {
     validation: Option<Mutex<Repeats>>,
     /// What the log must not show of a message.
     redaction: Redaction,
+    /// Where to say that the controller's own hooks changed, where somebody wants to know.
+    hints: Option<Hints>,
 }
+
+/// The calls that change the hooks that `oned` keeps (`src/rm/xml-rpc/HookXRPC.h`). Changes of owner and rights are none: they
+/// change nothing that a hook does.
+const CHANGES_POOL: [&str; 6] = [
+    "one.hook.allocate",
+    "one.hook.update",
+    "one.hook.delete",
+    "one.hook.rename",
+    "one.hook.lock",
+    "one.hook.unlock",
+];
 
 impl Decoder {
     /// A decoder for the source of this name. `names_source` puts the name in front of subjects (`zone1:vm/12`), for a site
@@ -51,6 +65,16 @@ impl Decoder {
             ignored_calls: config.ignore_calls.clone(),
             validation: config.validate.then(Mutex::default),
             redaction: Redaction::default(),
+            hints: None,
+        }
+    }
+
+    /// Says at `hints` when `oned` changed one of the hooks that it keeps.
+    #[must_use]
+    pub fn hinting(self, hints: Hints) -> Self {
+        Self {
+            hints: Some(hints),
+            ..self
         }
     }
 
@@ -91,6 +115,16 @@ impl Decoder {
                 faults,
                 "a message differs from its schema"
             );
+        }
+    }
+
+    /// A call that failed changed nothing, whatever it was about.
+    fn hint(&self, facts: &Facts) {
+        if let (Some(hints), Facts::Api(call)) = (&self.hints, facts)
+            && call.success
+            && CHANGES_POOL.contains(&call.call.as_str())
+        {
+            hints.give();
         }
     }
 
@@ -182,6 +216,7 @@ impl Decode for Decoder {
             }
         };
         let reading = opennebula::read(&message.key, &document);
+        self.hint(&reading.facts);
         if self.is_ignored(&reading.facts) {
             return Decoded::NotKept(NotKept::Refused("ignored call"));
         }

@@ -6,6 +6,9 @@
 mod backoff;
 pub mod catch_up;
 pub mod decode;
+pub mod leadership;
+pub mod pool;
+pub mod probe;
 pub mod publisher;
 mod repeats;
 pub mod replier;

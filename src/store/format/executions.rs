@@ -80,6 +80,9 @@ enum StoredState {
     Muted {
         at: i64,
     },
+    Observed {
+        at: i64,
+    },
     Cancelled {
         at: i64,
         why: StoredCancel,
@@ -94,6 +97,7 @@ enum StoredCancel {
     HookDisabled,
     Superseded,
     Stopped { by: StoredActor },
+    Expired,
 }
 
 impl From<&CancelReason> for StoredCancel {
@@ -104,6 +108,7 @@ impl From<&CancelReason> for StoredCancel {
             CancelReason::HookDisabled => Self::HookDisabled,
             CancelReason::Superseded => Self::Superseded,
             CancelReason::Stopped(actor) => Self::Stopped { by: actor.into() },
+            CancelReason::Expired => Self::Expired,
         }
     }
 }
@@ -116,6 +121,7 @@ impl From<StoredCancel> for CancelReason {
             StoredCancel::HookDisabled => Self::HookDisabled,
             StoredCancel::Superseded => Self::Superseded,
             StoredCancel::Stopped { by } => Self::Stopped(by.into()),
+            StoredCancel::Expired => Self::Expired,
         }
     }
 }
@@ -210,6 +216,7 @@ pub(in crate::store) fn write_progress(progress: &Progress) -> Vec<u8> {
                     SkipReason::Superseded => StoredState::Superseded { at },
                     SkipReason::Overlap => StoredState::Overlap { at },
                     SkipReason::Muted => StoredState::Muted { at },
+                    SkipReason::Observed => StoredState::Observed { at },
                 },
                 Settlement::Cancelled(reason) => StoredState::Cancelled {
                     at,
@@ -285,6 +292,7 @@ fn read_progress(bytes: &[u8]) -> Result<Progress, FormatError> {
         StoredState::Superseded { at } => settled(Settlement::Skipped(SkipReason::Superseded), at),
         StoredState::Overlap { at } => settled(Settlement::Skipped(SkipReason::Overlap), at),
         StoredState::Muted { at } => settled(Settlement::Skipped(SkipReason::Muted), at),
+        StoredState::Observed { at } => settled(Settlement::Skipped(SkipReason::Observed), at),
         StoredState::Cancelled { at, why } => settled(Settlement::Cancelled(why.into()), at),
     };
     Ok(Progress {

@@ -29,7 +29,8 @@ pub(in crate::store) fn read_state_names(bytes: &[u8]) -> Result<StateNames, For
 
 #[derive(Serialize, Deserialize)]
 struct StoredBaseline {
-    heard: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    heard: Option<i64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     open: Vec<StoredOpenGap>,
     raised: u64,
@@ -54,7 +55,7 @@ pub(in crate::store) fn write_baseline(baseline: &Baseline) -> Vec<u8> {
         StoredOpenGap(gap.from.as_millis(), record)
     });
     write(&StoredBaseline {
-        heard: baseline.heard.as_millis(),
+        heard: baseline.heard.map(Timestamp::as_millis),
         open: open.collect(),
         raised,
         live,
@@ -77,7 +78,7 @@ pub(in crate::store) fn read_baseline(bytes: &[u8]) -> Result<Baseline, FormatEr
         record: record.map(Seq),
     });
     Ok(Baseline {
-        heard: Timestamp::from_millis(heard),
+        heard: heard.map(Timestamp::from_millis),
         open: open.collect(),
         totals: CatchUpTotals {
             raised,
@@ -106,6 +107,7 @@ struct StoredStory {
 #[serde(rename_all = "snake_case")]
 enum StoredNotedOnly {
     First,
+    OtherLed,
     TooOld,
 }
 
@@ -117,6 +119,7 @@ pub(in crate::store) fn write_gap_story(story: &GapStory) -> Vec<u8> {
         unwanted: story.unwanted,
         noted_only: story.noted_only.map(|why| match why {
             NotedOnly::First => StoredNotedOnly::First,
+            NotedOnly::OtherLed => StoredNotedOnly::OtherLed,
             NotedOnly::TooOld => StoredNotedOnly::TooOld,
         }),
         failures: story.failures,
@@ -134,6 +137,7 @@ pub(in crate::store) fn read_gap_story(bytes: &[u8]) -> Result<GapStory, FormatE
         unwanted: stored.unwanted,
         noted_only: stored.noted_only.map(|why| match why {
             StoredNotedOnly::First => NotedOnly::First,
+            StoredNotedOnly::OtherLed => NotedOnly::OtherLed,
             StoredNotedOnly::TooOld => NotedOnly::TooOld,
         }),
         failures: stored.failures,

@@ -71,6 +71,7 @@ fn cancel_reason() -> impl Strategy<Value = CancelReason> {
         Just(CancelReason::HookRemoved),
         Just(CancelReason::HookDisabled),
         Just(CancelReason::Superseded),
+        Just(CancelReason::Expired),
         actor().prop_map(CancelReason::Operator),
         actor().prop_map(CancelReason::Stopped),
     ]
@@ -86,6 +87,7 @@ fn state() -> impl Strategy<Value = State> {
             Just(SkipReason::Superseded),
             Just(SkipReason::Overlap),
             Just(SkipReason::Muted),
+            Just(SkipReason::Observed),
         ]
         .prop_map(Settlement::Skipped),
         cancel_reason().prop_map(Settlement::Cancelled),
