@@ -335,6 +335,7 @@ fn recorded_hooks_are_declared_for_the_pool() {
         scripts_dir: "/scripts".into(),
         onehem_scripts_dir: "/var/lib/one/remotes/hooks".into(),
         remote_scripts_dir: "/var/tmp/one/hooks".into(),
+        catch_up: false,
     };
     let mut declared = Vec::new();
     for event in recorded::events() {
