@@ -723,15 +723,12 @@ async fn hem_match_and_hem_try_take_the_hooks_of_oned_from_the_daemon() {
     site.oned.vm(12, "ACTIVE", "RUNNING");
     site.until_said(1).await;
     until_settled(daemon.handle(), 1).await;
-    let file = service::configure(
-        &site.house,
-        &format!(
-            "oned: {{ endpoint: \"{}\", auth: {} }}\nonehem_scripts_dir: {}\n",
-            site.oned.xmlrpc(),
-            site.house.path("one_auth").display(),
-            site.house.config.scripts_dir.display(),
-        ),
+    let more = format!(
+        "oned: {{ endpoint: \"{}\", auth: {} }}\n",
+        site.oned.xmlrpc(),
+        site.house.path("one_auth").display(),
     );
+    let file = service::configure(&site.house, &more);
     let run = |arguments: &[&str]| {
         let mut command = std::process::Command::new(PathBuf::from(env!("CARGO_BIN_EXE_hem")));
         command

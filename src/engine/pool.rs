@@ -279,7 +279,7 @@ impl PoolDesk {
     /// Takes up a pool that was read; what to put into the store for that. Hooks that cannot be used are said once.
     pub(super) fn take_up(&mut self, pool: &Pool, defaults: &Defaults) -> Vec<Change> {
         let source = self.names_source.then_some(self.source.as_str());
-        self.hooks = PoolHooks::declared(pool, source, defaults);
+        self.hooks = self.hooks.followed_by(pool, source, defaults);
         let unusable = self.hooks.unusable.clone();
         let said = {
             let mut status = self.shared.locked();
@@ -362,7 +362,7 @@ mod tests {
         hook_pool::read(&format!("<HOOK_POOL>{hooks}</HOOK_POOL>")).expect("a pool")
     }
 
-    fn desk(kept: &mut KeptTexts) -> (PoolDesk, Inlet) {
+    fn desk_on(kept: &mut KeptTexts) -> (PoolDesk, Inlet) {
         let followed = Followed {
             endpoint: "http://localhost:2633/RPC2".to_owned(),
             hints: Hints::default(),
@@ -385,7 +385,7 @@ mod tests {
 
     #[test]
     fn only_what_changed_is_written_and_the_next_life_has_it() {
-        let (mut desk, _inlet) = desk(&mut KeptTexts::default());
+        let (mut desk, _inlet) = desk_on(&mut KeptTexts::default());
         let first = written(desk.take_up(&pool(&[(1, "a.sh"), (2, "b.sh")]), &defaults()));
         let names: Vec<&str> = first.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["oned/one/1", "oned/one/2"]);
@@ -412,7 +412,7 @@ mod tests {
         }
         let mut kept = KeptTexts::taken_from(&mut stored);
         assert_eq!(stored.into_keys().collect::<Vec<_>>(), ["dns.yaml"]);
-        let (next, _inlet) = super::tests::desk(&mut kept);
+        let (next, _inlet) = desk_on(&mut kept);
         let (combined, known) = next.beside(&HookSet::default());
         let names: Vec<&str> = combined.set.iter().map(|hook| hook.name.as_str()).collect();
         assert_eq!(names, ["oned/h1", "oned/h2"]);
@@ -426,7 +426,7 @@ mod tests {
     #[test]
     fn a_text_that_is_not_understood_is_said_and_written_anew() {
         let mut stored = BTreeMap::from([("oned/one/1".to_owned(), ("name: [\n".to_owned(), ()))]);
-        let (mut desk, _inlet) = desk(&mut KeptTexts::taken_from(&mut stored));
+        let (mut desk, _inlet) = desk_on(&mut KeptTexts::taken_from(&mut stored));
         assert_eq!(desk.shared().status().unusable.len(), 1);
         let changes = written(desk.take_up(&pool(&[]), &defaults()));
         assert_eq!(changes, [("oned/one/1".to_owned(), None)]);
@@ -435,7 +435,7 @@ mod tests {
 
     #[test]
     fn the_status_says_since_when_it_cannot_be_read_and_forgets_that_with_the_next_read() {
-        let (mut desk, inlet) = desk(&mut KeptTexts::default());
+        let (mut desk, inlet) = desk_on(&mut KeptTexts::default());
         inlet.cannot_be_read("refused");
         let (since, _) = desk.shared().status().away.expect("away");
         inlet.cannot_be_read("no answer");
@@ -450,7 +450,7 @@ mod tests {
 
     #[tokio::test]
     async fn hints_of_its_own_source_count_once_until_they_are_taken() {
-        let (desk, inlet) = desk(&mut KeptTexts::default());
+        let (desk, inlet) = desk_on(&mut KeptTexts::default());
         desk.shared().hint_of("other");
         desk.shared().hint_of("one");
         desk.shared().hint_of("one");
