@@ -364,6 +364,7 @@ mod tests {
             scripts_dir: "/scripts".into(),
             onehem_scripts_dir: "/scripts".into(),
             remote_scripts_dir: "/var/tmp/one/hooks".into(),
+            catch_up: false,
         }
     }
 
@@ -380,7 +381,7 @@ mod tests {
         hook_pool::read(&format!("<HOOK_POOL>{hooks}</HOOK_POOL>")).expect("a pool")
     }
 
-    fn desk_on(kept: &mut KeptTexts) -> (PoolDesk, Inlet) {
+    fn desk(kept: &mut KeptTexts) -> (PoolDesk, Inlet) {
         let followed = Followed {
             endpoint: "http://localhost:2633/RPC2".to_owned(),
             hints: Hints::default(),
@@ -403,15 +404,15 @@ mod tests {
 
     #[test]
     fn only_what_changed_is_written_and_the_next_life_has_it() {
-        let (mut desk, _inlet) = desk_on(&mut KeptTexts::default());
-        let first = written(desk.take_up(&pool(&[(1, "a.sh"), (2, "b.sh")]), &defaults()));
+        let (mut one, _inlet) = desk(&mut KeptTexts::default());
+        let first = written(one.take_up(&pool(&[(1, "a.sh"), (2, "b.sh")]), &defaults()));
         let names: Vec<&str> = first.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["oned/one/1", "oned/one/2"]);
         assert_eq!(
-            written(desk.take_up(&pool(&[(2, "b.sh"), (1, "a.sh")]), &defaults())),
+            written(one.take_up(&pool(&[(2, "b.sh"), (1, "a.sh")]), &defaults())),
             []
         );
-        let second = written(desk.take_up(&pool(&[(2, "c.sh")]), &defaults()));
+        let second = written(one.take_up(&pool(&[(2, "c.sh")]), &defaults()));
         assert_eq!(second[0], ("oned/one/1".to_owned(), None));
         let (name, text) = &second[1];
         assert_eq!(name, "oned/one/2");
@@ -430,7 +431,7 @@ mod tests {
         }
         let mut kept = KeptTexts::taken_from(&mut stored);
         assert_eq!(stored.into_keys().collect::<Vec<_>>(), ["dns.yaml"]);
-        let (next, _inlet) = desk_on(&mut kept);
+        let (next, _inlet) = desk(&mut kept);
         let (combined, known) = next.beside(&HookSet::default());
         let names: Vec<&str> = combined.set.iter().map(|hook| hook.name.as_str()).collect();
         assert_eq!(names, ["oned/h1", "oned/h2"]);
@@ -444,7 +445,7 @@ mod tests {
     #[test]
     fn a_text_that_is_not_understood_is_said_and_written_anew() {
         let mut stored = BTreeMap::from([("oned/one/1".to_owned(), ("name: [\n".to_owned(), ()))]);
-        let (mut desk, _inlet) = desk_on(&mut KeptTexts::taken_from(&mut stored));
+        let (mut desk, _inlet) = desk(&mut KeptTexts::taken_from(&mut stored));
         assert_eq!(desk.shared().status().unusable.len(), 1);
         let changes = written(desk.take_up(&pool(&[]), &defaults()));
         assert_eq!(changes, [("oned/one/1".to_owned(), None)]);
@@ -453,7 +454,7 @@ mod tests {
 
     #[test]
     fn the_status_says_since_when_it_cannot_be_read_and_forgets_that_with_the_next_read() {
-        let (mut desk, inlet) = desk_on(&mut KeptTexts::default());
+        let (mut desk, inlet) = desk(&mut KeptTexts::default());
         inlet.cannot_be_read("refused");
         let (since, _) = desk.shared().status().away.expect("away");
         inlet.cannot_be_read("no answer");
@@ -468,7 +469,7 @@ mod tests {
 
     #[tokio::test]
     async fn hints_of_its_own_source_count_once_until_they_are_taken() {
-        let (desk, inlet) = desk_on(&mut KeptTexts::default());
+        let (desk, inlet) = desk(&mut KeptTexts::default());
         desk.shared().hint_of("other");
         desk.shared().hint_of("one");
         desk.shared().hint_of("one");
