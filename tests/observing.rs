@@ -61,16 +61,18 @@ async fn what_would_run_is_recorded_and_neither_started_nor_told_then_or_later()
     let auth = folder.path().join("one_auth");
     let mut oned = Oned::start(&["--auth-file", auth.to_str().expect("a path")]);
     let house = house(&oned, &auth);
-    let pool = oned.create_hook("NAME=pool\nTYPE=state\nRESOURCE=VM\nON=RUNNING\nCOMMAND=run.sh\nARGUMENTS=\"pool\"");
+    let pool = oned
+        .create_hook("NAME=pool\nTYPE=state\nRESOURCE=VM\nON=RUNNING\nCOMMAND=run.sh\nARGUMENTS=\"pool\"");
     let mut observer = Service::start_by(&house, &[], &["--observe"]);
     oned.wait_for_subscriber();
-    observer.until("the pool is read", |status| status.hooks == 2).await;
+    observer
+        .until("the pool is read", |status| status.hooks == 2)
+        .await;
     for id in 1..=4 {
         oned.vm(id, "ACTIVE", "RUNNING");
     }
-    let retry = format!(
-        "<HOOK_MESSAGE><ARGUMENTS>cG9vbA==</ARGUMENTS><HOOK_ID>{pool}</HOOK_ID></HOOK_MESSAGE>"
-    );
+    let retry =
+        format!("<HOOK_MESSAGE><ARGUMENTS>cG9vbA==</ARGUMENTS><HOOK_ID>{pool}</HOOK_ID></HOOK_MESSAGE>");
     let retry = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, retry);
     oned.tell(json!({ "do": "publish", "key": "RETRY", "content": format!("{retry} ") }));
     let status = observer
@@ -83,21 +85,44 @@ async fn what_would_run_is_recorded_and_neither_started_nor_told_then_or_later()
     let recorded = executions(&house).await;
     let reasons = |hook: &str| -> Vec<&str> {
         let of_hook = recorded.iter().filter(|(name, _)| name.ends_with(hook));
-        of_hook.map(|(_, reason)| reason.as_str().expect("a reason")).collect()
+        of_hook
+            .map(|(_, reason)| reason.as_str().expect("a reason"))
+            .collect()
     };
-    assert_eq!(reasons(".oned/pool"), ["observed"; 5], "four events and the RETRY: {recorded:?}");
-    assert_eq!(reasons(".file"), ["observed", "observed", "observed", "throttled"], "its policy holds");
+    assert_eq!(
+        reasons(".oned/pool"),
+        ["observed"; 5],
+        "four events and the RETRY: {recorded:?}"
+    );
+    assert_eq!(
+        reasons(".file"),
+        ["observed", "observed", "observed", "throttled"],
+        "its policy holds"
+    );
 
     let said = hem(&house, &["status"]).await.stdout;
     assert!(said.contains("observing: what would run is recorded"), "{said}");
-    assert!(hem(&house, &["metrics"]).await.stdout.contains("hem_observing 1\n"));
+    assert!(
+        hem(&house, &["metrics"])
+            .await
+            .stdout
+            .contains("hem_observing 1\n")
+    );
     let log = hem(&house, &["log"]).await.stdout;
     assert!(log.contains("observed: would have run"), "{log}");
-    assert!(observer.log().contains("nothing is started and nothing is replied"));
+    assert!(
+        observer
+            .log()
+            .contains("nothing is started and nothing is replied")
+    );
     for order in [["retry", "1.file"], ["cancel", "1.file"]] {
         let refused = hem(&house, &order).await;
         assert_eq!(refused.code, 1, "{}", refused.stdout);
-        assert!(refused.stderr.contains("only observes (`hem run --observe`)"), "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains("only observes (`hem run --observe`)"),
+            "{}",
+            refused.stderr
+        );
     }
     assert_eq!(house.lines("ran"), [""; 0]);
     observer.stop().await;

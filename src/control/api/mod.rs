@@ -27,9 +27,9 @@ pub use self::orders::{
     ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SeverityView,
 };
 pub use self::records::{
-    AttemptView, CancelReasonView, CauseView, DefinitionView, EndedView, EventFilter, EventView,
-    ExecutionFilter, ExecutionStory, ExecutionView, FactsView, FeedLine, FileView, OutcomeView, OutputView,
-    ProcessView, SkipReasonView, StateView, Story, Today,
+    ArgumentsView, AttemptView, CancelReasonView, CauseView, DefinitionView, EndedView, EventFilter,
+    EventView, ExecutionFilter, ExecutionStory, ExecutionView, FactsView, FeedLine, FileView, OutcomeView,
+    OutputView, ProcessView, SkipReasonView, StateView, Story, Today,
 };
 pub use self::status::{
     AcceptanceBucket, BlockedView, EventSums, KeptView, ResultsView, RoleView, SourceErrorView, SourceView,
