@@ -179,6 +179,16 @@ pub struct Limits {
     pub max_backlog: usize,
 }
 
+/// Below this share of the disk nothing new is accepted either, where that is less than the configured reserve.
+const RESERVE_PART: u64 = 20;
+
+impl Limits {
+    /// How many bytes are kept free on a disk of so many.
+    pub fn reserve_on(&self, disk: u64) -> u64 {
+        self.reserve.min(disk / RESERVE_PART)
+    }
+}
+
 impl Config {
     /// What is never printed: the built-in table and `redact:`.
     pub fn redaction(&self) -> Redaction {

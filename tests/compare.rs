@@ -186,7 +186,10 @@ async fn what_is_missing_extra_or_has_other_arguments_is_found() {
         .until("all are observed", |status| in_state(status, "skipped") == 4)
         .await;
     // Right after its start it may have missed what a record is about; and whoever runs scripts may still be at one.
-    until("both had their time", || began.elapsed() > Duration::from_secs(10)).await;
+    until("both had their time", || {
+        began.elapsed() > Duration::from_secs(10)
+    })
+    .await;
     machine.record(missing, "a");
     machine.call("one.vm.rename");
     observer

@@ -10,6 +10,7 @@ mod compare;
 mod completions;
 mod demo;
 mod difference;
+mod doctor;
 mod emit;
 mod events;
 pub mod exit;
@@ -21,7 +22,9 @@ mod log;
 mod man;
 mod metrics;
 mod mute;
+mod onehem_server;
 mod output;
+mod pool_hooks;
 mod publish;
 #[cfg(test)]
 mod reference;
@@ -78,6 +81,7 @@ See what happened:
   compare         What onehem-server ran, beside what hem did or would have run
   export          Write records as lines of JSON
   metrics         How the daemon does, in Prometheus' text format
+  doctor          Look at all that hem needs, and say what to do
 
 Step in:
   retry           Run executions again
@@ -179,6 +183,7 @@ enum Command {
     Audit(audit::Arguments),
     Metrics(metrics::Arguments),
     Compare(compare::Arguments),
+    Doctor(doctor::Arguments),
     Export(export::Arguments),
     Retry(retry::Arguments),
     Cancel(cancel::Arguments),
@@ -233,6 +238,7 @@ fn dispatch(Cli { global, command }: Cli) -> Outcome {
         Command::Try(arguments) => try_once::run(&global, arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Store(arguments) => store::run(&global, arguments),
+        Command::Doctor(arguments) => doctor::run(&global, arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
         Command::Emit(arguments) => wait_for(emit::run(global, arguments)),

@@ -10,11 +10,13 @@ use clap::Args;
 use tracing_subscriber::{EnvFilter, reload};
 
 use super::exit::{Exit, Failure};
-use super::{Global, Outcome, service};
+use super::onehem_server::OnehemServer;
+use super::{Global, Outcome, check, service};
 use crate::config::scalar::Endpoint;
 use crate::config::{Config, ConfigError, OnehemConf, Overrides, Reread};
 use crate::control::server::BindError;
 use crate::daemon::{DaemonError, Failed, Options};
+use crate::hooks::Hook;
 use crate::quantity;
 
 /// What is left to do after a second signal has this long.
@@ -53,6 +55,9 @@ pub(super) struct Arguments {
     /// Any error in a hook file keeps the whole former set in force
     #[arg(long)]
     strict_hooks: bool,
+    /// Start though an onehem-server runs that listens to the same hook manager: hooks that both know run twice
+    #[arg(long)]
+    beside_onehem: bool,
     /// Record what would run, start nothing and reply nothing
     #[arg(long)]
     observe: bool,
@@ -87,6 +92,9 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
         Some(path) => OnehemConf::read(path)?.notes,
         None => Vec::new(),
     };
+    if !arguments.beside_onehem && !config.observe {
+        refuse_to_run_hooks_twice(&config)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -106,6 +114,38 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
     // After a second signal scripts may still run; dropping their tasks kills them.
     runtime.shutdown_timeout(AT_ONCE);
     ended
+}
+
+/// Refuses to start beside an `onehem-server` that runs the same hooks: those of `oned`'s pool, or files with an `id`, which stand for
+/// them. Hooks without one are hem's alone.
+fn refuse_to_run_hooks_twice(config: &Config) -> Result<(), Failure> {
+    let servers = OnehemServer::beside(config);
+    let Some(server) = servers.first() else {
+        return Ok(());
+    };
+    let pool = config.oned.as_ref().is_some_and(|oned| oned.hooks);
+    // A folder that cannot be read has no hooks to run.
+    let shared = check::read(&config.hooks_dir, config).ok().and_then(|checked| {
+        let stands_for = |hook: &&Arc<Hook>| hook.enabled && hook.oned_id.is_some();
+        checked
+            .hooks
+            .iter()
+            .find(stands_for)
+            .map(|hook| hook.name.clone())
+    });
+    let both_run = match (pool, shared) {
+        (true, _) => "the hooks of oned's pool (`oned:` in hem.yaml)".to_owned(),
+        (false, Some(name)) => format!("the hook `{name}`, whose `id:` stands for one of oned's"),
+        (false, None) => return Ok(()),
+    };
+    let message = format!(
+        "onehem-server runs (pid {}) and listens to {}: both would run {both_run}",
+        server.pid, server.endpoint
+    );
+    Err(Failure::new(Exit::Invalid, message).with_hint(
+        "stop it with `systemctl stop opennebula-hem`, or `onehem-server stop` where no service manager started it; \
+         `hem run --observe` may run beside it, and `--beside-onehem` starts hem all the same",
+    ))
 }
 
 pub(super) fn failure(error: &DaemonError) -> Failure {

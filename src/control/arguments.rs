@@ -69,11 +69,12 @@ impl<'a> ArgumentLines<'a> {
     }
 }
 
-/// Where commands are looked for does not matter to their arguments.
+/// Where commands are looked for, and what else a hook does not say itself, does not matter to its arguments.
 fn nowhere() -> Defaults {
     Defaults {
         scripts_dir: PathBuf::from("/"),
         onehem_scripts_dir: PathBuf::from("/"),
         remote_scripts_dir: PathBuf::from("/"),
+        catch_up: false,
     }
 }

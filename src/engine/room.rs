@@ -8,9 +8,6 @@ use nix::sys::statvfs::statvfs;
 
 use crate::config::Limits;
 
-/// Below this share of the disk nothing new is accepted either, where that is less than the configured reserve.
-const RESERVE_PART: u64 = 20;
-
 /// Looks at the disk and the backlog, and says what is lacking.
 #[derive(Debug)]
 pub(super) struct Room {
@@ -52,7 +49,7 @@ impl Room {
             Err(TryLockError::WouldBlock) => return,
         };
         let limits = self.limits.load();
-        let found = self.disk(limits.reserve).or_else(|| {
+        let found = self.disk(&limits).or_else(|| {
             (backlog > limits.max_backlog)
                 .then(|| format!("the backlog is full: {backlog} executions wait (`limits.max_backlog`)"))
         });
@@ -65,11 +62,11 @@ impl Room {
         *lacking = found;
     }
 
-    fn disk(&self, reserve: u64) -> Option<String> {
+    fn disk(&self, limits: &Limits) -> Option<String> {
         let disk = statvfs(&self.folder).ok()?;
         let block = disk.fragment_size();
         let free = disk.blocks_available().saturating_mul(block);
-        let reserve = reserve.min(disk.blocks().saturating_mul(block) / RESERVE_PART);
+        let reserve = limits.reserve_on(disk.blocks().saturating_mul(block));
         (free < reserve).then(|| {
             format!(
                 "the disk is full: {} MiB are free below {}, {} MiB are kept in reserve (`limits.reserve`)",

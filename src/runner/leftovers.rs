@@ -5,9 +5,7 @@
 //! descendant that cleared its environment and left the script's group cannot be told from a stranger and is left alone.
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
@@ -15,6 +13,7 @@ use nix::unistd::{Pid, Uid, getpgrp};
 use tokio::time::{Instant, sleep};
 
 use super::process_group::Stat;
+use super::processes::command_line;
 
 /// How long killed processes are waited for.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
@@ -250,18 +249,4 @@ fn own_line() -> Vec<u32> {
         line.push(parent);
     }
     line
-}
-
-fn command_line(pid: u32) -> String {
-    let path = PathBuf::from(format!("/proc/{pid}/cmdline"));
-    let mut bytes = fs::read(path).unwrap_or_default();
-    while bytes.last() == Some(&0) {
-        bytes.pop();
-    }
-    for byte in &mut bytes {
-        if *byte == 0 {
-            *byte = b' ';
-        }
-    }
-    std::ffi::OsStr::from_bytes(&bytes).to_string_lossy().into_owned()
 }

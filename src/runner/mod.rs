@@ -20,6 +20,7 @@ mod leader;
 pub mod leftovers;
 mod output;
 mod process_group;
+pub mod processes;
 pub mod rights;
 mod runs;
 mod secrets;

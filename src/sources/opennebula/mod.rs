@@ -4,9 +4,11 @@
 //! silence. Everything else happens behind the intake queue, in [`decode`].
 
 mod backoff;
+pub mod catch_up;
 pub mod decode;
 pub mod leadership;
 pub mod pool;
+pub mod probe;
 pub mod publisher;
 mod repeats;
 pub mod replier;
