@@ -386,15 +386,15 @@ mod tests {
 
     #[test]
     fn only_what_changed_is_written_and_the_next_life_has_it() {
-        let (mut first, _inlet) = desk(&mut KeptTexts::default());
-        let first = written(first.take_up(&pool(&[(1, "a.sh"), (2, "b.sh")]), &defaults()));
+        let (mut one, _inlet) = desk(&mut KeptTexts::default());
+        let first = written(one.take_up(&pool(&[(1, "a.sh"), (2, "b.sh")]), &defaults()));
         let names: Vec<&str> = first.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["oned/one/1", "oned/one/2"]);
         assert_eq!(
-            written(first.take_up(&pool(&[(2, "b.sh"), (1, "a.sh")]), &defaults())),
+            written(one.take_up(&pool(&[(2, "b.sh"), (1, "a.sh")]), &defaults())),
             []
         );
-        let second = written(first.take_up(&pool(&[(2, "c.sh")]), &defaults()));
+        let second = written(one.take_up(&pool(&[(2, "c.sh")]), &defaults()));
         assert_eq!(second[0], ("oned/one/1".to_owned(), None));
         let (name, text) = &second[1];
         assert_eq!(name, "oned/one/2");
