@@ -250,8 +250,11 @@ async fn a_front_end_that_is_well_gets_one_page_without_a_warning() {
             "ok",
             "hook manager: `opennebula`: it keeps 20,000 messages for a subscriber (`",
         )
-        .says("ok", "hooks: the commands of 2 hooks: there, executable")
-        .says("ok", "hooks: 2 hooks, digest ")
+        .says(
+            "ok",
+            "hooks: each command is there, executable, with its interpreter and safe rights (2 looked at)",
+        )
+        .says("ok", "hooks: 2 hooks with the digest ")
         .says("skipped", "remote hosts: no hook has `remote: true`")
         .says("ok", "machine: the clock is synchronised")
         .says("ok", "machine: oned has the same clock");
@@ -280,7 +283,7 @@ async fn a_running_daemon_is_asked_for_its_hooks_and_what_concerns_it() {
     let report = front_end.doctor(&[]).await;
     report
         .says("ok", "daemon: hem 0.")
-        .says("ok", "hooks: the command")
+        .says("ok", "hooks: each command is there, executable")
         .nothing_but(0, 0);
     let with = report.view["digest"].clone();
 

@@ -382,8 +382,8 @@ fn maintainer_scripts_are_sound_and_do_nothing_without_systemd() {
             let asks = text.find("/run/systemd/system").expect("the question");
             let first = text.find("systemctl").unwrap_or(usize::MAX);
             assert!(asks < first, "{name} of {package}");
-            // dpkg calls them in all these ways; only its own stage does something.
-            for stage in ["abort-upgrade", "failed-upgrade", "upgrade"] {
+            // dpkg calls them in more ways than they have something to do in.
+            for stage in ["abort-upgrade", "failed-upgrade"] {
                 said(Command::new("sh").arg(&script).arg(stage).arg("0.0.1"));
             }
         }

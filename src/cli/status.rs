@@ -77,6 +77,10 @@ fn render(status: &StatusView, style: &Style) -> String {
         status.hooks, status.running, status.concurrency, status.last_seq
     );
 
+    if status.observing {
+        let said = "observing: what would run is recorded, nothing is started and nothing is replied";
+        let _ = writeln!(text, "{}", style.paint(Tint::Strong, said));
+    }
     if let Some(role) = &status.role {
         let _ = writeln!(text, "{}", in_words(role, style));
     }
@@ -446,6 +450,7 @@ mod tests {
             oldest_queued: None,
             kept: KeptView::default(),
             not_accepting: None,
+            observing: false,
             role: None,
             results: BTreeMap::new(),
             pool: None,

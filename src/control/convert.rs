@@ -714,6 +714,7 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
             bytes: status.kept.bytes,
         },
         not_accepting: status.not_accepting.clone(),
+        observing: status.observing,
         role: status.role.as_ref().map(role),
         results: status
             .outboxes

@@ -119,6 +119,11 @@ impl Collector for Scrape {
             "Whether new events are accepted",
             status.not_accepting.is_none().into(),
         )?;
+        sheet.gauge(
+            "observing",
+            "Whether nothing is started, and what would run is recorded",
+            status.observing.into(),
+        )?;
         let is_on_standby = status.role.as_ref().is_some_and(|role| !role.standing.works());
         sheet.gauge(
             "standby",

@@ -459,6 +459,7 @@ async fn story(
 }
 
 async fn retry(State(room): Rooms, By(actor): By, Told(order): Told<RetryOrder>) -> Answer<RetryReply> {
+    room.handle.may_start()?;
     let references = order
         .executions
         .iter()

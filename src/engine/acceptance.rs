@@ -19,12 +19,12 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use self::catch_up::Tracked;
 use super::core::NewExecution;
-use super::dispatcher::{Asked, Message, Offer, on_standby};
+use super::dispatcher::{Asked, Message, Offer};
 use super::execution::Cause;
 use super::handle::{Connection, OrderError, SourceStatus};
 use super::hooks_in_force::{HooksInForce, InForce};
 use super::intake::{Decode, Decoded, Emission, Entry, IntakeQueue, LOST_KEYS, NotKept, Received};
-use super::pool::Hints;
+use super::pool::SharedPool;
 use super::role::PresentRole;
 use super::room::Room;
 use crate::event::id::Seq;
@@ -66,10 +66,10 @@ pub(super) struct Acceptance {
     pub(super) last_seq: Seq,
     /// What was lost for want of room, by source, until there is room again to say so.
     pub(super) shut_out: BTreeMap<Arc<str>, Gap>,
+    /// The controller's hooks, where they are to run.
+    pub(super) pool: Option<SharedPool>,
     /// The source whose controller can be asked what was missed, and what is known of its resources.
     pub(super) tracked: Option<Tracked>,
-    /// The source whose controller's hooks run, and where changes of them are hinted at.
-    pub(super) pool: Option<(Arc<str>, Hints)>,
 }
 
 impl Acceptance {
@@ -301,18 +301,16 @@ impl Acceptance {
 
     /// Nobody looked at what was published while another front-end led.
     fn takes_up_work(&mut self) {
-        if let Some((_, hints)) = &self.pool {
-            hints.give();
+        if let Some(pool) = &self.pool {
+            pool.hint();
         }
         self.catches_up_as_leader();
     }
 
-    /// Has the controller's hooks read again: what became of them may have passed unseen.
+    /// Changes of the controller's hooks may have passed unseen.
     fn hint(&self, source: &str) {
-        if let Some((of, hints)) = &self.pool
-            && **of == *source
-        {
-            hints.give();
+        if let Some(pool) = &self.pool {
+            pool.hint_of(source);
         }
     }
 
@@ -358,9 +356,8 @@ impl Acceptance {
             actor,
             reply,
         } = emission;
-        let standby = self.role.standby();
         let refusal = match (&hook, self.room.lacking()) {
-            _ if let Some(why) = &standby => Some(on_standby(why)),
+            _ if self.role.standby().is_some() => self.role.accepts_nothing(),
             (_, Some(why)) => Some(OrderError::NotPossible(why)),
             (None, None) => None,
             (Some(name), None) => match in_force.set.get(name) {

@@ -120,6 +120,8 @@ pub struct Status {
     pub kept: Kept,
     /// Set when no new work is accepted: why.
     pub not_accepting: Option<String>,
+    /// Nothing is started or replied; what would run is recorded.
+    pub observing: bool,
     /// The part this hem plays among those of several front-ends; none where it always works.
     pub role: Option<Role>,
     /// How the telling of results to controllers goes, by source.
@@ -352,6 +354,19 @@ impl Handle {
     /// Whether a shell may read command lines of hooks of the `onehem` profile.
     pub fn onehem_shell(&self) -> OnehemShell {
         self.onehem_shell
+    }
+
+    /// Whether hem only records what would run.
+    pub fn observes(&self) -> bool {
+        self.role.observes()
+    }
+
+    /// What whoever asks for a script to be started is told, where that is not done.
+    ///
+    /// # Errors
+    /// When hem only observes, or stands by.
+    pub fn may_start(&self) -> Result<(), OrderError> {
+        self.role.starts_nothing().map_or(Ok(()), Err)
     }
 
     /// Why hem stands by; none while it works.

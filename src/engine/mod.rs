@@ -187,11 +187,12 @@ impl Engine {
         );
         // The hooks of a zone with several front-ends run on the one that leads: until it is known which that is, on none.
         let leader_only = config.oned.as_ref().is_some_and(|oned| oned.leader_only);
-        let role = Arc::new(if leader_only {
-            PresentRole::not_asked()
-        } else {
-            PresentRole::default()
-        });
+        let role = Arc::new(PresentRole::at_start(leader_only, config.observe));
+        if config.observe {
+            tracing::warn!(
+                "observing: what would run is recorded, nothing is started and nothing is replied"
+            );
+        }
         let last_led = store.led().map_err(StartError::Read)?;
         let room = Arc::new(Room::new(config.state_dir.clone(), config.limits.clone()));
         let mut connections = BTreeMap::new();
@@ -222,12 +223,10 @@ impl Engine {
             dispatcher.clone(),
         )
         .map_err(StartError::Read)?;
-        let pool_hints = followed
-            .as_ref()
-            .map(|(source, pool)| (Arc::from(source.as_str()), pool.hints.clone()));
         let (desk, inlet) = followed
             .map(|(source, pool)| PoolDesk::new(&source, names_source, pool, &mut of_pools, &defaults))
             .unzip();
+        let shared_pool = desk.as_ref().map(|desk| desk.shared().clone());
         reloader.pool = desk;
         reloader.forgotten = of_pools.forgotten();
 
@@ -248,7 +247,7 @@ impl Engine {
             connections: Arc::clone(&connections),
             room: Arc::clone(&room),
             outbox: outbox.clone(),
-            pool: reloader.pool.as_ref().map(PoolDesk::status),
+            pool: shared_pool.clone(),
             role: Arc::clone(&role),
             last_led,
             feed: feed.clone(),
@@ -330,8 +329,8 @@ impl Engine {
             last_seq: store.summary().last_seq,
             began_anew,
             shut_out: BTreeMap::new(),
+            pool: shared_pool,
             tracked,
-            pool: pool_hints,
         };
         let handle = Handle {
             store,

@@ -120,8 +120,8 @@ pub(super) async fn look(config: &Config, daemon: &Daemon, controller: &Controll
     });
     match looked.await {
         Some(faults) if faults.is_empty() && number > 0 => findings.push(Finding::ok(format!(
-            "{}: there, executable, with their interpreters and safe rights",
-            commands(number)
+            "each command is there, executable, with its interpreter and safe rights ({} looked at)",
+            count(number as u64)
         ))),
         Some(faults) => findings.extend(faults),
         None => findings.push(Finding::fail(
@@ -138,21 +138,15 @@ pub(super) async fn look(config: &Config, daemon: &Daemon, controller: &Controll
     };
     let of_digest = match hooks.digest() {
         Some(digest) => Finding::ok(format!(
-            "{} hooks, digest {}: the same on each front-end that has the same hooks",
+            "{} hook{} with the digest {}: the same on each front-end that has the same hooks",
             count(hooks.declared.len() as u64),
+            if hooks.declared.len() == 1 { "" } else { "s" },
             &digest[..16]
         )),
         None => Finding::skipped("there are no hooks"),
     };
     hooks.section.findings.push(of_digest);
     hooks
-}
-
-fn commands(number: usize) -> String {
-    match number {
-        1 => "the command of 1 hook".to_owned(),
-        number => format!("the commands of {} hooks", count(number as u64)),
-    }
 }
 
 /// The good hooks of the folder; faults are `hem check`'s to tell.

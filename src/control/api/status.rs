@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{MuteStatusView, QueueView, Time};
+use super::{MuteStatusView, QueueView, Time, is_false};
 
 /// How the daemon does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +62,9 @@ pub struct StatusView {
     pub kept: KeptView,
     /// Why no new work is accepted; none when it is.
     pub not_accepting: Option<String>,
+    /// Nothing is started or replied: what would run is recorded.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub observing: bool,
     /// The part it plays among those of several front-ends; none where it works whatever `oned` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleView>,
