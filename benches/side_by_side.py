@@ -86,7 +86,8 @@ class Daemon:
     """One of the two, as a process on a folder of its own."""
 
     def __init__(self, folder, oned):
-        self.folder, self.oned, self.process, self.peak = folder, oned, None, 0
+        self.folder, self.oned, self.process, self.failures = folder, oned, None, 0
+        self.resident = self.peak = 0.0
         self.environment = {**os.environ, "ONE_XMLRPC": oned.addresses["xmlrpc"], "ONE_AUTH": str(oned.auth)}
 
     def start(self):
@@ -98,11 +99,22 @@ class Daemon:
             stdin=subprocess.DEVNULL,
         )
 
-    def memory(self):
-        """Resident memory now and at its peak, in MB."""
+    def look(self):
+        """Notes its memory, in MB; starts it again where it ended by itself, as its unit does."""
+        if self.process.poll() is not None:
+            self.failures += 1
+            time.sleep(5)
+            self.start()
+            return
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        now, self.peak = (int(re.search(rf"{name}:\s+(\d+)", status)[1]) / 1000 for name in ("VmRSS", "VmHWM"))
-        return now, self.peak
+        found = {name: int(kb) / 1000 for name, kb in re.findall(r"(VmRSS|VmHWM):\s+(\d+)", status)}
+        self.resident, self.peak = found.get("VmRSS", 0.0), max(self.peak, found.get("VmHWM", 0.0))
+
+    def start_again(self):
+        """What an operator does with one that is there and answers nothing."""
+        self.failures += 1
+        self.kill()
+        self.start()
 
     def stop(self):
         self.process.terminate()
@@ -204,14 +216,15 @@ def ready(oned, daemon):
         return False
 
     wait_for(f"{daemon.name} runs a hook", answers)
-    quiet(oned)
+    quiet(oned, daemon)
 
 
-def quiet(oned, seconds=1.0):
-    """Waits until no result came for this long."""
+def quiet(oned, daemon, seconds=1.0, enough=None):
+    """Waits until no result came for this long, or there are enough of them."""
     count, since = oned.count(), time.monotonic()
-    while time.monotonic() - since < seconds:
+    while time.monotonic() - since < seconds and (enough is None or count < enough):
         time.sleep(0.05)
+        daemon.look()
         if (now := oned.count()) != count:
             count, since = now, time.monotonic()
 
@@ -224,15 +237,14 @@ def throughput(folder, make, events, size):
     try:
         daemon.start()
         ready(oned, daemon)
-        idle, _ = daemon.memory()
+        idle = daemon.resident
         before = oned.count()
         oned.tell("burst", count=events, vms=events, size=size, first=FIRST)
-        wait_for("every event had its result", lambda: oned.count() >= before + events, 60 + events / 10)
+        quiet(oned, daemon, 20, before + events)
         results = oned.results()[before:]
-        _, peak = daemon.memory()
         rate = (len(results) - 1) / (results[-1]["at"] - results[0]["at"])
         daemon.stop()
-        return {"rate": rate, "idle": idle, "peak": peak}
+        return {"rate": rate, "idle": idle, "peak": daemon.peak, "finished": len(results), "failures": daemon.failures}
     finally:
         daemon.kill()
         oned.end()
@@ -249,13 +261,17 @@ def latency(folder, make, events, size):
         taken = []
         for number in range(FIRST, FIRST + events):
             before = oned.count()
-            published = time.time()
             oned.tell("vm", id=number, user_template={"PADDING": "x" * max(0, size - 1200)})
-            wait_for("its result", lambda: oned.count() > before)
+            published = oned.tell("flush")["published_at"]
+            quiet(oned, daemon, 20, before + 1)
+            if oned.count() == before:
+                daemon.start_again()
+                ready(oned, daemon)
+                continue
             taken.append((oned.tell("results", since=before)["results"][0]["at"] - published) * 1000)
         daemon.stop()
         taken.sort()
-        return {"median": statistics.median(taken), "p99": taken[int(len(taken) * 0.99) - 1]}
+        return {"median": statistics.median(taken), "p99": taken[int(len(taken) * 0.99) - 1], "failures": daemon.failures}
     finally:
         daemon.kill()
         oned.end()
@@ -287,7 +303,7 @@ def restart(folder, make, events, size, per_second):
         daemon.start()
         assert json.loads(oned.process.stdout.readline())["ok"]
         oned.tell("flush")
-        quiet(oned, 10)
+        quiet(oned, daemon, 10)
         lines = ran.read_text().split()
         numbers = [number_of(line) for line in lines]
         acted = {number for number in numbers if number >= FIRST}
@@ -300,6 +316,7 @@ def restart(folder, make, events, size, per_second):
             "lost": events - len(acted),
             "said": said,
             "twice": len(numbers) - len(set(numbers)),
+            "failures": daemon.failures,
         }
     finally:
         daemon.kill()
@@ -324,6 +341,7 @@ def main():
     parser.add_argument("--events", type=int, default=4000, help="of the restart, and of the executions (default: 4000)")
     parser.add_argument("--size", type=int, default=1800, help="bytes of an event (default: 1800, the median of real ones)")
     parser.add_argument("--per-second", type=int, default=1000, help="events a second around the restart (default: 1000)")
+    parser.add_argument("--keep", type=pathlib.Path, metavar="FOLDER", help="leave what the daemons wrote there")
     parser.add_argument("--only", choices=["hem", "onehem-server"], help="one of the two")
     options = parser.parse_args()
     if not options.hem.exists():
@@ -333,7 +351,8 @@ def main():
         raise SystemExit("apt-get install ruby ruby-nokogiri ruby-ffi-rzmq ruby-xmlrpc")
 
     with tempfile.TemporaryDirectory(prefix="side-by-side-") as name:
-        folder = pathlib.Path(name)
+        folder = options.keep or pathlib.Path(name)
+        folder.mkdir(exist_ok=True)
         checkout = checkout_of(options.opennebula.resolve(), folder / "opennebula")
         sides = {
             "onehem-server": lambda place: lambda oned: OnehemServer(place, oned, checkout),
@@ -352,13 +371,16 @@ def main():
                 place = folder / f"{side}-{what.__name__}"
                 place.mkdir()
                 print(f"{side}: {what.__doc__.splitlines()[0]}", file=sys.stderr, flush=True)
-                figures[side].update(what(place, make(place), *arguments))
+                found = what(place, make(place), *arguments)
+                found["failures"] += figures[side].get("failures", 0)
+                figures[side].update(found)
         print_table(figures, options)
 
 
 def print_table(figures, options):
     rows = [
         ("executions of /bin/true a second", "rate", "{:.0f}"),
+        (f"  results of {options.events} events at once", "finished", "{}"),
         ("publish to result, median, ms", "median", "{:.1f}"),
         ("publish to result, 99th percentile, ms", "p99", "{:.1f}"),
         ("resident memory, idle, MB", "idle", "{:.1f}"),
@@ -367,6 +389,7 @@ def print_table(figures, options):
         ("  VMs whose result was told", "told", "{}"),
         ("  VMs it never ran for", "lost", "{}"),
         ("  runs that were one too many", "twice", "{}"),
+        ("times it ended by itself or answered nothing any more", "failures", "{}"),
     ]
     sides = list(figures)
     print(f"{'':<62}" + "".join(f"{side:>15}" for side in sides) + (f"{'ratio':>10}" if len(sides) == 2 else ""))

@@ -16,14 +16,14 @@ use crate::control::server::{BindError, bind};
 pub use crate::engine::Failed;
 use crate::engine::execution::Actor;
 use crate::engine::handle::{Connection, Handle, SourceStatus, Stopping};
-use crate::engine::intake::{IntakeQueue, Limits};
+use crate::engine::intake::{Decode, IntakeQueue, Limits};
 use crate::engine::pool::{Followed, Hints};
 use crate::engine::{Engine, Source, StartError};
 use crate::event::time::Timestamp;
 use crate::oned::Client;
 use crate::sources::opennebula;
 use crate::sources::opennebula::decode::Decoder;
-use crate::sources::opennebula::{leadership, pool, replier};
+use crate::sources::opennebula::{catch_up, leadership, pool, replier};
 use crate::store::{OpenError, Store, Summary, set_aside};
 
 /// How long callers of the control socket have to take their last answers.
@@ -106,9 +106,10 @@ impl Daemon {
             if let Some(pool) = &pool {
                 decoder = decoder.hinting(pool.hints.clone());
             }
+            let decoder = Arc::new(decoder);
             sources.push(Source {
                 name: name.clone(),
-                decoder: Arc::new(decoder),
+                decoder: Arc::clone(&decoder) as Arc<dyn Decode>,
                 pool,
                 status: SourceStatus {
                     kind: "opennebula",
@@ -120,9 +121,10 @@ impl Daemon {
                     last_gap: None,
                     connects: 0,
                     refused: Default::default(),
+                    catch_up: None,
                 },
             });
-            intakes.push((queue.source(&name), name, source));
+            intakes.push((queue.source(&name), name, source, decoder));
         }
         let mut engine = Engine::start(
             config,
@@ -145,10 +147,14 @@ impl Daemon {
         });
         let (tracker, stop_sources) = (TaskTracker::new(), CancellationToken::new());
         let (repliers, stop_repliers) = (TaskTracker::new(), CancellationToken::new());
-        for (intake, name, source) in intakes {
+        for (intake, name, source, decoder) in intakes {
             if let Some(results) = engine.results(&name) {
                 let (endpoint, name, until) = (source.replies.clone(), name.clone(), stop_repliers.clone());
                 repliers.spawn(async move { replier::run(&endpoint, &name, results, until).await });
+            }
+            if let Some((oned, catch_up)) = config.oned.as_ref().zip(engine.catch_up(&name)) {
+                let (client, name, until) = (Client::new(oned), name.clone(), stop_sources.clone());
+                tracker.spawn(async move { catch_up::run(client, &name, decoder, catch_up, until).await });
             }
             let until = stop_sources.clone();
             tracker.spawn(async move { opennebula::run(source, &name, intake, until).await });

@@ -32,6 +32,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "sources",
         &[
             "config",
+            "engine::catch_up",
             "engine::intake",
             "engine::outbox",
             "engine::pool",
@@ -46,6 +47,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "config",
             "engine::core",
             "engine::execution",
+            "engine::known_states",
             "engine::outbox",
             "engine::mute",
             "event",

@@ -164,16 +164,23 @@ async fn without_a_folder_the_documents_make_one_file() {
 #[tokio::test]
 async fn what_onehook_prints_is_read_and_a_bad_hook_leaves_the_others() {
     let desk = Desk::new();
-    let mut command = desk.command(&["import", "-", "--out", "hooks.d"]);
-    command.stdin(fs::File::open(fixture("list.xml")).expect("a file"));
-    let output = tokio::task::spawn_blocking(move || command.output().expect("it ran"))
-        .await
-        .expect("it ended");
-    assert_eq!(output.status.code(), Some(1));
-    let stderr = String::from_utf8(output.stderr).expect("text");
+    // As in `onehook list -x | hem import -`; a command that is waited for has no other standard input.
+    let mut command = Command::new("/bin/sh");
+    let own = desk.command(&[]);
+    command
+        .current_dir(desk.folder.path())
+        .env("HEM_CONFIG", desk.path("hem.yaml"))
+        .args(["-c", "exec \"$1\" import - --out hooks.d <\"$2\"", "sh"])
+        .arg(own.get_program())
+        .arg(fixture("list.xml"));
+    let imported = said(command).await;
+    assert_eq!(imported.code, 1);
     assert!(
-        stderr.contains("refused: standard input: hook `broken` cannot be imported: it has no COMMAND"),
-        "{stderr}"
+        imported
+            .stderr
+            .contains("refused: standard input: hook `broken` cannot be imported: it has no COMMAND"),
+        "{}",
+        imported.stderr
     );
     assert_eq!(desk.files(), ["follower-cleanup.yaml", "image-ready.yaml"]);
     let text = desk.text("hooks.d/follower-cleanup.yaml");
@@ -328,6 +335,7 @@ fn recorded_hooks_are_declared_for_the_pool() {
         scripts_dir: "/scripts".into(),
         onehem_scripts_dir: "/var/lib/one/remotes/hooks".into(),
         remote_scripts_dir: "/var/tmp/one/hooks".into(),
+        catch_up: false,
     };
     let mut declared = Vec::new();
     for event in recorded::events() {
@@ -482,10 +490,15 @@ async fn the_daemon_takes_the_configuration_of_onehem_server_as_it_is() {
     let mut house = House::new();
     house.config.sources.clear();
     configure(&house, "");
+    house.script("say.sh", "#!/bin/sh\necho \"said $*\"\n");
+    let hook = oned.create_hook(
+        "NAME = say\nTYPE = state\nRESOURCE = VM\nON = RUNNING\nCOMMAND = say.sh\nARGUMENTS = \"it runs\"\n",
+    );
     fs::write(house.path("auth"), oned.session()).expect("a file");
     let conf = |concurrency: u32, level: u32| {
         let text = format!(
-            ":debug_level: {level}\n:subscriber_endpoint: {}\n:replier_endpoint: {}\n:concurrency: {concurrency}\n:own: 1\n",
+            ":debug_level: {level}\n:hook_base_path: {}\n:subscriber_endpoint: {}\n:replier_endpoint: {}\n:concurrency: {concurrency}\n:own: 1\n",
+            house.config.scripts_dir.display(),
             oned.events(),
             oned.replies()
         );
@@ -516,7 +529,23 @@ async fn the_daemon_takes_the_configuration_of_onehem_server_as_it_is() {
         "{}",
         reloaded.stdout
     );
+
+    // The pool's hook runs below its base path, and oned is told.
     oned.wait_for_subscriber();
+    daemon
+        .until("the pool is read", |status| {
+            status.pool.as_ref().is_some_and(|pool| pool.hooks == 1)
+        })
+        .await;
+    oned.vm(12, "ACTIVE", "RUNNING");
+    let results = oned.results(1);
+    assert_eq!(
+        (&results[0]["hook"], &results[0]["rc"]),
+        (&hook.into(), &0.into()),
+        "{results:?}"
+    );
+    let shown = service::hem(&house, &["show", "last"]).await;
+    assert!(shown.stdout.contains("said it runs"), "{}", shown.stdout);
     let log = daemon.log();
     assert!(log.contains("`:own` is not read"), "{log}");
 }

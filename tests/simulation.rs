@@ -672,6 +672,7 @@ static PLAIN: LazyLock<Hook> = LazyLock::new(|| {
         scripts_dir: "/bin".into(),
         onehem_scripts_dir: "/bin".into(),
         remote_scripts_dir: "/var/tmp/one/hooks".into(),
+        catch_up: false,
     };
     parse_definition(text, &origin, &defaults).expect("a hook")
 });

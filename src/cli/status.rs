@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::output::{self, Style, Tint, count};
 use super::{Global, Outcome, mute};
 use crate::control::api::{
-    EventSums, MuteStatusView, PoolView, QueueView, ResultsView, RoleView, StateView, StatusView,
+    CatchUpView, EventSums, MuteStatusView, PoolView, QueueView, ResultsView, RoleView, StateView, StatusView,
 };
 
 /// How the daemon does, and whether everything adds up
@@ -158,6 +158,9 @@ fn render(status: &StatusView, style: &Style) -> String {
                 away.unwrap_or_default()
             );
         }
+        if let Some(catch_up) = &source.catch_up {
+            text.push_str(&caught_up(catch_up, style));
+        }
         for (reason, number) in &source.refused {
             let _ = writeln!(
                 text,
@@ -288,6 +291,40 @@ fn queue(group: &QueueView, style: &Style) -> String {
     parts.join(", ")
 }
 
+/// What was missed and came back, and what is known of the source's resources.
+fn caught_up(catch_up: &CatchUpView, style: &Style) -> String {
+    let mut text = match (catch_up.as_of, catch_up.open_since) {
+        (None, _) => "    states known: none yet".to_owned(),
+        (Some(as_of), None) => format!(
+            "    states known: {}, as of {}",
+            count(catch_up.known),
+            style.time(as_of)
+        ),
+        (Some(_), Some(open)) => format!(
+            "    states known: {}; still to be caught up with: what was missed since {}",
+            count(catch_up.known),
+            style.time(open)
+        ),
+    };
+    let _ = write!(
+        text,
+        "\n    caught up: {} raised, {} came live first, {} nobody asked for, {} gaps too long\n",
+        count(catch_up.raised),
+        count(catch_up.live),
+        count(catch_up.unwanted),
+        count(catch_up.too_old),
+    );
+    if let Some(error) = &catch_up.last_error {
+        let _ = writeln!(
+            text,
+            "    cannot be asked what was missed, last {}: {}",
+            style.time(error.at),
+            output::safe_line(&error.message)
+        );
+    }
+    text
+}
+
 fn sums_of(name: &str, sums: &EventSums, style: &Style) -> String {
     let verdict = if sums.adds_up {
         String::new()
@@ -385,6 +422,7 @@ mod tests {
                     connects: 1,
                     last_error: None,
                     refused: BTreeMap::from([("ignore_calls".to_owned(), 5)]),
+                    catch_up: None,
                 },
             )]),
             blocked: Vec::new(),
@@ -539,6 +577,31 @@ mod tests {
             },
         ];
         insta::assert_snapshot!(render(&status, &output::tests::fixed()));
+    }
+
+    #[test]
+    fn what_was_missed_and_came_back_is_shown_with_its_source() {
+        let mut catch_up = CatchUpView {
+            known: 1_234,
+            as_of: Some(time(0)),
+            open_since: None,
+            raised: 17,
+            live: 2,
+            unwanted: 0,
+            too_old: 1,
+            last_error: None,
+        };
+        let style = output::tests::fixed();
+        let well = caught_up(&catch_up, &style);
+        catch_up.open_since = Some(time(-60_000));
+        catch_up.last_error = Some(SourceErrorView {
+            at: time(0),
+            message: "oned cannot be reached at http://localhost:2633/RPC2".to_owned(),
+        });
+        let not_well = caught_up(&catch_up, &style);
+        catch_up.as_of = None;
+        let never = caught_up(&catch_up, &style);
+        insta::assert_snapshot!([well, not_well, never].join("\n"));
     }
 
     #[test]

@@ -8,17 +8,21 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::api::{
-    AcceptanceBucket, ActorView, AttemptView, AuditView, BlockedView, CancelReasonView, CauseView,
-    DefinitionView, EndedView, EventSums, EventView, ExecutionView, FactsView, FaultView, FileView, HookView,
-    KeptView, OutcomeView, OutputView, OverrideView, ProcessView, ReloadReply, ResultsView, RoleView,
-    SeverityView, SkipReasonView, SourceErrorView, SourceView, StaleView, StateView, StatusView, Text, Time,
+    AcceptanceBucket, ActorView, AttemptView, AuditView, BlockedView, CancelReasonView, CatchUpView,
+    CaughtUpView, CauseView, DefinitionView, EndedView, EventSums, EventView, ExecutionView, FactsView,
+    FaultView, FileView, HookView, KeptView, NotedOnlyView, OutcomeView, OutputView, OverrideView,
+    ProcessView, ReloadReply, ResultsView, RoleView, SeverityView, SkipReasonView, SourceErrorView,
+    SourceView, StaleView, StateView, StatusView, Text, Time,
 };
 use super::{mutes, pool};
 use crate::engine::execution::{
     Actor, Attempt, CancelReason, Cause, EndedAttempt, Execution, Settlement, SkipReason, StartedProcess,
     State,
 };
-use crate::engine::handle::{Connection, PoolInForce, ReloadReport, Role, SourceStatus, Standing, Status};
+use crate::engine::handle::{
+    CatchUpStatus, Connection, GapStory, NotedOnly, PoolInForce, ReloadReport, Role, SourceStatus, Standing,
+    Status,
+};
 use crate::event::Facts;
 use crate::event::id::{HookName, StoreId};
 use crate::event::own::OwnEvent;
@@ -515,11 +519,45 @@ fn source(status: &SourceStatus) -> SourceView {
         connected,
         since: Time(since),
         connects: status.connects,
-        last_error: status.last_error.as_ref().map(|(at, message)| SourceErrorView {
-            at: Time(*at),
-            message: message.clone(),
-        }),
+        last_error: status.last_error.as_ref().map(error_of_source),
         refused: status.refused.clone(),
+        catch_up: status.catch_up.as_ref().map(catch_up),
+    }
+}
+
+fn error_of_source((at, message): &(Timestamp, String)) -> SourceErrorView {
+    SourceErrorView {
+        at: Time(*at),
+        message: message.clone(),
+    }
+}
+
+fn catch_up(status: &CatchUpStatus) -> CatchUpView {
+    CatchUpView {
+        known: status.known as u64,
+        as_of: status.as_of.map(Time),
+        open_since: status.open_since.map(Time),
+        raised: status.totals.raised,
+        live: status.totals.live,
+        unwanted: status.totals.unwanted,
+        too_old: status.totals.rebuilt,
+        last_error: status.last_error.as_ref().map(error_of_source),
+    }
+}
+
+pub(super) fn caught_up(story: &GapStory) -> CaughtUpView {
+    CaughtUpView {
+        raised: story.raised,
+        live: story.live,
+        unwanted: story.unwanted,
+        noted_only: story.noted_only.map(|why| match why {
+            NotedOnly::First => NotedOnlyView::First,
+            NotedOnly::OtherLed => NotedOnlyView::OtherLed,
+            NotedOnly::TooOld => NotedOnlyView::TooOld,
+        }),
+        failures: story.failures,
+        last_error: story.last_error.as_ref().map(error_of_source),
+        finished: story.finished.map(Time),
     }
 }
 
@@ -576,6 +614,17 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
             concerns.push(format!(
                 "events of source `{name}` may be missing from {} to {}: {}",
                 gap.from, gap.to, gap.why
+            ));
+        }
+    }
+    for (name, state) in &status.sources {
+        if let Some((since, why)) = state
+            .catch_up
+            .as_ref()
+            .and_then(|status| status.last_error.as_ref())
+        {
+            concerns.push(format!(
+                "what source `{name}` missed cannot be asked for, last tried {since}: {why}"
             ));
         }
     }

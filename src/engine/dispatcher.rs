@@ -35,7 +35,7 @@ use super::hooks_in_force::{HooksInForce, InForce};
 use super::intake::Emitter;
 use super::mute::{Mute, Scope, Then};
 use super::outbox::Outbox;
-use super::pool::SharedStatus;
+use super::pool::SharedPool;
 use super::role::{PresentRole, Standing};
 use super::room::Room;
 use crate::event::id::{ExecutionKey, HookName};
@@ -73,6 +73,8 @@ pub(super) enum Message {
     Offers(Vec<Offer>, Arc<InForce>),
     /// Received and not accepted.
     NotAccepted { source: String, counters: EventCounters },
+    /// What was learned of a controller's resources other than by an event.
+    Learned(Vec<Change>),
     /// An attempt ended.
     Ended {
         key: ExecutionKey,
@@ -171,6 +173,8 @@ pub(super) struct Offer {
     pub(super) asked: Option<Asked>,
     /// The identity of an own event, which is told with this.
     pub(super) tells: Option<String>,
+    /// What is known of the controller's resources with this.
+    pub(super) learned: Vec<Change>,
 }
 
 /// An operator who handed an event over and waits for its acceptance.
@@ -190,6 +194,7 @@ impl Offer {
             absent_elements: 0,
             asked: None,
             tells: None,
+            learned: Vec::new(),
         }
     }
 }
@@ -203,7 +208,7 @@ pub(super) struct Parts {
     pub(super) connections: Connections,
     pub(super) room: Arc<Room>,
     pub(super) outbox: Outbox,
-    pub(super) pool: Option<SharedStatus>,
+    pub(super) pool: Option<SharedPool>,
     pub(super) role: Arc<PresentRole>,
     /// When a former life is last known to have led.
     pub(super) last_led: Option<Timestamp>,
@@ -307,6 +312,7 @@ impl Dispatcher {
                 let change = Change::NotAccepted { source, counters };
                 self.parts.writer.submit(vec![change], || ()).await
             }
+            Message::Learned(changes) => self.parts.writer.submit(changes, || ()).await,
             Message::Ended {
                 key,
                 attempt,
@@ -463,6 +469,7 @@ impl Dispatcher {
             absent_elements,
             asked,
             tells,
+            learned,
         } = offer;
         let hooks: Vec<HookName> = executions.iter().map(|new| new.hook.name.clone()).collect();
         let mut changes: Vec<Change> = executions
@@ -507,6 +514,7 @@ impl Dispatcher {
         });
 
         changes.extend(tells.clone().map(Change::Told));
+        changes.extend(learned);
         let (feed, times) = (self.parts.feed.clone(), Arc::clone(&self.times));
         let telling = self.telling.clone();
         let on_durable = move || {
@@ -831,7 +839,7 @@ impl Dispatcher {
             role: self.parts.role.now().as_deref().cloned(),
             observing: self.parts.role.observes(),
             outboxes: self.parts.outbox.status(),
-            pool: self.parts.pool.as_ref().map(SharedStatus::now),
+            pool: self.parts.pool.as_ref().map(SharedPool::status),
         }
     }
 }

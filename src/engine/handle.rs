@@ -14,6 +14,7 @@ use super::dispatcher::{Left, Message};
 use super::execution::{Actor, Execution};
 use super::hooks_in_force::HooksInForce;
 use super::intake::{Emission, Emitter};
+pub use super::known_states::{CatchUpStatus, CatchUpTotals, GapStory, NotedOnly};
 use super::mute::{Mute, Scope, Then};
 pub use super::outbox::OutboxStatus;
 use super::pinned::pinned_hook;
@@ -228,6 +229,8 @@ pub struct SourceStatus {
     pub connects: u64,
     /// Refused messages by reason.
     pub refused: BTreeMap<String, u64>,
+    /// How catching up with it goes; none where its controller cannot be asked.
+    pub catch_up: Option<CatchUpStatus>,
 }
 
 /// The state of a source's connection.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::catch_up::Step;
 use super::execution::Actor;
 use super::handle::{Accepted, OrderError, Stopping};
 use crate::event::Event;
@@ -126,6 +127,13 @@ pub enum Entry {
         /// Its identity, under which it is kept until it is accepted.
         identity: String,
     },
+    /// A step of catching up with a source.
+    CatchUp {
+        /// The source's name.
+        source: Arc<str>,
+        /// The step.
+        step: Step,
+    },
 }
 
 /// An event that an operator hands over, already decoded. It stands in the same line as what sources bring.
@@ -148,7 +156,8 @@ impl Entry {
             Self::Message { source, .. }
             | Self::Connected { source, .. }
             | Self::Disconnected { source, .. }
-            | Self::Lost { source, .. } => source,
+            | Self::Lost { source, .. }
+            | Self::CatchUp { source, .. } => source,
             Self::Emitted(emission) => &emission.event.source,
             Self::Raised { event, .. } => &event.source,
         }
@@ -413,6 +422,23 @@ impl Intake {
         );
     }
 
+    /// Hands over a step of catching up with this source; gives it back where there is no room for it. Once the engine ends,
+    /// it is dropped.
+    pub(super) fn catch_up(&self, step: Step) -> Result<(), Step> {
+        let mut state = self.shared.lock();
+        if !state.is_closed {
+            if !state.has_room(self.shared.limits, step.weight()) {
+                return Err(step);
+            }
+            state.push(Entry::CatchUp {
+                source: Arc::clone(&self.source),
+                step,
+            });
+            self.shared.filled.notify_one();
+        }
+        Ok(())
+    }
+
     /// What this source handed over so far.
     pub fn counters(&self) -> Counters {
         let state = self.shared.lock();
@@ -489,6 +515,7 @@ impl Entry {
             Self::Message { received, .. } => received.weight(),
             Self::Emitted(emission) => emission.event.payload.bytes().len(),
             Self::Raised { event, .. } => event.payload.bytes().len(),
+            Self::CatchUp { step, .. } => step.weight(),
             Self::Connected { .. } | Self::Disconnected { .. } | Self::Lost { .. } => 0,
         }
     }
@@ -567,6 +594,7 @@ mod tests {
                 } => format!("{source}:lost {count} {}", keys.join(",")),
                 Entry::Emitted(emission) => format!("emitted {}", emission.event.key),
                 Entry::Raised { event, .. } => format!("raised {}", event.key),
+                Entry::CatchUp { source, .. } => format!("{source}:catch-up"),
             })
             .collect()
     }

@@ -27,13 +27,13 @@ pub use self::orders::{
     ReloadOrder, ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SeverityView,
 };
 pub use self::records::{
-    AttemptView, CancelReasonView, CauseView, DefinitionView, EndedView, EventFilter, EventView,
-    ExecutionFilter, ExecutionStory, ExecutionView, FactsView, FeedLine, FileView, OutcomeView, OutputView,
-    ProcessView, SkipReasonView, StateView, Story, Today,
+    AttemptView, CancelReasonView, CaughtUpView, CauseView, DefinitionView, EndedView, EventFilter,
+    EventView, ExecutionFilter, ExecutionStory, ExecutionView, FactsView, FeedLine, FileView, NotedOnlyView,
+    OutcomeView, OutputView, ProcessView, SkipReasonView, StateView, Story, Today,
 };
 pub use self::status::{
-    AcceptanceBucket, BlockedView, EventSums, KeptView, PoolView, ResultsView, RoleView, SourceErrorView,
-    SourceView, StaleView, StatusView, UnusableView,
+    AcceptanceBucket, BlockedView, CatchUpView, EventSums, KeptView, PoolView, ResultsView, RoleView,
+    SourceErrorView, SourceView, StaleView, StatusView, UnusableView,
 };
 pub use self::transfer::{
     AttemptLine, DefinitionLine, EXPORT_FORMAT, EventLine, ExecutionLine, ExportFilter, ExportHeader,

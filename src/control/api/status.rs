@@ -182,6 +182,30 @@ pub struct SourceView {
     pub last_error: Option<SourceErrorView>,
     /// Refused messages by reason.
     pub refused: BTreeMap<String, u64>,
+    /// How catching up with what was missed goes; none where the source's controller is not asked.
+    #[serde(default)]
+    pub catch_up: Option<CatchUpView>,
+}
+
+/// How catching up with what a source missed goes. The sums are those since the store was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatchUpView {
+    /// Resources whose state is known.
+    pub known: u64,
+    /// As of when the known states are the present ones; none before they were asked for once.
+    pub as_of: Option<Time>,
+    /// The beginning of the oldest gap that is still to be caught up with; none when there is none.
+    pub open_since: Option<Time>,
+    /// States that were missed and raised.
+    pub raised: u64,
+    /// States not raised, because a live event of the resource came first.
+    pub live: u64,
+    /// States not raised, because no hook asks for catch-up.
+    pub unwanted: u64,
+    /// Gaps that were too long to catch up with: the states were only noted.
+    pub too_old: u64,
+    /// Why the controller cannot be asked; none when it can.
+    pub last_error: Option<SourceErrorView>,
 }
 
 /// How the telling of results to a controller goes.

@@ -15,6 +15,7 @@ fn defaults() -> Defaults {
         scripts_dir: "/scripts".into(),
         onehem_scripts_dir: "/var/lib/one/remotes/hooks".into(),
         remote_scripts_dir: "/var/tmp/one/hooks".into(),
+        catch_up: false,
     }
 }
 

@@ -4,6 +4,7 @@
 //! silence. Everything else happens behind the intake queue, in [`decode`].
 
 mod backoff;
+pub mod catch_up;
 pub mod decode;
 pub mod leadership;
 pub mod pool;
