@@ -346,6 +346,7 @@ mod tests {
             scripts_dir: "/scripts".into(),
             onehem_scripts_dir: "/scripts".into(),
             remote_scripts_dir: "/var/tmp/one/hooks".into(),
+            catch_up: false,
         }
     }
 
@@ -385,15 +386,15 @@ mod tests {
 
     #[test]
     fn only_what_changed_is_written_and_the_next_life_has_it() {
-        let (mut desk, _inlet) = desk(&mut KeptTexts::default());
-        let first = written(desk.take_up(&pool(&[(1, "a.sh"), (2, "b.sh")]), &defaults()));
+        let (mut one, _inlet) = desk(&mut KeptTexts::default());
+        let first = written(one.take_up(&pool(&[(1, "a.sh"), (2, "b.sh")]), &defaults()));
         let names: Vec<&str> = first.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["oned/one/1", "oned/one/2"]);
         assert_eq!(
-            written(desk.take_up(&pool(&[(2, "b.sh"), (1, "a.sh")]), &defaults())),
+            written(one.take_up(&pool(&[(2, "b.sh"), (1, "a.sh")]), &defaults())),
             []
         );
-        let second = written(desk.take_up(&pool(&[(2, "c.sh")]), &defaults()));
+        let second = written(one.take_up(&pool(&[(2, "c.sh")]), &defaults()));
         assert_eq!(second[0], ("oned/one/1".to_owned(), None));
         let (name, text) = &second[1];
         assert_eq!(name, "oned/one/2");
@@ -412,7 +413,7 @@ mod tests {
         }
         let mut kept = KeptTexts::taken_from(&mut stored);
         assert_eq!(stored.into_keys().collect::<Vec<_>>(), ["dns.yaml"]);
-        let (next, _inlet) = super::tests::desk(&mut kept);
+        let (next, _inlet) = desk(&mut kept);
         let (combined, known) = next.beside(&HookSet::default());
         let names: Vec<&str> = combined.set.iter().map(|hook| hook.name.as_str()).collect();
         assert_eq!(names, ["oned/h1", "oned/h2"]);

@@ -239,6 +239,7 @@ mod tests {
             scripts_dir: "/scripts".into(),
             onehem_scripts_dir: "/scripts".into(),
             remote_scripts_dir: "/var/tmp/one/hooks".into(),
+            catch_up: false,
         }
     }
 
