@@ -577,6 +577,7 @@ pub(super) mod tests {
             attempts: 2,
             budget_used: 2,
             interruptions: 0,
+            arguments: None,
         }
     }
 
