@@ -21,6 +21,9 @@ use self::own::OwnEvent;
 use self::payload::Payload;
 use self::time::Timestamp;
 
+/// The source of events that operators hand over (`hem emit`); no configured source is named so.
+pub const EMITTED: &str = "emit";
+
 /// One thing that happened.
 #[derive(Debug, Clone)]
 pub struct Event {
@@ -38,7 +41,7 @@ pub struct Event {
     pub facts: Facts,
     /// The message could be read in more than one way (a parameter value that imitates the envelope).
     pub ambiguous: bool,
-    /// It was made here (catch-up after a gap) and not sent by the controller.
+    /// It was made here, after a gap or by an operator, and not sent by the controller.
     pub synthesised: bool,
     /// The document, exactly as received (decoded from base64).
     pub payload: Payload,
@@ -55,6 +58,11 @@ impl Event {
             Facts::Gap(_) => Kind::Gap,
             Facts::Own(own) => own.kind(),
         }
+    }
+
+    /// Whether hem raised it after a gap in place of a state event that was missed.
+    pub fn is_caught_up(&self) -> bool {
+        self.synthesised && *self.source != *EMITTED && matches!(self.facts, Facts::State(_))
     }
 
     /// The host the event names, on which a `remote: true` hook runs.
