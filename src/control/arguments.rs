@@ -69,7 +69,7 @@ impl<'a> ArgumentLines<'a> {
     }
 }
 
-/// Where commands are looked for, and what they are given after a gap, does not matter to their arguments.
+/// Where commands are looked for, and what else a hook does not say itself, does not matter to its arguments.
 fn nowhere() -> Defaults {
     Defaults {
         scripts_dir: PathBuf::from("/"),
