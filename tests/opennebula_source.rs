@@ -109,7 +109,9 @@ impl Source {
                     Entry::Connected { .. } => {}
                     Entry::Disconnected { why, .. } => self.disconnections.push(why),
                     Entry::Lost { count, .. } => self.lost += count,
-                    Entry::Emitted(_) | Entry::Raised { .. } => panic!("nobody emits here"),
+                    Entry::Delivered(_) | Entry::Emitted(_) | Entry::Raised { .. } => {
+                        panic!("nobody emits here")
+                    }
                 }
             }
         }
