@@ -7,8 +7,10 @@ UNITDIR ?= /etc/systemd/system
 DESTDIR ?=
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 TEST_PYTHON := $(TARGET_DIR)/test-python
+# What the packages hold besides the program and the files of this folder; Cargo.toml names it.
+GENERATED := $(TARGET_DIR)/release/package
 
-.PHONY: help build test test-deps fmt lint docs bench demo install uninstall
+.PHONY: help build test test-deps fmt lint docs bench demo deb install uninstall
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -51,6 +53,17 @@ bench: ## Run the benchmarks; docs/benchmarks.md says what they measure
 
 demo: ## Show everything in one process
 	$(CARGO) run --release --locked -- demo
+
+deb: build ## Build the Debian packages hem and hem-opennebula; installs cargo-deb if it is missing
+	$(CARGO) deb --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deb
+	rm -rf $(GENERATED)
+	install -d $(GENERATED)/man
+	$(TARGET_DIR)/release/hem man --dir $(GENERATED)/man
+	$(TARGET_DIR)/release/hem completions bash > $(GENERATED)/hem.bash
+	$(TARGET_DIR)/release/hem completions zsh > $(GENERATED)/_hem
+	$(TARGET_DIR)/release/hem completions fish > $(GENERATED)/hem.fish
+	$(CARGO) deb --locked --no-build --output $(TARGET_DIR)/debian/
+	$(CARGO) deb --locked --no-build --variant opennebula --output $(TARGET_DIR)/debian/
 
 install: build ## Install under DESTDIR and PREFIX; nothing of yours in /etc is replaced
 	install -D -m 755 $(TARGET_DIR)/release/hem $(DESTDIR)$(PREFIX)/bin/hem

@@ -166,6 +166,7 @@ fn hook(number: usize, trigger: Trigger, when: Option<Expression>) -> Hook {
         scripts_dir: "/scripts".into(),
         onehem_scripts_dir: "/scripts".into(),
         remote_scripts_dir: "/var/tmp/one/hooks".into(),
+        catch_up: false,
     };
     Hook {
         triggers: vec![trigger],

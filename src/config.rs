@@ -28,6 +28,8 @@ pub use self::webhook::WebhookSource;
 /// The configuration, checked; paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// `hem run --observe`: what would run is recorded, and nothing is started or replied.
+    pub observe: bool,
     /// Where the store lives.
     pub state_dir: PathBuf,
     /// The folder of hook files.
@@ -198,6 +200,7 @@ impl Config {
     /// The defaults, with everything below `root` (`/` for an installed daemon).
     pub fn defaults(root: &Path) -> Self {
         Self {
+            observe: false,
             state_dir: root.join("var/lib/hem"),
             hooks_dir: root.join("etc/hem/hooks.d"),
             scripts_dir: root.join("etc/hem/scripts"),

@@ -127,6 +127,7 @@ impl Daemon {
                     last_gap: None,
                     connects: 0,
                     refused: Default::default(),
+                    catch_up: None,
                 },
             });
             starts.push((*name, queue.source(name), built.start));
@@ -160,6 +161,7 @@ impl Daemon {
                 records: engine.records(),
                 results: engine.results(name),
                 inlet: oned.and_then(|_| engine.take_inlet()),
+                catch_up: engine.catch_up(name),
                 leadership: oned.filter(|oned| oned.leader_only).map(|_| engine.leadership()),
                 readers: readers.clone(),
                 tellers: tellers.clone(),

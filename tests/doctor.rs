@@ -250,7 +250,11 @@ async fn a_front_end_that_is_well_gets_one_page_without_a_warning() {
             "ok",
             "hook manager: `opennebula`: it keeps 20,000 messages for a subscriber (`",
         )
-        .says("ok", "hooks: the command")
+        .says(
+            "ok",
+            "hooks: each command is there, executable, with its interpreter and safe rights (2 looked at)",
+        )
+        .says("ok", "hooks: 2 hooks with the digest ")
         .says("skipped", "remote hosts: no hook has `remote: true`")
         .says("ok", "machine: the clock is synchronised")
         .says("ok", "machine: oned has the same clock");
@@ -279,7 +283,7 @@ async fn a_running_daemon_is_asked_for_its_hooks_and_what_concerns_it() {
     let report = front_end.doctor(&[]).await;
     report
         .says("ok", "daemon: hem 0.")
-        .says("ok", "hooks: the command")
+        .says("ok", "hooks: each command is there, executable")
         .nothing_but(0, 0);
     let with = report.view["digest"].clone();
 
@@ -455,17 +459,18 @@ async fn the_high_water_mark_is_that_of_the_running_hook_manager_or_of_oned_conf
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_fault_of_a_command_is_named_with_its_cure() {
-    let front_end = FrontEnd::new();
-    let house = &front_end.house;
-    house
+    let mut front_end = FrontEnd::new();
+    front_end
+        .house
         .script("no-mode.sh", "#!/bin/sh\n")
         .script("no-interpreter.rb", "#!/no/such/ruby\n")
         .script("no-env.rb", "#!/usr/bin/env no-such-ruby\n")
         .script("windows.sh", "#!/bin/sh\r\nexit 0\r\n")
         .script("open.sh", "#!/bin/sh\n")
         .script("bare.sh", "exit 0\n");
+    let scripts = front_end.house.config.scripts_dir.clone();
     let set_mode = |name: &str, mode: u32| {
-        let file = house.config.scripts_dir.join(name);
+        let file = scripts.join(name);
         fs::set_permissions(file, fs::Permissions::from_mode(mode)).expect("a mode");
     };
     set_mode("no-mode.sh", 0o644);
@@ -490,7 +495,8 @@ async fn each_fault_of_a_command_is_named_with_its_cure() {
             .nothing_but(warnings, failures)
             .says(verdict, &format!("hooks: `{hook}`: {words}"))
             .advises(&format!("`{hook}`: "), advice);
-        fs::remove_file(house.config.hooks_dir.join(format!("{hook}.yaml"))).expect("the hook");
+        let hooks = &front_end.house.config.hooks_dir;
+        fs::remove_file(hooks.join(format!("{hook}.yaml"))).expect("the hook");
     }
     // A script that others may write is refused by `hem check` as well, and no script runs by its rights.
     set_mode("open.sh", 0o777);
@@ -501,6 +507,15 @@ async fn each_fault_of_a_command_is_named_with_its_cure() {
         .says("fail", "hooks: 1 error in the hook files of ")
         .says("fail", "hooks: `open`: others may write `")
         .advises("`open`: others may write", "chmod go-w");
+    // Hooks of the pool are looked at like those of the folder.
+    front_end
+        .oned
+        .create_hook("NAME=pooled\nTYPE=api\nCALL=one.vm.deploy\nCOMMAND=/no/such/file");
+    let report = front_end.doctor(&[]).await;
+    report
+        .nothing_but(0, 3)
+        .says("fail", "hooks: `oned/pooled`: there is no `/no/such/file`");
+    front_end.oned.call("one.hook.delete", json!([0]));
     // A hook that is not enabled runs nothing.
     front_end.hook("open", "/bin/true", "");
     front_end.hook("absent", "absent.sh", "enabled: false\n");

@@ -65,6 +65,7 @@ impl Site {
                 scripts_dir: self.scripts(),
                 onehem_scripts_dir: self.scripts(),
                 remote_scripts_dir: "/var/tmp/one/hooks".into(),
+                catch_up: false,
             },
             permissions: Permissions::Strict,
         }
@@ -777,6 +778,7 @@ fn the_examples_hold() {
             scripts_dir: scripts.clone(),
             onehem_scripts_dir: scripts,
             remote_scripts_dir: "/var/tmp/one/hooks".into(),
+            catch_up: false,
         },
         // What mode a checkout has is not the examples' fault.
         permissions: Permissions::Lax,

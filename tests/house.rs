@@ -33,6 +33,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "sources",
         &[
             "config",
+            "engine::catch_up",
             "engine::intake",
             "engine::outbox",
             "engine::pool",
@@ -49,6 +50,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "config",
             "engine::core",
             "engine::execution",
+            "engine::known_states",
             "engine::outbox",
             "engine::mute",
             "event",

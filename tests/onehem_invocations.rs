@@ -96,6 +96,7 @@ fn started(file: &str, event: &Event) -> Invocation {
             scripts_dir: folder.path().to_owned(),
             onehem_scripts_dir: folder.path().to_owned(),
             remote_scripts_dir: "/var/tmp/one/hooks".into(),
+            catch_up: false,
         },
         permissions: Permissions::Lax,
     };

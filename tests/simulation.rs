@@ -1,6 +1,6 @@
 //! The scheduler under every history that a seed can make up: the real core, a store that loses what was not synced,
-//! scripts that take their time, hooks with every policy, mutes that come and go, a clock that jumps, and a daemon that dies
-//! at any step. A checker then holds the history against the promises. A failing seed is printed; `HEM_SIMULATION_SEED=n` runs it alone.
+//! scripts that take their time, hooks with every policy, mutes that come and go, a front-end that leads and follows, a clock that
+//! jumps, and a daemon that dies at any step. A checker then holds the history against the promises. A failing seed is printed; `HEM_SIMULATION_SEED=n` runs it alone.
 
 #![allow(
     clippy::expect_used,
@@ -71,12 +71,14 @@ fn ten_thousand_histories_keep_the_promises() {
         "skipped: Muted",
         "cancelled: Superseded",
         "cancelled: Stopped",
+        "cancelled: Expired",
         "muted by Operator",
         "muted by Throttle",
         "muted by LoopGuard",
         "muted by Breaker",
         "a mute shortened",
         "a mute kept over a crash",
+        "led again after a crash",
     ] {
         assert!(
             seen.contains(expected),
@@ -189,6 +191,12 @@ struct History {
     has_jumped: bool,
     /// Something was muted, ever.
     has_muted: bool,
+    /// Whether another front-end may lead, in the histories in which there are several.
+    standby: Option<bool>,
+    /// It was on standby, ever.
+    has_stood_by: bool,
+    /// When it is last known to have led.
+    led: Timestamp,
 }
 
 impl History {
@@ -211,8 +219,14 @@ impl History {
             retry_messages: BTreeSet::new(),
             has_jumped: false,
             has_muted: false,
+            standby: None,
+            has_stood_by: false,
+            led: Timestamp::from_millis(1_700_000_000_000),
             rng,
         };
+        if history.rng.u32(0..3) == 0 {
+            history.standby = Some(false);
+        }
         for _ in 0..history.rng.usize(20..120) {
             history.anything();
         }
@@ -222,7 +236,7 @@ impl History {
 
     fn anything(&mut self) {
         self.step += 1;
-        match self.rng.u32(0..106) {
+        match self.rng.u32(0..112) {
             0..30 => self.accept(),
             30..55 => self.commit(),
             55..78 => self.end_one(),
@@ -234,13 +248,26 @@ impl History {
             100..103 => self.mute_one(),
             103..105 => self.unmute_one(),
             105 => self.stop_one(),
+            106..112 => self.change_role(),
             _ => self.crash(),
         }
         self.check_limits();
     }
 
     fn feed(&mut self, input: Input, acknowledges: Option<Seq>) {
+        let leads = matches!(input, Input::Lead);
         if let Ok(step) = self.core.step(input, self.now) {
+            if leads {
+                self.check_taken_up(&step);
+            }
+            let starts = step
+                .effects
+                .iter()
+                .any(|effect| matches!(effect, Effect::Start { .. }));
+            assert!(
+                self.standby != Some(true) || !starts,
+                "something was started while another front-end may lead"
+            );
             self.uncommitted.push_back((step, acknowledges));
         }
     }
@@ -504,6 +531,25 @@ impl History {
         }
     }
 
+    /// Where there are several front-ends, another one leads from now on, or this one does.
+    fn change_role(&mut self) {
+        match self.standby {
+            None => {}
+            Some(false) => {
+                self.led = self.now;
+                self.feed(Input::StandBy, None);
+                (self.standby, self.has_stood_by) = (Some(true), true);
+                // Another one leads for some time, a long one now and then.
+                let most = if self.rng.u32(0..4) == 0 { 3_600_000 } else { 5_000 };
+                self.now = self.now.plus(Duration::from_millis(self.rng.u64(0..most)));
+            }
+            Some(true) => {
+                self.standby = Some(false);
+                self.feed(Input::Lead, None);
+            }
+        }
+    }
+
     fn stop_one(&mut self) {
         self.has_muted = true;
         let hook = self.hooks[self.rng.usize(..self.hooks.len())].name.clone();
@@ -527,6 +573,7 @@ impl History {
             self.runs[at].to = Some(self.step);
             self.runs[at].interrupted = true;
         }
+        let died = self.now;
         if self.rng.u32(0..4) == 0 {
             let away = self.rng.u64(0..3_600_000);
             self.now = self.now.plus(Duration::from_millis(away));
@@ -556,6 +603,14 @@ impl History {
         if !self.disk.mutes.is_empty() {
             self.disk.seen.insert("a mute kept over a crash".to_owned());
         }
+        if let Some(stood_by) = self.standby {
+            if !stood_by {
+                self.led = died;
+            }
+            self.disk.seen.insert("led again after a crash".to_owned());
+            self.core.stand_by(self.led);
+            (self.standby, self.has_stood_by) = (Some(true), true);
+        }
         let mutes = self.disk.mutes.values().cloned().collect();
         let step = self.core.recover(left, mutes, self.now);
         self.uncommitted.push_back((step, None));
@@ -568,7 +623,9 @@ impl History {
                 self.commit();
             }
             let running = self.running();
-            if let Some(&at) = running.first() {
+            if self.standby == Some(true) {
+                self.change_role();
+            } else if let Some(&at) = running.first() {
                 self.end(at, Verdict::Success);
             } else if let Some(due) = self.core.next_due() {
                 self.now = self.now.max(due);
@@ -615,6 +672,7 @@ static PLAIN: LazyLock<Hook> = LazyLock::new(|| {
         scripts_dir: "/bin".into(),
         onehem_scripts_dir: "/bin".into(),
         remote_scripts_dir: "/var/tmp/one/hooks".into(),
+        catch_up: false,
     };
     parse_definition(text, &origin, &defaults).expect("a hook")
 });

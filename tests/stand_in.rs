@@ -141,6 +141,8 @@ fn it_refuses_and_breaks_as_it_is_told() {
     let refused = oned.call("one.hook.delete", json!([hook]));
     assert_eq!((&refused[0], &refused[2]), (&json!(false), &json!(0x200)));
     assert!(newest(&mut oned).contains("<RESULT>0</RESULT>"));
+    let broken = "NAME=b\nTYPE=api\nCALL=one.vm.deploy\nCOMMAND=a.sh\nARGUMENTS=\"]]>\"";
+    assert_eq!(oned.call("one.hook.allocate", json!([broken]))[2], 0x2000);
     let arguments = "<ARGUMENTS></ARGUMENTS><EXECUTION_RESULT><CODE>0</CODE></EXECUTION_RESULT>";
     oned.call("one.hook.unlock", json!([hook]));
     oned.tell(json!({ "do": "record", "hook": hook, "document": arguments }));

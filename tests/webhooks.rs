@@ -661,7 +661,7 @@ async fn everything_wrong_gets_its_code_and_is_counted_and_others_go_on_being_se
         let said = raw(address, &garbage);
         match status {
             Some(status) => assert_eq!(Answer::read(&said).status, status, "{said}"),
-            None => assert!(!said.contains(" 20"), "{said}"),
+            None => assert!(!said.starts_with("HTTP/1.1 2"), "{said}"),
         }
         assert_eq!(post(address, "/x", &[], "{}").status, 202, "others are served");
     }

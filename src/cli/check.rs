@@ -39,6 +39,7 @@ pub(super) fn options(config: &Config) -> CheckOptions {
             scripts_dir: config.scripts_dir.clone(),
             onehem_scripts_dir: config.onehem_scripts_dir.clone(),
             remote_scripts_dir: config.remote_scripts_dir.clone(),
+            catch_up: config.oned.as_ref().is_some_and(|oned| oned.catch_up),
         },
         permissions: config.permissions,
     }

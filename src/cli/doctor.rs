@@ -102,7 +102,7 @@ async fn examine(config: &Config, arguments: Arguments) -> Report {
         counted(&progress, hook_manager::look(config, arguments.oned_conf)),
         counted(&progress, machine::look(config)),
     );
-    let hooks = counted(&progress, hooks::look(config, &daemon)).await;
+    let hooks = counted(&progress, hooks::look(config, &daemon, &controller)).await;
     let remote: Vec<&Declared> = hooks
         .declared
         .iter()

@@ -6,7 +6,7 @@ use super::backend::Backend;
 use super::exit::{Exit, Failure};
 use super::output::{self, Style, Tint};
 use super::{Global, Outcome, when};
-use crate::control::api::{EventFilter, EventView, FeedLine, Time};
+use crate::control::api::{EventFilter, EventView, FactsView, FeedLine, Time};
 use crate::event::Kind;
 
 /// What arrived: events, the newest last
@@ -115,6 +115,9 @@ fn what(event: &EventView) -> String {
     if event.ambiguous {
         words.push_str(" (ambiguous)");
     }
+    if event.synthesised && matches!(event.facts, FactsView::State { .. }) {
+        words.push_str(" (synthesised)");
+    }
     words
 }
 
@@ -161,7 +164,7 @@ mod tests {
         odd.subject = None;
         odd.hooks = Vec::new();
         odd.ambiguous = true;
-        odd.facts = crate::control::api::FactsView::Api {
+        odd.facts = FactsView::Api {
             call: "one.user.allocate".to_owned(),
             success: false,
         };

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::exit::{Exit, Failure};
 use super::output::{self, Style, Tint};
 use super::{Global, Outcome, mute};
-use crate::control::api::{HookView, ScopeView};
+use crate::control::api::{HookView, OriginView, PoolView, ScopeView};
 
 /// List, show, enable and disable hooks
 #[derive(Debug, Args)]
@@ -55,10 +55,15 @@ pub(super) async fn run(global: Global, arguments: Arguments) -> Outcome {
             let hooks = client.hooks().await?;
             if global.json {
                 output::print_json(&hooks)?;
-            } else if hooks.is_empty() {
+                return Ok(Exit::Ok);
+            }
+            if hooks.is_empty() {
                 output::say("no hooks are in force; `hem check` says what is in the folder");
             } else {
                 output::print(&table(&hooks, &style))?;
+            }
+            for note in notes(&hooks, client.status().await?.pool.as_ref()) {
+                output::say(&note);
             }
             return Ok(Exit::Ok);
         }
@@ -88,7 +93,29 @@ pub(super) async fn run(global: Global, arguments: Arguments) -> Outcome {
     Ok(Exit::Ok)
 }
 
+/// What is to be said below the table: what is doubtful about hooks, and the hooks of `oned` that are not in it.
+fn notes(hooks: &[HookView], pool: Option<&PoolView>) -> Vec<String> {
+    let mut notes: Vec<String> = hooks
+        .iter()
+        .flat_map(|hook| &hook.warnings)
+        .map(|warning| format!("warning: {warning}"))
+        .collect();
+    let Some(pool) = pool else { return notes };
+    notes.extend(pool.unusable.iter().map(|hook| {
+        let id = hook.id.map(|id| format!(" #{id}")).unwrap_or_default();
+        let name = hook.name.as_deref().unwrap_or("without a name");
+        format!("warning: oned{id} ({name}) cannot be used: {}", hook.why)
+    }));
+    if let Some(why) = &pool.away {
+        notes.push(format!("warning: oned cannot be asked for its hooks: {why}"));
+    }
+    notes
+}
+
 fn standing(hook: &HookView) -> String {
+    if let Some(place) = &hook.shadowed_by {
+        return format!("shadowed by {place}");
+    }
     let mut words = if hook.enabled { "enabled" } else { "disabled" }.to_owned();
     if let Some(said) = &hook.override_ {
         words = format!("{words} by {}", output::actor(&said.actor));
@@ -101,10 +128,19 @@ fn standing(hook: &HookView) -> String {
             ScopeView::Hook { .. } | ScopeView::Source { .. } => "muted".to_owned(),
         });
     }
+    if let OriginView::Oned {
+        locked: Some(what), ..
+    } = &hook.origin
+    {
+        words.push_str(&format!(", locked ({what})"));
+    }
     words
 }
 
 const fn tint(hook: &HookView) -> Tint {
+    if hook.shadowed_by.is_some() {
+        return Tint::Faint;
+    }
     match (hook.enabled, hook.override_.is_some() || !hook.muted.is_empty()) {
         (true, false) => Tint::Good,
         (_, true) => Tint::Busy,
@@ -112,12 +148,23 @@ const fn tint(hook: &HookView) -> Tint {
     }
 }
 
-fn place(hook: &HookView) -> String {
-    format!("{}:{}", hook.definition.file, hook.definition.line)
+fn command(hook: &HookView) -> String {
+    if hook.shell {
+        format!("{} (shell)", hook.command)
+    } else {
+        hook.command.clone()
+    }
+}
+
+fn origin(hook: &HookView) -> String {
+    match &hook.origin {
+        OriginView::File => format!("{}:{}", hook.definition.file, hook.definition.line),
+        OriginView::Oned { id, .. } => format!("oned #{id}"),
+    }
 }
 
 fn table(hooks: &[HookView], style: &Style) -> String {
-    let mut table = style.table(&["HOOK", "STANDING", "TRIGGER", "COMMAND", "FILE"]);
+    let mut table = style.table(&["HOOK", "STANDING", "TRIGGER", "COMMAND", "ORIGIN"]);
     for hook in hooks {
         let mut trigger = hook.triggers.join("\n");
         if hook.when.is_some() {
@@ -127,8 +174,8 @@ fn table(hooks: &[HookView], style: &Style) -> String {
             style.cell(Tint::Strong, &hook.name),
             style.cell(tint(hook), &standing(hook)),
             style.cell(Tint::Plain, &trigger),
-            style.cell(Tint::Plain, &hook.command),
-            style.cell(Tint::Faint, &place(hook)),
+            style.cell(Tint::Plain, &command(hook)),
+            style.cell(Tint::Faint, &origin(hook)),
         ]);
     }
     output::lines_of(&table)
@@ -164,7 +211,7 @@ fn render(hook: &HookView, style: &Style) -> String {
             &format!("{} {}", mute.scope.in_words(), mute::in_words(mute, style)),
         );
     }
-    if let Some(id) = hook.oned_id {
+    if let (Some(id), OriginView::File) = (hook.oned_id, &hook.origin) {
         line("oned hook", &id.to_string());
     }
     for trigger in &hook.triggers {
@@ -183,7 +230,19 @@ fn render(hook: &HookView, style: &Style) -> String {
         },
     );
     line("profile", &hook.profile);
-    line("file", &place(hook));
+    match &hook.origin {
+        OriginView::File => line("file", &origin(hook)),
+        OriginView::Oned { confirmed, notes, .. } => {
+            let doubt = if *confirmed { "" } else { ", as it was read last" };
+            line("origin", &format!("{}{doubt}", origin(hook)));
+            for note in notes {
+                line("note", note);
+            }
+        }
+    }
+    for warning in &hook.warnings {
+        line("warning", warning);
+    }
     line("version", &hook.definition.version);
     text.push('\n');
     for row in hook.definition.text.lines() {
@@ -198,7 +257,7 @@ fn render(hook: &HookView, style: &Style) -> String {
 mod tests {
     use super::*;
     use crate::cli::show::tests::{definition, time};
-    use crate::control::api::{ActorView, OverrideView};
+    use crate::control::api::{ActorView, OverrideView, UnusableView};
 
     fn hook() -> HookView {
         HookView {
@@ -215,6 +274,9 @@ mod tests {
                 },
                 at: time(0),
             }),
+            origin: OriginView::File,
+            shadowed_by: None,
+            warnings: Vec::new(),
             muted: vec![mute::tests::mute(ScopeView::Hook {
                 hook: "vm-running".to_owned(),
             })],
@@ -236,6 +298,59 @@ mod tests {
             "{}\n{}",
             table(&[hook()], &style),
             render(&hook(), &style)
+        ));
+    }
+
+    #[test]
+    fn a_hook_of_oned_says_so_and_what_stands_for_it() {
+        let style = output::tests::fixed();
+        let of_oned = HookView {
+            name: "oned/dns".to_owned(),
+            oned_id: Some(7),
+            description: None,
+            enabled: true,
+            override_: None,
+            muted: Vec::new(),
+            profile: "onehem".to_owned(),
+            origin: OriginView::Oned {
+                id: 7,
+                locked: Some("use".to_owned()),
+                confirmed: false,
+                notes: vec!["a TIMEOUT that is not greater than 0 is no limit".to_owned()],
+            },
+            ..hook()
+        };
+        let shadowed = HookView {
+            shell: true,
+            shadowed_by: Some("dns.yaml:1".to_owned()),
+            ..of_oned.clone()
+        };
+        let doubled = HookView {
+            warnings: vec!["`vm-running` does what `oned/dns` does as well".to_owned()],
+            ..hook()
+        };
+        let pool = PoolView {
+            source: "opennebula".to_owned(),
+            endpoint: "http://localhost:2633/RPC2".to_owned(),
+            hooks: 1,
+            shadowed: 1,
+            unusable: vec![UnusableView {
+                id: Some(9),
+                name: Some("odd".to_owned()),
+                why: "it has no COMMAND".to_owned(),
+            }],
+            read: None,
+            away_since: Some(time(0)),
+            away: Some("Connection refused".to_owned()),
+            reads: 0,
+            failures: 3,
+        };
+        let hooks = [of_oned.clone(), shadowed, doubled];
+        insta::assert_snapshot!(format!(
+            "{}\n{}\n{}",
+            table(&hooks, &style),
+            notes(&hooks, Some(&pool)).join("\n"),
+            render(&of_oned, &style)
         ));
     }
 }

@@ -48,7 +48,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FOLDER", conflicts_with = "onehem_conf")]
     out: Option<PathBuf>,
     /// Write hem.yaml here, instead of to standard output
-    #[arg(long, value_name = "FILE", requires = "onehem_conf")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["files", "pool"])]
     write: Option<PathBuf>,
     /// Write over files that are there
     #[arg(long)]

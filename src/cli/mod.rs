@@ -23,6 +23,7 @@ mod metrics;
 mod mute;
 mod onehem_server;
 mod output;
+mod pool_hooks;
 mod publish;
 #[cfg(test)]
 mod reference;

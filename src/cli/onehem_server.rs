@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::Config;
+use crate::config::{Config, OnehemConf};
 use crate::runner::processes::Process;
 use crate::sources::opennebula::zmtp::Endpoint;
 
@@ -58,23 +58,10 @@ fn endpoint_of(process: &Process) -> String {
             || PathBuf::from(INSTALLED),
             |location| Path::new(&location).join("etc/onehem-server.conf"),
         );
-    std::fs::read_to_string(file)
+    OnehemConf::read(&file)
         .ok()
-        .and_then(|text| subscriber_endpoint(&text))
-        .unwrap_or_else(|| USUAL.to_owned())
-}
-
-/// The value of `:subscriber_endpoint:`, a key of a flat YAML document.
-fn subscriber_endpoint(text: &str) -> Option<String> {
-    let value = text
-        .lines()
-        .find_map(|line| line.trim().strip_prefix(":subscriber_endpoint:"))?
-        .trim();
-    let unquoted = match value.chars().next() {
-        Some(quote @ ('\'' | '"')) => value[1..].split(quote).next().unwrap_or_default(),
-        _ => value.split(" #").next().unwrap_or_default().trim(),
-    };
-    Some(unquoted.to_owned())
+        .and_then(|conf| conf.subscriber_endpoint)
+        .map_or_else(|| USUAL.to_owned(), |endpoint| endpoint.0)
 }
 
 /// Where an endpoint leads, all names of this machine alike.
@@ -102,8 +89,6 @@ pub(super) fn is_this_machine(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -121,27 +106,6 @@ mod tests {
     }
 
     #[test]
-    fn its_configuration_says_where_it_listens() {
-        for (text, endpoint) in [
-            (
-                "# c\n:subscriber_endpoint: 'tcp://localhost:2101'\n",
-                Some("tcp://localhost:2101"),
-            ),
-            (
-                ":concurrency: 10\n:subscriber_endpoint: tcp://one:1 # here\n",
-                Some("tcp://one:1"),
-            ),
-            (
-                ":subscriber_endpoint: \"tcp://one:1\" # here\n",
-                Some("tcp://one:1"),
-            ),
-            ("#:subscriber_endpoint: tcp://one:1\n", None),
-        ] {
-            assert_eq!(subscriber_endpoint(text).as_deref(), endpoint, "{text}");
-        }
-    }
-
-    #[test]
     fn all_names_of_this_machine_are_the_same_place() {
         assert_eq!(
             Place::of("tcp://localhost:2101"),
@@ -154,12 +118,5 @@ mod tests {
         );
         assert_ne!(Place::of("tcp://one:2101"), Place::of("tcp://localhost:2101"));
         assert_eq!(Place::of("nonsense"), None);
-    }
-
-    proptest! {
-        #[test]
-        fn no_configuration_makes_the_reader_panic(text in "(\\PC|\n|:subscriber_endpoint: ?['\"]?){0,20}") {
-            let _ = subscriber_endpoint(&text);
-        }
     }
 }

@@ -63,7 +63,12 @@ mod tests {
              Durations are a number and a unit (`250ms`, `30s`, `10m`, `2h`, `30d`), sizes likewise (`64KiB`, `256MiB`, \
              `2GiB`).\nUnknown settings are refused.\n\nA running daemon takes up the settings marked *at once* when it is told to \
              read its configuration again (`hem reload`,\n`systemctl reload hem`, SIGHUP); the others wait for its next start, and \
-             it names those that changed. A configuration\nwith a fault is refused as a whole, and the former one stays in force.\n\n```yaml\nhooks_dir: /etc/hem/hooks.d\nconcurrency: 20\n\
+             it names those that changed. A configuration\nwith a fault is refused as a whole, and the former one stays in force.\n\n`hem run --onehem-conf FILE` takes the \
+             configuration of OpenNebula's onehem-server besides: `:debug_level` (`log`), `:hook_base_path`\n(`onehem_scripts_dir`), \
+             `:remote_hook_base_path` (`remote_scripts_dir`), `:subscriber_endpoint` and `:replier_endpoint` (`endpoint` and\n`replies` \
+             of the source) and `:concurrency`; it also turns `oned: {{}}` on. What the command line says goes before it, and it goes \
+             before\nthis file: it was named on purpose, and this file may be the one that a package installed. `hem import \
+             --onehem-conf FILE` makes a\n`hem.yaml` of it once and for all.\n\n```yaml\nhooks_dir: /etc/hem/hooks.d\nconcurrency: 20\n\
              control: {{ socket_mode: \"0660\", socket_group: oneadmin }}\nsources:\n  opennebula: {{ type: opennebula, \
              endpoint: \"tcp://127.0.0.1:2101\" }}\nretention: {{ age: 14d, bytes: 4GiB }}\n```\n\n## hem.yaml\n\n"
         );
@@ -72,8 +77,16 @@ mod tests {
         let titles = [
             ("RawOned", "oned"),
             ("RawControl", "control"),
-            ("RawSource", "sources: { NAME: … }"),
-            ("RawQueue", "sources: { NAME: { queue } }"),
+            ("RawOpennebula", "sources: { NAME: { type: opennebula } }"),
+            ("RawQueue", "sources: { NAME: { type: opennebula, queue } }"),
+            ("RawWebhook", "sources: { NAME: { type: webhook } }"),
+            ("RawTls", "sources: { NAME: { type: webhook, tls } }"),
+            ("RawHttpLimits", "sources: { NAME: { type: webhook, limits } }"),
+            ("RawEndpoint", "endpoints: { NAME: … }"),
+            ("RawSignature", "endpoints: { NAME: { signature } }"),
+            ("RawToken", "endpoints: { NAME: { token } }"),
+            ("RawSecret", "secrets: [ … ]"),
+            ("RawDelivery", "endpoints: { NAME: { delivery } }"),
             ("RawRetention", "retention"),
             ("RawLimits", "limits"),
         ];
@@ -89,6 +102,10 @@ mod tests {
             ("RawReload", "reload"),
             ("RawPermissions", "permissions"),
             ("RawValidate", "validate"),
+            ("RawBody", "body"),
+            ("RawRespond", "respond"),
+            ("RawAlgorithm", "algorithm"),
+            ("RawEncoding", "encoding"),
         ] {
             let _ = write!(page, "\n## Values of `{title}`\n\n");
             for value in definitions[name]["oneOf"].as_array().expect("its values") {

@@ -33,6 +33,7 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 #[command(after_help = "Examples:
   hem run
   hem run --hooks-dir ./hooks.d --scripts-dir ./scripts --state-dir ./state
+  hem run --observe      # beside onehem-server; `hem compare` says where the two differ
   hem run --opennebula tcp://frontend:2101
   hem run --onehem-conf /etc/one/onehem-server.conf")]
 pub(super) struct Arguments {
@@ -57,6 +58,9 @@ pub(super) struct Arguments {
     /// Start though an onehem-server runs that listens to the same hook manager: hooks that both know run twice
     #[arg(long)]
     beside_onehem: bool,
+    /// Record what would run, start nothing and reply nothing
+    #[arg(long)]
+    observe: bool,
     /// How long running scripts have to end when the daemon is stopped, instead of `shutdown_grace`
     #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
     shutdown_grace: Option<Duration>,
@@ -79,6 +83,7 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
         scripts_dir: arguments.scripts_dir,
         socket: global.socket.clone(),
         opennebula: arguments.opennebula,
+        observe: arguments.observe,
         shutdown_grace: arguments.shutdown_grace,
         onehem_conf: arguments.onehem_conf,
     };
@@ -87,7 +92,7 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
         Some(path) => OnehemConf::read(path)?.notes,
         None => Vec::new(),
     };
-    if !arguments.beside_onehem {
+    if !arguments.beside_onehem && !config.observe {
         refuse_to_run_hooks_twice(&config)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -139,7 +144,7 @@ fn refuse_to_run_hooks_twice(config: &Config) -> Result<(), Failure> {
     );
     Err(Failure::new(Exit::Invalid, message).with_hint(
         "stop it with `systemctl stop opennebula-hem`, or `onehem-server stop` where no service manager started it; \
-         `--beside-onehem` starts hem all the same",
+         `hem run --observe` may run beside it, and `--beside-onehem` starts hem all the same",
     ))
 }
 

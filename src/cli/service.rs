@@ -51,10 +51,7 @@ pub(super) async fn serve(config: &Config, options: Options) -> Outcome {
     let daemon = Daemon::start(config, options)
         .await
         .map_err(|error| failure(&error))?;
-    let state = match daemon.standby() {
-        Some(why) => format!("standby: {why}"),
-        None => "accepting events".to_owned(),
-    };
+    let state = restraint(&daemon).unwrap_or_else(|| "accepting events".to_owned());
     tell(&[NotifyState::Ready, NotifyState::Status(&state)]);
 
     // Side by side: a round that does not end must not keep a signal waiting.
@@ -122,11 +119,9 @@ async fn make_round(daemon: &Daemon, watchdog: Option<Duration>) {
     }
     let summary = daemon.summary();
     let count = |state: &str| summary.executions.get(state).copied().unwrap_or_default();
-    let standby = daemon
-        .standby()
-        .map_or_else(String::new, |why| format!("standby: {why}; "));
+    let restraint = restraint(daemon).map_or_else(String::new, |said| format!("{said}; "));
     let status = format!(
-        "{standby}{} events, {} running, {} queued, {} waiting for a retry, {} failed",
+        "{restraint}{} events, {} running, {} queued, {} waiting for a retry, {} failed",
         summary.last_seq,
         count("running"),
         count("queued"),
@@ -134,6 +129,13 @@ async fn make_round(daemon: &Daemon, watchdog: Option<Duration>) {
         count("failed")
     );
     tell(&[NotifyState::Watchdog, NotifyState::Status(&status)]);
+}
+
+/// Why the daemon does not start what happens to match, where it does not.
+fn restraint(daemon: &Daemon) -> Option<String> {
+    let standby = daemon.standby().map(|why| format!("standby: {why}"));
+    let observing = daemon.handle().observes().then(|| "observing".to_owned());
+    standby.or(observing)
 }
 
 fn tell(states: &[NotifyState<'_>]) {

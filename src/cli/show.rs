@@ -12,8 +12,8 @@ use super::log::{detail, moment};
 use super::output::{self, Style, Tint, count, readable, safe, span};
 use super::{Global, Outcome, mute};
 use crate::control::api::{
-    AttemptView, EventView, ExecutionStory, OutcomeView, OutputView, ProcessView, StateView, Story, Text,
-    Today,
+    AttemptView, CaughtUpView, EventView, ExecutionStory, FactsView, NotedOnlyView, OutcomeView, OutputView,
+    ProcessView, StateView, Story, Text, Today,
 };
 use crate::event::id::Reference;
 
@@ -118,7 +118,12 @@ pub(super) fn render(story: &Story, style: &Style, full: bool) -> String {
         verdict(&mut page, told);
     }
     match &story.event {
-        Some(event) => about_event(&mut page, event, story.executions.is_empty()),
+        Some(event) => {
+            about_event(&mut page, event, story.executions.is_empty());
+            if let Some(caught_up) = &story.caught_up {
+                about_catching_up(&mut page, caught_up);
+            }
+        }
         None => page.heading("Event", "  no longer kept"),
     }
     for told in &story.executions {
@@ -235,7 +240,7 @@ fn about_event(page: &mut Page<'_>, event: &EventView, with_payload: bool) {
     );
     page.field("received", &received);
     page.field("key", &event.key);
-    if let crate::control::api::FactsView::State {
+    if let FactsView::State {
         previous_state,
         previous_lcm_state,
         host,
@@ -261,7 +266,13 @@ fn about_event(page: &mut Page<'_>, event: &EventView, with_payload: bool) {
         );
     }
     if event.synthesised {
-        page.field("made here", "it was not sent by the controller");
+        let what = match event.facts {
+            FactsView::State { .. } => {
+                "synthesised: raised by hem after a gap, from what the controller said of the resource"
+            }
+            _ => "it was not sent by the controller",
+        };
+        page.field("made here", what);
     }
     if event.hooks.is_empty() {
         page.field("caused", &format!("nothing; `hem match {}` says why", event.seq));
@@ -275,6 +286,45 @@ fn about_event(page: &mut Page<'_>, event: &EventView, with_payload: bool) {
             Text::Base64(_) => readable(payload).into_owned(),
         };
         page.block(2, &text);
+    }
+}
+
+/// What became of a gap.
+fn about_catching_up(page: &mut Page<'_>, caught_up: &CaughtUpView) {
+    page.heading("Caught up", "");
+    let result = match (caught_up.noted_only, caught_up.finished) {
+        (_, None) => "not yet: what was missed is still to be asked for".to_owned(),
+        (Some(NotedOnlyView::First), _) => {
+            "nothing is raised: no states were known before; the present ones are noted".to_owned()
+        }
+        (Some(NotedOnlyView::OtherLed), _) => {
+            "nothing is raised: another front-end led meanwhile; the present states are noted".to_owned()
+        }
+        (Some(NotedOnlyView::TooOld), _) => {
+            "nothing is raised: the gap was longer than `max_gap`; the present states are noted".to_owned()
+        }
+        (None, Some(_)) => "the present state of everything that changed is known".to_owned(),
+    };
+    page.field("result", &result);
+    for (number, what) in [
+        (caught_up.raised, "raised"),
+        (caught_up.live, "not raised: a live event came first"),
+        (caught_up.unwanted, "not raised: no hook asks for catch-up"),
+    ] {
+        if number > 0 {
+            let noun = if number == 1 { "state" } else { "states" };
+            page.field("", &format!("{} {noun} {what}", count(number)));
+        }
+    }
+    if caught_up.failures > 0 {
+        let last = caught_up.last_error.as_ref().map_or_else(String::new, |error| {
+            format!(", last {}: {}", page.style.time(error.at), error.message)
+        });
+        page.field("failed", &format!("{} times{last}", count(caught_up.failures)));
+    }
+    if let Some(finished) = caught_up.finished {
+        let finished = format!("{} ({})", page.style.time(finished), page.style.ago(finished));
+        page.field("finished", &finished);
     }
 }
 
@@ -625,6 +675,7 @@ pub(super) mod tests {
                 today: Today::Changed,
                 attempts: vec![first, second],
             }],
+            caught_up: None,
         }
     }
 
@@ -641,6 +692,7 @@ pub(super) mod tests {
                 ..event()
             }),
             executions: Vec::new(),
+            caught_up: None,
         };
         insta::assert_snapshot!(render(&story, &output::tests::fixed(), false));
     }

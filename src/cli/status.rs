@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::output::{self, Style, Tint, count};
 use super::{Global, Outcome, mute};
 use crate::control::api::{
-    EventSums, MuteStatusView, QueueView, ResultsView, RoleView, StateView, StatusView,
+    CatchUpView, EventSums, MuteStatusView, PoolView, QueueView, ResultsView, RoleView, StateView, StatusView,
 };
 
 /// How the daemon does, and whether everything adds up
@@ -77,8 +77,21 @@ fn render(status: &StatusView, style: &Style) -> String {
         status.hooks, status.running, status.concurrency, status.last_seq
     );
 
+    if status.observing {
+        let said = "observing: what would run is recorded, nothing is started and nothing is replied";
+        let _ = writeln!(text, "{}", style.paint(Tint::Strong, said));
+    }
     if let Some(role) = &status.role {
         let _ = writeln!(text, "{}", in_words(role, style));
+    }
+
+    if let Some(pool) = &status.pool {
+        let _ = writeln!(
+            text,
+            "oned {}: {}",
+            output::safe_line(&pool.endpoint),
+            of_pool(pool, style)
+        );
     }
 
     if !status.mutes.is_empty() {
@@ -144,6 +157,9 @@ fn render(status: &StatusView, style: &Style) -> String {
                 count(results.superseded),
                 away.unwrap_or_default()
             );
+        }
+        if let Some(catch_up) = &source.catch_up {
+            text.push_str(&caught_up(catch_up, style));
         }
         for (reason, number) in &source.refused {
             let _ = writeln!(
@@ -224,6 +240,26 @@ fn render(status: &StatusView, style: &Style) -> String {
     text
 }
 
+/// How it stands with the hooks of `oned`: `12 hooks, 1 of them shadowed, read 3 s ago`.
+fn of_pool(pool: &PoolView, style: &Style) -> String {
+    let mut words = format!("{} hooks", count((pool.hooks + pool.shadowed) as u64));
+    if pool.shadowed > 0 {
+        words.push_str(&format!(", {} of them shadowed", count(pool.shadowed as u64)));
+    }
+    if !pool.unusable.is_empty() {
+        words.push_str(&format!(", {} unusable", count(pool.unusable.len() as u64)));
+    }
+    match pool.read {
+        Some(read) => words.push_str(&format!(", read {}", style.ago(read))),
+        None => words.push_str(", not read yet since the start"),
+    }
+    if let Some(since) = pool.away_since {
+        let away = format!("; cannot be asked since {}", style.time(since));
+        words.push_str(&style.paint(Tint::Bad, &away));
+    }
+    words
+}
+
 /// `leader since 02:10`, `standby since 02:10: oned is FOLLOWER`.
 fn in_words(role: &RoleView, style: &Style) -> String {
     let why = role
@@ -253,6 +289,40 @@ fn queue(group: &QueueView, style: &Style) -> String {
     );
     parts.extend(group.left_ms.map(|left| format!("{} left", mute::about(left))));
     parts.join(", ")
+}
+
+/// What was missed and came back, and what is known of the source's resources.
+fn caught_up(catch_up: &CatchUpView, style: &Style) -> String {
+    let mut text = match (catch_up.as_of, catch_up.open_since) {
+        (None, _) => "    states known: none yet".to_owned(),
+        (Some(as_of), None) => format!(
+            "    states known: {}, as of {}",
+            count(catch_up.known),
+            style.time(as_of)
+        ),
+        (Some(_), Some(open)) => format!(
+            "    states known: {}; still to be caught up with: what was missed since {}",
+            count(catch_up.known),
+            style.time(open)
+        ),
+    };
+    let _ = write!(
+        text,
+        "\n    caught up: {} raised, {} came live first, {} nobody asked for, {} gaps too long\n",
+        count(catch_up.raised),
+        count(catch_up.live),
+        count(catch_up.unwanted),
+        count(catch_up.too_old),
+    );
+    if let Some(error) = &catch_up.last_error {
+        let _ = writeln!(
+            text,
+            "    cannot be asked what was missed, last {}: {}",
+            style.time(error.at),
+            output::safe_line(&error.message)
+        );
+    }
+    text
 }
 
 fn sums_of(name: &str, sums: &EventSums, style: &Style) -> String {
@@ -315,6 +385,7 @@ mod tests {
     use crate::cli::show::tests::time;
     use crate::control::api::{
         AcceptanceBucket, BlockedView, KeptView, ScopeView, SourceErrorView, SourceView, StaleView,
+        UnusableView,
     };
 
     fn status() -> StatusView {
@@ -351,6 +422,7 @@ mod tests {
                     connects: 1,
                     last_error: None,
                     refused: BTreeMap::from([("ignore_calls".to_owned(), 5)]),
+                    catch_up: None,
                 },
             )]),
             blocked: Vec::new(),
@@ -378,10 +450,60 @@ mod tests {
             oldest_queued: None,
             kept: KeptView::default(),
             not_accepting: None,
+            observing: false,
             role: None,
             results: BTreeMap::new(),
+            pool: None,
             concerns: Vec::new(),
         }
+    }
+
+    #[test]
+    fn the_pool_of_oned_says_when_it_was_read_and_since_when_it_cannot_be() {
+        let pool = PoolView {
+            source: "opennebula".to_owned(),
+            endpoint: "http://localhost:2633/RPC2".to_owned(),
+            hooks: 12,
+            shadowed: 0,
+            unusable: Vec::new(),
+            read: Some(time(594_000)),
+            away_since: None,
+            away: None,
+            reads: 1,
+            failures: 0,
+        };
+        let style = output::tests::fixed();
+        assert_eq!(of_pool(&pool, &style), "12 hooks, read 3.0 s ago");
+        let away = PoolView {
+            shadowed: 1,
+            unusable: vec![UnusableView {
+                id: Some(3),
+                name: None,
+                why: "it has no COMMAND".to_owned(),
+            }],
+            read: None,
+            away_since: Some(time(0)),
+            away: Some("refused".to_owned()),
+            ..pool
+        };
+        let words = of_pool(&away, &style);
+        assert!(
+            words.starts_with(
+                "13 hooks, 1 of them shadowed, 1 unusable, not read yet since the start; cannot be asked since "
+            ),
+            "{words}"
+        );
+        let shown = render(
+            &StatusView {
+                pool: Some(away),
+                ..status()
+            },
+            &style,
+        );
+        assert!(
+            shown.contains("\noned http://localhost:2633/RPC2: 13 hooks"),
+            "{shown}"
+        );
     }
 
     #[test]
@@ -455,6 +577,31 @@ mod tests {
             },
         ];
         insta::assert_snapshot!(render(&status, &output::tests::fixed()));
+    }
+
+    #[test]
+    fn what_was_missed_and_came_back_is_shown_with_its_source() {
+        let mut catch_up = CatchUpView {
+            known: 1_234,
+            as_of: Some(time(0)),
+            open_since: None,
+            raised: 17,
+            live: 2,
+            unwanted: 0,
+            too_old: 1,
+            last_error: None,
+        };
+        let style = output::tests::fixed();
+        let well = caught_up(&catch_up, &style);
+        catch_up.open_since = Some(time(-60_000));
+        catch_up.last_error = Some(SourceErrorView {
+            at: time(0),
+            message: "oned cannot be reached at http://localhost:2633/RPC2".to_owned(),
+        });
+        let not_well = caught_up(&catch_up, &style);
+        catch_up.as_of = None;
+        let never = caught_up(&catch_up, &style);
+        insta::assert_snapshot!([well, not_well, never].join("\n"));
     }
 
     #[test]

@@ -12,7 +12,8 @@ use serde::Serialize;
 use super::backend::Backend;
 use super::exit::{Exit, Failure};
 use super::output::{self, Style, Tint, safe};
-use super::{Global, Outcome, check};
+use super::{Global, Outcome, check, pool_hooks};
+use crate::config::Config;
 use crate::control::api::{EventView, FactsView, HookView, Text};
 use crate::event::id::{ExecutionKey, Reference, Seq, StoreId};
 use crate::event::opennebula::key::Key;
@@ -33,7 +34,8 @@ const SHOWN_STDIN: usize = 2000;
 /// Say which hooks an event triggers, and why not the others
 ///
 /// Every condition is shown with the value found; of hooks that match, the exact arguments, environment and standard
-/// input. Nothing runs and nothing is recorded, but that the document of a kept event was read.
+/// input. Nothing runs and nothing is recorded, but that the document of a kept event was read. Hooks that `oned` keeps take
+/// part where a daemon is alive and no --hooks are named.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hem match examples/events/vm-running.xml
@@ -98,6 +100,7 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
     let config = check::config(global, arguments.scripts_dir.as_deref())?;
     let asked = find_event(global, &arguments.event, arguments.offline)?;
     let event = &asked.event;
+    let of_oned = asked.hooks_of_oned(global, &config, arguments.hooks.as_deref(), arguments.offline)?;
     let path = arguments.hooks.unwrap_or_else(|| config.hooks_dir.clone());
     let checked = check::read(&path, &config)?;
     for fault in checked.faults.iter().filter(|fault| fault.is_error()) {
@@ -106,6 +109,7 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
     let hooks: Vec<&Arc<Hook>> = checked
         .hooks
         .iter()
+        .chain(&of_oned)
         .filter(|hook| {
             arguments
                 .hook
@@ -186,6 +190,17 @@ pub(super) fn find_event(global: &Global, named: &str, offline: bool) -> Result<
 }
 
 impl Asked {
+    /// The hooks of `oned` that take part beside those of the folder.
+    pub(super) fn hooks_of_oned(
+        &self,
+        global: &Global,
+        config: &Config,
+        folder: Option<&Path>,
+        offline: bool,
+    ) -> Result<Vec<Arc<Hook>>, Failure> {
+        pool_hooks::in_force(global, config, folder, self.live.as_deref(), offline)
+    }
+
     /// Whether the hook runs: its file's word, unless the daemon says otherwise.
     fn is_enabled(&self, hook: &Hook) -> bool {
         self.in_force(hook).map_or(hook.enabled, |live| live.enabled)

@@ -15,6 +15,7 @@ use super::{Global, Outcome, check, signals};
 use crate::config::Permissions;
 use crate::control::outcome_view;
 use crate::event::Facts;
+use crate::event::id::HookName;
 use crate::hooks::Hook;
 use crate::matching::explain;
 use crate::runner::{Invocation, Limits, Observer, Outcome as Ended, Report, Runner, Stream};
@@ -58,11 +59,17 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
     let config = check::config(global, arguments.scripts_dir.as_deref())?;
     let asked = find_event(global, &arguments.event, arguments.offline)?;
     let event = &asked.event;
+    let of_oned = if arguments.hook.starts_with(HookName::POOL_PREFIX) {
+        asked.hooks_of_oned(global, &config, arguments.hooks.as_deref(), arguments.offline)?
+    } else {
+        Vec::new()
+    };
     let path = arguments.hooks.unwrap_or_else(|| config.hooks_dir.clone());
     let checked = check::read(&path, &config)?;
     let Some(hook) = checked
         .hooks
         .iter()
+        .chain(&of_oned)
         .find(|hook| hook.name.as_str() == arguments.hook)
     else {
         for fault in &checked.faults {

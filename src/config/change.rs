@@ -41,6 +41,8 @@ impl Config {
     pub fn changes_to(&self, new: &Self) -> Changes {
         // Taken apart in full: a setting that is added must not be forgotten here.
         let Self {
+            // The command line's word alone.
+            observe: _,
             state_dir,
             hooks_dir,
             scripts_dir,

@@ -166,6 +166,8 @@ pub struct Overrides {
     pub socket: Option<PathBuf>,
     /// `--opennebula`: the only source, at this endpoint.
     pub opennebula: Option<Endpoint>,
+    /// `--observe`.
+    pub observe: bool,
     /// `--shutdown-grace`.
     pub shutdown_grace: Option<Duration>,
     /// `--onehem-conf`: the configuration of onehem-server, which goes before `hem.yaml`.
@@ -277,6 +279,7 @@ impl Config {
         if let Some(path) = overrides.socket {
             self.control.socket = absolute(&path)?;
         }
+        self.observe |= overrides.observe;
         if let Some(grace) = overrides.shutdown_grace {
             self.shutdown_grace = grace;
         }
@@ -396,6 +399,7 @@ fn check(
         ),
     };
     Ok(Config {
+        observe: false,
         oned,
         state_dir,
         hooks_dir: below(raw.hooks_dir, defaults.hooks_dir),

@@ -253,6 +253,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::Overrides;
 
     /// As OpenNebula's packages install it, without its comments.
     const SHIPPED: &str = "# comment\n\n:debug_level: 2\n\n:hook_base_path: '/var/lib/one/remotes/hooks'\n\
@@ -331,6 +332,31 @@ mod tests {
             .with_onehem_conf(&OnehemConf::default(), &place)
             .expect_err("which one?");
         assert!(refused.to_string().contains("several sources"), "{refused}");
+    }
+
+    #[test]
+    fn what_the_command_line_says_goes_before_the_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("onehem-server.conf");
+        std::fs::write(&file, SHIPPED.replace("10", "7")).expect("a file");
+        let overrides = |onehem_conf: &Path| Overrides {
+            opennebula: Some(Endpoint("tcp://10.0.0.9:2101".to_owned())),
+            onehem_conf: Some(onehem_conf.to_owned()),
+            ..Overrides::default()
+        };
+        let yaml = "sources: { one: { type: opennebula } }\n";
+        let read = || {
+            Config::from_text(yaml, Path::new("/etc/hem/hem.yaml"), &Place::default())
+                .expect("a configuration")
+        };
+        let config = read().with(overrides(&file)).expect("a configuration");
+        assert_eq!(config.concurrency, 7);
+        assert_eq!(source(&config, "opennebula").endpoint, "tcp://10.0.0.9:2101");
+        assert_eq!(config.oned.expect("oned is asked").source, "opennebula");
+        let absent = read()
+            .with(overrides(&folder.path().join("none")))
+            .expect_err("no such file");
+        assert!(matches!(absent, ConfigError::Read { .. }), "{absent}");
     }
 
     /// onehem-server looks in `var/remotest/hooks` there.

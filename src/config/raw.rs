@@ -81,7 +81,8 @@ pub struct RawOned {
     pub source: Option<SourceName>,
     /// Which of its hooks run. Default `pool`.
     pub hooks: Option<RawOnedHooks>,
-    /// On a cluster of front-ends: work only while this one leads. Default `false`.
+    /// Where the zone has several front-ends: work only while the `oned` here leads or is alone, and be on standby otherwise.
+    /// Default `false`.
     pub leader_only: Option<bool>,
     /// After a gap, hooks that do not say otherwise get the present state of what changed meanwhile. Default `false`.
     pub catch_up: Option<bool>,

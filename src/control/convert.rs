@@ -8,17 +8,21 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::api::{
-    AcceptanceBucket, ActorView, AttemptView, AuditView, BlockedView, CancelReasonView, CauseView,
-    DefinitionView, EndedView, EventSums, EventView, ExecutionView, FactsView, FaultView, FileView, HookView,
-    KeptView, OutcomeView, OutputView, OverrideView, ProcessView, ReloadReply, ResultsView, RoleView,
-    SeverityView, SkipReasonView, SourceErrorView, SourceView, StaleView, StateView, StatusView, Text, Time,
+    AcceptanceBucket, ActorView, AttemptView, AuditView, BlockedView, CancelReasonView, CatchUpView,
+    CaughtUpView, CauseView, DefinitionView, EndedView, EventSums, EventView, ExecutionView, FactsView,
+    FaultView, FileView, HookView, KeptView, NotedOnlyView, OutcomeView, OutputView, OverrideView,
+    ProcessView, ReloadReply, ResultsView, RoleView, SeverityView, SkipReasonView, SourceErrorView,
+    SourceView, StaleView, StateView, StatusView, Text, Time,
 };
-use super::mutes;
+use super::{mutes, pool};
 use crate::engine::execution::{
     Actor, Attempt, CancelReason, Cause, EndedAttempt, Execution, Settlement, SkipReason, StartedProcess,
     State,
 };
-use crate::engine::handle::{Connection, ReloadReport, Role, SourceStatus, Standing, Status};
+use crate::engine::handle::{
+    CatchUpStatus, Connection, GapStory, NotedOnly, PoolInForce, ReloadReport, Role, SourceStatus, Standing,
+    Status,
+};
 use crate::event::Facts;
 use crate::event::id::{HookName, StoreId};
 use crate::event::own::OwnEvent;
@@ -445,7 +449,7 @@ pub(super) fn override_(said: &Override) -> OverrideView {
     }
 }
 
-pub(super) fn hook(hook: &Hook, said: Option<&Override>, shell: OnehemShell) -> HookView {
+pub(super) fn hook(hook: &Hook, said: Option<&Override>, shell: OnehemShell, pool: &PoolInForce) -> HookView {
     HookView {
         name: hook.name.to_string(),
         oned_id: hook.oned_id,
@@ -453,6 +457,9 @@ pub(super) fn hook(hook: &Hook, said: Option<&Override>, shell: OnehemShell) -> 
         enabled: said.map_or(hook.enabled, |said| said.enabled),
         enabled_in_file: hook.enabled,
         override_: said.map(override_),
+        origin: pool::origin(hook, pool),
+        shadowed_by: None,
+        warnings: pool.repeats.get(&hook.name).cloned().unwrap_or_default(),
         muted: Vec::new(),
         profile: match hook.profile {
             Profile::Hem => "hem",
@@ -522,11 +529,45 @@ fn source(status: &SourceStatus) -> SourceView {
         connected,
         since: Time(since),
         connects: status.connects,
-        last_error: status.last_error.as_ref().map(|(at, message)| SourceErrorView {
-            at: Time(*at),
-            message: message.clone(),
-        }),
+        last_error: status.last_error.as_ref().map(error_of_source),
         refused: status.refused.clone(),
+        catch_up: status.catch_up.as_ref().map(catch_up),
+    }
+}
+
+fn error_of_source((at, message): &(Timestamp, String)) -> SourceErrorView {
+    SourceErrorView {
+        at: Time(*at),
+        message: message.clone(),
+    }
+}
+
+fn catch_up(status: &CatchUpStatus) -> CatchUpView {
+    CatchUpView {
+        known: status.known as u64,
+        as_of: status.as_of.map(Time),
+        open_since: status.open_since.map(Time),
+        raised: status.totals.raised,
+        live: status.totals.live,
+        unwanted: status.totals.unwanted,
+        too_old: status.totals.rebuilt,
+        last_error: status.last_error.as_ref().map(error_of_source),
+    }
+}
+
+pub(super) fn caught_up(story: &GapStory) -> CaughtUpView {
+    CaughtUpView {
+        raised: story.raised,
+        live: story.live,
+        unwanted: story.unwanted,
+        noted_only: story.noted_only.map(|why| match why {
+            NotedOnly::First => NotedOnlyView::First,
+            NotedOnly::OtherLed => NotedOnlyView::OtherLed,
+            NotedOnly::TooOld => NotedOnlyView::TooOld,
+        }),
+        failures: story.failures,
+        last_error: story.last_error.as_ref().map(error_of_source),
+        finished: story.finished.map(Time),
     }
 }
 
@@ -586,6 +627,17 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
             ));
         }
     }
+    for (name, state) in &status.sources {
+        if let Some((since, why)) = state
+            .catch_up
+            .as_ref()
+            .and_then(|status| status.last_error.as_ref())
+        {
+            concerns.push(format!(
+                "what source `{name}` missed cannot be asked for, last tried {since}: {why}"
+            ));
+        }
+    }
     for (name, results) in &status.outboxes {
         if let Some((since, why)) = &results.away {
             concerns.push(format!(
@@ -604,6 +656,7 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
             blocked.waiting, blocked.behind
         ));
     }
+    concerns.extend(status.pool.iter().flat_map(pool::concerns));
     concerns.extend(status.mutes.iter().filter_map(mutes::concern));
     for stale in &status.stale {
         concerns.push(format!(
@@ -671,6 +724,7 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
             bytes: status.kept.bytes,
         },
         not_accepting: status.not_accepting.clone(),
+        observing: status.observing,
         role: status.role.as_ref().map(role),
         results: status
             .outboxes
@@ -685,6 +739,7 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
                 (name.clone(), view)
             })
             .collect(),
+        pool: status.pool.as_ref().map(pool::status),
         concerns,
     }
 }

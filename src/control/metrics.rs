@@ -119,6 +119,11 @@ impl Collector for Scrape {
             "Whether new events are accepted",
             status.not_accepting.is_none().into(),
         )?;
+        sheet.gauge(
+            "observing",
+            "Whether nothing is started, and what would run is recorded",
+            status.observing.into(),
+        )?;
         let is_on_standby = status.role.as_ref().is_some_and(|role| !role.standing.works());
         sheet.gauge(
             "standby",
@@ -127,8 +132,10 @@ impl Collector for Scrape {
         )?;
         self.events(&mut sheet)?;
         self.sources(&mut sheet)?;
+        self.catching_up(&mut sheet)?;
         self.executions(&mut sheet)?;
         self.hooks(&mut sheet)?;
+        self.pool(&mut sheet)?;
         self.store(&mut sheet)
     }
 }
@@ -197,6 +204,46 @@ impl Scrape {
                 let refused = source.refused.iter();
                 refused
                     .map(|(reason, count)| ([("source", name.as_str()), ("reason", reason.as_str())], *count))
+            }),
+        )
+    }
+
+    /// Of sources whose controller can be asked what was missed.
+    fn catching_up(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let statuses = || {
+            let sources = self.status.sources.iter();
+            sources.filter_map(|(name, source)| Some((name.as_str(), source.catch_up.as_ref()?)))
+        };
+        sheet.counters(
+            "missed_states",
+            "States that were missed in gaps, by what became of them: raised, a live event came first, or no hook asks for them",
+            statuses().flat_map(|(name, status)| {
+                let totals = status.totals;
+                [
+                    ("raised", totals.raised),
+                    ("live", totals.live),
+                    ("unwanted", totals.unwanted),
+                ]
+                .map(|(outcome, count)| ([("source", name), ("outcome", outcome)], count))
+            }),
+        )?;
+        sheet.counters(
+            "gaps_not_caught_up",
+            "Gaps that were too long to catch up with",
+            statuses().map(|(name, status)| ([("source", name)], status.totals.rebuilt)),
+        )?;
+        sheet.gauges(
+            "known_states",
+            "Resources whose state is known, to compare with after a gap",
+            statuses().map(|(name, status)| ([("source", name)], status.known as u64)),
+        )?;
+        sheet.gauges_in(
+            Unit::Seconds,
+            "known_states_age",
+            "How long ago the known states were surely the present ones; it grows while there is something to catch up with",
+            statuses().filter_map(|(name, status)| {
+                let age = self.now.since(status.as_of?).as_secs_f64();
+                Some(([("source", name)], age))
             }),
         )
     }
@@ -276,6 +323,36 @@ impl Scrape {
         )
     }
 
+    /// Nothing where the controller's hooks are not asked for.
+    fn pool(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let Some(pool) = &self.status.pool else {
+            return Ok(());
+        };
+        let labels = [("source", pool.source.as_str())];
+        let is_up = pool.read.is_some() && pool.away.is_none();
+        sheet.gauges(
+            "oned_up",
+            "Whether oned gave its hooks when it was asked last",
+            [(labels, is_up.into())],
+        )?;
+        sheet.gauges(
+            "oned_hooks",
+            "Hooks that oned keeps, by what becomes of them: in force, shadowed by one of the folder, or unusable",
+            [
+                ("in_force", pool.hooks),
+                ("shadowed", pool.shadowed),
+                ("unusable", pool.unusable.len()),
+            ]
+            .map(|(standing, count)| ([labels[0], ("standing", standing)], count as u64)),
+        )?;
+        sheet.counters(
+            "oned_reads",
+            "How often oned was asked for its hooks since the daemon started, by whether it gave them",
+            [("yes", pool.reads), ("no", pool.failures)]
+                .map(|(given, count)| ([labels[0], ("given", given)], count)),
+        )
+    }
+
     fn store(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
         let kept = &self.status.kept;
         sheet.gauges(
@@ -321,6 +398,22 @@ impl Sheet<'_> {
         values: impl IntoIterator<Item = (L, u64)>,
     ) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in values {
+            metric.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
+    fn gauges_in<L: EncodeLabelSet>(
+        &mut self,
+        unit: Unit,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (L, f64)>,
+    ) -> fmt::Result {
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, Some(&unit), MetricType::Gauge)?;
         for (labels, value) in values {
             metric.encode_family(&labels)?.encode_gauge(&value)?;
         }

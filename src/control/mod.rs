@@ -15,6 +15,7 @@ mod feed;
 pub mod import;
 mod metrics;
 mod mutes;
+mod pool;
 pub mod query;
 mod routes;
 pub mod server;

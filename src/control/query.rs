@@ -214,9 +214,15 @@ impl Reader {
             .iter()
             .map(|key| self.told(key, call, &veil))
             .collect::<Result<_, _>>()?;
+        let is_gap = |listed: &ListedEvent| matches!(listed.event.facts, Facts::Gap(_));
+        let story = match event.as_ref().filter(|listed| is_gap(listed)) {
+            Some(_) => self.store.gap_story(seq)?,
+            None => None,
+        };
         Ok(Story {
             event: event.map(|listed| self.whole(&listed)),
             executions,
+            caught_up: story.as_ref().map(convert::caught_up),
         })
     }
 

@@ -23,15 +23,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::api::{
     AuditFilter, AuditView, DefinitionView, EmitOrder, EmitReply, ErrorBody, ErrorCode, ErrorDetail,
-    EventFilter, EventView, ExecutionFilter, ExportFilter, FeedLine, HookView, MuteOrder, MuteReply,
-    MuteView, Ordered, ReloadOrder, ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, StatusView,
-    StopOrder, StopReply, Story, UnmuteOrder, UnmuteReply,
+    EventFilter, EventView, ExecutionFilter, ExportFilter, FeedLine, HookView, MuteOrder, MuteReply, Ordered,
+    ReloadOrder, ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, StatusView, StopOrder, StopReply,
+    Story, UnmuteOrder, UnmuteReply,
 };
 use super::convert;
 use super::export::Exporter;
 use super::feed::{self, Follow, Progress};
 use super::metrics::{self, Format};
 use super::mutes;
+use super::pool;
 use super::query::{self, QueryError, Reader};
 use super::server::Caller;
 use super::veil::Veil;
@@ -43,7 +44,7 @@ use crate::event::redaction::Redaction;
 use crate::event::time::Timestamp;
 use crate::event::{Event, Facts, Subject, opennebula, own, webhook};
 use crate::hooks::Hook;
-use crate::store::{Override, ReadError};
+use crate::store::ReadError;
 
 /// Requests above this many bytes are refused; an event's document in base64 is the largest thing sent.
 const LARGEST_REQUEST: usize = 96 << 20;
@@ -315,24 +316,30 @@ impl Room {
 
     async fn set_enabled(&self, name: HookName, enabled: Option<bool>, actor: Actor) -> Answer<HookView> {
         self.handle.set_enabled(name.clone(), enabled, actor).await?;
-        let hooks = self.handle.hooks();
-        let hook = hooks
-            .get(&name)
-            .ok_or_else(|| Failure::from(OrderError::NoSuchHook(name.clone())))?;
-        let mutes = self.read(self.veil.clone(), Reader::mutes).await?;
-        Ok(Json(self.hook_view(
-            hook,
-            self.handle.overrides().get(&name),
-            &mutes,
-        )))
+        let views = self.hook_views().await?;
+        let view = views.into_iter().find(|view| view.name == name.as_str());
+        view.map(Json)
+            .ok_or_else(|| Failure::from(OrderError::NoSuchHook(name)))
     }
 
-    fn hook_view(&self, hook: &Hook, said: Option<&Override>, mutes: &[MuteView]) -> HookView {
-        let mut view = convert::hook(hook, said, self.handle.onehem_shell());
-        let about_it = mutes.iter().filter(|mute| mute.scope.is_about(&view.name));
-        view.muted = about_it.cloned().collect();
-        self.veil.definition(&mut view.definition);
-        view
+    /// All hooks in force, and behind them those of the controller that others stand for.
+    async fn hook_views(&self) -> Result<Vec<HookView>, Failure> {
+        let mutes = self.read(self.veil.clone(), Reader::mutes).await?;
+        let (overrides, pool) = (self.handle.overrides(), self.handle.pool());
+        let view = |hook: &Hook| {
+            let said = overrides.get(&hook.name);
+            let mut view = convert::hook(hook, said, self.handle.onehem_shell(), &pool);
+            let about_it = mutes.iter().filter(|mute| mute.scope.is_about(&view.name));
+            view.muted = about_it.cloned().collect();
+            self.veil.definition(&mut view.definition);
+            view
+        };
+        let mut views: Vec<HookView> = self.handle.hooks().iter().map(|hook| view(hook)).collect();
+        views.extend(self.handle.shadowed().iter().map(|shadowed| HookView {
+            shadowed_by: Some(pool::place(&shadowed.by)),
+            ..view(&shadowed.hook)
+        }));
+        Ok(views)
     }
 }
 
@@ -452,6 +459,7 @@ async fn story(
 }
 
 async fn retry(State(room): Rooms, By(actor): By, Told(order): Told<RetryOrder>) -> Answer<RetryReply> {
+    room.handle.may_start()?;
     let references = order
         .executions
         .iter()
@@ -560,15 +568,7 @@ async fn cancel(State(room): Rooms, By(actor): By, Named(reference): Named<Refer
 }
 
 async fn hooks(State(room): Rooms) -> Answer<Vec<HookView>> {
-    let overrides = room.handle.overrides();
-    let mutes = room.read(room.veil.clone(), Reader::mutes).await?;
-    Ok(Json(
-        room.handle
-            .hooks()
-            .iter()
-            .map(|hook| room.hook_view(hook, overrides.get(&hook.name), &mutes))
-            .collect(),
-    ))
+    room.hook_views().await.map(Json)
 }
 
 async fn enable(State(room): Rooms, By(actor): By, Named(name): Named<String>) -> Answer<HookView> {

@@ -3,6 +3,8 @@
 //! One thread, so that the order of arrival is the order of numbers without anything having to restore it; a slow
 //! condition delays the events behind it and never the reader of a source.
 
+mod catch_up;
+
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,15 +17,16 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::catch_up::Tracked;
 use super::core::NewExecution;
-use super::dispatcher::{Asked, Message, Offer, on_standby};
+use super::dispatcher::{Asked, Message, Offer};
 use super::execution::Cause;
 use super::handle::{Connection, OrderError, SourceStatus};
 use super::hooks_in_force::{HooksInForce, InForce};
 use super::intake::{
     Decode, Decoded, Delivery, Emission, Entry, IntakeQueue, LOST_KEYS, NotAccepted, NotKept, Received,
 };
-use super::pool::Hints;
+use super::pool::SharedPool;
 use super::role::PresentRole;
 use super::room::Room;
 use crate::event::id::Seq;
@@ -55,6 +58,8 @@ pub(super) struct Acceptance {
     pub(super) connections: Connections,
     pub(super) room: Arc<Room>,
     pub(super) role: Arc<PresentRole>,
+    /// Whether hem worked in the last round.
+    pub(super) works: bool,
     /// Counts its rounds, for whoever wants to know whether it lives.
     pub(super) rounds: Arc<AtomicU64>,
     /// The last sign of life of a damaged store that this one stands in for.
@@ -63,8 +68,10 @@ pub(super) struct Acceptance {
     pub(super) last_seq: Seq,
     /// What was lost for want of room, by source, until there is room again to say so.
     pub(super) shut_out: BTreeMap<Arc<str>, Gap>,
-    /// The source whose controller's hooks run, and where changes of them are hinted at.
-    pub(super) pool: Option<(Arc<str>, Hints)>,
+    /// The controller's hooks, where they are to run.
+    pub(super) pool: Option<SharedPool>,
+    /// The source whose controller can be asked what was missed, and what is known of its resources.
+    pub(super) tracked: Option<Tracked>,
 }
 
 impl Acceptance {
@@ -74,6 +81,10 @@ impl Acceptance {
             let entries = self.queue.take(TOGETHER, WAIT);
             self.rounds.fetch_add(1, Ordering::Relaxed);
             if entries.is_empty() && stop.is_cancelled() {
+                self.heard_to_the_end();
+                return;
+            }
+            if !self.note_that_it_is_heard() {
                 return;
             }
             let in_force = self.hooks.now();
@@ -94,7 +105,15 @@ impl Acceptance {
                     }
                 }
             }
-            if self.room.lacking().is_none() && self.role.standby().is_none() {
+            let works = self.role.standby().is_none();
+            if works && !std::mem::replace(&mut self.works, works) {
+                self.takes_up_work();
+            }
+            self.works = works;
+            if !works {
+                self.stands_by();
+            }
+            if works && self.room.lacking().is_none() {
                 for (source, gap) in std::mem::take(&mut self.shut_out) {
                     self.gap(source, gap, &in_force, &mut offers);
                 }
@@ -134,7 +153,7 @@ impl Acceptance {
     fn take(
         &mut self,
         entry: Entry,
-        in_force: &InForce,
+        in_force: &Arc<InForce>,
         offers: &mut Vec<Offer>,
         not_accepted: &mut BTreeMap<Arc<str>, EventCounters>,
     ) {
@@ -159,7 +178,13 @@ impl Acceptance {
                     return;
                 };
                 match decoded(decoder.as_ref(), received) {
-                    Decoded::Event(event) => self.offer(*event, in_force, offers),
+                    Decoded::Event(event) => {
+                        let learned = self.learned_from(&event);
+                        self.offer(*event, in_force, offers);
+                        if let Some(offer) = offers.last_mut() {
+                            offer.learned = learned;
+                        }
+                    }
                     Decoded::NotKept(NotKept::Duplicate) => count(|counters| counters.duplicate += 1),
                     Decoded::NotKept(NotKept::Refused(reason)) => {
                         count(|counters| counters.refused += 1);
@@ -183,6 +208,7 @@ impl Acceptance {
                     return;
                 }
                 counters.lost += count;
+                self.heard_until(&source, from);
                 let why = "the intake queue was full".to_owned();
                 self.gap(
                     source,
@@ -225,19 +251,26 @@ impl Acceptance {
                 } else {
                     away_since.map(|from| (from, why))
                 };
+                self.tracked_is_up(&source, true);
                 // Nobody waits for what a hem on standby misses.
-                if let Some((from, why)) = gap.filter(|_| self.role.standby().is_none()) {
-                    let gap = Gap {
-                        from,
-                        to: at,
-                        why,
-                        lost: 0,
-                        keys: Vec::new(),
-                    };
-                    self.gap(source, gap, in_force, offers);
+                let works = self.role.standby().is_none();
+                match gap.filter(|_| works) {
+                    Some((from, why)) => {
+                        let gap = Gap {
+                            from,
+                            to: at,
+                            why,
+                            lost: 0,
+                            keys: Vec::new(),
+                        };
+                        self.gap(source, gap, in_force, offers);
+                    }
+                    None if works => self.begins(&source, at),
+                    None => {}
                 }
             }
             Entry::Delivered(delivery) => self.delivered(*delivery, in_force, offers, not_accepted),
+            Entry::CatchUp { source, step } => self.step(&source, step, in_force, offers),
             Entry::Emitted(emission) => self.emitted(*emission, in_force, offers),
             Entry::Raised { event, identity } => {
                 if self.room.lacking().is_some() {
@@ -250,12 +283,16 @@ impl Acceptance {
                     offer.tells = Some(identity);
                 }
             }
-            Entry::Disconnected { source, at, why } => self.with_status(&source, |status| {
-                if matches!(status.connection, Connection::Up { .. }) {
-                    status.connection = Connection::Down { since: at };
-                }
-                status.last_error = Some((at, why));
-            }),
+            Entry::Disconnected { source, at, why } => {
+                self.heard_until(&source, at);
+                self.tracked_is_up(&source, false);
+                self.with_status(&source, |status| {
+                    if matches!(status.connection, Connection::Up { .. }) {
+                        status.connection = Connection::Down { since: at };
+                    }
+                    status.last_error = Some((at, why));
+                });
+            }
         }
     }
 
@@ -276,12 +313,18 @@ impl Acceptance {
         gap.keys.push(received.key);
     }
 
-    /// Has the controller's hooks read again: what became of them may have passed unseen.
+    /// Nobody looked at what was published while another front-end led.
+    fn takes_up_work(&mut self) {
+        if let Some(pool) = &self.pool {
+            pool.hint();
+        }
+        self.catches_up_as_leader();
+    }
+
+    /// Changes of the controller's hooks may have passed unseen.
     fn hint(&self, source: &str) {
-        if let Some((of, hints)) = &self.pool
-            && **of == *source
-        {
-            hints.give();
+        if let Some(pool) = &self.pool {
+            pool.hint_of(source);
         }
     }
 
@@ -293,7 +336,11 @@ impl Acceptance {
             "events may be missing"
         );
         self.with_status(&source, |status| status.last_gap = Some(gap.clone()));
+        let (from, of) = (gap.from, Arc::clone(&source));
         self.offer(gap.into_event(source), in_force, offers);
+        if let Some(offer) = offers.last_mut() {
+            offer.learned = self.gap_is_open(&of, from, offer.event.seq);
+        }
     }
 
     /// Gives an event its number and matches it. An event that hem itself fails on is kept, and says so.
@@ -352,9 +399,8 @@ impl Acceptance {
             actor,
             reply,
         } = emission;
-        let standby = self.role.standby();
         let refusal = match (&hook, self.room.lacking()) {
-            _ if let Some(why) = &standby => Some(on_standby(why)),
+            _ if self.role.standby().is_some() => self.role.accepts_nothing(),
             (_, Some(why)) => Some(OrderError::NotPossible(why)),
             (None, None) => None,
             (Some(name), None) => match in_force.set.get(name) {
@@ -400,7 +446,9 @@ impl Acceptance {
             ..EventQuery::default()
         };
         let newest = self.store.events(&query).unwrap_or_default();
-        newest.first().map(|listed| listed.event.received)
+        let event = newest.first().map(|listed| listed.event.received);
+        let known = self.tracked.as_ref().filter(|tracked| tracked.is(source));
+        event.max(known.and_then(Tracked::heard))
     }
 
     fn count_refused(&self, source: &str, reason: &str, count: u64) {
@@ -479,6 +527,7 @@ fn offer(event: Event, in_force: &InForce, store: &Store) -> Offer {
         asked: None,
         delivered: None,
         tells: None,
+        learned: Vec::new(),
     }
 }
 

@@ -22,7 +22,6 @@ use tokio_util::task::TaskTracker;
 use self::mutes::of_mute;
 use self::own::{Absence, Telling};
 use self::pace::Pace;
-pub(super) use self::role::on_standby;
 use super::acceptance::Connections;
 use super::acceptance_times::AcceptanceTimes;
 use super::attempt::{Attempts, Ran, verdict};
@@ -36,7 +35,7 @@ use super::hooks_in_force::{HooksInForce, InForce};
 use super::intake::{Emitter, NotAccepted};
 use super::mute::{Mute, Scope, Then};
 use super::outbox::Outbox;
-use super::pool::SharedStatus;
+use super::pool::SharedPool;
 use super::role::{PresentRole, Standing};
 use super::room::Room;
 use crate::event::id::{ExecutionKey, HookName};
@@ -74,6 +73,8 @@ pub(super) enum Message {
     Offers(Vec<Offer>, Arc<InForce>),
     /// Received and not accepted.
     NotAccepted { source: String, counters: EventCounters },
+    /// What was learned of a controller's resources other than by an event.
+    Learned(Vec<Change>),
     /// An attempt ended.
     Ended {
         key: ExecutionKey,
@@ -174,6 +175,8 @@ pub(super) struct Offer {
     pub(super) delivered: Option<oneshot::Sender<Result<Accepted, NotAccepted>>>,
     /// The identity of an own event, which is told with this.
     pub(super) tells: Option<String>,
+    /// What is known of the controller's resources with this.
+    pub(super) learned: Vec<Change>,
 }
 
 /// An operator who handed an event over and waits for its acceptance.
@@ -194,6 +197,7 @@ impl Offer {
             asked: None,
             delivered: None,
             tells: None,
+            learned: Vec::new(),
         }
     }
 }
@@ -207,7 +211,7 @@ pub(super) struct Parts {
     pub(super) connections: Connections,
     pub(super) room: Arc<Room>,
     pub(super) outbox: Outbox,
-    pub(super) pool: Option<SharedStatus>,
+    pub(super) pool: Option<SharedPool>,
     pub(super) role: Arc<PresentRole>,
     /// When a former life is last known to have led.
     pub(super) last_led: Option<Timestamp>,
@@ -249,6 +253,10 @@ impl Dispatcher {
         if parts.role.standby().is_some() {
             // A store that says nothing may be as old as anything in it.
             core.stand_by(parts.last_led.unwrap_or_default());
+            parts.outbox.pause();
+        }
+        if parts.role.observes() {
+            core.only_observe();
             parts.outbox.pause();
         }
         Self {
@@ -307,6 +315,7 @@ impl Dispatcher {
                 let change = Change::NotAccepted { source, counters };
                 self.parts.writer.submit(vec![change], || ()).await
             }
+            Message::Learned(changes) => self.parts.writer.submit(changes, || ()).await,
             Message::Ended {
                 key,
                 attempt,
@@ -464,6 +473,7 @@ impl Dispatcher {
             asked,
             delivered,
             tells,
+            learned,
         } = offer;
         let hooks: Vec<HookName> = executions.iter().map(|new| new.hook.name.clone()).collect();
         let mut changes: Vec<Change> = executions
@@ -508,6 +518,7 @@ impl Dispatcher {
         });
 
         changes.extend(tells.clone().map(Change::Told));
+        changes.extend(learned);
         let (feed, times) = (self.parts.feed.clone(), Arc::clone(&self.times));
         let telling = self.telling.clone();
         let on_durable = move || {
@@ -548,7 +559,7 @@ impl Dispatcher {
         actor: Actor,
         reply: oneshot::Sender<Vec<Result<(), OrderError>>>,
     ) -> Result<(), Closed> {
-        if let Some(refusal) = self.starts_nothing() {
+        if let Some(refusal) = self.parts.role.starts_nothing() {
             // Whoever asked may have gone away.
             let _ = reply.send(keys.iter().map(|_| Err(refusal.clone())).collect());
             return Ok(());
@@ -613,6 +624,11 @@ impl Dispatcher {
         actor: Actor,
         reply: oneshot::Sender<Result<(), OrderError>>,
     ) -> Result<(), Closed> {
+        if let Some(refusal) = self.parts.role.observes_only() {
+            // Whoever asked may have gone away.
+            let _ = reply.send(Err(refusal));
+            return Ok(());
+        }
         let change = self.audit(actor.clone(), "cancel", key.to_string());
         match self.core.step(Input::Cancel { key, actor }, self.clock.now()) {
             Ok(step) => {
@@ -829,8 +845,9 @@ impl Dispatcher {
             },
             not_accepting: self.parts.room.lacking(),
             role: self.parts.role.now().as_deref().cloned(),
+            observing: self.parts.role.observes(),
             outboxes: self.parts.outbox.status(),
-            pool: self.parts.pool.as_ref().map(SharedStatus::now),
+            pool: self.parts.pool.as_ref().map(SharedPool::status),
         }
     }
 }

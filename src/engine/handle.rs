@@ -14,6 +14,7 @@ use super::dispatcher::{Left, Message};
 use super::execution::{Actor, Execution};
 use super::hooks_in_force::HooksInForce;
 use super::intake::{Emission, Emitter};
+pub use super::known_states::{CatchUpStatus, CatchUpTotals, GapStory, NotedOnly};
 use super::mute::{Mute, Scope, Then};
 pub use super::outbox::OutboxStatus;
 use super::pinned::pinned_hook;
@@ -119,6 +120,8 @@ pub struct Status {
     pub kept: Kept,
     /// Set when no new work is accepted: why.
     pub not_accepting: Option<String>,
+    /// Nothing is started or replied; what would run is recorded.
+    pub observing: bool,
     /// The part this hem plays among those of several front-ends; none where it always works.
     pub role: Option<Role>,
     /// How the telling of results to controllers goes, by source.
@@ -226,6 +229,8 @@ pub struct SourceStatus {
     pub connects: u64,
     /// Refused messages by reason.
     pub refused: BTreeMap<String, u64>,
+    /// How catching up with it goes; none where its controller cannot be asked.
+    pub catch_up: Option<CatchUpStatus>,
 }
 
 /// The state of a source's connection.
@@ -349,6 +354,19 @@ impl Handle {
     /// Whether a shell may read command lines of hooks of the `onehem` profile.
     pub fn onehem_shell(&self) -> OnehemShell {
         self.onehem_shell
+    }
+
+    /// Whether hem only records what would run.
+    pub fn observes(&self) -> bool {
+        self.role.observes()
+    }
+
+    /// What whoever asks for a script to be started is told, where that is not done.
+    ///
+    /// # Errors
+    /// When hem only observes, or stands by.
+    pub fn may_start(&self) -> Result<(), OrderError> {
+        self.role.starts_nothing().map_or(Ok(()), Err)
     }
 
     /// Why hem stands by; none while it works.

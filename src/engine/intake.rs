@@ -15,6 +15,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 pub use self::delivery::{Delivery, NotAccepted};
+use super::catch_up::Step;
 use super::execution::Actor;
 pub use super::handle::Accepted;
 use super::handle::{OrderError, Stopping};
@@ -132,6 +133,13 @@ pub enum Entry {
         /// Its identity, under which it is kept until it is accepted.
         identity: String,
     },
+    /// A step of catching up with a source.
+    CatchUp {
+        /// The source's name.
+        source: Arc<str>,
+        /// The step.
+        step: Step,
+    },
 }
 
 /// An event that an operator hands over, already decoded. It stands in the same line as what sources bring.
@@ -154,7 +162,8 @@ impl Entry {
             Self::Message { source, .. }
             | Self::Connected { source, .. }
             | Self::Disconnected { source, .. }
-            | Self::Lost { source, .. } => source,
+            | Self::Lost { source, .. }
+            | Self::CatchUp { source, .. } => source,
             Self::Delivered(delivery) => &delivery.event.source,
             Self::Emitted(emission) => &emission.event.source,
             Self::Raised { event, .. } => &event.source,
@@ -433,6 +442,23 @@ impl Intake {
         );
     }
 
+    /// Hands over a step of catching up with this source; gives it back where there is no room for it. Once the engine ends,
+    /// it is dropped.
+    pub(super) fn catch_up(&self, step: Step) -> Result<(), Step> {
+        let mut state = self.shared.lock();
+        if !state.is_closed {
+            if !state.has_room(self.shared.limits, step.weight()) {
+                return Err(step);
+            }
+            state.push(Entry::CatchUp {
+                source: Arc::clone(&self.source),
+                step,
+            });
+            self.shared.filled.notify_one();
+        }
+        Ok(())
+    }
+
     /// What this source handed over so far.
     pub fn counters(&self) -> Counters {
         let state = self.shared.lock();
@@ -519,6 +545,7 @@ impl Entry {
             Self::Delivered(delivery) => delivery.event.payload.bytes().len(),
             Self::Emitted(emission) => emission.event.payload.bytes().len(),
             Self::Raised { event, .. } => event.payload.bytes().len(),
+            Self::CatchUp { step, .. } => step.weight(),
             Self::Connected { .. } | Self::Disconnected { .. } | Self::Lost { .. } => 0,
         }
     }
@@ -598,6 +625,7 @@ mod tests {
                 Entry::Delivered(delivery) => format!("delivered {}", delivery.event.key),
                 Entry::Emitted(emission) => format!("emitted {}", emission.event.key),
                 Entry::Raised { event, .. } => format!("raised {}", event.key),
+                Entry::CatchUp { source, .. } => format!("{source}:catch-up"),
             })
             .collect()
     }

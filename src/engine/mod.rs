@@ -5,6 +5,7 @@
 mod acceptance;
 mod acceptance_times;
 mod attempt;
+pub mod catch_up;
 mod clock;
 pub mod core;
 mod dispatcher;
@@ -12,6 +13,7 @@ pub mod execution;
 pub mod handle;
 mod hooks_in_force;
 pub mod intake;
+pub mod known_states;
 pub mod mute;
 pub mod outbox;
 mod past;
@@ -32,17 +34,19 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::acceptance::Acceptance;
+use self::acceptance::{Acceptance, Tracked};
 use self::attempt::Attempts;
+use self::catch_up::CatchUp;
 use self::dispatcher::{Dispatcher, Left, Parts, QUEUE, Unsettled};
 use self::execution::{Actor, State};
 use self::handle::{Handle, SourceStatus};
 use self::hooks_in_force::HooksInForce;
 use self::intake::{Decode, IntakeQueue};
+use self::known_states::KnownStates;
 use self::outbox::{Outbox, Results};
 use self::past::past;
 use self::pinned::pinned_hook;
@@ -52,7 +56,7 @@ use self::reload::{Reloader, Settings};
 use self::role::{Leadership, PresentRole};
 use self::room::Room;
 use self::vital::Vitals;
-use crate::config::{Config, Permissions, Reload, Reread};
+use crate::config::{Config, Oned, Permissions, Reload, Reread};
 use crate::event::id::StoreId;
 use crate::event::time::Timestamp;
 use crate::hooks::check::CheckOptions;
@@ -62,7 +66,7 @@ use crate::kill_point;
 use crate::runner::Runner;
 use crate::runner::leftovers::{Recorded, boot_id, end_leftovers};
 use crate::runner::ssh::Ssh;
-use crate::store::writer::Writer;
+use crate::store::writer::{Change, Writer, durable};
 use crate::store::{ReadError, Store};
 
 /// Between TERM and KILL for processes that a former life left behind.
@@ -108,6 +112,8 @@ pub struct Engine {
     writer: Writer,
     runner: Runner,
     outbox: Outbox,
+    /// The source whose controller can be asked what was missed, and the end by which it is.
+    catch_up: Option<(Arc<str>, CatchUp)>,
     /// Until somebody takes it.
     inlet: Option<Inlet>,
     tasks: TaskTracker,
@@ -144,6 +150,7 @@ impl Engine {
             scripts_dir: config.scripts_dir.clone(),
             onehem_scripts_dir: config.onehem_scripts_dir.clone(),
             remote_scripts_dir: config.remote_scripts_dir.clone(),
+            catch_up: config.oned.as_ref().is_some_and(|oned| oned.catch_up),
         };
         let ssh = Ssh {
             config: config.ssh.config.clone(),
@@ -182,11 +189,12 @@ impl Engine {
         );
         // The hooks of a zone with several front-ends run on the one that leads: until it is known which that is, on none.
         let leader_only = config.oned.as_ref().is_some_and(|oned| oned.leader_only);
-        let role = Arc::new(if leader_only {
-            PresentRole::not_asked()
-        } else {
-            PresentRole::default()
-        });
+        let role = Arc::new(PresentRole::at_start(leader_only, config.observe));
+        if config.observe {
+            tracing::warn!(
+                "observing: what would run is recorded, nothing is started and nothing is replied"
+            );
+        }
         let last_led = store.led().map_err(StartError::Read)?;
         let room = Arc::new(Room::new(config.state_dir.clone(), config.limits.clone()));
         let mut connections = BTreeMap::new();
@@ -220,12 +228,10 @@ impl Engine {
             dispatcher.clone(),
         )
         .map_err(StartError::Read)?;
-        let pool_hints = followed
-            .as_ref()
-            .map(|(source, pool)| (Arc::from(source.as_str()), pool.hints.clone()));
         let (desk, inlet) = followed
             .map(|(source, pool)| PoolDesk::new(&source, names_source, pool, &mut of_pools, &defaults))
             .unzip();
+        let shared_pool = desk.as_ref().map(|desk| desk.shared().clone());
         reloader.pool = desk;
         reloader.forgotten = of_pools.forgotten();
 
@@ -246,7 +252,7 @@ impl Engine {
             connections: Arc::clone(&connections),
             room: Arc::clone(&room),
             outbox: outbox.clone(),
-            pool: reloader.pool.as_ref().map(PoolDesk::status),
+            pool: shared_pool.clone(),
             role: Arc::clone(&role),
             last_led,
             feed: feed.clone(),
@@ -292,6 +298,26 @@ impl Engine {
             reloader.run(hints, requests, until).await;
         });
 
+        let (tracked, catch_up) = match &config.oned {
+            Some(oned) if decoders.contains_key(oned.source.as_str()) => {
+                let known = known_states(&store, oned).map_err(StartError::Read)?;
+                let (open, is_open) = watch::channel(known.is_open());
+                let catch_up = CatchUp {
+                    intake: queue.source(&oned.source),
+                    open: is_open,
+                };
+                let source = Arc::clone(known.source());
+                (Some(Tracked::new(known, open)), Some((source, catch_up)))
+            }
+            _ => (None, None),
+        };
+        let forgotten = baselines_of_others(&store, catch_up.as_ref().map(|(source, _)| &**source))
+            .map_err(StartError::Read)?;
+        if !forgotten.is_empty() {
+            durable(&writer, forgotten)
+                .await
+                .map_err(|_| StartError::Closed)?;
+        }
         let rounds = Arc::new(AtomicU64::new(0));
         let emitter = queue.emitter();
         let acceptance = Acceptance {
@@ -302,12 +328,14 @@ impl Engine {
             dispatcher: dispatcher.clone(),
             connections,
             room,
+            works: role.standby().is_none(),
             role: Arc::clone(&role),
             rounds: Arc::clone(&rounds),
             last_seq: store.summary().last_seq,
             began_anew,
             shut_out: BTreeMap::new(),
-            pool: pool_hints,
+            pool: shared_pool,
+            tracked,
         };
         let handle = Handle {
             store,
@@ -348,6 +376,7 @@ impl Engine {
             writer,
             runner,
             outbox,
+            catch_up,
             inlet,
             tasks,
             attempts,
@@ -358,6 +387,14 @@ impl Engine {
             matching,
             writing,
         })
+    }
+
+    /// The end by which a source catches up with what it missed. It can be taken once; None for a source whose controller is
+    /// not asked.
+    pub fn catch_up(&mut self, source: &str) -> Option<CatchUp> {
+        self.catch_up
+            .take_if(|(tracked, _)| **tracked == *source)
+            .map(|(_, catch_up)| catch_up)
     }
 
     /// What the controller behind a source is to be told. None for a source that the engine does not know.
@@ -412,6 +449,7 @@ impl Engine {
             writer,
             runner,
             outbox,
+            catch_up: _,
             inlet: _,
             tasks,
             attempts,
@@ -464,6 +502,32 @@ pub enum Failed {
     /// A part of the engine ended by itself, which is a fault of hem.
     #[error("{0} ended by itself, a fault of hem; what was accepted is kept, and a restart takes it up")]
     Part(&'static str),
+}
+
+/// What a former life knew of the resources of the controller that is asked.
+fn known_states(store: &Store, oned: &Oned) -> Result<KnownStates, ReadError> {
+    let source: Arc<str> = oned.source.as_str().into();
+    let story = |record| {
+        let story = store.gap_story(record).inspect_err(|error| {
+            tracing::warn!(event = %record, error = error as &dyn std::error::Error, "what became of a gap is counted anew");
+        });
+        story.ok().flatten().unwrap_or_default()
+    };
+    let baseline = store.baselines()?.remove(&source);
+    let states = store.known_states(&source)?;
+    Ok(KnownStates::new(source, oned.max_gap, baseline, states, story))
+}
+
+/// Takes away what is known of sources but `tracked`: from now on nobody keeps it up, and one day it would pass for the truth.
+fn baselines_of_others(store: &Store, tracked: Option<&str>) -> Result<Vec<Change>, ReadError> {
+    let baselines = store.baselines()?.into_keys();
+    let others = baselines.filter(|source| Some(&**source) != tracked);
+    Ok(others
+        .map(|source| Change::Baseline {
+            source,
+            baseline: None,
+        })
+        .collect())
 }
 
 /// What a former life left unsettled, with the hooks it is pinned to where those can be had.

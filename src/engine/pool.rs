@@ -76,14 +76,13 @@ pub(super) struct Reading {
 #[derive(Debug)]
 pub struct Inlet {
     readings: mpsc::Sender<Reading>,
-    status: SharedStatus,
-    hints: Hints,
+    shared: SharedPool,
 }
 
 impl Inlet {
     /// Comes back when there was a hint since the last time.
     pub async fn hinted(&self) {
-        self.hints.notify.notified().await;
+        self.shared.hints.notify.notified().await;
     }
 
     /// This is the controller's whole pool now. Comes back when its hooks are in force.
@@ -101,7 +100,7 @@ impl Inlet {
 
     /// The pool cannot be read; what was read last stays in force.
     pub fn cannot_be_read(&self, why: &str) {
-        let mut status = self.status.locked();
+        let mut status = self.shared.locked();
         let since = match &status.away {
             Some((since, _)) => *since,
             None => Timestamp::now(),
@@ -111,17 +110,32 @@ impl Inlet {
     }
 }
 
-/// The status, which the inlet, the reloader and the dispatcher share.
+/// What the inlet, the reloader, the dispatcher and the matching thread share.
 #[derive(Debug, Clone)]
-pub(super) struct SharedStatus(Arc<Mutex<PoolStatus>>);
+pub(super) struct SharedPool {
+    status: Arc<Mutex<PoolStatus>>,
+    hints: Hints,
+}
 
-impl SharedStatus {
+impl SharedPool {
     fn locked(&self) -> MutexGuard<'_, PoolStatus> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn now(&self) -> PoolStatus {
+    pub(super) fn status(&self) -> PoolStatus {
         self.locked().clone()
+    }
+
+    /// Has the pool read again: what became of it may have passed unseen.
+    pub(super) fn hint(&self) {
+        self.hints.give();
+    }
+
+    /// The same, if it is the pool of the controller behind `source`.
+    pub(super) fn hint_of(&self, source: &str) {
+        if self.locked().source == source {
+            self.hint();
+        }
     }
 }
 
@@ -180,8 +194,6 @@ pub struct PoolInForce {
 /// What is known of a hook of the pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remarks {
-    /// The controller's number of it.
-    pub id: u64,
     /// What is locked, as `oned` numbers it; none while it is not locked, or that is not known.
     pub lock: Option<u32>,
     /// How it was understood where that may surprise.
@@ -194,8 +206,7 @@ pub(super) struct PoolDesk {
     source: String,
     /// Whether the site has further sources, so that a hook must say whose events it takes.
     names_source: bool,
-    status: SharedStatus,
-    hints: Hints,
+    shared: SharedPool,
     hooks: PoolHooks,
     /// What the store keeps of it.
     kept: BTreeMap<String, String>,
@@ -221,7 +232,7 @@ impl PoolDesk {
             let (hook, why) = (hook.called(), &hook.why);
             tracing::warn!(source, hook, why, "a hook of oned's pool cannot be used");
         }
-        let status = SharedStatus(Arc::new(Mutex::new(PoolStatus {
+        let status = PoolStatus {
             source: source.to_owned(),
             endpoint: followed.endpoint,
             hooks: 0,
@@ -231,18 +242,20 @@ impl PoolDesk {
             away: None,
             reads: 0,
             failures: 0,
-        })));
+        };
+        let shared = SharedPool {
+            status: Arc::new(Mutex::new(status)),
+            hints: followed.hints,
+        };
         let (sender, readings) = mpsc::channel(1);
         let inlet = Inlet {
             readings: sender,
-            status: status.clone(),
-            hints: followed.hints.clone(),
+            shared: shared.clone(),
         };
         let desk = Self {
             source: source.to_owned(),
             names_source,
-            status,
-            hints: followed.hints,
+            shared,
             hooks,
             kept,
             readings,
@@ -254,13 +267,8 @@ impl PoolDesk {
         &self.source
     }
 
-    pub(super) fn status(&self) -> SharedStatus {
-        self.status.clone()
-    }
-
-    /// Has it read again.
-    pub(super) fn hint(&self) {
-        self.hints.give();
+    pub(super) const fn shared(&self) -> &SharedPool {
+        &self.shared
     }
 
     /// The next pool that a source hands over. None when none will be any more.
@@ -274,7 +282,7 @@ impl PoolDesk {
         self.hooks = PoolHooks::declared(pool, source, defaults);
         let unusable = self.hooks.unusable.clone();
         let said = {
-            let mut status = self.status.locked();
+            let mut status = self.shared.locked();
             status.read = Some(Timestamp::now());
             status.away = None;
             status.reads += 1;
@@ -305,7 +313,7 @@ impl PoolDesk {
     /// The pool beside these hooks of the folder, with what there is to know of its hooks.
     pub(super) fn beside(&self, folder: &HookSet) -> (Combined, PoolInForce) {
         let combined = combine(folder, &self.hooks, &self.source);
-        let mut status = self.status.locked();
+        let mut status = self.shared.locked();
         status.shadowed = combined.shadowed.len();
         status.hooks = self.hooks.hooks.len() - status.shadowed;
         let mut known = PoolInForce {
@@ -315,7 +323,6 @@ impl PoolDesk {
         drop(status);
         for pooled in &self.hooks.hooks {
             let remarks = Remarks {
-                id: pooled.id,
                 lock: pooled.lock.as_ref().map(|lock| lock.level),
                 notes: pooled.notes.clone(),
             };
@@ -326,5 +333,130 @@ impl PoolDesk {
             warnings.push(fault.message.clone());
         }
         (combined, known)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::opennebula::hook_pool;
+
+    fn defaults() -> Defaults {
+        Defaults {
+            scripts_dir: "/scripts".into(),
+            onehem_scripts_dir: "/scripts".into(),
+            remote_scripts_dir: "/var/tmp/one/hooks".into(),
+            catch_up: false,
+        }
+    }
+
+    fn pool(hooks: &[(u64, &str)]) -> Pool {
+        let hooks: String = hooks
+            .iter()
+            .map(|(id, command)| {
+                format!(
+                    "<HOOK><ID>{id}</ID><NAME>h{id}</NAME><TYPE>api</TYPE><TEMPLATE><CALL>one.vm.action</CALL>\
+                     <COMMAND>{command}</COMMAND></TEMPLATE></HOOK>"
+                )
+            })
+            .collect();
+        hook_pool::read(&format!("<HOOK_POOL>{hooks}</HOOK_POOL>")).expect("a pool")
+    }
+
+    fn desk(kept: &mut KeptTexts) -> (PoolDesk, Inlet) {
+        let followed = Followed {
+            endpoint: "http://localhost:2633/RPC2".to_owned(),
+            hints: Hints::default(),
+        };
+        PoolDesk::new("one", false, followed, kept, &defaults())
+    }
+
+    /// What is put into the store, by name; without a text where something is taken out.
+    fn written(changes: Vec<Change>) -> Vec<(String, Option<String>)> {
+        let mut written: Vec<_> = changes
+            .into_iter()
+            .map(|change| match change {
+                Change::LastGood { file, text } => (file, text.map(|(text, _)| text)),
+                other => panic!("not of a pool: {other:?}"),
+            })
+            .collect();
+        written.sort();
+        written
+    }
+
+    #[test]
+    fn only_what_changed_is_written_and_the_next_life_has_it() {
+        let (mut one, _inlet) = desk(&mut KeptTexts::default());
+        let first = written(one.take_up(&pool(&[(1, "a.sh"), (2, "b.sh")]), &defaults()));
+        let names: Vec<&str> = first.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["oned/one/1", "oned/one/2"]);
+        assert_eq!(
+            written(one.take_up(&pool(&[(2, "b.sh"), (1, "a.sh")]), &defaults())),
+            []
+        );
+        let second = written(one.take_up(&pool(&[(2, "c.sh")]), &defaults()));
+        assert_eq!(second[0], ("oned/one/1".to_owned(), None));
+        let (name, text) = &second[1];
+        assert_eq!(name, "oned/one/2");
+        assert!(
+            text.as_deref().is_some_and(|text| text.contains("c.sh")),
+            "{text:?}"
+        );
+        assert_eq!(second.len(), 2);
+
+        let mut stored: BTreeMap<String, (String, ())> = first
+            .into_iter()
+            .filter_map(|(name, text)| Some((name, (text?, ()))))
+            .collect();
+        for other in ["dns.yaml", "oned/other/1", "oned/one/x"] {
+            stored.insert(other.to_owned(), ("name: other\n".to_owned(), ()));
+        }
+        let mut kept = KeptTexts::taken_from(&mut stored);
+        assert_eq!(stored.into_keys().collect::<Vec<_>>(), ["dns.yaml"]);
+        let (next, _inlet) = desk(&mut kept);
+        let (combined, known) = next.beside(&HookSet::default());
+        let names: Vec<&str> = combined.set.iter().map(|hook| hook.name.as_str()).collect();
+        assert_eq!(names, ["oned/h1", "oned/h2"]);
+        assert!(!known.is_confirmed);
+        assert_eq!(
+            written(kept.forgotten()),
+            [("oned/one/x".to_owned(), None), ("oned/other/1".to_owned(), None)]
+        );
+    }
+
+    #[test]
+    fn a_text_that_is_not_understood_is_said_and_written_anew() {
+        let mut stored = BTreeMap::from([("oned/one/1".to_owned(), ("name: [\n".to_owned(), ()))]);
+        let (mut desk, _inlet) = desk(&mut KeptTexts::taken_from(&mut stored));
+        assert_eq!(desk.shared().status().unusable.len(), 1);
+        let changes = written(desk.take_up(&pool(&[]), &defaults()));
+        assert_eq!(changes, [("oned/one/1".to_owned(), None)]);
+        assert!(desk.shared().status().unusable.is_empty());
+    }
+
+    #[test]
+    fn the_status_says_since_when_it_cannot_be_read_and_forgets_that_with_the_next_read() {
+        let (mut desk, inlet) = desk(&mut KeptTexts::default());
+        inlet.cannot_be_read("refused");
+        let (since, _) = desk.shared().status().away.expect("away");
+        inlet.cannot_be_read("no answer");
+        let status = desk.shared().status();
+        assert_eq!(status.away, Some((since, "no answer".to_owned())));
+        assert_eq!((status.reads, status.failures, status.read), (0, 2, None));
+        desk.take_up(&pool(&[]), &defaults());
+        let status = desk.shared().status();
+        assert_eq!((status.reads, status.failures, status.away), (1, 2, None));
+        assert!(status.read.is_some());
+    }
+
+    #[tokio::test]
+    async fn hints_of_its_own_source_count_once_until_they_are_taken() {
+        let (desk, inlet) = desk(&mut KeptTexts::default());
+        desk.shared().hint_of("other");
+        desk.shared().hint_of("one");
+        desk.shared().hint_of("one");
+        inlet.hinted().await;
+        let again = tokio::time::timeout(std::time::Duration::ZERO, inlet.hinted()).await;
+        assert!(again.is_err(), "one hint is left");
     }
 }

@@ -125,7 +125,7 @@ impl Reloader {
                 request = requests.recv() => {
                     let Some(ReloadRequest { accept, actor, reply }) = request else { return };
                     if let Some(pool) = &self.pool {
-                        pool.hint();
+                        pool.shared().hint();
                     }
                     let settings = self.reread().await;
                     if let Some(report) = self.reload(accept, actor, Some(settings)).await {

@@ -1,4 +1,5 @@
-//! Whether this hem works: one that stands beside one `oned` of several works only while that one leads.
+//! Whether this hem works: one that stands beside one `oned` of several works only while that one leads, and one that only
+//! observes starts nothing at all.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::mpsc;
 
 use super::dispatcher::Message;
-use super::handle::Stopping;
+use super::handle::{OrderError, Stopping};
 use crate::event::time::Timestamp;
 
 /// What `oned` says of its part in the zone.
@@ -59,29 +60,65 @@ impl Role {
 }
 
 /// The present role; none where hem does not ask. Reading it never waits.
-#[derive(Debug, Default)]
-pub(super) struct PresentRole(ArcSwapOption<Role>);
+#[derive(Debug)]
+pub(super) struct PresentRole {
+    now: ArcSwapOption<Role>,
+    observes: bool,
+}
 
 impl PresentRole {
-    /// The role of a hem that works only while its `oned` leads, and has not asked yet.
-    pub(super) fn not_asked() -> Self {
-        Self(ArcSwapOption::from_pointee(Role {
+    /// The role at the start. Where hooks run only while `oned` leads, that is not known yet.
+    pub(super) fn at_start(leader_only: bool, observes: bool) -> Self {
+        let not_asked = || Role {
             standing: Standing::Unknown("oned has not answered yet".to_owned()),
             since: Timestamp::now(),
-        }))
+        };
+        Self {
+            now: ArcSwapOption::new(leader_only.then(|| Arc::new(not_asked()))),
+            observes,
+        }
     }
 
     pub(super) fn now(&self) -> Option<Arc<Role>> {
-        self.0.load_full()
+        self.now.load_full()
     }
 
     pub(super) fn set(&self, role: Role) {
-        self.0.store(Some(Arc::new(role)));
+        self.now.store(Some(Arc::new(role)));
     }
 
     /// Why hem stands by; none where it works.
     pub(super) fn standby(&self) -> Option<String> {
-        self.0.load().as_ref().and_then(|role| role.why())
+        self.now.load().as_ref().and_then(|role| role.why())
+    }
+
+    /// Whether hem only records what would run.
+    pub(super) const fn observes(&self) -> bool {
+        self.observes
+    }
+
+    /// What somebody is told who hands an event over that nobody would take up.
+    pub(super) fn accepts_nothing(&self) -> Option<OrderError> {
+        self.standby().map(|why| {
+            OrderError::NotPossible(format!(
+                "this hem is on standby ({why}) and starts nothing; ask the one on the front-end that leads"
+            ))
+        })
+    }
+
+    /// What somebody is told who asks for a script to be started that is not.
+    pub(super) fn starts_nothing(&self) -> Option<OrderError> {
+        self.observes_only().or_else(|| self.accepts_nothing())
+    }
+
+    /// What somebody is told who asks anything of executions that are only observed.
+    pub(super) fn observes_only(&self) -> Option<OrderError> {
+        self.observes.then(|| {
+            OrderError::NotPossible(
+                "this hem only observes (`hem run --observe`): nothing is started, and nothing can be ended"
+                    .to_owned(),
+            )
+        })
     }
 }
 

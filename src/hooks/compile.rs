@@ -155,6 +155,7 @@ impl Compiler<'_> {
         let name = self.name(raw.name.take(), start);
         let triggers = self.triggers(raw.trigger.take(), start);
         let when = raw.when.take().and_then(|when| self.condition(&when));
+        let catch_up = self.catch_up(raw.catch_up.take(), &triggers);
         let policy = self.policy(&mut raw, profile);
         let tests = self.tests(raw.tests.take());
         let command = raw.command.take();
@@ -183,6 +184,7 @@ impl Compiler<'_> {
                 profile,
                 triggers,
                 when,
+                catch_up,
                 action,
                 policy,
                 tests,
@@ -253,6 +255,23 @@ impl Compiler<'_> {
                 self.trigger(trigger.value, mark)
             })
             .collect()
+    }
+
+    fn catch_up(&mut self, raw: Option<At<bool>>, triggers: &[Trigger]) -> bool {
+        let Some(raw) = raw else {
+            return self.defaults.catch_up;
+        };
+        let has_state = triggers
+            .iter()
+            .any(|trigger| matches!(trigger, Trigger::State(_)));
+        if raw.value && !has_state && !triggers.is_empty() {
+            self.warning(
+                raw.mark,
+                "`catch_up` does nothing: the hook has no `state` trigger".to_owned(),
+            )
+            .help("only states can be caught up with; the calls of a gap are gone");
+        }
+        raw.value
     }
 
     fn condition(&mut self, when: &At<String>) -> Option<Expression> {
@@ -642,7 +661,6 @@ fn explain_misplaced(error: &mut ReadError, tree: &Node) {
         }
         "type" => "the kind of trigger says it: `trigger: { state: { … } }` or `trigger: { api: { … } }`",
         "backoff" | "attempts" => "it belongs into `retry: { attempts: 5, backoff: 2s..5m }`",
-        "catch_up" => "this version does not have it yet",
         _ => return,
     };
     error.hint = Some(hint.to_owned());

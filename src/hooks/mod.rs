@@ -54,6 +54,8 @@ pub struct Hook {
     pub triggers: Vec<Trigger>,
     /// What must also hold.
     pub when: Option<Expression>,
+    /// Whether states that were missed and are raised after a gap trigger it too.
+    pub catch_up: bool,
     /// What it runs.
     pub action: Action,
     /// When and how often it runs.
@@ -456,6 +458,8 @@ pub struct Defaults {
     pub onehem_scripts_dir: PathBuf,
     /// Where relative commands of hooks that run on other hosts are looked for, on those hosts.
     pub remote_scripts_dir: PathBuf,
+    /// Whether hooks that do not say otherwise are given the states that were missed.
+    pub catch_up: bool,
 }
 
 /// The hooks in force at one time; never changed, only replaced.
@@ -498,6 +502,7 @@ pub(crate) fn declared(text: &str) -> Hook {
         scripts_dir: "/scripts".into(),
         onehem_scripts_dir: "/scripts".into(),
         remote_scripts_dir: "/var/tmp/one/hooks".into(),
+        catch_up: false,
     };
     let origin = Origin {
         file: "hooks.yaml".into(),

@@ -411,8 +411,13 @@ impl<'a> Writer<'a> {
         for word in &words {
             let holds = |name: &str| *word != name && word.contains(name);
             if holds("$API") || holds("$TEMPLATE") {
+                let becomes = if to_stdin {
+                    ""
+                } else {
+                    ", and the shell that reads the line knows no such variable"
+                };
                 self.note(format!(
-                    "`{}` stays as it is: only `$API` and `$TEMPLATE` as words of their own are replaced",
+                    "nothing stands in for `{}`: only `$API` and `$TEMPLATE` as words of their own are replaced{becomes}",
                     word.escape_debug()
                 ));
             }

@@ -225,3 +225,247 @@ fn warning(hook: &Hook, pooled: &PooledHook) -> Fault {
     (fault.line, fault.column) = (hook.origin.line, 1);
     fault
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::opennebula::hook_pool::{Attribute, AttributeValue, HookKind};
+    use crate::hooks::declared;
+
+    fn defaults() -> Defaults {
+        Defaults {
+            scripts_dir: "/scripts".into(),
+            onehem_scripts_dir: "/scripts".into(),
+            remote_scripts_dir: "/var/tmp/one/hooks".into(),
+            catch_up: false,
+        }
+    }
+
+    fn pool(document: &str) -> PoolHooks {
+        let pool = hook_pool::read(&format!("<HOOK_POOL>{document}</HOOK_POOL>")).expect("a pool");
+        PoolHooks::declared(&pool, None, &defaults())
+    }
+
+    fn running(id: u64, name: &str, command: &str) -> String {
+        format!(
+            "<HOOK><ID>{id}</ID><NAME>{name}</NAME><TYPE>state</TYPE><TEMPLATE><COMMAND>{command}</COMMAND><RESOURCE>VM</RESOURCE>\
+             <STATE>ACTIVE</STATE><LCM_STATE>RUNNING</LCM_STATE></TEMPLATE></HOOK>"
+        )
+    }
+
+    fn names<'a>(hooks: impl Iterator<Item = &'a Arc<Hook>>) -> Vec<&'a str> {
+        hooks.map(|hook| hook.name.as_str()).collect()
+    }
+
+    fn folder(texts: &[&str]) -> HookSet {
+        HookSet::new(texts.iter().map(|text| Arc::new(declared(text))).collect())
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_and_the_others_run() {
+        let hooks = pool(&format!(
+            "{}{}{}<HOOK><ID>4</ID><NAME>odd</NAME><TYPE>moon</TYPE><TEMPLATE/></HOOK><HOOK><ID>5</ID></HOOK>",
+            running(1, "good", "a.sh"),
+            running(2, "blank", " "),
+            running(1, "again", "a.sh"),
+        ));
+        assert_eq!(
+            names(hooks.hooks.iter().map(|pooled| &pooled.hook)),
+            ["oned/good"]
+        );
+        let said: Vec<String> = hooks
+            .unusable
+            .iter()
+            .map(|hook| format!("{}: {}", hook.called(), hook.why))
+            .collect();
+        assert_eq!(
+            said,
+            [
+                "hook 2 (`blank`): it has no COMMAND",
+                "hook 4 (`odd`): its TYPE is `moon`, neither `state` nor `api`",
+                "hook 1 (`again`): another hook has the same number",
+                "hook 5: it has no TYPE",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_hook_of_the_pool_starts_soon_or_not_at_all_and_is_the_profile_s() {
+        let hooks = pool(&running(1, "good", "a.sh"));
+        let hook = &hooks.hooks[0].hook;
+        assert_eq!(
+            hook.policy.start_within,
+            Some(std::time::Duration::from_secs(900))
+        );
+        assert_eq!(hook.profile, super::super::Profile::Onehem);
+        assert!(hook.origin.is_pool());
+    }
+
+    #[test]
+    fn the_folder_s_hook_with_the_number_replaces_the_pool_s_of_the_same_source_alone() {
+        let hooks = pool(&format!(
+            "{}{}",
+            running(7, "dns", "a.sh"),
+            running(8, "log", "b.sh")
+        ));
+        let on = "state: { resource: VM, on: RUNNING }";
+        let own = format!("name: own\nid: 7\ntrigger: {{ {on} }}\ncommand: x.sh\n");
+        let of_one = format!("name: own\nid: 7\ntrigger: {{ source: one, {on} }}\ncommand: x.sh\n");
+        let of_other = format!("name: own\nid: 7\ntrigger: {{ source: other, {on} }}\ncommand: x.sh\n");
+        for (text, in_force) in [
+            (&own, vec!["own", "oned/log"]),
+            (&of_one, vec!["own", "oned/log"]),
+            (&of_other, vec!["own", "oned/dns", "oned/log"]),
+        ] {
+            let combined = combine(&folder(&[text]), &hooks, "one");
+            assert_eq!(names(combined.set.iter()), in_force, "{text}");
+            let shadowed: Vec<(&str, &str)> = combined
+                .shadowed
+                .iter()
+                .map(|shadowed| (shadowed.hook.name.as_str(), shadowed.by.name.as_str()))
+                .collect();
+            let expected = if in_force.len() == 2 {
+                vec![("oned/dns", "own")]
+            } else {
+                vec![]
+            };
+            assert_eq!(shadowed, expected, "{text}");
+            assert!(combined.repeats.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_hook_of_the_folder_that_does_what_one_of_the_pool_does_is_warned_of() {
+        let hooks = pool(&running(7, "dns", "a.sh"));
+        let on = "trigger: { state: { resource: VM, on: RUNNING } }";
+        let elsewhere = "trigger: { state: { resource: VM, on: DONE } }";
+        let of_other = "trigger: { source: other, state: { resource: VM, on: RUNNING } }";
+        let any = "trigger: { state: { resource: VM, state: any } }";
+        for (text, warned) in [
+            (format!("name: own\n{on}\ncommand: a.sh\n"), true),
+            (format!("name: own\n{any}\ncommand: /scripts/a.sh\n"), true),
+            (
+                format!("name: own\nprofile: onehem\n{on}\ncommand: a.sh -v\n"),
+                true,
+            ),
+            (format!("name: own\n{on}\ncommand: b.sh\n"), false),
+            (format!("name: own\n{elsewhere}\ncommand: a.sh\n"), false),
+            (format!("name: own\n{of_other}\ncommand: a.sh\n"), false),
+            (format!("name: own\nenabled: false\n{on}\ncommand: a.sh\n"), false),
+            (format!("name: own\nid: 9\n{on}\ncommand: a.sh\n"), false),
+        ] {
+            let combined = combine(&folder(&[&text]), &hooks, "one");
+            assert_eq!(combined.repeats.len(), usize::from(warned), "{text}");
+            assert_eq!(combined.set.len(), 2, "{text}");
+        }
+        let text = format!("name: own\n{on}\ncommand: a.sh\n");
+        let combined = combine(&folder(&[&text]), &hooks, "one");
+        let (hook, fault) = &combined.repeats[0];
+        assert_eq!(hook.as_str(), "own");
+        assert_eq!(
+            fault.to_string(),
+            "warning: `own` does what `oned/dns`, hook 7 of oned, does as well: for one event both run\n \
+             --> hooks.yaml:1:1\n  \
+             = help: write `id: 7` into it, and it replaces that one; or delete one of them"
+        );
+    }
+
+    fn attribute() -> impl Strategy<Value = Attribute> {
+        let names = [
+            "COMMAND",
+            "RESOURCE",
+            "ON",
+            "STATE",
+            "LCM_STATE",
+            "CALL",
+            "ARGUMENTS",
+            "TIMEOUT",
+            "REMOTE",
+            "X",
+        ];
+        let values = prop_oneof![
+            "\\PC{0,12}",
+            prop::sample::select(vec![
+                "VM",
+                "HOST",
+                "CUSTOM",
+                "ACTIVE",
+                "RUNNING",
+                "one.vm.action",
+                "a.sh",
+                "yes",
+                "7",
+                "$API x"
+            ])
+            .prop_map(str::to_owned),
+        ];
+        (prop::sample::select(names.to_vec()), values).prop_map(|(name, value)| Attribute {
+            name: name.to_owned(),
+            value: AttributeValue::Text(value),
+        })
+    }
+
+    fn pool_hook() -> impl Strategy<Value = hook_pool::PoolHook> {
+        let kinds = prop::sample::select(vec!["state", "api", "moon"]);
+        (
+            0u64..6,
+            "\\PC{1,10}",
+            kinds,
+            prop::collection::vec(attribute(), 0..8),
+        )
+            .prop_map(|(id, name, kind, attributes)| hook_pool::PoolHook {
+                id,
+                name,
+                kind: HookKind::parse(kind),
+                lock: None,
+                attributes,
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn every_hook_of_a_pool_is_usable_or_said_and_its_text_brings_it_back(
+            hooks in prop::collection::vec(pool_hook(), 0..8),
+            source in prop::option::of("[a-z]{1,8}"),
+        ) {
+            let count = hooks.len();
+            let pool = Pool { hooks, faults: Vec::new() };
+            let found = PoolHooks::declared(&pool, source.as_deref(), &defaults());
+            prop_assert_eq!(found.hooks.len() + found.unusable.len(), count);
+            let texts: Vec<(u64, String)> = found
+                .hooks
+                .iter()
+                .map(|pooled| (pooled.id, pooled.hook.text.to_string()))
+                .collect();
+            let again = PoolHooks::restored(texts.iter().map(|(id, text)| (*id, text.as_str())), &defaults());
+            prop_assert!(again.unusable.is_empty());
+            for (one, other) in found.hooks.iter().zip(&again.hooks) {
+                prop_assert_eq!(&one.hook.name, &other.hook.name);
+                prop_assert_eq!(one.hook.version, other.hook.version);
+                prop_assert_eq!(one.hook.oned_id, Some(one.id));
+            }
+        }
+
+        #[test]
+        fn a_hook_of_the_pool_runs_or_is_shadowed_and_the_folder_s_all_run(
+            in_pool in prop::collection::btree_set(0u64..12, 0..8),
+            in_folder in prop::collection::btree_set(0u64..12, 0..8),
+        ) {
+            let documents: String = in_pool.iter().map(|id| running(*id, &format!("p{id}"), "a.sh")).collect();
+            let texts: Vec<String> = in_folder
+                .iter()
+                .map(|id| format!("name: f{id}\nid: {id}\ntrigger: {{ api: {{ call: any }} }}\ncommand: b.sh\n"))
+                .collect();
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let folder = folder(&texts);
+            let combined = combine(&folder, &pool(&documents), "one");
+            let in_force = names(combined.set.iter());
+            prop_assert_eq!(&in_force[..in_folder.len()], &names(folder.iter())[..]);
+            let shadowed: BTreeSet<u64> = combined.shadowed.iter().filter_map(|one| one.hook.oned_id).collect();
+            prop_assert_eq!(shadowed, in_pool.intersection(&in_folder).copied().collect());
+            prop_assert_eq!(combined.set.len() + combined.shadowed.len(), in_pool.len() + in_folder.len());
+        }
+    }
+}

@@ -33,6 +33,9 @@ pub(super) struct RawHook {
     pub(super) trigger: Option<At<Triggers>>,
     /// A condition in CEL over `event` (the payload) and `meta`; what must also hold.
     pub(super) when: Option<At<String>>,
+    /// After a gap (hem or its connection was away), the present state of what changed meanwhile triggers the hook too, once,
+    /// marked as `synthesised`. Default: `catch_up` of `oned` in hem.yaml, which is false if not given.
+    pub(super) catch_up: Option<At<bool>>,
     /// What it runs: a path relative to the scripts folder, or absolute. With `shell: true` the text of a script.
     pub(super) command: Option<At<String>>,
     /// The arguments: a list, or one text that is split into words like a shell would, without a shell. The word

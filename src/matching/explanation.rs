@@ -1,7 +1,7 @@
 //! Why one hook does or does not match one event.
 
 use super::own::own_steps;
-use super::{from_fits, name_fits, result_fits, result_name, source_fits};
+use super::{catch_up_fits, from_fits, is_caught_up, name_fits, result_fits, result_name, source_fits};
 use crate::event::opennebula::Resource;
 use crate::event::{ApiCall, Event, Facts, StateChange};
 use crate::expression::{EvaluationContext, Expression};
@@ -71,7 +71,7 @@ fn trigger_steps(position: usize, trigger: &Trigger, hook: &Hook, event: &Event)
         steps: Vec::new(),
     };
     match trigger {
-        Trigger::State(asked) => state_steps(&mut steps, asked, event),
+        Trigger::State(asked) => state_steps(&mut steps, asked, hook, event),
         Trigger::Api(asked) => api_steps(&mut steps, asked, event),
         Trigger::Own(asked) => own_steps(&mut steps, asked, &hook.name, event),
         Trigger::Webhook(asked) => webhook_steps(&mut steps, asked, event),
@@ -139,7 +139,7 @@ pub(super) fn list(names: &[String]) -> String {
     }
 }
 
-fn state_steps(steps: &mut Steps, asked: &StateTrigger, event: &Event) {
+fn state_steps(steps: &mut Steps, asked: &StateTrigger, hook: &Hook, event: &Event) {
     steps.source(asked.source.as_deref(), event);
     let change = match &event.facts {
         Facts::State(change) => Some(change),
@@ -163,6 +163,18 @@ fn state_steps(steps: &mut Steps, asked: &StateTrigger, event: &Event) {
             format!("previous state is {}", list(names)),
             change.map_or_else(|| NOTHING.to_owned(), previous_found),
             change.is_some_and(|change| from_fits(&asked.from, change)),
+        );
+    }
+    if is_caught_up(event) {
+        let found = if hook.catch_up {
+            "raised by hem after a gap"
+        } else {
+            "raised by hem after a gap; the hook does not ask for catch-up"
+        };
+        steps.add(
+            "the controller sent it, or the hook has `catch_up: true`".to_owned(),
+            found,
+            catch_up_fits(hook.catch_up, event),
         );
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::own::{own_fits, why_own};
-use super::{from_fits, result_fits, result_name, source_fits};
+use super::{catch_up_fits, from_fits, result_fits, result_name, source_fits};
 use crate::event::opennebula::Resource;
 use crate::event::webhook::WebhookRequest;
 use crate::event::{ApiCall, Event, Facts, StateChange};
@@ -198,6 +198,14 @@ impl Index {
         })
     }
 
+    /// Whether any hook that counts is triggered by states that were missed.
+    pub fn is_catch_up_wanted(&self) -> bool {
+        self.hooks.iter().any(|hook| {
+            let mut triggers = hook.triggers.iter();
+            hook.catch_up && triggers.any(|trigger| matches!(trigger, Trigger::State(_)))
+        })
+    }
+
     /// The hook that a RETRY message with the number `hook_id` from the controller behind `source` means; whether it is enabled,
     /// muted or gone from the controller is the caller's to judge.
     pub fn retry_target(&self, hook_id: u64, source: &str) -> Option<&Arc<Hook>> {
@@ -243,7 +251,8 @@ impl Found<'_> {
         let source = &self.event.source;
         let why = match (hook.triggers.get(candidate.trigger), &self.event.facts) {
             (Some(Trigger::State(asked)), Facts::State(change)) => {
-                state_fits(asked, source, change).then(|| why_state(change))
+                let fits = catch_up_fits(hook.catch_up, self.event) && state_fits(asked, source, change);
+                fits.then(|| why_state(change, self.event.synthesised))
             }
             (Some(Trigger::Api(asked)), Facts::Api(call)) => {
                 call_fits(asked, source, call).then(|| why_call(call))
@@ -294,11 +303,12 @@ fn request_fits(asked: &WebhookTrigger, source: &str, request: &WebhookRequest) 
     source_fits(asked.source.as_deref(), source) && asked.name.fit(Some(&request.endpoint))
 }
 
-fn why_state(change: &StateChange) -> String {
+fn why_state(change: &StateChange, is_caught_up: bool) -> String {
     let resource = &change.resource;
+    let how = if is_caught_up { ", raised after a gap" } else { "" };
     match &change.lcm_state {
-        Some(lcm_state) => format!("state {resource} {}/{lcm_state}", change.state),
-        None => format!("state {resource} {}", change.state),
+        Some(lcm_state) => format!("state {resource} {}/{lcm_state}{how}", change.state),
+        None => format!("state {resource} {}{how}", change.state),
     }
 }
 

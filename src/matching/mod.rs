@@ -12,7 +12,7 @@ pub use self::explanation::{Explanation, Step, explain};
 pub use self::index::{Index, Match, Matches};
 pub use self::own::asks_for;
 
-use crate::event::{ApiCall, StateChange};
+use crate::event::{ApiCall, Event, Facts, StateChange};
 use crate::hooks::Names;
 
 /// How a hook spells the result of a call.
@@ -38,6 +38,16 @@ fn name_fits(asked: &Names, found: Option<&str>) -> bool {
 fn from_fits(asked: &Names, change: &StateChange) -> bool {
     name_fits(asked, change.previous_state.as_deref())
         || name_fits(asked, change.previous_lcm_state.as_deref())
+}
+
+/// Whether an event may trigger a hook that asks, or does not ask, for states that were missed.
+const fn catch_up_fits(is_asked_for: bool, event: &Event) -> bool {
+    is_asked_for || !is_caught_up(event)
+}
+
+/// Whether hem raised it after a gap in place of a state event that was missed.
+const fn is_caught_up(event: &Event) -> bool {
+    event.synthesised && matches!(event.facts, Facts::State(_))
 }
 
 /// Whether a call ended as asked for.

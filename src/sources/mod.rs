@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Oned};
+use crate::engine::catch_up::CatchUp;
 use crate::engine::intake::{Decode, Intake, Limits};
 use crate::engine::outbox::Results;
 use crate::engine::pool::{Followed, Inlet};
@@ -103,6 +104,8 @@ pub struct Wires {
     pub results: Option<Results>,
     /// Takes the hooks that its controller keeps, where they are to run.
     pub inlet: Option<Inlet>,
+    /// Takes what its controller has meanwhile, where events were missed and are to be made up for.
+    pub catch_up: Option<CatchUp>,
     /// Is told whether its controller leads, where that matters.
     pub leadership: Option<Leadership>,
     /// Runs what receives: it ends first.

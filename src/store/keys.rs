@@ -4,6 +4,8 @@
 
 use crate::engine::mute::Scope;
 use crate::event::id::{ExecutionKey, HookName, Seq};
+use crate::event::opennebula::Resource;
+use crate::event::opennebula::pool::ResourceId;
 use crate::hooks::Version;
 
 /// The kinds of entries. The letters are part of the stored format.
@@ -42,6 +44,10 @@ pub(super) enum Space {
     Audit = b'L',
     /// Attempts of which a controller is still to be told, by number.
     Owed = b'Y',
+    /// What is known of a source's resources, by source; the last known state of each, by source, kind and number.
+    Known = b'K',
+    /// What became of a gap, by the number of the event that records it.
+    GapStory = b'C',
     /// What the store says of itself, by name.
     Meta = b'M',
     /// Pieces of a record that is too long to stand under its own key, by event, that key and piece.
@@ -95,6 +101,45 @@ pub(super) fn audit(number: u64) -> Vec<u8> {
 
 pub(super) fn owed(number: u64) -> Vec<u8> {
     numbered(Space::Owed, number)
+}
+
+pub(super) fn gap_story(record: Seq) -> Vec<u8> {
+    numbered(Space::GapStory, record.0)
+}
+
+/// Where it stands what is known of a source besides its resources' states: the beginning of all that is known of it.
+pub(super) fn baseline(source: &str) -> Vec<u8> {
+    let mut bytes = space(Space::Known);
+    bytes.extend_from_slice(source.as_bytes());
+    // Names of sources hold no NUL, so what is known of `a` is not mistaken for what is known of `ab`.
+    bytes.push(0);
+    bytes
+}
+
+/// The source in a key that `baseline` made; none of a key below such a one.
+pub(super) fn source_of_baseline(key: &[u8]) -> Option<&str> {
+    let source = key.get(1..)?.strip_suffix(&[0])?;
+    std::str::from_utf8(source)
+        .ok()
+        .filter(|source| !source.contains('\0'))
+}
+
+pub(super) fn known_state(source: &str, id: &ResourceId) -> Vec<u8> {
+    let mut bytes = baseline(source);
+    bytes.extend_from_slice(id.resource.as_str().as_bytes());
+    bytes.push(0);
+    bytes.extend_from_slice(&id.number.to_be_bytes());
+    bytes
+}
+
+/// The resource in a key below `baseline(source)`, which is `prefix`.
+pub(super) fn resource_of_known(key: &[u8], prefix: &[u8]) -> Option<ResourceId> {
+    let (name, number) = key.strip_prefix(prefix)?.split_last_chunk::<8>()?;
+    let name = std::str::from_utf8(name.strip_suffix(&[0])?).ok()?;
+    Some(ResourceId {
+        resource: Resource::parse(name),
+        number: u64::from_be_bytes(*number),
+    })
 }
 
 pub(super) fn numbered(space: Space, number: u64) -> Vec<u8> {

@@ -1,6 +1,7 @@
 //! Reading: events, executions, attempts, definitions, the audit log.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::format::AttemptParts;
 use super::keys::{AttemptPart, Space};
@@ -9,10 +10,12 @@ use super::{
     format, keys,
 };
 use crate::engine::execution::{Attempt, Execution};
+use crate::engine::known_states::{Baseline, GapStory};
 use crate::engine::mute::Mute;
 use crate::engine::outbox::Owed;
 use crate::event::Facts;
 use crate::event::id::{ExecutionKey, HookName, Seq};
+use crate::event::opennebula::pool::{ResourceId, StateNames};
 use crate::event::own::{self, OwnEvent};
 use crate::event::time::Timestamp;
 use crate::hooks::Version;
@@ -322,6 +325,57 @@ impl Store {
                 )))
             })
             .collect()
+    }
+
+    /// What is known of sources' resources besides their states, by source. What cannot be read is as good as not known.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn baselines(&self) -> Result<BTreeMap<Arc<str>, Baseline>, ReadError> {
+        let mut baselines = BTreeMap::new();
+        for entry in self.shared.tree.scan_prefix(keys::space(Space::Known)) {
+            let (key, bytes) = entry.map_err(ReadError::Read)?;
+            if let Some(source) = keys::source_of_baseline(&key)
+                && let Ok(baseline) = format::read_baseline(&bytes)
+            {
+                baselines.insert(source.into(), baseline);
+            }
+        }
+        Ok(baselines)
+    }
+
+    /// The last known state of each resource of a source, in no order. What cannot be read is as good as not known.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn known_states(&self, source: &str) -> Result<Vec<(ResourceId, StateNames)>, ReadError> {
+        let prefix = keys::baseline(source);
+        let mut known = Vec::new();
+        for entry in self.shared.tree.scan_prefix(&prefix) {
+            let (key, bytes) = entry.map_err(ReadError::Read)?;
+            if let Some(id) = keys::resource_of_known(&key, &prefix)
+                && let Ok(names) = format::read_state_names(&bytes)
+            {
+                known.push((id, names));
+            }
+        }
+        Ok(known)
+    }
+
+    /// What became of the gap that an event records.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the record is damaged.
+    pub fn gap_story(&self, record: Seq) -> Result<Option<GapStory>, ReadError> {
+        let stored = self
+            .shared
+            .tree
+            .get(keys::gap_story(record))
+            .map_err(ReadError::Read)?;
+        let what = || format!("what became of gap {record}");
+        stored
+            .map(|bytes| format::read_gap_story(&bytes).map_err(ReadError::format(what())))
+            .transpose()
     }
 
     /// The overrides in force.

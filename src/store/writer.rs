@@ -21,9 +21,11 @@ use super::{Definition, EventCounters, Override, Store, blob, keys};
 use crate::config::Retention;
 use crate::engine::core::Record;
 use crate::engine::execution::{Actor, EndedAttempt, Execution, StartedProcess, State};
+use crate::engine::known_states::{Baseline, GapStory};
 use crate::engine::outbox::Owed;
 use crate::event::Event;
-use crate::event::id::{ExecutionKey, HookName};
+use crate::event::id::{ExecutionKey, HookName, Seq};
+use crate::event::opennebula::pool::{ResourceId, StateNames};
 use crate::event::own::OwnEvent;
 use crate::event::time::Timestamp;
 use crate::hooks::{Hook, Version};
@@ -120,6 +122,29 @@ pub enum Change {
         file: String,
         /// Its text, and since when the file has been broken.
         text: Option<(String, Option<Timestamp>)>,
+    },
+    /// The last known state of a resource; none when it is not known any more.
+    KnownState {
+        /// The source whose controller has it.
+        source: Arc<str>,
+        /// Which one.
+        id: ResourceId,
+        /// Its state.
+        names: Option<StateNames>,
+    },
+    /// What is known of a source's resources together; none when nothing of it holds any more.
+    Baseline {
+        /// The source.
+        source: Arc<str>,
+        /// What is known.
+        baseline: Option<Baseline>,
+    },
+    /// What became of a gap.
+    GapStory {
+        /// The event that records the gap.
+        record: Seq,
+        /// What became of it so far.
+        story: GapStory,
     },
     /// This front-end still led then.
     Led(Timestamp),
@@ -484,6 +509,26 @@ impl WriterThread {
                         "cannot read what is told"
                     );
                 }
+                0
+            }
+            Change::KnownState { source, id, names } => {
+                let key = keys::known_state(&source, &id);
+                match names {
+                    Some(names) => batch.insert(key, format::write_state_names(&names)),
+                    None => batch.remove(key),
+                }
+                0
+            }
+            Change::Baseline { source, baseline } => {
+                let key = keys::baseline(&source);
+                match baseline {
+                    Some(baseline) => batch.insert(key, format::write_baseline(&baseline)),
+                    None => batch.remove(key),
+                }
+                0
+            }
+            Change::GapStory { record, story } => {
+                batch.insert(keys::gap_story(record), format::write_gap_story(&story));
                 0
             }
             Change::Led(at) => {

@@ -67,6 +67,31 @@ impl History {
         }
     }
 
+    /// Whoever leads again starts nothing that waited for longer than its hook allows while another one may have led.
+    pub(super) fn check_taken_up(&self, step: &Step) {
+        if self.has_jumped {
+            return;
+        }
+        for effect in &step.effects {
+            let Effect::Start { key, hook, .. } = effect else {
+                continue;
+            };
+            let Some(execution) = self.disk.executions.get(key) else {
+                continue;
+            };
+            let waits_since = match &execution.progress.state {
+                State::Retrying { due, .. } | State::Debouncing { due, .. } => *due,
+                State::Queued { since, .. } => *since,
+                State::Running { .. } | State::Settled { .. } => continue,
+            };
+            let limit = hook.policy.start_within.unwrap_or(Duration::from_secs(900));
+            assert!(
+                self.now.since(waits_since.max(self.led)) < limit,
+                "{key} is stale and was started"
+            );
+        }
+    }
+
     fn hook_of(&self, key: &ExecutionKey) -> &Arc<Hook> {
         let hook = self.hooks.iter().find(|hook| hook.name == key.hook);
         hook.expect("a hook")
@@ -96,7 +121,10 @@ impl History {
                 continue;
             };
             match reason {
-                SkipReason::Expired => assert!(policy.start_within.is_some(), "{key} cannot expire"),
+                SkipReason::Expired => assert!(
+                    policy.start_within.is_some() || self.has_stood_by,
+                    "{key} cannot expire"
+                ),
                 SkipReason::Throttled => {
                     let throttle = policy.throttle.expect("a throttle");
                     assert_eq!(throttle.then, ThrottleThen::Skip);

@@ -18,7 +18,7 @@ Its first line says where it listens. Then it obeys lines of JSON on its standar
     {"do": "call", "method": "one.hook.allocate", "parameters": ["NAME=a\\nTYPE=api\\n..."]}   as if a client called it
     {"do": "publish", "key": "EVENT ", "content": "..."}                     a message as it is
     {"do": "burst", "count": 4000, "vms": 500, "size": 27000}                many state events as fast as they go
-    {"do": "flush"}                                    until the driver has sent all there was to publish
+    {"do": "flush"}                                    until the driver has sent all there was to publish; says when
     {"do": "wait", "subscriptions": ["EVENT"]}         until somebody subscribed to each of these
     {"do": "wait", "hook": 3, "records": 5}            until so many results of this hook came; `results` counts all
     {"do": "raft", "state": "FOLLOWER", "leader": "http://..."}   LEADER, FOLLOWER, SOLO, CANDIDATE or OBSERVER
@@ -76,7 +76,8 @@ class Driver:
 
     def __init__(self, events_port, replies_port, high_water_mark, took):
         self.took, self.backlog = took, collections.deque()
-        self.condition, self.flushed, self.subscriptions = threading.Condition(), 0, collections.Counter()
+        self.condition, self.flushed, self.published_at = threading.Condition(), 0, 0.0
+        self.subscriptions = collections.Counter()
         script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "oned_driver.py")
         command = [sys.executable, script, str(events_port), str(replies_port), str(high_water_mark)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -104,17 +105,17 @@ class Driver:
 
     def _read(self):
         for line in self.process.stdout:
-            word, argument = line.decode().split(" ")
+            word, argument, *more = line.decode().rstrip("\n").split(" ")
             with self.condition:
                 if word == "FLUSHED":
-                    self.flushed = int(argument)
+                    self.flushed, self.published_at = int(argument), float(more[0])
                 elif word == "SUBSCRIBE":
                     self.subscriptions[base64.b64decode(argument).decode()] += 1
                 elif word == "UNSUBSCRIBE":
                     self.subscriptions[base64.b64decode(argument).decode()] -= 1
                 self.condition.notify_all()
             if word == "RESULT":
-                self.took(base64.b64decode(argument))
+                self.took(base64.b64decode(argument), float(more[0]))
 
     def kill(self):
         self.process.kill()
@@ -279,6 +280,14 @@ class Oned:
                 raise Refused(INTERNAL, text)
         return template
 
+    def written(self, hook):
+        """The hook, if its document can be kept. Nothing in a CDATA section is escaped, so a `]]>` breaks it."""
+        try:
+            ElementTree.fromstring(hook.xml())
+        except ElementTree.ParseError:
+            raise Refused(INTERNAL, "Error transforming the Hook to XML.") from None
+        return hook
+
     def hook_allocate(self, text):
         try:
             template = parse_template(text)
@@ -296,7 +305,7 @@ class Oned:
         if not template.get("COMMAND"):
             raise Refused(INTERNAL, "No COMMAND in template for Hook.")
         template["REMOTE"] = "YES" if template.get("REMOTE", "").upper() == "YES" else "NO"
-        hook = Hook(self.next_hook, name, kind, self.checked(kind, template, True))
+        hook = self.written(Hook(self.next_hook, name, kind, self.checked(kind, template, True)))
         self.hooks[hook.number] = hook
         self.next_hook += 1
         return hook.number, hook.xml()
@@ -308,7 +317,8 @@ class Oned:
         template = {**(hook.template if append else {}), **parse_template(text)}
         if not template.get("COMMAND"):
             raise Refused(INTERNAL, "Cannot update template. The COMMAND attribute is not defined.")
-        hook.template = self.checked(hook.kind, template, False)
+        self.written(Hook(number, hook.name, hook.kind, self.checked(hook.kind, template, False)))
+        hook.template = template
         return number, ""
 
     def hook_delete(self, number):
@@ -343,13 +353,13 @@ class Oned:
 
     # -- execution records ---------------------------------------------------------------------------------------------
 
-    def took(self, message):
+    def took(self, message, at):
         """A result came. It was acknowledged already; what is no XML is dropped and nothing is said about it."""
         words = message.decode(errors="replace").split(" ")
         code, number, encoded = int(words[0]), int(words[1]), " ".join(words[2:])
         document = base64.b64decode(encoded).decode(errors="replace")
         with self.lock:
-            result = {"rc": code, "hook": number, "document": document, "at": time.time()}
+            result = {"rc": code, "hook": number, "document": document, "at": at}
             result["kept"] = self.add_record(number, code, document)
             self.results.append(result)
         with self.changed:
@@ -658,6 +668,7 @@ class House:
         with driver.condition:
             if not driver.condition.wait_for(lambda: driver.flushed >= self.flushes, within):
                 raise TimeoutError("the driver does not publish")
+            return {"published_at": driver.published_at}
 
     def do_wait(self, subscriptions=None, hook=None, records=None, results=None, calls=None, method=None, within=50):
         oned, driver = self.oned, self.oned.driver

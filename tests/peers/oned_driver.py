@@ -5,7 +5,8 @@
 
 It is a process of its own so that it can hang or die as one. Orders come on standard input, a line each, words in
 base64: `EXECUTE DOCUMENT`, `RETRY DOCUMENT`, `PUBLISH KEY CONTENT`, `FLUSH NUMBER`. It prints `INIT SUCCESS`, then
-`RESULT MESSAGE`, `SUBSCRIBE PREFIX`, `UNSUBSCRIBE PREFIX` and `FLUSHED NUMBER`.
+`RESULT MESSAGE TIME`, `SUBSCRIBE PREFIX`, `UNSUBSCRIBE PREFIX` and `FLUSHED NUMBER TIME`, with the times at which a
+result came and at which the newest document was published.
 """
 
 import base64
@@ -14,6 +15,7 @@ import os
 import re
 import signal
 import sys
+import time
 from xml.sax.saxutils import escape, unescape
 
 import zmq
@@ -54,7 +56,7 @@ def drive(events_port, replies_port, high_water_mark):
     poller = zmq.Poller()
     for readable in (publisher, replier, sys.stdin.fileno()):
         poller.register(readable, zmq.POLLIN)
-    unread = b""
+    unread, published_at = b"", 0.0
     while True:
         ready = dict(poller.poll())
         if publisher in ready:
@@ -63,8 +65,9 @@ def drive(events_port, replies_port, high_water_mark):
             print(word, base64.b64encode(subscription[1:]).decode(), flush=True)
         if replier in ready:
             result = replier.recv()
+            came_at = time.time()
             replier.send(b"ACK")
-            print("RESULT", base64.b64encode(result).decode(), flush=True)
+            print("RESULT", base64.b64encode(result).decode(), came_at, flush=True)
         if sys.stdin.fileno() in ready:
             read = os.read(sys.stdin.fileno(), 1 << 20)
             if not read:
@@ -75,13 +78,14 @@ def drive(events_port, replies_port, high_water_mark):
                 if order == b"EXECUTE":
                     for key in keys(base64.b64decode(words[0]).decode(errors="replace")):
                         publisher.send_multipart([b"EVENT " + key.encode(), words[0]])
+                    published_at = time.time()
                 elif order == b"RETRY":
                     # The blank stands before a word that is never there.
                     publisher.send_multipart([b"RETRY", words[0] + b" "])
                 elif order == b"PUBLISH":
                     publisher.send_multipart([base64.b64decode(word) for word in words])
                 elif order == b"FLUSH":
-                    print("FLUSHED", words[0].decode(), flush=True)
+                    print("FLUSHED", words[0].decode(), published_at, flush=True)
     context.destroy(linger=1000)
 
 

@@ -58,16 +58,18 @@ pub(crate) async fn said(command: Command) -> Said {
 pub(crate) fn configure(house: &House, more: &str) -> PathBuf {
     let config = &house.config;
     let mut text = format!(
-        "state_dir: {}\nhooks_dir: {}\nscripts_dir: {}\ncontrol: {{ socket: {} }}\npermissions: lax\nsources:\n",
+        "state_dir: {}\nhooks_dir: {}\nscripts_dir: {}\nonehem_scripts_dir: {}\ncontrol: {{ socket: {} }}\n\
+         permissions: lax\nsources:\n",
         config.state_dir.display(),
         config.hooks_dir.display(),
         config.scripts_dir.display(),
+        config.onehem_scripts_dir.display(),
         config.control.socket.display()
     );
     for (name, source) in config.opennebula_sources() {
         text += &format!(
-            "  {name}: {{ type: opennebula, endpoint: \"{}\" }}\n",
-            source.endpoint
+            "  {name}: {{ type: opennebula, endpoint: \"{}\", replies: \"{}\" }}\n",
+            source.endpoint, source.replies
         );
     }
     if config.sources.is_empty() {

@@ -4,61 +4,54 @@ use super::LIMIT;
 use super::report::{Finding, Section};
 use crate::cli::exit::chain;
 use crate::config::{Config, Oned};
-use crate::event::document;
-use crate::oned::{CallError, Client, Value};
+use crate::event::opennebula::hook_pool::{self, Pool};
+use crate::oned::{CallError, Client, RaftState};
 
 /// What was found, and the controller to ask further.
 pub(super) struct Controller {
     pub(super) section: Section,
     /// Unset where it does not answer, or not to these credentials.
     pub(super) client: Option<Client>,
+    /// Its hooks; none where they cannot be read.
+    pub(super) pool: Option<Pool>,
 }
 
 pub(super) async fn look(config: &Config) -> Controller {
-    let mut findings = Vec::new();
-    let client = match config.oned_to_ask() {
-        Ok(oned) => {
-            let client = Client::new(&oned).with_limit(LIMIT);
-            let answers = pool(&client, config, &mut findings).await;
-            if answers {
-                findings.push(leader(&client, config, &oned).await);
-            }
-            answers.then_some(client)
-        }
-        Err(error) => {
-            findings.push(Finding::fail(
-                chain(&error),
-                "correct ONE_XMLRPC or the file `one_endpoint`, or write `oned: { endpoint: … }` into hem.yaml",
-            ));
-            None
-        }
-    };
-    Controller {
+    let mut controller = Controller {
         section: Section {
             name: "oned",
-            findings,
+            findings: Vec::new(),
         },
-        client,
+        client: None,
+        pool: None,
+    };
+    let findings = &mut controller.section.findings;
+    match config.oned_to_ask() {
+        Ok(oned) => {
+            let client = Client::new(&oned).with_limit(LIMIT);
+            if let Some(document) = pool(&client, config, findings).await {
+                findings.extend(of_pool(&document, config, &mut controller.pool));
+                findings.push(leader(&client, config, &oned).await);
+                controller.client = Some(client);
+            }
+        }
+        Err(error) => findings.push(Finding::fail(
+            chain(&error),
+            "correct ONE_XMLRPC or the file `one_endpoint`, or write `oned: { endpoint: … }` into hem.yaml",
+        )),
     }
+    controller
 }
 
-/// Asks for the pool of hooks, which only an administrator's credentials give. It is a call that `oned` publishes no event of.
-async fn pool(client: &Client, config: &Config, findings: &mut Vec<Finding>) -> bool {
-    let everything = [Value::Integer(-2), Value::Integer(-1), Value::Integer(-1)];
-    let error = match client.text("one.hookpool.info", &everything).await {
+/// Asks for the pool of hooks, as the daemon does. It is a call that `oned` publishes no event of.
+async fn pool(client: &Client, config: &Config, findings: &mut Vec<Finding>) -> Option<String> {
+    let error = match client.text("one.hookpool.info", &[]).await {
         Ok(document) => {
-            let hooks = document::parse(&document).map_or(0, |pool| pool.elements().count());
             findings.push(Finding::ok(format!(
-                "oned answers at {} and takes the credentials; hooks in its pool: {hooks}",
+                "oned answers at {} and takes the credentials",
                 client.endpoint()
             )));
-            if config.oned.is_none() && hooks > 0 {
-                findings.push(Finding::warn(
-                    "`oned:` is not in hem.yaml: hooks that were made with `onehook` are not run by hem",
-                    "write `oned: {}` into hem.yaml to run them",
-                ));
-            }
-            return true;
+            return Some(document);
         }
         Err(error) => error,
     };
@@ -80,40 +73,51 @@ async fn pool(client: &Client, config: &Config, findings: &mut Vec<Finding>) -> 
             chain(&error)
         ))
     });
-    false
+    None
 }
 
-/// `STATE` of `one.zone.raftstatus` (`RaftManager.h`).
-async fn leader(client: &Client, config: &Config, oned: &Oned) -> Finding {
-    let status = match client.text("one.zone.raftstatus", &[]).await {
-        Ok(status) => status,
-        Err(error) => {
-            return Finding::warn(
-                format!("who leads is not known: {}", chain(&error)),
-                "`onezone show 0` asks the same",
-            );
+/// Whether the hooks of the pool are run.
+fn of_pool(document: &str, config: &Config, found: &mut Option<Pool>) -> Option<Finding> {
+    match hook_pool::read(document) {
+        Ok(pool) if config.oned.is_none() && !pool.hooks.is_empty() => {
+            *found = Some(pool);
+            Some(Finding::warn(
+                "`oned:` is not in hem.yaml: hooks that were made with `onehook` are not run by hem",
+                "write `oned: {}` into hem.yaml to run them",
+            ))
         }
-    };
-    let state = document::parse(&status).ok().and_then(|raft| {
-        let state = raft.elements().find(|element| element.name == "STATE")?;
-        state.text().trim().parse::<i64>().ok()
-    });
-    match state {
-        Some(0) => Finding::ok("this front-end stands alone: there is no other leader"),
-        Some(3) => Finding::ok("this front-end leads"),
-        Some(1) => Finding::warn(
+        Ok(pool) => {
+            *found = Some(pool);
+            None
+        }
+        Err(error) => Some(Finding::fail(
+            format!("the hooks that oned knows cannot be read: {}", chain(&error)),
+            "`onehook list -x` shows the same document",
+        )),
+    }
+}
+
+async fn leader(client: &Client, config: &Config, oned: &Oned) -> Finding {
+    match client.raft_state().await {
+        Ok(RaftState::Solo) => Finding::ok("this front-end stands alone: there is no other leader"),
+        Ok(RaftState::Leader) => Finding::ok("this front-end leads"),
+        Ok(RaftState::Candidate) => Finding::warn(
             "this front-end has no leader: an election is under way",
             "look again in a few seconds; `onezone show 0` names the servers",
         ),
-        Some(2) if oned.leader_only && config.oned.is_some() => {
+        Ok(RaftState::Follower) if oned.leader_only && config.oned.is_some() => {
             Finding::ok("this front-end follows another one, and hem stands by (`leader_only: true`)")
         }
-        Some(2) => Finding::warn(
+        Ok(RaftState::Follower) => Finding::warn(
             "this front-end follows another one, and hem would work all the same",
             "write `leader_only: true` below `oned:` in hem.yaml, or start and stop hem with the leader",
         ),
-        _ => Finding::warn(
-            "who leads is not known: oned's answer has no state that hem knows",
+        Ok(state @ RaftState::Other(_)) => Finding::warn(
+            format!("who leads is not known: oned is {state}"),
+            "`onezone show 0` asks the same",
+        ),
+        Err(error) => Finding::warn(
+            format!("who leads is not known: {}", chain(&error)),
             "`onezone show 0` asks the same",
         ),
     }

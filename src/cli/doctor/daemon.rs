@@ -26,7 +26,8 @@ pub(super) async fn look(config: &Config) -> Daemon {
     let (hooks, runs) = match asked {
         Ok(Ok((status, hooks))) => {
             findings.extend(of_status(&status, config));
-            (Some(hooks), true)
+            // One that only observes runs nothing a second time.
+            (Some(hooks), !status.observing)
         }
         Ok(Err(ClientError::NotReachable { .. })) => {
             findings.push(Finding::skipped(format!(
@@ -79,8 +80,13 @@ async fn ask(config: &Config) -> Result<(StatusView, Vec<HookView>), ClientError
 }
 
 fn of_status(status: &StatusView, config: &Config) -> Vec<Finding> {
+    let does = if status.observing {
+        "; it only observes"
+    } else {
+        ""
+    };
     let mut findings = vec![Finding::ok(format!(
-        "hem {} answers at {}; {} hooks in force",
+        "hem {} answers at {}; hooks in force: {}{does}",
         status.version,
         config.control.socket.display(),
         status.hooks
@@ -142,7 +148,7 @@ fn predecessor(config: &Config, hem_runs: bool) -> Finding {
         )
     } else {
         Finding::warn(
-            format!("{found}: `hem run` refuses to start beside it"),
+            format!("{found}: `hem run` does not start beside it where both would run the same hooks"),
             format!("{stop}, once you are to change over"),
         )
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use super::controller::Controller;
 use super::daemon::Daemon;
 use super::report::{Finding, Section};
 use super::{LIMIT, within_limit};
@@ -15,7 +16,8 @@ use crate::cli::check;
 use crate::cli::output::count;
 use crate::config::{Config, Permissions};
 use crate::control::api::HookView;
-use crate::hooks::{Hook, Profile};
+use crate::hooks::pool::{PoolHooks, combine};
+use crate::hooks::{Hook, HookSet, Profile};
 use crate::runner::rights::OpenToOthers;
 
 /// The kernel reads no longer first line (`BINPRM_BUF_SIZE`).
@@ -99,12 +101,15 @@ impl Hooks {
     }
 }
 
-pub(super) async fn look(config: &Config, daemon: &Daemon) -> Hooks {
+pub(super) async fn look(config: &Config, daemon: &Daemon, controller: &Controller) -> Hooks {
     let mut findings = Vec::new();
     let folder = of_folder(config, &mut findings).await;
     let declared: Vec<Declared> = match &daemon.hooks {
         Some(views) => views.iter().map(Declared::in_force).collect(),
-        None => folder,
+        None => with_pool(config, controller, folder, &mut findings)
+            .iter()
+            .map(|hook| Declared::of_file(hook))
+            .collect(),
     };
     let here: Vec<Declared> = declared.iter().filter(|hook| hook.runs_here()).cloned().collect();
     let (number, permissions) = (here.len(), config.permissions);
@@ -115,8 +120,8 @@ pub(super) async fn look(config: &Config, daemon: &Daemon) -> Hooks {
     });
     match looked.await {
         Some(faults) if faults.is_empty() && number > 0 => findings.push(Finding::ok(format!(
-            "{}: there, executable, with their interpreters and safe rights",
-            commands(number)
+            "each command is there, executable, with its interpreter and safe rights ({} looked at)",
+            count(number as u64)
         ))),
         Some(faults) => findings.extend(faults),
         None => findings.push(Finding::fail(
@@ -133,8 +138,9 @@ pub(super) async fn look(config: &Config, daemon: &Daemon) -> Hooks {
     };
     let of_digest = match hooks.digest() {
         Some(digest) => Finding::ok(format!(
-            "{} hooks, digest {}: the same on each front-end that has the same hooks",
+            "{} hook{} with the digest {}: the same on each front-end that has the same hooks",
             count(hooks.declared.len() as u64),
+            if hooks.declared.len() == 1 { "" } else { "s" },
             &digest[..16]
         )),
         None => Finding::skipped("there are no hooks"),
@@ -143,15 +149,8 @@ pub(super) async fn look(config: &Config, daemon: &Daemon) -> Hooks {
     hooks
 }
 
-fn commands(number: usize) -> String {
-    match number {
-        1 => "the command of 1 hook".to_owned(),
-        number => format!("the commands of {} hooks", count(number as u64)),
-    }
-}
-
 /// The good hooks of the folder; faults are `hem check`'s to tell.
-async fn of_folder(config: &Config, findings: &mut Vec<Finding>) -> Vec<Declared> {
+async fn of_folder(config: &Config, findings: &mut Vec<Finding>) -> HookSet {
     let (path, options) = (config.hooks_dir.clone(), check::options(config));
     let shown = path.display().to_string();
     match within_limit(move || crate::hooks::check::check(&path, &options)).await {
@@ -164,30 +163,52 @@ async fn of_folder(config: &Config, findings: &mut Vec<Finding>) -> Vec<Declared
                     "`hem check` says each with its line and cure",
                 ));
             }
-            checked.hooks.iter().map(|hook| Declared::of_file(hook)).collect()
+            HookSet::new(checked.hooks)
         }
         Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
             findings.push(Finding::warn(
                 format!("there is no folder {shown}"),
                 "make it, or name another one with `hooks_dir:` in hem.yaml",
             ));
-            Vec::new()
+            HookSet::default()
         }
         Some(Err(error)) => {
             findings.push(Finding::fail(
                 format!("cannot read the hooks in {shown}: {error}"),
                 "the daemon's user must be able to read it",
             ));
-            Vec::new()
+            HookSet::default()
         }
         None => {
             findings.push(Finding::fail(
                 format!("{shown} could not be read within {} s", LIMIT.as_secs()),
                 "is the file system that it stands on there?",
             ));
-            Vec::new()
+            HookSet::default()
         }
     }
+}
+
+/// The folder's hooks with those of the pool, as the daemon would put them into force.
+fn with_pool(
+    config: &Config,
+    controller: &Controller,
+    folder: HookSet,
+    findings: &mut Vec<Finding>,
+) -> HookSet {
+    let oned = config.oned.as_ref().filter(|oned| oned.hooks);
+    let (Some(oned), Some(pool)) = (oned, &controller.pool) else {
+        return folder;
+    };
+    let source = Some(oned.source.as_str()).filter(|_| config.sources.len() > 1);
+    let pool = PoolHooks::declared(pool, source, &check::options(config).defaults);
+    findings.extend(pool.unusable.iter().map(|unusable| {
+        Finding::warn(
+            format!("{} of oned does not run: {}", unusable.called(), unusable.why),
+            "correct it with `onehook update`",
+        )
+    }));
+    combine(&folder, &pool, &oned.source).set
 }
 
 /// What is wrong with a hook's command.

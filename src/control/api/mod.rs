@@ -23,17 +23,17 @@ pub use self::mutes::{
     ThenView, UnmuteOrder, UnmuteReply,
 };
 pub use self::orders::{
-    AuditFilter, AuditView, EmitOrder, EmitReply, FaultView, HookView, Ordered, OverrideView, ReloadOrder,
-    ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SeverityView,
+    AuditFilter, AuditView, EmitOrder, EmitReply, FaultView, HookView, Ordered, OriginView, OverrideView,
+    ReloadOrder, ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SeverityView,
 };
 pub use self::records::{
-    AttemptView, CancelReasonView, CauseView, DefinitionView, EndedView, EventFilter, EventView,
-    ExecutionFilter, ExecutionStory, ExecutionView, FactsView, FeedLine, FileView, OutcomeView, OutputView,
-    ProcessView, SkipReasonView, StateView, Story, Today,
+    AttemptView, CancelReasonView, CaughtUpView, CauseView, DefinitionView, EndedView, EventFilter,
+    EventView, ExecutionFilter, ExecutionStory, ExecutionView, FactsView, FeedLine, FileView, NotedOnlyView,
+    OutcomeView, OutputView, ProcessView, SkipReasonView, StateView, Story, Today,
 };
 pub use self::status::{
-    AcceptanceBucket, BlockedView, EventSums, KeptView, ResultsView, RoleView, SourceErrorView, SourceView,
-    StaleView, StatusView,
+    AcceptanceBucket, BlockedView, CatchUpView, EventSums, KeptView, PoolView, ResultsView, RoleView,
+    SourceErrorView, SourceView, StaleView, StatusView, UnusableView,
 };
 pub use self::transfer::{
     AttemptLine, DefinitionLine, EXPORT_FORMAT, EventLine, ExecutionLine, ExportFilter, ExportHeader,

@@ -73,6 +73,15 @@ pub struct HookView {
     pub enabled_in_file: bool,
     /// What an operator said instead.
     pub override_: Option<OverrideView>,
+    /// Where it was declared.
+    #[serde(default)]
+    pub origin: OriginView,
+    /// The place of the hook of the folder that stands for it; it does not run while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadowed_by: Option<String>,
+    /// What is doubtful about it beside other hooks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// The mutes that cover it, wholly or about one subject.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub muted: Vec<MuteView>,
@@ -93,6 +102,28 @@ pub struct HookView {
     pub remote: bool,
     /// The definition.
     pub definition: DefinitionView,
+}
+
+/// Where a hook was declared.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum OriginView {
+    /// In a file of the hooks folder.
+    #[default]
+    File,
+    /// In the pool of `oned`.
+    Oned {
+        /// Its number there.
+        id: u64,
+        /// What is locked of it there, `use`, `manage` or `admin`; it runs all the same.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        locked: Option<String>,
+        /// Whether `oned` was asked since the daemon started; until then it is the hook of the last time.
+        confirmed: bool,
+        /// How it was understood where that may surprise.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
+    },
 }
 
 /// What an operator said about a hook.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ActorView, MuteView, Text, Time, is_false};
+use super::{ActorView, MuteView, SourceErrorView, Text, Time, is_false};
 
 /// Which events are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -477,6 +477,40 @@ pub struct Story {
     pub event: Option<EventView>,
     /// The executions asked for, by hook name.
     pub executions: Vec<ExecutionStory>,
+    /// How the gap was caught up with that the event records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caught_up: Option<CaughtUpView>,
+}
+
+/// How a gap was caught up with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaughtUpView {
+    /// States that were missed and raised.
+    pub raised: u64,
+    /// States not raised, because a live event of the resource came first.
+    pub live: u64,
+    /// States not raised, because no hook asks for catch-up.
+    pub unwanted: u64,
+    /// Set where states were only noted.
+    pub noted_only: Option<NotedOnlyView>,
+    /// How often the controller could not be asked.
+    pub failures: u64,
+    /// Why, the last time.
+    pub last_error: Option<SourceErrorView>,
+    /// When all was caught up with; none while it is not.
+    pub finished: Option<Time>,
+}
+
+/// Why states were noted and not raised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotedOnlyView {
+    /// None were known before.
+    First,
+    /// Another front-end led meanwhile.
+    OtherLed,
+    /// The gap was longer than `max_gap`.
+    TooOld,
 }
 
 /// The whole story of one execution.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{MuteStatusView, QueueView, Time};
+use super::{MuteStatusView, QueueView, Time, is_false};
 
 /// How the daemon does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,14 +62,57 @@ pub struct StatusView {
     pub kept: KeptView,
     /// Why no new work is accepted; none when it is.
     pub not_accepting: Option<String>,
+    /// Nothing is started or replied: what would run is recorded.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub observing: bool,
     /// The part it plays among those of several front-ends; none where it works whatever `oned` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleView>,
     /// How the telling of results to the sources' controllers goes.
     #[serde(default)]
     pub results: BTreeMap<String, ResultsView>,
+    /// How it stands with the hooks that `oned` keeps; none where they are not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolView>,
     /// What is not as it should be, as sentences; empty when all is well.
     pub concerns: Vec<String>,
+}
+
+/// How it stands with the hooks that `oned` keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolView {
+    /// The source whose controller it is.
+    pub source: String,
+    /// Where it is asked.
+    pub endpoint: String,
+    /// Hooks of it in force.
+    pub hooks: usize,
+    /// Hooks of it that hooks of the folder stand for.
+    pub shadowed: usize,
+    /// Hooks of it that cannot be used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unusable: Vec<UnusableView>,
+    /// When it was read last since the daemon started. While it was not, its hooks are those of the last time.
+    pub read: Option<Time>,
+    /// Since when it cannot be read; none when it can.
+    pub away_since: Option<Time>,
+    /// Why it cannot be read.
+    pub away: Option<String>,
+    /// How often it was read since the daemon started.
+    pub reads: u64,
+    /// How often it could not be read since the daemon started.
+    pub failures: u64,
+}
+
+/// A hook of `oned` that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnusableView {
+    /// Its number, where that can be read.
+    pub id: Option<u64>,
+    /// Its name there, where that can be read.
+    pub name: Option<String>,
+    /// Why it cannot be used.
+    pub why: String,
 }
 
 /// The part that a daemon plays among those of several front-ends.
@@ -139,6 +182,30 @@ pub struct SourceView {
     pub last_error: Option<SourceErrorView>,
     /// Refused messages by reason.
     pub refused: BTreeMap<String, u64>,
+    /// How catching up with what was missed goes; none where the source's controller is not asked.
+    #[serde(default)]
+    pub catch_up: Option<CatchUpView>,
+}
+
+/// How catching up with what a source missed goes. The sums are those since the store was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatchUpView {
+    /// Resources whose state is known.
+    pub known: u64,
+    /// As of when the known states are the present ones; none before they were asked for once.
+    pub as_of: Option<Time>,
+    /// The beginning of the oldest gap that is still to be caught up with; none when there is none.
+    pub open_since: Option<Time>,
+    /// States that were missed and raised.
+    pub raised: u64,
+    /// States not raised, because a live event of the resource came first.
+    pub live: u64,
+    /// States not raised, because no hook asks for catch-up.
+    pub unwanted: u64,
+    /// Gaps that were too long to catch up with: the states were only noted.
+    pub too_old: u64,
+    /// Why the controller cannot be asked; none when it can.
+    pub last_error: Option<SourceErrorView>,
 }
 
 /// How the telling of results to a controller goes.

@@ -2,6 +2,7 @@
 
 mod mutes;
 mod policies;
+mod standby;
 
 use std::collections::BTreeMap;
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::Dispatcher;
 use crate::engine::core::Input;
 use crate::engine::execution::Actor;
-use crate::engine::handle::OrderError;
 use crate::engine::role::{Role, Standing};
 use crate::store::writer::{Change, Closed};
 
@@ -33,7 +32,9 @@ impl Dispatcher {
         match (worked, works) {
             (false, true) => {
                 tracing::warn!(role = name, since = %former.since, "this front-end leads: hem takes up its work");
-                self.parts.outbox.resume();
+                if !self.parts.role.observes() {
+                    self.parts.outbox.resume();
+                }
                 let audit = self.audit(Actor::Daemon, "lead", format!("as {name}"));
                 self.noted_leading = Some(now);
                 self.decide(Input::Lead, vec![audit, Change::Led(now)], || ())
@@ -66,16 +67,4 @@ impl Dispatcher {
         self.noted_leading = Some(now);
         Some(Change::Led(now))
     }
-
-    /// Why nobody may ask for a script to be started, where that is so.
-    pub(super) fn starts_nothing(&self) -> Option<OrderError> {
-        self.parts.role.standby().map(|why| on_standby(&why))
-    }
-}
-
-/// What somebody is told who asks a hem on standby for work.
-pub(in crate::engine) fn on_standby(why: &str) -> OrderError {
-    OrderError::NotPossible(format!(
-        "this hem is on standby ({why}) and starts nothing; ask the one on the front-end that leads"
-    ))
 }

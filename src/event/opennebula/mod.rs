@@ -11,6 +11,7 @@ mod envelope;
 pub mod hook_pool;
 pub mod key;
 mod layout;
+pub mod pool;
 pub mod schema;
 mod subject;
 pub mod template;

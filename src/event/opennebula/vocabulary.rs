@@ -101,22 +101,32 @@ pub const HOST_STATES: &[(u32, &str)] = &[
     (8, "OFFLINE"),
 ];
 
-/// States of an image as they stand in keys (`include/Image.h`); the persistent variants print like the plain ones.
-pub const IMAGE_STATES: &[&str] = &[
-    "INIT",
-    "READY",
-    "USED",
-    "DISABLED",
-    "LOCKED",
-    "ERROR",
-    "CLONE",
-    "DELETE",
-    "LOCKED_USED",
+/// States of an image by number (`include/Image.h`), as they stand in keys: the persistent variants print like the plain ones.
+pub const IMAGE_STATES: &[(u32, &str)] = &[
+    (0, "INIT"),
+    (1, "READY"),
+    (2, "USED"),
+    (3, "DISABLED"),
+    (4, "LOCKED"),
+    (5, "ERROR"),
+    (6, "CLONE"),
+    (7, "DELETE"),
+    (8, "USED"),
+    (9, "LOCKED_USED"),
+    (10, "LOCKED_USED"),
 ];
 
-/// States of a virtual network as they stand in keys (`include/VirtualNetwork.h`); `UPDATE_FAILURE` is published as an
-/// empty string.
-pub const NET_STATES: &[&str] = &["INIT", "READY", "LOCK_CREATE", "LOCK_DELETE", "DONE", "ERROR"];
+/// States of a virtual network by number (`include/VirtualNetwork.h`), as they stand in keys: `UPDATE_FAILURE`, 6, is
+/// published as an empty string.
+pub const NET_STATES: &[(u32, &str)] = &[
+    (0, "INIT"),
+    (1, "READY"),
+    (2, "LOCK_CREATE"),
+    (3, "LOCK_DELETE"),
+    (4, "DONE"),
+    (5, "ERROR"),
+    (6, ""),
+];
 
 /// The `ON` words of a VM hook with the states they stand for (`src/hm/HookStateVM.cc`); `CUSTOM` stands for the hook's own
 /// `STATE` and `LCM_STATE`.
@@ -491,11 +501,36 @@ pub const UNPUBLISHED_CALLS: &[&str] = &[
 /// The names of the states `resource` can be in, as they stand in keys.
 pub fn states(resource: &Resource) -> Vec<&'static str> {
     match resource {
-        Resource::Vm => VM_STATES.iter().map(|&(_, name)| name).collect(),
-        Resource::Host => HOST_STATES.iter().map(|&(_, name)| name).collect(),
-        Resource::Image => IMAGE_STATES.to_vec(),
-        Resource::Net => NET_STATES.to_vec(),
+        Resource::Vm | Resource::Host | Resource::Image | Resource::Net => {
+            let mut names: Vec<_> = numbered_states(resource).iter().map(|&(_, name)| name).collect();
+            // Some states print alike, and one prints as nothing.
+            names.retain(|name| !name.is_empty());
+            names.dedup();
+            names
+        }
         Resource::Other(_) => Vec::new(),
+    }
+}
+
+/// The name that the controller publishes for a state of `resource`, from its number as it stands in the resource's element.
+/// None for a number that is not known.
+pub fn state_name(resource: &Resource, number: &str) -> Option<&'static str> {
+    known_name(numbered_states(resource), number)
+}
+
+/// The name that the controller publishes for a life-cycle state, from its number as it stands in a VM's element. None for a
+/// number that is not known.
+pub fn known_lcm_state_name(number: &str) -> Option<&'static str> {
+    known_name(LCM_STATES, number)
+}
+
+fn numbered_states(resource: &Resource) -> &'static [(u32, &'static str)] {
+    match resource {
+        Resource::Vm => VM_STATES,
+        Resource::Host => HOST_STATES,
+        Resource::Image => IMAGE_STATES,
+        Resource::Net => NET_STATES,
+        Resource::Other(_) => &[],
     }
 }
 
@@ -515,12 +550,13 @@ pub fn lcm_state_name(number: &str) -> String {
 }
 
 fn name_of(table: &[(u32, &'static str)], number: &str) -> String {
-    let number = number.trim();
-    number
-        .parse::<u32>()
-        .ok()
-        .and_then(|wanted| table.iter().find(|&&(known, _)| known == wanted))
-        .map_or_else(|| number.to_owned(), |&(_, name)| name.to_owned())
+    known_name(table, number).map_or_else(|| number.trim().to_owned(), str::to_owned)
+}
+
+fn known_name(table: &[(u32, &'static str)], number: &str) -> Option<&'static str> {
+    let wanted: u32 = number.trim().parse().ok()?;
+    let &(_, name) = table.iter().find(|&&(known, _)| known == wanted)?;
+    Some(name)
 }
 
 /// Whether `call` is a call that a hook can name and that is known.

@@ -15,6 +15,7 @@ fn defaults() -> Defaults {
         scripts_dir: "/scripts".into(),
         onehem_scripts_dir: "/var/lib/one/remotes/hooks".into(),
         remote_scripts_dir: "/var/tmp/one/hooks".into(),
+        catch_up: false,
     }
 }
 
@@ -303,7 +304,10 @@ fn what_has_no_equal_is_explained() {
             state(&[("ON", "RUNNING"), ("ARGUMENTS", "$API")]),
             "`$API` stands for an empty text here",
         ),
-        (api(&[("ARGUMENTS", "--api=$API")]), "`--api=$API` stays as it is"),
+        (
+            api(&[("ARGUMENTS", "--api=$API")]),
+            "nothing stands in for `--api=$API`",
+        ),
         (api(&[("REMOTE", "YES")]), "no event of an API call names a host"),
         (api(&[("REMOTE", "true")]), "`REMOTE = true` counts as no"),
         (

@@ -10,19 +10,30 @@ const LONGEST: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Backoff {
     next: Duration,
+    longest: Duration,
     rng: fastrand::Rng,
 }
 
 impl Backoff {
     /// A first delay is due next.
     pub(super) fn new(rng: fastrand::Rng) -> Self {
-        Self { next: FIRST, rng }
+        Self {
+            next: FIRST,
+            longest: LONGEST,
+            rng,
+        }
+    }
+
+    /// The same, doubling up to another longest delay.
+    #[must_use]
+    pub(super) fn up_to(self, longest: Duration) -> Self {
+        Self { longest, ..self }
     }
 
     /// The delay before the next attempt.
     pub(super) fn next_delay(&mut self) -> Duration {
         let delay = self.next;
-        self.next = (delay * 2).min(LONGEST);
+        self.next = (delay * 2).min(self.longest);
         delay.mul_f64(0.5 + 0.5 * self.rng.f64())
     }
 

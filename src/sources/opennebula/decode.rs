@@ -14,9 +14,11 @@ use crate::engine::intake::{Decode, Decoded, NotKept, Received};
 use crate::engine::pool::Hints;
 use crate::event::id::Seq;
 use crate::event::opennebula::key::Key;
+use crate::event::opennebula::pool::StateMessage;
 use crate::event::opennebula::{self, Reading, schema};
 use crate::event::payload::Payload;
 use crate::event::redaction::Redaction;
+use crate::event::time::Timestamp;
 use crate::event::{Event, Facts, Subject};
 
 /// Keys are longer than this in no message of a real hook manager; a longer one is cut and the event not matched.
@@ -150,6 +152,20 @@ impl Decoder {
         }
     }
 
+    /// The event of a state that was missed: what the message would have made that nobody sent, and marked as such.
+    pub(super) fn synthesised(&self, message: StateMessage) -> Event {
+        let reading = opennebula::read(&message.key, message.document.as_bytes());
+        let received = Received {
+            key: message.key,
+            frames: Vec::new(),
+            at: Timestamp::now(),
+        };
+        Event {
+            synthesised: true,
+            ..self.event(received, message.document.into(), reading)
+        }
+    }
+
     /// An event that cannot be read, with all that came.
     fn undecodable(&self, mut message: Received, reason: String) -> Decoded {
         message.key.truncate(message.key.floor_char_boundary(MAX_KEY));
@@ -252,7 +268,6 @@ mod tests {
 
     use super::*;
     use crate::event::Kind;
-    use crate::event::time::Timestamp;
 
     fn config(ignore: &[&str]) -> OpennebulaSource {
         OpennebulaSource {

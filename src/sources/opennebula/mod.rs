@@ -4,6 +4,7 @@
 //! silence. Everything else happens behind the intake queue, in [`decode`].
 
 mod backoff;
+pub mod catch_up;
 pub mod decode;
 pub mod leadership;
 pub mod pool;
@@ -58,24 +59,31 @@ impl Source for OpennebulaSource {
         if let Some(pool) = &pool {
             decoder = decoder.hinting(pool.hints.clone());
         }
-        let (config, oned) = (self.clone(), site.oned.cloned());
+        let decoder = Arc::new(decoder);
+        let (config, oned, own) = (self.clone(), site.oned.cloned(), Arc::clone(&decoder));
         Ok(Built {
             endpoint: self.endpoint.clone(),
-            decoder: Some(Arc::new(decoder)),
+            decoder: Some(decoder),
             pool,
             secrets: Vec::new(),
-            start: Box::new(move |wires| start(config, oned.as_ref(), wires)),
+            start: Box::new(move |wires| start(config, own, oned.as_ref(), wires)),
         })
     }
 }
 
-fn start(config: OpennebulaSource, oned: Option<&Oned>, wires: Wires) {
+fn start(config: OpennebulaSource, decoder: Arc<Decoder>, oned: Option<&Oned>, wires: Wires) {
     let name = wires.name;
     if let Some(results) = wires.results {
         let (endpoint, name) = (config.replies.clone(), name.clone());
         wires
             .tellers
             .spawn(|until| async move { replier::run(&endpoint, &name, results, until).await });
+    }
+    if let Some((oned, catch_up)) = oned.zip(wires.catch_up) {
+        let (client, name) = (Client::new(oned), name.clone());
+        wires
+            .readers
+            .spawn(|until| async move { catch_up::run(client, &name, decoder, catch_up, until).await });
     }
     let intake = wires.intake;
     wires

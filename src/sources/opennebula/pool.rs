@@ -29,7 +29,7 @@ const BETWEEN: Duration = Duration::from_millis(200);
 const UNHINTED: Duration = Duration::from_secs(180);
 
 /// `oned` writes each wrong password into its log.
-const AFTER_WRONG_CREDENTIALS: Duration = Duration::from_secs(10);
+const AFTER_WRONG_CREDENTIALS: Duration = Duration::from_secs(5);
 
 /// Why the pool cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,7 @@ mod audit;
 mod definitions;
 mod events;
 mod executions;
+mod known;
 mod mutes;
 mod owed;
 mod totals;
@@ -26,6 +27,9 @@ pub(super) use self::definitions::{
 };
 pub(super) use self::events::{read_event, write_event};
 pub(super) use self::executions::{read_execution, write_execution, write_progress};
+pub(super) use self::known::{
+    read_baseline, read_gap_story, read_state_names, write_baseline, write_gap_story, write_state_names,
+};
 pub(super) use self::mutes::{read_mute, write_mute};
 pub(super) use self::owed::{read_owed, write_owed};
 pub(super) use self::totals::{StoredCounters, Totals, read_totals};

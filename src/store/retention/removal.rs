@@ -80,7 +80,11 @@ impl Removal {
         self.add_below(store, &keys::numbered(Space::Long, seq.0))?;
         let unmatched = keys::unmatched(seq);
         self.event = Some(tree.contains_key(&unmatched).map_err(ReadError::Read)?);
-        self.keys.extend([keys::event(seq).into(), unmatched.into()]);
+        self.keys.extend([
+            keys::event(seq).into(),
+            unmatched.into(),
+            keys::gap_story(seq).into(),
+        ]);
         Ok(())
     }
 

@@ -39,6 +39,7 @@ pub(super) fn mend(
         let Some(listed) = whole_event(to, seq, &value) else {
             batch.remove(key);
             batch.remove(keys::unmatched(seq));
+            batch.remove(keys::gap_story(seq));
             blob::remove(to, &mut batch, &keys::payload(seq))?;
             left_out += 1;
             continue;
@@ -149,7 +150,7 @@ fn remove_execution(tree: &Tree, key: &IVec, batch: &mut Batch) -> sled::Result<
 /// Takes out what belongs to an event or an execution that is not there.
 fn drop_orphans(tree: &Tree) -> sled::Result<()> {
     let mut batch = Batch::default();
-    for space in [Space::Payload, Space::Unmatched, Space::Long] {
+    for space in [Space::Payload, Space::Unmatched, Space::Long, Space::GapStory] {
         for key in tree.scan_prefix(keys::space(space)).keys() {
             let key = key?;
             let event = keys::number(&key).map(|seq| keys::event(Seq(seq)));
