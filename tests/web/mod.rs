@@ -204,3 +204,44 @@ pub(crate) fn signature(algorithm: &str, secret: &str, body: &[u8]) -> String {
     let said = String::from_utf8(said).expect("text");
     said.trim().rsplit(' ').next().expect("digits").to_owned()
 }
+
+/// A hook for every endpoint, which notes down what it was given.
+pub(crate) const NOTE: &str =
+    "name: note\ntrigger: { webhook: { name: any } }\ncommand: note.sh\nstdin: payload\nloop_guard: off\n";
+
+/// A house whose hook writes a line for each event, and the payload into a file of its own.
+pub(crate) fn noting() -> House {
+    let house = House::new();
+    let (notes, payloads) = (house.path("notes"), house.path("payloads"));
+    std::fs::create_dir(&payloads).expect("a folder");
+    let script = format!(
+        "#!/bin/sh\ncat >{}/\"${{HEM_EVENT_ID#*-}}\"\necho \"$HEM_ENDPOINT|$HEM_SUBJECT|$HEM_HEADER_X_GITHUB_EVENT|$HEM_DELIVERY\" >>{}\n",
+        payloads.display(),
+        notes.display()
+    );
+    house.script("note.sh", &script).hook("note", NOTE);
+    house
+}
+
+pub(crate) async fn refused(service: &mut Service, reason: &str, number: u64) {
+    service
+        .until(&format!("{number} refused for `{reason}`"), |status| {
+            status.sources["web"].refused.get(reason) == Some(&number)
+        })
+        .await;
+}
+
+/// Every request is in exactly one counter.
+pub(crate) async fn sums_add_up(service: &mut Service, received: u64) {
+    let status = service
+        .until(&format!("{received} requests are counted"), |status| {
+            status
+                .events
+                .get("web")
+                .is_some_and(|sums| sums.received >= received)
+        })
+        .await;
+    let sums = &status.events["web"];
+    assert!(sums.adds_up, "{sums:?}");
+    assert_eq!(sums.received, received, "{sums:?}");
+}
