@@ -421,6 +421,49 @@ async fn an_oned_that_cannot_be_asked_is_asked_again_until_it_can() {
     daemon.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_another_front_end_led_through_is_not_caught_up_with() {
+    let mut oned = Oned::start(&["--raft", "LEADER"]);
+    vm_unheard(&mut oned, 1, "POWEROFF");
+    let mut house = house(&oned);
+    house.config.oned.as_mut().expect("oned").leader_only = true;
+    on_states(&house, "wants", "VM", "catch_up: true\n");
+    let daemon = house.daemon().await;
+    until_known(&daemon).await;
+
+    // The hem beside the one that leads ran what there was to run.
+    oned.tell(json!({ "do": "raft", "state": "FOLLOWER" }));
+    until_it_is(daemon.handle(), "nothing is known any more", |status| {
+        status.as_of.is_none()
+    })
+    .await;
+    vm_unheard(&mut oned, 1, "SUSPENDED");
+    oned.tell(json!({ "do": "raft", "state": "LEADER" }));
+    until_known(&daemon).await;
+    assert_eq!(raised(daemon.handle()), Vec::<String>::new());
+
+    // From then on this one does.
+    vm_unheard(&mut oned, 1, "POWEROFF");
+    oned.tell(json!({ "do": "kill" }));
+    until_closed(daemon.handle(), 1).await;
+    assert_eq!(raised(daemon.handle()), ["vm/1 POWEROFF"]);
+    daemon.stop().await;
+
+    // Nor is it forgotten by a restart of the one that leads.
+    vm_unheard(&mut oned, 1, "SUSPENDED");
+    let daemon = house.daemon().await;
+    until_it_is(daemon.handle(), "it is raised", |status| {
+        status.totals.raised == 2
+    })
+    .await;
+    until_settled(daemon.handle(), 2).await;
+    assert_eq!(
+        house.lines("ran"),
+        ["wants vm/1 POWEROFF 1", "wants vm/1 SUSPENDED 1"]
+    );
+    daemon.stop().await;
+}
+
 /// Ends a daemon at a point of its work, and lets the next one live.
 async fn ends_at(point: &str) {
     let mut oned = Oned::start(&[]);

@@ -135,7 +135,10 @@ fn faults_are_told_with_place_and_cure() {
             "template attribute at the top",
             "name: x\nresource: VM\non: RUNNING\ncommand: ok.sh\n".into(),
         ),
-        ("attribute that is not there yet", with("catch_up: true")),
+        (
+            "catching up with calls",
+            "name: x\ntrigger: { api: { call: one.vm.deploy } }\ncommand: ok.sh\ncatch_up: true\n".into(),
+        ),
         ("throttle without its time", with("throttle: { max: 5 }")),
         (
             "throttle that lets nothing through",

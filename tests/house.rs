@@ -160,6 +160,7 @@ const PURE: &[&str] = &[
     "hooks::compile",
     "hooks::invocation",
     "hooks::policies",
+    "hooks::pool",
     "hooks::onehook",
     "hooks::trigger",
     "hooks::command_line",

@@ -1,14 +1,16 @@
 //! Where a command that only reads gets its answers: from the daemon, or from the store itself.
 
+use std::collections::BTreeSet;
+
 use super::Global;
 use super::exit::{Exit, Failure};
 use crate::control::Veil;
 use crate::control::api::{
-    AuditView, EventFilter, EventView, ExecutionFilter, ExecutionView, ExportFilter, ExportLine, Story,
+    AuditView, EventFilter, EventView, ExecutionFilter, ExecutionView, ExportFilter, ExportLine, Story, Time,
 };
 use crate::control::client::{Client, Lines};
 use crate::control::export::Exporter;
-use crate::control::query::Reader;
+use crate::control::query::{GREATEST_LIMIT, Reader};
 use crate::event::id::Reference;
 use crate::event::redaction::Redaction;
 use crate::store::{OpenError, Store};
@@ -61,6 +63,38 @@ impl Backend {
         match self {
             Self::Daemon(client) => Ok(client.story(reference, reveal).await?),
             Self::Store(reader) => Ok(reader.story(parsed)?),
+        }
+    }
+
+    /// The hooks in force that stand for one of the controller's, with its numbers of them. A store does not say what is in
+    /// force: there, all hooks of which executions were accepted since then, without numbers.
+    pub(super) async fn hooks_of_oned(&self, since: Time) -> Result<Vec<(String, Option<u64>)>, Failure> {
+        match self {
+            Self::Daemon(client) => {
+                let hooks = client.hooks().await?.into_iter();
+                Ok(hooks
+                    .filter(|hook| hook.oned_id.is_some())
+                    .map(|hook| (hook.name, hook.oned_id))
+                    .collect())
+            }
+            Self::Store(reader) => {
+                let filter = ExecutionFilter {
+                    since: Some(since),
+                    limit: Some(GREATEST_LIMIT),
+                    ..ExecutionFilter::default()
+                };
+                let executions = reader.executions(&filter)?.into_iter();
+                let names: BTreeSet<String> = executions.map(|execution| execution.hook).collect();
+                Ok(names.into_iter().map(|name| (name, None)).collect())
+            }
+        }
+    }
+
+    /// When the daemon started; a store does not say it.
+    pub(super) async fn started(&self) -> Result<Option<Time>, Failure> {
+        match self {
+            Self::Daemon(client) => Ok(Some(client.status().await?.started)),
+            Self::Store(_) => Ok(None),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::control::api::{HookView, OriginView, PoolView, ScopeView};
 #[command(after_help = "Examples:
   hem hooks
   hem hooks show vm-running
+  hem hooks show oned/dns          # a hook that oned keeps, as it would stand in a file
   hem hooks disable vm-running     # stays so across reloads and restarts
   hem hooks reset vm-running       # what its file says counts again")]
 pub(super) struct Arguments {

@@ -53,6 +53,7 @@ pub(super) async fn run(global: Global, arguments: Arguments) -> Outcome {
         until: arguments.until,
         limit: Some(arguments.limit),
         follow: false,
+        arguments: false,
     };
     let style = global.style();
     if arguments.follow {
@@ -118,7 +119,7 @@ pub(super) fn detail(state: &StateView, style: &Style) -> Option<String> {
     }
 }
 
-const fn skip_reason(reason: SkipReasonView) -> &'static str {
+pub(super) const fn skip_reason(reason: SkipReasonView) -> &'static str {
     match reason {
         SkipReasonView::Expired => "expired: not started in time",
         SkipReasonView::Throttled => "throttled",

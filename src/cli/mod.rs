@@ -6,6 +6,7 @@ mod audit;
 mod backend;
 mod cancel;
 mod check;
+mod compare;
 mod completions;
 mod demo;
 mod difference;
@@ -77,6 +78,7 @@ See what happened:
   log             What was run for it
   show            The whole story of an event or an execution
   audit           Who ordered what
+  compare         What onehem-server ran, beside what hem did or would have run
   export          Write records as lines of JSON
   metrics         How the daemon does, in Prometheus' text format
   doctor          Look at all that hem needs, and say what to do
@@ -180,6 +182,7 @@ enum Command {
     Show(show::Arguments),
     Audit(audit::Arguments),
     Metrics(metrics::Arguments),
+    Compare(compare::Arguments),
     Doctor(doctor::Arguments),
     Export(export::Arguments),
     Retry(retry::Arguments),
@@ -244,6 +247,7 @@ fn dispatch(Cli { global, command }: Cli) -> Outcome {
         Command::Log(arguments) => wait_for(log::run(global, arguments)),
         Command::Show(arguments) => wait_for(show::run(global, arguments)),
         Command::Audit(arguments) => wait_for(audit::run(global, arguments)),
+        Command::Compare(arguments) => wait_for(compare::run(global, arguments)),
         Command::Metrics(arguments) => wait_for(metrics::run(global, arguments)),
         Command::Export(arguments) => wait_for(export::run(global, arguments)),
         Command::Import(arguments) => wait_for(import::run(global, arguments)),

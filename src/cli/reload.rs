@@ -10,7 +10,8 @@ use crate::control::api::{ReloadReply, SeverityView};
 ///
 /// Of the configuration, what a running daemon can take up is in force at once, and what changed besides is named. A
 /// configuration with a fault is refused as a whole. Broken hook files are refused and the last good version of their
-/// hooks stays in force; a set that lost more than half of its hooks at once is taken only with --accept.
+/// hooks stays in force; a set that lost more than half of its hooks at once is taken only with --accept. The hooks that
+/// `oned` keeps are read again as well, right afterwards.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hem reload

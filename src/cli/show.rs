@@ -16,6 +16,7 @@ use crate::control::api::{
     ProcessView, StateView, Story, Text, Today,
 };
 use crate::event::id::Reference;
+use crate::hooks::Origin;
 
 /// Lines shown of one argument, payload or output stream unless `--full` says otherwise.
 const SHOWN_LINES: usize = 24;
@@ -333,7 +334,11 @@ fn about_hook(page: &mut Page<'_>, told: &ExecutionStory) {
     page.heading("Hook", &format!("  {}", execution.hook));
     page.field("matched", &execution.why);
     if let Some(definition) = &told.definition {
-        page.field("file", &format!("{}:{}", definition.file, definition.line));
+        if definition.file == Origin::POOL {
+            page.field("declared", "by oned");
+        } else {
+            page.field("file", &format!("{}:{}", definition.file, definition.line));
+        }
         page.field("sha256", &definition.file_sha256);
     }
     let today = match told.today {
@@ -577,6 +582,7 @@ pub(super) mod tests {
             attempts: 2,
             budget_used: 2,
             interruptions: 0,
+            arguments: None,
         }
     }
 

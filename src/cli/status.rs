@@ -242,7 +242,10 @@ fn render(status: &StatusView, style: &Style) -> String {
 
 /// How it stands with the hooks of `oned`: `12 hooks, 1 of them shadowed, read 3 s ago`.
 fn of_pool(pool: &PoolView, style: &Style) -> String {
-    let mut words = format!("{} hooks", count((pool.hooks + pool.shadowed) as u64));
+    let mut words = match pool.hooks + pool.shadowed {
+        1 => "1 hook".to_owned(),
+        hooks => format!("{} hooks", count(hooks as u64)),
+    };
     if pool.shadowed > 0 {
         words.push_str(&format!(", {} of them shadowed", count(pool.shadowed as u64)));
     }

@@ -242,6 +242,7 @@ pub(super) fn execution(store: &StoreId, execution: &Execution) -> ExecutionView
         attempts: execution.progress.attempts,
         budget_used: execution.progress.budget_used,
         interruptions: execution.progress.interruptions,
+        arguments: None,
     }
 }
 

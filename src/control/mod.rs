@@ -8,6 +8,7 @@
 //! * [`query`]: reading the store in the interface's terms; also used where no daemon is alive.
 
 pub mod api;
+mod arguments;
 pub mod client;
 mod convert;
 pub mod export;

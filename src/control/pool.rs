@@ -62,8 +62,8 @@ pub(super) fn concerns(pool: &PoolStatus) -> Vec<String> {
     if let Some((since, why)) = &pool.away {
         let in_force = match (pool.hooks + pool.shadowed, pool.read) {
             (0, None) => "none of its hooks are known".to_owned(),
-            (hooks, Some(read)) => format!("its {hooks} hooks are those of {read}"),
-            (hooks, None) => format!("its {hooks} hooks are those of the daemon's last life"),
+            (_, Some(read)) => format!("its hooks are those of {read}"),
+            (_, None) => "its hooks are those of the daemon's last life".to_owned(),
         };
         concerns.push(format!(
             "oned cannot be asked for its hooks since {since}, and {in_force}: {why}"
@@ -73,4 +73,50 @@ pub(super) fn concerns(pool: &PoolStatus) -> Vec<String> {
         concerns.push(format!("{} of oned cannot be used: {}", hook.called(), hook.why));
     }
     concerns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::handle::UnusableHook;
+    use crate::event::time::Timestamp;
+
+    #[test]
+    fn an_oned_that_is_away_and_hooks_that_cannot_be_used_are_concerns() {
+        let fine = PoolStatus {
+            source: "one".to_owned(),
+            endpoint: "http://localhost:2633/RPC2".to_owned(),
+            hooks: 2,
+            shadowed: 0,
+            unusable: Vec::new(),
+            read: Some(Timestamp::from_millis(1000)),
+            away: None,
+            reads: 1,
+            failures: 0,
+        };
+        assert_eq!(concerns(&fine), [""; 0]);
+        let away = PoolStatus {
+            away: Some((Timestamp::from_millis(2000), "refused".to_owned())),
+            unusable: vec![UnusableHook {
+                id: Some(9),
+                name: Some("odd".to_owned()),
+                why: "it has no COMMAND".to_owned(),
+            }],
+            ..fine
+        };
+        assert_eq!(
+            concerns(&away),
+            [
+                "oned cannot be asked for its hooks since 1970-01-01T00:00:02.000Z, and its hooks are those of \
+                 1970-01-01T00:00:01.000Z: refused",
+                "hook 9 (`odd`) of oned cannot be used: it has no COMMAND",
+            ]
+        );
+    }
+
+    #[test]
+    fn locks_have_the_words_of_oned() {
+        let words: Vec<String> = (1..5).map(lock).collect();
+        assert_eq!(words, ["use", "manage", "admin", "level 4"]);
+    }
 }

@@ -6,6 +6,7 @@ use super::api::{
     AuditView, EventFilter, EventView, ExecutionFilter, ExecutionStory, ExecutionView, MuteView, StateView,
     Story, Today,
 };
+use super::arguments::ArgumentLines;
 use super::convert;
 use super::mutes;
 use super::veil::Veil;
@@ -120,7 +121,14 @@ impl Reader {
     pub fn executions(&self, filter: &ExecutionFilter) -> Result<Vec<ExecutionView>, QueryError> {
         let query = execution_query(filter)?;
         let executions = self.store.executions(&query)?;
-        self.views(&executions)
+        let mut views = self.views(&executions)?;
+        if filter.arguments {
+            let mut lines = ArgumentLines::new(&self.store, &self.veil);
+            for (view, execution) in views.iter_mut().zip(&executions) {
+                view.arguments = lines.of(execution)?;
+            }
+        }
+        Ok(views)
     }
 
     /// Executions in the interface's terms, each with the mute that holds it.

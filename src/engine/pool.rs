@@ -3,6 +3,7 @@
 //! What was handed over last is in force until the next time, and the store keeps it for the next life.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -100,13 +101,7 @@ impl Inlet {
 
     /// The pool cannot be read; what was read last stays in force.
     pub fn cannot_be_read(&self, why: &str) {
-        let mut status = self.shared.locked();
-        let since = match &status.away {
-            Some((since, _)) => *since,
-            None => Timestamp::now(),
-        };
-        status.away = Some((since, why.to_owned()));
-        status.failures += 1;
+        self.shared.cannot_be_read(why);
     }
 }
 
@@ -124,6 +119,16 @@ impl SharedPool {
 
     pub(super) fn status(&self) -> PoolStatus {
         self.locked().clone()
+    }
+
+    fn cannot_be_read(&self, why: &str) {
+        let mut status = self.locked();
+        let since = match &status.away {
+            Some((since, _)) => *since,
+            None => Timestamp::now(),
+        };
+        status.away = Some((since, why.to_owned()));
+        status.failures += 1;
     }
 
     /// Has the pool read again: what became of it may have passed unseen.
@@ -279,7 +284,20 @@ impl PoolDesk {
     /// Takes up a pool that was read; what to put into the store for that. Hooks that cannot be used are said once.
     pub(super) fn take_up(&mut self, pool: &Pool, defaults: &Defaults) -> Vec<Change> {
         let source = self.names_source.then_some(self.source.as_str());
-        self.hooks = PoolHooks::declared(pool, source, defaults);
+        let read = catch_unwind(AssertUnwindSafe(|| {
+            self.hooks.followed_by(pool, source, defaults)
+        }));
+        let Ok(hooks) = read else {
+            // With the daemon, the folder's hooks would end as well, and again after each restart.
+            tracing::error!(
+                source = self.source,
+                "hem failed to declare the hooks of oned's pool, a fault of hem"
+            );
+            self.shared
+                .cannot_be_read("hem failed to declare them, a fault of hem; its log says more");
+            return Vec::new();
+        };
+        self.hooks = hooks;
         let unusable = self.hooks.unusable.clone();
         let said = {
             let mut status = self.shared.locked();

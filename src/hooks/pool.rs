@@ -3,7 +3,7 @@
 //! A hook of the pool is turned into the YAML text that declares it, and that text is compiled as any other. From then on it
 //! is a hook like those of the folder: versions, records and retries know no difference.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::compile::parse_definition;
@@ -61,19 +61,33 @@ impl UnusableHook {
 impl PoolHooks {
     /// The hooks as the controller's document says them. With `source`, only events of that source trigger them.
     pub fn declared(pool: &Pool, source: Option<&str>, defaults: &Defaults) -> Self {
+        Self::default().followed_by(pool, source, defaults)
+    }
+
+    /// The same after these: what did not change is not compiled again.
+    pub fn followed_by(&self, pool: &Pool, source: Option<&str>, defaults: &Defaults) -> Self {
         let mut hooks = Self::default();
+        let known: HashMap<&str, &Arc<Hook>> = self
+            .hooks
+            .iter()
+            .map(|pooled| (&*pooled.hook.text, &pooled.hook))
+            .collect();
         let mut seen = BTreeSet::new();
         let (first, again): (Vec<_>, Vec<_>) = pool.hooks.iter().partition(|hook| seen.insert(hook.id));
         let given: Vec<Onehook> = first.iter().map(|hook| Onehook::from(*hook)).collect();
         for (hook, declared) in first.into_iter().zip(declare_all(&given, Use::Pool { source })) {
             let compiled = declared.map_err(|error| error.to_string()).and_then(|declared| {
-                let compiled = compile(&declared.text, defaults)?;
-                Ok((compiled, declared.notes))
+                let text = declared.text.as_str();
+                let hook = match known.get(text) {
+                    Some(hook) => Arc::clone(hook),
+                    None => Arc::new(compile(text, defaults)?),
+                };
+                Ok((hook, declared.notes))
             });
             match compiled {
                 Ok((compiled, notes)) => hooks.hooks.push(PooledHook {
                     id: hook.id,
-                    hook: Arc::new(compiled),
+                    hook: compiled,
                     lock: hook.lock.clone(),
                     notes,
                 }),

@@ -528,6 +528,36 @@ fn a_hook_is_never_triggered_by_what_is_about_itself_and_the_explanation_says_so
     assert_eq!(asking, [false, true]);
 }
 
+#[test]
+fn a_state_that_was_missed_triggers_hooks_that_ask_for_it_and_the_explanation_says_so() {
+    let with = |name: &str, catch_up| Hook {
+        catch_up,
+        ..hook(name, vec![on_running()], None)
+    };
+    let index = index_of(vec![with("waits", true), with("lives", false)]);
+    assert!(index.is_catch_up_wanted());
+    assert!(!index_of(vec![with("lives", false)]).is_catch_up_wanted());
+    let live = event(Facts::State(change("ACTIVE", Some("RUNNING"))));
+    assert_eq!(matched(&index, &live), ["waits", "lives"]);
+    let raised = Event {
+        synthesised: true,
+        ..live
+    };
+    assert_eq!(matched(&index, &raised), ["waits"]);
+    assert_eq!(
+        index.matches(&raised).matches[0].why,
+        "state VM ACTIVE/RUNNING, raised after a gap"
+    );
+    let explanation = explain(&with("lives", false), &raised);
+    let decisive: Vec<&Step> = explanation.steps.iter().filter(|step| step.decisive).collect();
+    assert_eq!(decisive.len(), 1);
+    assert_eq!(
+        decisive[0].found,
+        "raised by hem after a gap; the hook does not ask for catch-up"
+    );
+    assert!(explain(&with("waits", true), &raised).matches);
+}
+
 fn some_event() -> impl Strategy<Value = Event> {
     let name =
         |of: &'static [&'static str]| prop::option::of(prop::sample::select(of).prop_map(str::to_owned));
@@ -559,7 +589,10 @@ fn some_event() -> impl Strategy<Value = Event> {
             remote_host: None,
         })),
     ];
-    facts.prop_map(event)
+    (facts, any::<bool>()).prop_map(|(facts, synthesised)| Event {
+        synthesised,
+        ..event(facts)
+    })
 }
 
 proptest! {
@@ -584,7 +617,10 @@ proptest! {
         let hooks: Vec<Hook> = definitions
             .into_iter()
             .enumerate()
-            .map(|(number, (triggers, when))| hook(&format!("h{number}"), triggers, when))
+            .map(|(number, (triggers, when))| Hook {
+                catch_up: number % 2 == 0,
+                ..hook(&format!("h{number}"), triggers, when)
+            })
             .collect();
         let set = Arc::new(HookSet::new(hooks.into_iter().map(Arc::new).collect()));
         let index = Index::new(Arc::clone(&set), |_| true);

@@ -5,6 +5,7 @@
 //! used for.
 
 mod credentials;
+mod hook_log;
 mod xmlrpc;
 mod zone;
 
@@ -20,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 pub use self::credentials::CredentialsError;
+pub use self::hook_log::HookRecord;
 pub use self::xmlrpc::{AnswerFault, Value};
 pub use self::zone::RaftState;
 use crate::config::Oned;

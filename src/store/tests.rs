@@ -2,6 +2,7 @@
 
 mod damage;
 mod keeping;
+mod known;
 mod opening;
 mod retention;
 mod round_trip;

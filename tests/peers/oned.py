@@ -218,12 +218,13 @@ class Oned:
             return False
         rule["times"] -= 1
         if rule["times"] == 0:
-            self.broken.pop(method, None) or self.broken.pop("*", None)
+            del self.broken[method if method in self.broken else "*"]
         return True
 
     def publish(self, document):
         self.published.append(document)
-        self.driver and self.driver.order("EXECUTE", base64.b64encode(document.encode()))
+        if self.driver:
+            self.driver.order("EXECUTE", base64.b64encode(document.encode()))
 
     # -- hooks ---------------------------------------------------------------------------------------------------------
 
@@ -409,7 +410,8 @@ class Oned:
             f"<HOOK_MESSAGE><ARGUMENTS>{base64.b64encode(arguments.encode()).decode()}</ARGUMENTS>"
             f"<HOOK_ID>{number}</HOOK_ID>{f'<REMOTE_HOST>{host}</REMOTE_HOST>' if host else ''}</HOOK_MESSAGE>"
         )
-        self.driver and self.driver.order("RETRY", base64.b64encode(message.encode()))
+        if self.driver:
+            self.driver.order("RETRY", base64.b64encode(message.encode()))
         return number, ""
 
     # -- pools and the zone --------------------------------------------------------------------------------------------

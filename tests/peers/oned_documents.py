@@ -44,19 +44,21 @@ def attributes(template):
     return "".join(found)
 
 
-def parse_template(text):
-    """A template as `onehook create` takes it, attribute by attribute, or the XML of one."""
+TOKEN = r"""[\s,]*(?:\#[^\n]*|([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|\[(.*?)\]|([^%s]*)))"""
+
+
+def parse_template(text, ends="\n"):
+    """A template as `onehook create` takes it, attribute by attribute, or the XML of one; `ends` end a bare value."""
     if text.lstrip().startswith("<"):
         return {element.tag.upper(): element.text or "" for element in ElementTree.fromstring(text)}
-    token = re.compile(r"\s*(?:#[^\n]*|([A-Za-z0-9_-]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|\[(.*?)\]|([^\n]*)))", re.DOTALL)
-    template, at = {}, 0
+    token, template, at = re.compile(TOKEN % ends, re.DOTALL), {}, 0
     while text[at:].strip(" \t\r\n,"):
-        match = token.match(text, at) or token.match(text.lstrip(" \t\r\n,"))
+        match = token.match(text, at)
         if not match:
             raise ValueError("syntax error in template")
         name, quoted, vector, bare = match.groups()
         if name and vector is not None:
-            template[name.upper()] = parse_template(vector.replace(",", "\n"))
+            template[name.upper()] = parse_template(vector, ends="\n,")
         elif name:
             template[name.upper()] = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else bare.strip()
         at = match.end()

@@ -27,9 +27,9 @@ pub use self::orders::{
     ReloadOrder, ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SeverityView,
 };
 pub use self::records::{
-    AttemptView, CancelReasonView, CaughtUpView, CauseView, DefinitionView, EndedView, EventFilter,
-    EventView, ExecutionFilter, ExecutionStory, ExecutionView, FactsView, FeedLine, FileView, NotedOnlyView,
-    OutcomeView, OutputView, ProcessView, SkipReasonView, StateView, Story, Today,
+    ArgumentsView, AttemptView, CancelReasonView, CaughtUpView, CauseView, DefinitionView, EndedView,
+    EventFilter, EventView, ExecutionFilter, ExecutionStory, ExecutionView, FactsView, FeedLine, FileView,
+    NotedOnlyView, OutcomeView, OutputView, ProcessView, SkipReasonView, StateView, Story, Today,
 };
 pub use self::status::{
     AcceptanceBucket, BlockedView, CatchUpView, EventSums, KeptView, PoolView, ResultsView, RoleView,

@@ -1,8 +1,10 @@
 //! Events, executions, their attempts and stories, and which of them are asked for.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{ActorView, MuteView, SourceErrorView, Text, Time, is_false};
 
@@ -67,6 +69,9 @@ pub struct ExecutionFilter {
     /// Go on with what becomes durable from now on, as lines of JSON.
     #[serde(default, skip_serializing_if = "is_false")]
     pub follow: bool,
+    /// Say the arguments of those whose hook stands for one of the controller's; not together with `follow`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub arguments: bool,
 }
 
 /// An event.
@@ -307,6 +312,48 @@ pub struct ExecutionView {
     pub budget_used: u32,
     /// How many of the last ones in a row were cut short by the daemon's end.
     pub interruptions: u32,
+    /// Its arguments, where they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<ArgumentsView>,
+}
+
+/// The arguments of an execution, as the controller's records have them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArgumentsView {
+    /// The controller's number of the hook.
+    pub oned_id: u64,
+    /// When the event was received.
+    pub received: Time,
+    /// SHA-256 of the line, in hexadecimal.
+    pub sha256: String,
+    /// The line without secrets, and without the middle of a long one.
+    pub line: String,
+}
+
+impl ArgumentsView {
+    /// Characters of a long line that are shown of its beginning, and of its end.
+    const SHOWN: usize = 120;
+
+    /// The SHA-256 of a line, in hexadecimal.
+    pub fn digest(line: &str) -> String {
+        let digest = Sha256::digest(line.as_bytes());
+        digest.iter().fold(String::with_capacity(64), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
+    /// A line without its middle, where it is a long one.
+    pub fn shortened(line: &str) -> String {
+        let length = line.chars().count();
+        if length <= 2 * Self::SHOWN {
+            return line.to_owned();
+        }
+        let head: String = line.chars().take(Self::SHOWN).collect();
+        let tail: String = line.chars().skip(length - Self::SHOWN).collect();
+        format!("{head}…{tail}")
+    }
 }
 
 /// Where an execution stands.

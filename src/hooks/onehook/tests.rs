@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::opennebula::hook_pool;
+use crate::event::opennebula::{hook_pool, template};
 use crate::hooks::{
     ApiTrigger, Defaults, Hook, Names, Origin, Profile, StateTrigger, Trigger, parse_definition,
 };
@@ -370,6 +370,37 @@ fn a_file_keeps_comments_and_attributes_that_are_not_read() {
     assert_eq!(compiled(&declared, Use::File).policy.start_within, None);
 }
 
+#[test]
+fn a_template_is_a_hook_without_a_number() {
+    let template = template::parse(
+        "# about it\nCOMMAND = log.sh\nNAME = log # its name\nTYPE = API\nCALL = one.vm.allocate\n# again\nCALL = one.vm.action\n",
+    )
+    .expect("a template");
+    let hook = Onehook::try_from(template).expect("a hook");
+    assert_eq!(
+        (hook.id, hook.name.as_str(), &hook.kind),
+        (None, "log", &HookKind::Api)
+    );
+    let declared = one(&hook, Use::File);
+    assert_eq!(
+        declared.text,
+        "# about it\n# its name\nname: log\nprofile: onehem\n# again\ntrigger: { api: { call: one.vm.allocate } }\n\
+         command: log.sh\n# Not read: CALL = one.vm.action\n"
+    );
+    assert_eq!(
+        declared.notes,
+        ["the attribute `CALL` stands there more than once, and the first one counts"]
+    );
+    for (text, missing) in [
+        ("TYPE = api", "NAME"),
+        ("NAME = x", "TYPE"),
+        ("NAME = [ A = b ]\nTYPE = api", "NAME"),
+    ] {
+        let template = template::parse(text).expect("a template");
+        assert_eq!(Onehook::try_from(template), Err(Undeclarable::Missing(missing)));
+    }
+}
+
 fn any_text() -> impl Strategy<Value = String> {
     prop_oneof![
         "\\PC{0,40}",
@@ -397,7 +428,74 @@ fn any_text() -> impl Strategy<Value = String> {
     ]
 }
 
+/// A hook with any of the attributes that are read, each with any value or with one that it is made for.
+fn any_hook() -> impl Strategy<Value = Onehook> {
+    let attribute = prop_oneof![
+        (
+            Just("RESOURCE"),
+            prop_oneof!["VM|HOST|IMAGE|NET|VNET|vm", any_text()]
+        ),
+        (Just("ON"), prop_oneof!["PROLOG|custom|STOP|", any_text()]),
+        (
+            Just("STATE"),
+            prop_oneof!["ACTIVE|DONE|ERROR|any|=|==x", any_text()]
+        ),
+        (
+            Just("LCM_STATE"),
+            prop_oneof!["RUNNING|LCM_INIT|any|NEW", any_text()]
+        ),
+        (
+            Just("CALL"),
+            prop_oneof!["one.vm.allocate|one.vm.info|any|=", any_text()]
+        ),
+        (Just("COMMAND"), any_text()),
+        (Just("ARGUMENTS"), prop_oneof!["\\$API|\\$TEMPLATE x", any_text()]),
+        (Just("ARGUMENTS_STDIN"), prop_oneof!["yes|true|no", any_text()]),
+        (Just("REMOTE"), prop_oneof!["yes|no", any_text()]),
+        (Just("TIMEOUT"), prop_oneof!["[-+]?[0-9_]{0,30}", any_text()]),
+        (Just("OWN"), any_text()),
+    ];
+    let kind = prop_oneof![Just(HookKind::State), Just(HookKind::Api)];
+    (
+        kind,
+        proptest::collection::vec(attribute, 0..12),
+        proptest::collection::vec(any_text(), 0..3),
+        proptest::option::of(any::<u64>()),
+    )
+        .prop_map(|(kind, attributes, comments, id)| {
+            // The first of several counts, so these stand in for what was not drawn.
+            let needed = [
+                ("COMMAND", "x"),
+                ("CALL", "one.vm.allocate"),
+                ("RESOURCE", "VM"),
+                ("ON", "RUNNING"),
+            ];
+            let given: Vec<(&str, &str)> = attributes
+                .iter()
+                .map(|(name, value)| (*name, value.as_str()))
+                .chain(needed)
+                .collect();
+            let mut hook = onehook(kind, &given);
+            hook.id = id;
+            hook.comments.above = comments
+                .iter()
+                .map(|line| ("ON".to_owned(), line.clone()))
+                .collect();
+            hook.comments.below = comments;
+            hook
+        })
+}
+
 proptest! {
+    #[test]
+    fn whatever_is_declared_is_accepted(hook in any_hook()) {
+        for purpose in [Use::Pool { source: Some("zone1") }, Use::File] {
+            if let Ok(declared) = declare_all(std::slice::from_ref(&hook), purpose).remove(0) {
+                prop_assert_eq!(compiled(&declared, purpose).oned_id, hook.id);
+            }
+        }
+    }
+
     #[test]
     fn every_text_comes_out_of_the_yaml_as_it_went_in(
         command in any_text(), arguments in any_text(), call in any_text(), name in any_text(), remark in any_text()

@@ -3,6 +3,7 @@
 //! What an event says of a hook is never taken for the hook itself: events get lost, and `oned` knows best. So a hint leads to
 //! a look at the pool, and any number of hints while one is under way to one more look.
 
+use std::panic::catch_unwind;
 use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
@@ -38,6 +39,8 @@ enum ReadError {
     Call(#[source] CallError),
     #[error("what oned gives as its hooks cannot be read")]
     Document(#[source] NoPool),
+    #[error("hem failed to read what oned gives as its hooks, a fault of hem; its log says more")]
+    Failed,
 }
 
 /// Keeps the pool in force as `oned` has it, until `shutdown` or until the engine ends. An `oned` that cannot be asked is asked
@@ -90,5 +93,8 @@ async fn keep_up(client: &Client, inlet: &Inlet) {
 
 async fn read(client: &Client) -> Result<Pool, ReadError> {
     let document = client.text(METHOD, &[]).await.map_err(ReadError::Call)?;
-    hook_pool::read(&document).map_err(ReadError::Document)
+    // A follower that ends would leave the hooks as they are for ever, in silence.
+    catch_unwind(|| hook_pool::read(&document))
+        .map_err(|_| ReadError::Failed)?
+        .map_err(ReadError::Document)
 }
