@@ -184,7 +184,9 @@ fn the_configurations_of_both_packages_are_good_ones() {
         assert_eq!(said, by_default);
     }
     for config in [&plain, &front_end] {
-        let Source::Opennebula(source) = &config.sources["opennebula"];
+        let Source::Opennebula(source) = &config.sources["opennebula"] else {
+            panic!("{:?}", config.sources)
+        };
         assert_eq!(source.endpoint, "tcp://127.0.0.1:2101");
     }
 }

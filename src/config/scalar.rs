@@ -369,6 +369,12 @@ read_from_text!(SourceName, "SourceName", {
     "pattern": r"^[A-Za-z0-9_-]+$"
 });
 
+mod http;
+
+pub use self::http::{
+    EndpointName, HeaderName, ListenAddress, MethodName, Network, SubjectExpression, UrlPath, VariableName,
+};
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -42,7 +42,7 @@ use crate::event::id::{ExecutionKey, HookName, Reference, Seq};
 use crate::event::payload::Payload;
 use crate::event::redaction::Redaction;
 use crate::event::time::Timestamp;
-use crate::event::{EMITTED, Event, Facts, Subject, opennebula, own};
+use crate::event::{EMITTED, Event, Facts, Subject, opennebula, own, webhook};
 use crate::hooks::Hook;
 use crate::store::ReadError;
 
@@ -615,7 +615,17 @@ async fn emit(State(room): Rooms, By(actor): By, Told(order): Told<EmitOrder>) -
             format!("the payload is no base64: {error}"),
         )
     })?;
-    let event = if own::is_own(&document) {
+    let event = if webhook::is_saved(&document) {
+        let saved = webhook::from_saved(&document);
+        if let Facts::Undecodable { reason } = saved.facts {
+            return Err(Failure::new(ErrorCode::BadRequest, reason));
+        }
+        Event {
+            source: "emit".into(),
+            synthesised: true,
+            ..saved
+        }
+    } else if own::is_own(&document) {
         let own = own::read(&document);
         if let Facts::Undecodable { reason } = own.facts {
             return Err(Failure::new(ErrorCode::BadRequest, reason));
