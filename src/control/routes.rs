@@ -42,7 +42,7 @@ use crate::event::id::{ExecutionKey, HookName, Reference, Seq};
 use crate::event::payload::Payload;
 use crate::event::redaction::Redaction;
 use crate::event::time::Timestamp;
-use crate::event::{Event, Facts, Subject, opennebula, own, webhook};
+use crate::event::{EMITTED, Event, Facts, Subject, opennebula, own, webhook};
 use crate::hooks::Hook;
 use crate::store::ReadError;
 
@@ -621,7 +621,7 @@ async fn emit(State(room): Rooms, By(actor): By, Told(order): Told<EmitOrder>) -
             return Err(Failure::new(ErrorCode::BadRequest, reason));
         }
         Event {
-            source: "emit".into(),
+            source: EMITTED.into(),
             synthesised: true,
             ..saved
         }
@@ -631,7 +631,7 @@ async fn emit(State(room): Rooms, By(actor): By, Told(order): Told<EmitOrder>) -
             return Err(Failure::new(ErrorCode::BadRequest, reason));
         }
         Event {
-            source: "emit".into(),
+            source: EMITTED.into(),
             ..own
         }
     } else {
@@ -650,7 +650,7 @@ fn emitted(key: String, document: Vec<u8>) -> Event {
     let reading = opennebula::read(&key, &document);
     Event {
         seq: Seq::default(),
-        source: "emit".into(),
+        source: EMITTED.into(),
         key,
         subject: reading.subject.as_deref().map(Subject::new),
         received: Timestamp::now(),

@@ -25,6 +25,9 @@ use self::payload::Payload;
 use self::time::Timestamp;
 use self::webhook::WebhookRequest;
 
+/// The source of events that operators hand over (`hem emit`); no configured source is named so.
+pub const EMITTED: &str = "emit";
+
 /// One thing that happened.
 #[derive(Debug, Clone)]
 pub struct Event {
@@ -42,7 +45,7 @@ pub struct Event {
     pub facts: Facts,
     /// The message could be read in more than one way (a parameter value that imitates the envelope).
     pub ambiguous: bool,
-    /// It was made here (catch-up after a gap) and not sent by the controller.
+    /// It was made here, after a gap or by an operator, and not sent by the controller.
     pub synthesised: bool,
     /// The document, exactly as received (decoded from base64).
     pub payload: Payload,
@@ -60,6 +63,11 @@ impl Event {
             Facts::Own(own) => own.kind(),
             Facts::Webhook(_) => Kind::Webhook,
         }
+    }
+
+    /// Whether hem raised it after a gap in place of a state event that was missed.
+    pub fn is_caught_up(&self) -> bool {
+        self.synthesised && *self.source != *EMITTED && matches!(self.facts, Facts::State(_))
     }
 
     /// The host the event names, on which a `remote: true` hook runs.

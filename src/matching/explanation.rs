@@ -1,7 +1,7 @@
 //! Why one hook does or does not match one event.
 
 use super::own::own_steps;
-use super::{catch_up_fits, from_fits, is_caught_up, name_fits, result_fits, result_name, source_fits};
+use super::{catch_up_fits, from_fits, name_fits, result_fits, result_name, source_fits};
 use crate::event::opennebula::Resource;
 use crate::event::{ApiCall, Event, Facts, StateChange};
 use crate::expression::{EvaluationContext, Expression};
@@ -165,7 +165,7 @@ fn state_steps(steps: &mut Steps, asked: &StateTrigger, hook: &Hook, event: &Eve
             change.is_some_and(|change| from_fits(&asked.from, change)),
         );
     }
-    if is_caught_up(event) {
+    if event.is_caught_up() {
         let found = if hook.catch_up {
             "raised by hem after a gap"
         } else {

@@ -252,7 +252,7 @@ impl Found<'_> {
         let why = match (hook.triggers.get(candidate.trigger), &self.event.facts) {
             (Some(Trigger::State(asked)), Facts::State(change)) => {
                 let fits = catch_up_fits(hook.catch_up, self.event) && state_fits(asked, source, change);
-                fits.then(|| why_state(change, self.event.synthesised))
+                fits.then(|| why_state(change, self.event.is_caught_up()))
             }
             (Some(Trigger::Api(asked)), Facts::Api(call)) => {
                 call_fits(asked, source, call).then(|| why_call(call))
