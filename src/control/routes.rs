@@ -621,7 +621,7 @@ async fn emit(State(room): Rooms, By(actor): By, Told(order): Told<EmitOrder>) -
             return Err(Failure::new(ErrorCode::BadRequest, reason));
         }
         Event {
-            source: "emit".into(),
+            source: EMITTED.into(),
             synthesised: true,
             ..saved
         }
