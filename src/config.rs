@@ -1,11 +1,15 @@
 //! `hem.yaml`: read into a raw form, checked into [`Config`].
 
 mod change;
+pub mod listen;
 mod load;
 mod oned;
 mod onehem_conf;
+mod opennebula;
 pub mod raw;
 pub mod scalar;
+mod typed;
+pub mod webhook;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,6 +22,8 @@ pub use self::change::{Changes, Reread, TAKES_EFFECT_AT_ONCE};
 pub use self::load::{ConfigError, Overrides, Place};
 pub use self::oned::Oned;
 pub use self::onehem_conf::OnehemConf;
+pub use self::opennebula::OpennebulaSource;
+pub use self::webhook::WebhookSource;
 
 /// The configuration, checked; paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,23 +134,8 @@ pub enum Permissions {
 pub enum Source {
     /// OpenNebula's hook manager.
     Opennebula(OpennebulaSource),
-}
-
-/// A connection to OpenNebula's hook manager.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpennebulaSource {
-    /// Where it publishes: `tcp://127.0.0.1:2101` or `ipc:///path`.
-    pub endpoint: String,
-    /// Where it takes replies: `tcp://127.0.0.1:2102`.
-    pub replies: String,
-    /// Calls that are counted and not kept; `*` stands for any characters.
-    pub ignore_calls: Vec<String>,
-    /// Whether messages are checked against the schemas, with a warning where they differ.
-    pub validate: bool,
-    /// The intake queue's limit in events.
-    pub queue_events: usize,
-    /// The intake queue's limit in bytes.
-    pub queue_bytes: usize,
+    /// Whoever sends requests over HTTP.
+    Webhook(WebhookSource),
 }
 
 /// What the store keeps of settled executions and of events that matched nothing.
@@ -190,25 +181,18 @@ impl Limits {
 }
 
 impl Config {
+    /// The sources of type `opennebula` by name.
+    pub fn opennebula_sources(&self) -> impl Iterator<Item = (&str, &OpennebulaSource)> {
+        self.sources.iter().filter_map(|(name, source)| match source {
+            Source::Opennebula(source) => Some((name.as_str(), source)),
+            Source::Webhook(_) => None,
+        })
+    }
+
     /// What is never printed: the built-in table and `redact:`.
     pub fn redaction(&self) -> Redaction {
         // The paths were checked when the file was read.
         Redaction::new(&self.redact).unwrap_or_default()
-    }
-}
-
-impl Default for OpennebulaSource {
-    fn default() -> Self {
-        Self {
-            endpoint: "tcp://127.0.0.1:2101".to_owned(),
-            replies: "tcp://127.0.0.1:2102".to_owned(),
-            ignore_calls: ["one.zone.*", "*.monitoring", "one.vmpool.infoset", "one.system.*"]
-                .map(str::to_owned)
-                .to_vec(),
-            validate: false,
-            queue_events: 100_000,
-            queue_bytes: 256 << 20,
-        }
     }
 }
 

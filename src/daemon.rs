@@ -11,19 +11,15 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Config, DamagedStore, OpennebulaSource, Reread, Source as SourceConfig};
+use crate::config::{Config, DamagedStore, Reread};
 use crate::control::server::{BindError, bind};
 pub use crate::engine::Failed;
 use crate::engine::execution::Actor;
 use crate::engine::handle::{Connection, Handle, SourceStatus, Stopping};
-use crate::engine::intake::{Decode, IntakeQueue, Limits};
-use crate::engine::pool::{Followed, Hints};
+use crate::engine::intake::{IntakeQueue, Limits};
 use crate::engine::{Engine, Source, StartError};
 use crate::event::time::Timestamp;
-use crate::oned::Client;
-use crate::sources::opennebula;
-use crate::sources::opennebula::decode::Decoder;
-use crate::sources::opennebula::{catch_up, leadership, pool, replier};
+use crate::sources::{self, BuildError, Site, Tasks, Wires};
 use crate::store::{OpenError, Store, Summary, set_aside};
 
 /// How long callers of the control socket have to take their last answers.
@@ -44,6 +40,14 @@ pub enum DaemonError {
     /// The store cannot be opened.
     #[error("cannot open the store")]
     Store(#[source] OpenError),
+    /// A source cannot be made ready.
+    #[error("cannot start the source `{name}`")]
+    Source {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: BuildError,
+    },
     /// The engine cannot be started.
     #[error("cannot start the engine")]
     Engine(#[source] StartError),
@@ -59,11 +63,11 @@ pub enum DaemonError {
 #[derive(Debug)]
 pub struct Daemon {
     engine: Engine,
-    sources: TaskTracker,
-    repliers: TaskTracker,
+    /// What receives.
+    readers: Tasks,
+    /// What tells controllers results.
+    tellers: Tasks,
     control: TaskTracker,
-    stop_sources: CancellationToken,
-    stop_repliers: CancellationToken,
     stop_control: CancellationToken,
 }
 
@@ -82,38 +86,40 @@ impl Daemon {
         };
         let socket = bind(&config.control).map_err(DaemonError::Control)?;
 
-        let named = |(name, source): (&String, &SourceConfig)| match source {
-            SourceConfig::Opennebula(source) => (name.clone(), source.clone()),
-        };
-        let configured: Vec<(String, OpennebulaSource)> = config.sources.iter().map(named).collect();
-        let limits = configured
+        let configured: Vec<(&String, &dyn sources::Source)> = config
+            .sources
             .iter()
-            .fold(Limits { events: 0, bytes: 0 }, |sum, (_, source)| Limits {
-                events: sum.events + source.queue_events,
-                bytes: sum.bytes + source.queue_bytes,
-            });
-        let queue = IntakeQueue::new(limits);
-        let names_source = configured.len() > 1;
-        let mut intakes = Vec::new();
-        let mut sources = Vec::new();
-        let asked = config.oned.as_ref().filter(|oned| oned.hooks);
-        for (name, source) in configured {
-            let pool = asked.filter(|oned| oned.source == name).map(|oned| Followed {
-                endpoint: oned.endpoint.to_string(),
-                hints: Hints::default(),
-            });
-            let mut decoder = Decoder::new(&name, &source, names_source).hiding(config.redaction());
-            if let Some(pool) = &pool {
-                decoder = decoder.hinting(pool.hints.clone());
-            }
-            let decoder = Arc::new(decoder);
-            sources.push(Source {
-                name: name.clone(),
-                decoder: Arc::clone(&decoder) as Arc<dyn Decode>,
-                pool,
+            .map(|(name, source)| (name, sources::configured(source)))
+            .collect();
+        let limits = configured.iter().map(|(_, source)| source.queue());
+        let queue = IntakeQueue::new(limits.fold(Limits { events: 0, bytes: 0 }, |sum, limits| Limits {
+            events: sum.events + limits.events,
+            bytes: sum.bytes + limits.bytes,
+        }));
+        let mut redaction = config.redaction();
+        let (mut of_engine, mut starts) = (Vec::new(), Vec::new());
+        for (name, source) in &configured {
+            let of_its_kind = configured
+                .iter()
+                .filter(|(_, other)| other.kind() == source.kind());
+            let site = Site {
+                name,
+                names_source: of_its_kind.count() > 1,
+                redaction: &redaction,
+                oned: config.oned.as_ref().filter(|oned| oned.source == **name),
+            };
+            let built = source.build(&site).map_err(|error| DaemonError::Source {
+                name: (*name).clone(),
+                source: error,
+            })?;
+            built.secrets.iter().for_each(|secret| redaction.hide(secret));
+            of_engine.push(Source {
+                name: (*name).clone(),
+                decoder: built.decoder,
+                pool: built.pool,
                 status: SourceStatus {
-                    kind: "opennebula",
-                    endpoint: source.endpoint.clone(),
+                    kind: source.kind(),
+                    endpoint: built.endpoint,
                     connection: Connection::Down {
                         since: Timestamp::now(),
                     },
@@ -124,7 +130,7 @@ impl Daemon {
                     catch_up: None,
                 },
             });
-            intakes.push((queue.source(&name), name, source, decoder));
+            starts.push((*name, queue.source(name), built.start));
         }
         let mut engine = Engine::start(
             config,
@@ -133,39 +139,33 @@ impl Daemon {
             store,
             began_anew,
             queue,
-            sources,
+            of_engine,
         )
         .await
         .map_err(DaemonError::Engine)?;
 
         let (control, stop_control) = (TaskTracker::new(), CancellationToken::new());
-        let (handle, redaction, until) = (engine.handle().clone(), config.redaction(), stop_control.clone());
+        let (handle, until) = (engine.handle().clone(), stop_control.clone());
         control.spawn(async move {
             if let Err(error) = socket.serve(handle, redaction, until).await {
                 tracing::error!(%error, "the control socket failed; the engine goes on");
             }
         });
-        let (tracker, stop_sources) = (TaskTracker::new(), CancellationToken::new());
-        let (repliers, stop_repliers) = (TaskTracker::new(), CancellationToken::new());
-        for (intake, name, source, decoder) in intakes {
-            if let Some(results) = engine.results(&name) {
-                let (endpoint, name, until) = (source.replies.clone(), name.clone(), stop_repliers.clone());
-                repliers.spawn(async move { replier::run(&endpoint, &name, results, until).await });
-            }
-            if let Some((oned, catch_up)) = config.oned.as_ref().zip(engine.catch_up(&name)) {
-                let (client, name, until) = (Client::new(oned), name.clone(), stop_sources.clone());
-                tracker.spawn(async move { catch_up::run(client, &name, decoder, catch_up, until).await });
-            }
-            let until = stop_sources.clone();
-            tracker.spawn(async move { opennebula::run(source, &name, intake, until).await });
-        }
-        if let (Some(inlet), Some(oned)) = (engine.take_inlet(), asked) {
-            let (client, until) = (Client::new(oned), stop_sources.clone());
-            tracker.spawn(async move { pool::follow(client, inlet, until).await });
-        }
-        if let Some(oned) = config.oned.as_ref().filter(|oned| oned.leader_only) {
-            let (client, told, until) = (Client::new(oned), engine.leadership(), stop_sources.clone());
-            tracker.spawn(async move { leadership::run(client, told, until).await });
+        let (readers, tellers) = (Tasks::default(), Tasks::default());
+        let followed = |name: &str| config.oned.as_ref().filter(|oned| oned.source == name);
+        for (name, intake, start) in starts {
+            let oned = followed(name);
+            start(Wires {
+                name: name.clone(),
+                intake,
+                records: engine.records(),
+                results: engine.results(name),
+                inlet: oned.and_then(|_| engine.take_inlet()),
+                catch_up: engine.catch_up(name),
+                leadership: oned.filter(|oned| oned.leader_only).map(|_| engine.leadership()),
+                readers: readers.clone(),
+                tellers: tellers.clone(),
+            });
         }
         tracing::info!(
             store = %engine.handle().store().id(),
@@ -176,11 +176,9 @@ impl Daemon {
         );
         Ok(Self {
             engine,
-            sources: tracker,
-            repliers,
+            readers,
+            tellers,
             control,
-            stop_sources,
-            stop_repliers,
             stop_control,
         })
     }
@@ -226,14 +224,10 @@ impl Daemon {
 
     /// Reads nothing more from the sources, accepts what was received, gives running scripts their grace, and ends.
     pub async fn stop(self) {
-        self.stop_sources.cancel();
-        self.sources.close();
-        self.sources.wait().await;
+        self.readers.end().await;
         let grace = self.handle().config().shutdown_grace;
         self.engine.drain(grace).await;
-        self.stop_repliers.cancel();
-        self.repliers.close();
-        self.repliers.wait().await;
+        self.tellers.end().await;
         self.stop_control.cancel();
         self.control.close();
         if timeout(FAREWELL, self.control.wait()).await.is_err() {

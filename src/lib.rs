@@ -27,6 +27,7 @@ pub mod event;
 pub mod expression;
 pub mod hooks;
 pub mod kill_point;
+pub mod listener;
 pub mod matching;
 pub mod oned;
 pub mod quantity;

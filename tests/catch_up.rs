@@ -11,7 +11,7 @@ mod service;
 use std::time::Duration;
 
 use bytes::Bytes;
-use daemon::{House, LIMIT, until_settled};
+use daemon::{House, LIMIT, until, until_settled};
 use hem::config::{self, OpennebulaSource, Source};
 use hem::daemon::Daemon;
 use hem::engine::handle::{CatchUpStatus, GapStory, Handle, NotedOnly};
@@ -456,7 +456,7 @@ async fn what_another_front_end_led_through_is_not_caught_up_with() {
         status.totals.raised == 2
     })
     .await;
-    until_settled(daemon.handle(), 2).await;
+    until("both ran", || house.lines("ran").len() == 2).await;
     assert_eq!(
         house.lines("ran"),
         ["wants vm/1 POWEROFF 1", "wants vm/1 SUSPENDED 1"]

@@ -109,7 +109,10 @@ impl Source {
                     Entry::Connected { .. } => {}
                     Entry::Disconnected { why, .. } => self.disconnections.push(why),
                     Entry::Lost { count, .. } => self.lost += count,
-                    Entry::Emitted(_) | Entry::Raised { .. } | Entry::CatchUp { .. } => {
+                    Entry::Delivered(_)
+                    | Entry::Emitted(_)
+                    | Entry::Raised { .. }
+                    | Entry::CatchUp { .. } => {
                         panic!("nobody emits here")
                     }
                 }

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use assert_cmd::Command;
 use hem::config::{Config, Place, Source};
 
 /// A setting of a unit, and whether a comment stands above it or above the settings it stands with.
@@ -184,20 +184,26 @@ fn the_configurations_of_both_packages_are_good_ones() {
         assert_eq!(said, by_default);
     }
     for config in [&plain, &front_end] {
-        let Source::Opennebula(source) = &config.sources["opennebula"];
+        let Source::Opennebula(source) = &config.sources["opennebula"] else {
+            panic!("{:?}", config.sources)
+        };
         assert_eq!(source.endpoint, "tcp://127.0.0.1:2101");
     }
 }
 
+/// Nothing here takes this long on any machine.
+const LIMIT: Duration = Duration::from_secs(240);
+
 /// Runs a program to its end and gives what it said.
 fn said(command: &mut Command) -> String {
-    let name = command.get_program().to_string_lossy().into_owned();
+    let shown = format!("{command:?}");
     let output = command
+        .timeout(LIMIT)
         .output()
-        .unwrap_or_else(|error| panic!("cannot start `{name}`: {error}; tests/install-tools installs it"));
+        .unwrap_or_else(|error| panic!("cannot run {shown}: {error}; tests/install-tools installs it"));
     assert!(
         output.status.success(),
-        "`{name}` failed: {}",
+        "{shown} failed: {}",
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8(output.stdout).expect("text")
@@ -421,6 +427,7 @@ fn systemd_takes_the_units_as_they_are_installed() {
                 .arg(root)
                 .arg(unit);
             let output = command
+                .timeout(LIMIT)
                 .output()
                 .expect("systemd-analyze: tests/install-tools installs it");
             let said = String::from_utf8_lossy(&output.stderr).into_owned();

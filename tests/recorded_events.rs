@@ -19,6 +19,7 @@ fn kind(facts: &Facts) -> Kind {
         Facts::Undecodable { .. } => Kind::Undecodable,
         Facts::Gap(_) => Kind::Gap,
         Facts::Own(own) => own.kind(),
+        Facts::Webhook(_) => Kind::Webhook,
     }
 }
 
@@ -182,7 +183,9 @@ fn every_recorded_document_has_a_tree() {
             Facts::Api(api) => assert_eq!(payload.text("CALL"), api.call),
             Facts::Retry(retry) => assert_eq!(payload.text("HOOK_ID"), retry.hook_id.to_string()),
             Facts::Undecodable { reason } => panic!("{}: {reason}", event.key),
-            Facts::Gap(_) | Facts::Own(_) => panic!("{}: nobody sends what hem makes itself", event.key),
+            Facts::Gap(_) | Facts::Own(_) | Facts::Webhook(_) => {
+                panic!("{}: no hook manager sends this", event.key)
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, OnehemConf, Source};
+use crate::config::{Config, OnehemConf};
 use crate::runner::processes::Process;
 use crate::sources::opennebula::zmtp::Endpoint;
 
@@ -28,9 +28,8 @@ impl OnehemServer {
     /// Those that listen to the hook manager of one of the sources, by process id.
     pub(super) fn beside(config: &Config) -> Vec<Self> {
         let own: Vec<Place> = config
-            .sources
-            .values()
-            .filter_map(|Source::Opennebula(source)| Place::of(&source.endpoint))
+            .opennebula_sources()
+            .filter_map(|(_, source)| Place::of(&source.endpoint))
             .collect();
         Process::find(is_onehem_server)
             .iter()

@@ -72,13 +72,21 @@ mod tests {
              control: {{ socket_mode: \"0660\", socket_group: oneadmin }}\nsources:\n  opennebula: {{ type: opennebula, \
              endpoint: \"tcp://127.0.0.1:2101\" }}\nretention: {{ age: 14d, bytes: 4GiB }}\n```\n\n## hem.yaml\n\n"
         );
-        settings(&mut page, &schema);
+        settings(&mut page, &schema, &TAKES_EFFECT_AT_ONCE);
         let definitions = schema["$defs"].as_object().expect("definitions");
         let titles = [
             ("RawOned", "oned"),
             ("RawControl", "control"),
-            ("RawSource", "sources: { NAME: … }"),
-            ("RawQueue", "sources: { NAME: { queue } }"),
+            ("RawOpennebula", "sources: { NAME: { type: opennebula } }"),
+            ("RawQueue", "sources: { NAME: { type: opennebula, queue } }"),
+            ("RawWebhook", "sources: { NAME: { type: webhook } }"),
+            ("RawTls", "sources: { NAME: { type: webhook, tls } }"),
+            ("RawHttpLimits", "sources: { NAME: { type: webhook, limits } }"),
+            ("RawEndpoint", "endpoints: { NAME: … }"),
+            ("RawSignature", "endpoints: { NAME: { signature } }"),
+            ("RawToken", "endpoints: { NAME: { token } }"),
+            ("RawSecret", "secrets: [ … ]"),
+            ("RawDelivery", "endpoints: { NAME: { delivery } }"),
             ("RawRetention", "retention"),
             ("RawLimits", "limits"),
         ];
@@ -86,7 +94,7 @@ mod tests {
             let definition = &definitions[name];
             let about = definition["description"].as_str().unwrap_or_default();
             let _ = write!(page, "\n## {title}\n\n{about}\n\n");
-            settings(&mut page, definition);
+            settings(&mut page, definition, &[]);
         }
         for (name, title) in [
             ("RawOnedHooks", "oned: { hooks }"),
@@ -94,6 +102,10 @@ mod tests {
             ("RawReload", "reload"),
             ("RawPermissions", "permissions"),
             ("RawValidate", "validate"),
+            ("RawBody", "body"),
+            ("RawRespond", "respond"),
+            ("RawAlgorithm", "algorithm"),
+            ("RawEncoding", "encoding"),
         ] {
             let _ = write!(page, "\n## Values of `{title}`\n\n");
             for value in definitions[name]["oneOf"].as_array().expect("its values") {
@@ -112,12 +124,12 @@ mod tests {
     }
 
     /// The settings of one mapping, each with what its doc comment says.
-    fn settings(page: &mut String, schema: &serde_json::Value) {
+    fn settings(page: &mut String, schema: &serde_json::Value, taken_up: &[&str]) {
         for (name, setting) in schema["properties"].as_object().expect("properties") {
             let about = setting["description"]
                 .as_str()
                 .expect("every setting says what it is for");
-            let at_once = TAKES_EFFECT_AT_ONCE.contains(&name.as_str());
+            let at_once = taken_up.contains(&name.as_str());
             let mark = if at_once { " (*at once*)" } else { "" };
             let _ = writeln!(page, "- `{name}`{mark}: {}", about.replace('\n', " "));
         }

@@ -154,9 +154,11 @@ pub(super) fn failure(error: &DaemonError) -> Failure {
         DaemonError::Store(_) => Exit::Store,
         DaemonError::Failed(Failed::Store) => Exit::StoreForNow,
         DaemonError::Control(BindError::NoGroup { .. } | BindError::TooLong { .. }) => Exit::Invalid,
-        DaemonError::Control(_) | DaemonError::Engine(_) | DaemonError::Failed(Failed::Part(_)) => {
-            Exit::Failed
-        }
+        DaemonError::Source { source, .. } if !source.is_passing() => Exit::Invalid,
+        DaemonError::Source { .. }
+        | DaemonError::Control(_)
+        | DaemonError::Engine(_)
+        | DaemonError::Failed(Failed::Part(_)) => Exit::Failed,
     };
     Failure::of(exit, error)
 }

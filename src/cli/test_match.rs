@@ -20,6 +20,7 @@ use crate::event::opennebula::key::Key;
 use crate::event::payload::Payload;
 use crate::event::redaction::Redaction;
 use crate::event::saved;
+use crate::event::webhook::{Form, WebhookRequest};
 use crate::event::{Event, Facts, Subject, opennebula, own};
 use crate::hooks::Hook;
 use crate::hooks::invocation::{AttemptFacts, OnehemShell, invocation};
@@ -249,6 +250,39 @@ fn kept_event(view: EventView) -> Result<Event, Failure> {
             seq: Seq(view.seq),
             source: view.source.into(),
             ..own::read(&payload)
+        });
+    }
+    if let FactsView::Webhook {
+        endpoint,
+        method,
+        form,
+        delivery,
+        headers,
+        sender,
+        request,
+    } = view.facts
+    {
+        let facts = Facts::Webhook(WebhookRequest {
+            endpoint,
+            method,
+            form: Form::named(&form).ok_or_else(|| {
+                Failure::new(Exit::Failed, format!("the daemon's answer names no form: {form}"))
+            })?,
+            delivery,
+            headers,
+            sender,
+            request,
+        });
+        return Ok(Event {
+            seq: Seq(view.seq),
+            source: view.source.into(),
+            key: view.key,
+            subject: view.subject.as_deref().map(Subject::new),
+            received: view.received.0,
+            payload: facts.payload(payload.into()),
+            facts,
+            ambiguous: view.ambiguous,
+            synthesised: view.synthesised,
         });
     }
     let reading = opennebula::read(&view.key, &payload);

@@ -6,13 +6,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_saphyr::Spanned;
+
 use super::raw::{
     RawConfig, RawDamagedStore, RawOned, RawOnehemShell, RawPermissions, RawReload, RawRetention, RawSource,
-    RawSourceType, RawValidate,
 };
-use super::scalar::Endpoint;
+use super::scalar::{Endpoint, SourceName};
+use super::typed::read_sources;
 use super::{Config, Oned, OnehemConf, OpennebulaSource, Permissions, Reload, Retention, Source};
-use super::{DamagedStore, OnehemShell, Ssh};
+use super::{DamagedStore, OnehemShell, Ssh, opennebula, webhook};
 
 /// The installed configuration file.
 const INSTALLED: &str = "/etc/hem/hem.yaml";
@@ -216,19 +218,20 @@ impl Config {
             with_snippet: false,
             legacy_octal_numbers: false,
         };
-        let raw: RawConfig = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let refused = |error: serde_saphyr::Error| {
             let (line, column) = error
                 .location()
                 .map_or((0, 0), |location| (location.line(), location.column()));
-            fault(
-                path,
-                text,
-                line,
-                column,
-                first_line(&error.without_snippet().to_string()),
-            )
-        })?;
-        check(raw, defaults, path, text, place)
+            let message = first_line(&error.without_snippet().to_string());
+            fault(path, text, line, column, message)
+        };
+        let mut raw: RawConfig =
+            serde_saphyr::from_str_with_options(text, options.clone()).map_err(refused)?;
+        let sources = match raw.sources.take() {
+            Some(heads) => Some(read_sources(text, options, &heads).map_err(refused)?),
+            None => None,
+        };
+        check(raw, sources, defaults, path, text, place)
     }
 
     /// The controller that `oned:` names, or, where there is no such section, the one that OpenNebula's own tools would ask. For
@@ -339,15 +342,22 @@ pub(super) fn fault(path: &Path, text: &str, line: u64, column: u64, message: St
 
 /// The name of the only source of this type, if there is just one.
 fn only_opennebula(sources: &BTreeMap<String, Source>) -> Option<&str> {
-    let mut names = sources.iter().map(|(name, Source::Opennebula(_))| name.as_str());
+    let of_type = |source: &Source| matches!(source, Source::Opennebula(_));
+    let mut names = sources
+        .iter()
+        .filter(|(_, source)| of_type(source))
+        .map(|(name, _)| name.as_str());
     names.next().filter(|_| names.next().is_none())
 }
 
 /// The source whose controller `oned:` is about.
 fn source_of_oned(raw: &RawOned, sources: &BTreeMap<String, Source>) -> Result<String, String> {
     match &raw.source {
-        Some(name) if sources.contains_key(&name.0) => Ok(name.0.clone()),
-        Some(name) => Err(format!("`oned`: there is no source `{}`", name.0)),
+        Some(name) => match sources.get(&name.0) {
+            Some(Source::Opennebula(_)) => Ok(name.0.clone()),
+            Some(Source::Webhook(_)) => Err(format!("`oned`: the source `{}` has no controller", name.0)),
+            None => Err(format!("`oned`: there is no source `{}`", name.0)),
+        },
         None => only_opennebula(sources).map(str::to_owned).ok_or_else(|| {
             "`oned`: say in `source:` whose controller it is: there is not just one source of type `opennebula`"
                 .to_owned()
@@ -357,6 +367,7 @@ fn source_of_oned(raw: &RawOned, sources: &BTreeMap<String, Source>) -> Result<S
 
 fn check(
     raw: RawConfig,
+    sources: Option<BTreeMap<SourceName, RawSource>>,
     defaults: Config,
     path: &Path,
     text: &str,
@@ -368,13 +379,13 @@ fn check(
     let control = raw.control.unwrap_or_default();
     let limits = raw.limits.unwrap_or_default();
     let state_dir = below(raw.state_dir, defaults.state_dir);
-    let sources = match raw.sources {
+    let sources = match sources {
         None => defaults.sources,
         Some(sources) => sources
             .into_iter()
             .map(|(name, source)| {
-                let source = check_source(source)
-                    .map_err(|(line, column, message)| fault(path, text, line, column, message))?;
+                let source = check_source(source, folder)
+                    .map_err(|found| fault(path, text, found.line, found.column, found.message))?;
                 Ok((name.0, source))
             })
             .collect::<Result<_, ConfigError>>()?,
@@ -464,42 +475,31 @@ fn check_retention(raw: &RawRetention, defaults: &Retention) -> Retention {
     }
 }
 
-/// A fault in a source: line, column, message.
-type SourceFault = (u64, u64, String);
+/// What is wrong in a source, and where.
+#[derive(Debug)]
+pub(super) struct SourceFault {
+    line: u64,
+    column: u64,
+    message: String,
+}
 
-fn check_source(raw: RawSource) -> Result<Source, SourceFault> {
-    let RawSourceType::Opennebula = raw.kind;
-    let defaults = OpennebulaSource::default();
-    let queue = raw.queue.unwrap_or_default();
-    let replies = match (raw.replies, &raw.endpoint) {
-        (Some(replies), _) => replies.0,
-        (None, None) => defaults.replies,
-        (None, Some(endpoint)) => match endpoint.value.next_port() {
-            Some(replies) => replies.0,
-            None => {
-                return Err((
-                    endpoint.referenced.line(),
-                    endpoint.referenced.column(),
-                    format!(
-                        "where replies to `{}` go cannot be derived from it; say it in `replies:`",
-                        endpoint.value.0
-                    ),
-                ));
-            }
-        },
-    };
-    Ok(Source::Opennebula(OpennebulaSource {
-        endpoint: raw
-            .endpoint
-            .map_or(defaults.endpoint, |endpoint| endpoint.value.0),
-        replies,
-        ignore_calls: raw.ignore_calls.unwrap_or(defaults.ignore_calls),
-        validate: matches!(raw.validate, Some(RawValidate::Warn)),
-        queue_events: queue.events.unwrap_or(defaults.queue_events),
-        queue_bytes: queue.bytes.map_or(defaults.queue_bytes, |bytes| {
-            usize::try_from(bytes.0).unwrap_or(usize::MAX)
-        }),
-    }))
+impl SourceFault {
+    /// Points at something that was read.
+    pub(super) fn at<T>(place: &Spanned<T>, message: String) -> Self {
+        Self {
+            line: place.referenced.line(),
+            column: place.referenced.column(),
+            message,
+        }
+    }
+}
+
+/// `folder` is what relative paths are relative to.
+fn check_source(raw: RawSource, folder: &Path) -> Result<Source, SourceFault> {
+    match raw {
+        RawSource::Opennebula(raw) => opennebula::check(raw).map(Source::Opennebula),
+        RawSource::Webhook(raw) => webhook::check(raw, folder).map(Source::Webhook),
+    }
 }
 
 #[cfg(test)]

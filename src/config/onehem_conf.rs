@@ -152,7 +152,7 @@ impl Config {
         let name = match (&self.oned, self.opennebula_source()) {
             (Some(oned), _) => oned.source.clone(),
             (None, Some(name)) => name.to_owned(),
-            (None, None) if self.sources.is_empty() => "opennebula".to_owned(),
+            (None, None) if self.opennebula_sources().next().is_none() => "opennebula".to_owned(),
             (None, None) => {
                 return Err(ConfigError::Oned(
                     "there are several sources; say in hem.yaml whose controller it is: `oned: { source: … }`"
@@ -160,10 +160,15 @@ impl Config {
                 ));
             }
         };
-        let Source::Opennebula(source) = self
+        let entry = self
             .sources
             .entry(name.clone())
             .or_insert_with(|| Source::Opennebula(OpennebulaSource::default()));
+        let Source::Opennebula(source) = entry else {
+            return Err(ConfigError::Oned(format!(
+                "the source `{name}` of hem.yaml is none of type `opennebula`"
+            )));
+        };
         if let Some(endpoint) = &conf.subscriber_endpoint {
             source.endpoint.clone_from(&endpoint.0);
         }
@@ -266,7 +271,9 @@ mod tests {
     }
 
     fn source(config: &Config, name: &str) -> OpennebulaSource {
-        let Source::Opennebula(source) = &config.sources[name];
+        let Source::Opennebula(source) = &config.sources[name] else {
+            panic!("{:?}", config.sources[name])
+        };
         source.clone()
     }
 

@@ -1,14 +1,19 @@
 //! `hem.yaml` as it is written. The doc comments are the reference manual: `docs/configuration.md` is made from them.
 
+pub mod listen;
+pub mod opennebula;
+pub mod webhook;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use self::opennebula::RawOpennebula;
+use self::webhook::RawWebhook;
 use super::scalar::{
-    Concurrency, DurationText, Endpoint, LogFilter, ModeText, RedactionPath, RpcEndpoint, SizeText,
-    SourceName,
+    Concurrency, DurationText, LogFilter, ModeText, RedactionPath, RpcEndpoint, SizeText, SourceName,
 };
 
 /// The configuration of hem, `hem.yaml`. Every setting has a default; relative paths are relative to this file.
@@ -50,7 +55,8 @@ pub struct RawConfig {
     /// What becomes of a store that is damaged. Default `refuse`.
     pub on_damaged_store: Option<RawDamagedStore>,
     /// The sources by name. Left out, there is one, `opennebula`, on this machine; `{}` means none.
-    pub sources: Option<BTreeMap<SourceName, RawSource>>,
+    #[schemars(with = "Option<BTreeMap<SourceName, RawSource>>")]
+    pub sources: Option<BTreeMap<SourceName, RawSourceHead>>,
     /// What the store keeps of settled executions and of events that matched nothing. Unsettled work is never pruned.
     pub retention: Option<RawRetention>,
     /// Limits of the disk and of the backlog.
@@ -159,53 +165,32 @@ pub enum RawDamagedStore {
     StartEmpty,
 }
 
-/// One source.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RawSource {
-    /// The kind of system it connects to.
+/// One source: the settings of its type.
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
+pub enum RawSource {
+    /// `type: opennebula`.
+    Opennebula(RawOpennebula),
+    /// `type: webhook`.
+    Webhook(RawWebhook),
+}
+
+/// What of a source is read first: its type says how the rest is to be read.
+#[derive(Debug, Deserialize)]
+pub struct RawSourceHead {
+    /// The kind of system.
     #[serde(rename = "type")]
     pub kind: RawSourceType,
-    /// Where the hook manager publishes. Default `tcp://127.0.0.1:2101`.
-    #[schemars(with = "Option<Endpoint>")]
-    pub endpoint: Option<serde_saphyr::Spanned<Endpoint>>,
-    /// Where the hook manager takes the results of hooks with an `id`. Default: the endpoint's host, one port further.
-    pub replies: Option<Endpoint>,
-    /// Calls that are counted and not kept; `*` stands for any characters.
-    /// Default `[one.zone.*, "*.monitoring", one.vmpool.infoset, one.system.*]`.
-    pub ignore_calls: Option<Vec<String>>,
-    /// Whether messages are checked against the schemas in `xsd/`. Default `off`.
-    pub validate: Option<RawValidate>,
-    /// The queue between the network and the engine. When it is full, payloads are dropped and counted as lost.
-    pub queue: Option<RawQueue>,
 }
 
 /// The kinds of systems.
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RawSourceType {
     /// OpenNebula's hook manager, over ZeroMQ.
     Opennebula,
-}
-
-/// Whether messages are checked against the schemas.
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum RawValidate {
-    /// Not at all.
-    Off,
-    /// With a warning where they differ; the event is taken all the same.
-    Warn,
-}
-
-/// The queue between the network and the engine.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RawQueue {
-    /// At most this many events. Default 100000.
-    pub events: Option<usize>,
-    /// At most this many bytes. Default `256MiB`.
-    pub bytes: Option<SizeText>,
+    /// Whoever sends requests over HTTP.
+    Webhook,
 }
 
 /// What the store keeps.

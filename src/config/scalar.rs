@@ -8,6 +8,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use crate::event::EMITTED;
 use crate::event::redaction::Redaction;
 use crate::quantity::{self, Fault};
 
@@ -234,7 +235,7 @@ impl FromStr for SourceName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "emit" {
+        if text == EMITTED {
             return Err("`emit` is kept for events made by `hem emit`; name the source otherwise".to_owned());
         }
         if text.is_empty()
@@ -367,6 +368,12 @@ read_from_text!(SourceName, "SourceName", {
     "type": "string",
     "pattern": r"^[A-Za-z0-9_-]+$"
 });
+
+mod http;
+
+pub use self::http::{
+    EndpointName, HeaderName, ListenAddress, MethodName, Network, SubjectExpression, UrlPath, VariableName,
+};
 
 #[cfg(test)]
 mod tests {

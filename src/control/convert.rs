@@ -79,6 +79,15 @@ fn facts(facts: &Facts) -> FactsView {
             lost: gap.lost,
         },
         Facts::Own(own) => own_facts(own),
+        Facts::Webhook(request) => FactsView::Webhook {
+            endpoint: request.endpoint.clone(),
+            method: request.method.clone(),
+            form: request.form.as_str().to_owned(),
+            delivery: request.delivery.clone(),
+            headers: request.headers.clone(),
+            sender: request.sender.clone(),
+            request: request.request.clone(),
+        },
     }
 }
 
@@ -408,6 +417,7 @@ fn trigger(trigger: &Trigger) -> String {
             };
             (format!("api {}{result}", names(&api.call)), &api.source)
         }
+        Trigger::Webhook(webhook) => (format!("webhook {}", webhook.name), &webhook.source),
     };
     if let Some(source) = source {
         words = format!("{words} of {source}");

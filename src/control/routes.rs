@@ -42,7 +42,7 @@ use crate::event::id::{ExecutionKey, HookName, Reference, Seq};
 use crate::event::payload::Payload;
 use crate::event::redaction::Redaction;
 use crate::event::time::Timestamp;
-use crate::event::{Event, Facts, Subject, opennebula, own};
+use crate::event::{EMITTED, Event, Facts, Subject, opennebula, own, webhook};
 use crate::hooks::Hook;
 use crate::store::ReadError;
 
@@ -615,13 +615,23 @@ async fn emit(State(room): Rooms, By(actor): By, Told(order): Told<EmitOrder>) -
             format!("the payload is no base64: {error}"),
         )
     })?;
-    let event = if own::is_own(&document) {
+    let event = if webhook::is_saved(&document) {
+        let saved = webhook::from_saved(&document);
+        if let Facts::Undecodable { reason } = saved.facts {
+            return Err(Failure::new(ErrorCode::BadRequest, reason));
+        }
+        Event {
+            source: "emit".into(),
+            synthesised: true,
+            ..saved
+        }
+    } else if own::is_own(&document) {
         let own = own::read(&document);
         if let Facts::Undecodable { reason } = own.facts {
             return Err(Failure::new(ErrorCode::BadRequest, reason));
         }
         Event {
-            source: "emit".into(),
+            source: EMITTED.into(),
             ..own
         }
     } else {
@@ -640,7 +650,7 @@ fn emitted(key: String, document: Vec<u8>) -> Event {
     let reading = opennebula::read(&key, &document);
     Event {
         seq: Seq::default(),
-        source: "emit".into(),
+        source: EMITTED.into(),
         key,
         subject: reading.subject.as_deref().map(Subject::new),
         received: Timestamp::now(),

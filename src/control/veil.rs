@@ -84,6 +84,14 @@ impl Veil {
             FactsView::SourceDown { error, .. } => {
                 error.as_mut().map(hide);
             }
+            FactsView::Webhook {
+                delivery, headers, ..
+            } => {
+                delivery.as_mut().map(hide);
+                for (name, value) in headers {
+                    *value = redaction.variable(name, value, None);
+                }
+            }
             FactsView::Api { .. } | FactsView::Execution { .. } | FactsView::Blocked { .. } => {}
         }
     }

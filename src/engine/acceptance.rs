@@ -23,7 +23,9 @@ use super::dispatcher::{Asked, Message, Offer};
 use super::execution::Cause;
 use super::handle::{Connection, OrderError, SourceStatus};
 use super::hooks_in_force::{HooksInForce, InForce};
-use super::intake::{Decode, Decoded, Emission, Entry, IntakeQueue, LOST_KEYS, NotKept, Received};
+use super::intake::{
+    Decode, Decoded, Delivery, Emission, Entry, IntakeQueue, LOST_KEYS, NotAccepted, NotKept, Received,
+};
 use super::pool::SharedPool;
 use super::role::PresentRole;
 use super::room::Room;
@@ -114,6 +116,17 @@ impl Acceptance {
             if works && self.room.lacking().is_none() {
                 for (source, gap) in std::mem::take(&mut self.shut_out) {
                     self.gap(source, gap, &in_force, &mut offers);
+                }
+            }
+            for (source, why, count) in self.queue.take_not_kept() {
+                let counters = not_accepted.entry(Arc::clone(&source)).or_default();
+                counters.received += count;
+                match why {
+                    NotKept::Duplicate => counters.duplicate += count,
+                    NotKept::Refused(reason) => {
+                        counters.refused += count;
+                        self.count_refused(&source, reason, count);
+                    }
                 }
             }
             for (source, counters) in not_accepted {
@@ -256,6 +269,7 @@ impl Acceptance {
                     None => {}
                 }
             }
+            Entry::Delivered(delivery) => self.delivered(*delivery, in_force, offers, not_accepted),
             Entry::CatchUp { source, step } => self.step(&source, step, in_force, offers),
             Entry::Emitted(emission) => self.emitted(*emission, in_force, offers),
             Entry::Raised { event, identity } => {
@@ -346,6 +360,35 @@ impl Acceptance {
     fn number(&mut self) -> Seq {
         self.last_seq.0 += 1;
         self.last_seq
+    }
+
+    /// Takes what a source hands over whose sender waits for an answer.
+    fn delivered(
+        &mut self,
+        delivery: Delivery,
+        in_force: &InForce,
+        offers: &mut Vec<Offer>,
+        not_accepted: &mut BTreeMap<Arc<str>, EventCounters>,
+    ) {
+        let Delivery { event, reply } = delivery;
+        let standby = self
+            .role
+            .standby()
+            .map(|why| (STANDBY, format!("this hem stands by: {why}")));
+        let lacking = || self.room.lacking().map(|why| ("no room", why));
+        if let Some((reason, why)) = standby.or_else(lacking) {
+            let counters = not_accepted.entry(Arc::clone(&event.source)).or_default();
+            counters.received += 1;
+            counters.refused += 1;
+            self.count_refused(&event.source, reason, 1);
+            // Whoever sent it may have gone away.
+            let _ = reply.send(Err(NotAccepted::NoRoom(why)));
+            return;
+        }
+        self.offer(event, in_force, offers);
+        if let Some(offer) = offers.last_mut() {
+            offer.delivered = Some(reply);
+        }
     }
 
     /// Takes what an operator hands over.
@@ -482,6 +525,7 @@ fn offer(event: Event, in_force: &InForce, store: &Store) -> Offer {
         condition_errors: found.condition_errors.len() as u64,
         absent_elements: found.absent_elements.len() as u64,
         asked: None,
+        delivered: None,
         tells: None,
         learned: Vec::new(),
     }

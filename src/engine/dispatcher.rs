@@ -32,7 +32,7 @@ use super::handle::{
     Accepted, Blocked, Kept, Muted, Notice, OrderError, Status, StopCounts, Stopping, Unmuted,
 };
 use super::hooks_in_force::{HooksInForce, InForce};
-use super::intake::Emitter;
+use super::intake::{Emitter, NotAccepted};
 use super::mute::{Mute, Scope, Then};
 use super::outbox::Outbox;
 use super::pool::SharedPool;
@@ -171,6 +171,8 @@ pub(super) struct Offer {
     pub(super) absent_elements: u64,
     /// The operator who handed it over.
     pub(super) asked: Option<Asked>,
+    /// The source that handed it over and waits for its acceptance.
+    pub(super) delivered: Option<oneshot::Sender<Result<Accepted, NotAccepted>>>,
     /// The identity of an own event, which is told with this.
     pub(super) tells: Option<String>,
     /// What is known of the controller's resources with this.
@@ -193,6 +195,7 @@ impl Offer {
             condition_errors: 0,
             absent_elements: 0,
             asked: None,
+            delivered: None,
             tells: None,
             learned: Vec::new(),
         }
@@ -468,6 +471,7 @@ impl Dispatcher {
             condition_errors,
             absent_elements,
             asked,
+            delivered,
             tells,
             learned,
         } = offer;
@@ -526,6 +530,10 @@ impl Dispatcher {
             if let Some(notice) = notice {
                 // Whoever followed may have gone away.
                 let _ = feed.send(notice);
+            }
+            // Neither may be there any more.
+            if let Some(delivered) = delivered {
+                let _ = delivered.send(Ok(accepted.clone()));
             }
             if let Some(asked) = asked {
                 let _ = asked.reply.send(Ok(accepted));

@@ -4,6 +4,8 @@
 //! lost; as soon as there is room again the loss itself becomes an entry, in its place in the order, so that a gap
 //! record can be written. A source's end ([`Intake`]) never waits; only the receiving end ([`IntakeQueue`]) does.
 
+mod delivery;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,9 +14,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+pub use self::delivery::{Delivery, NotAccepted};
 use super::catch_up::Step;
 use super::execution::Actor;
-use super::handle::{Accepted, OrderError, Stopping};
+pub use super::handle::Accepted;
+use super::handle::{OrderError, Stopping};
 use crate::event::Event;
 use crate::event::id::HookName;
 use crate::event::time::Timestamp;
@@ -118,6 +122,8 @@ pub enum Entry {
         /// When the last was received.
         to: Timestamp,
     },
+    /// A source handed an event over, and waits until it is durable.
+    Delivered(Box<Delivery>),
     /// An operator handed an event over.
     Emitted(Box<Emission>),
     /// hem raises an event about itself.
@@ -158,6 +164,7 @@ impl Entry {
             | Self::Disconnected { source, .. }
             | Self::Lost { source, .. }
             | Self::CatchUp { source, .. } => source,
+            Self::Delivered(delivery) => &delivery.event.source,
             Self::Emitted(emission) => &emission.event.source,
             Self::Raised { event, .. } => &event.source,
         }
@@ -228,6 +235,8 @@ struct State {
 #[derive(Debug, Default)]
 struct SourceState {
     counters: Counters,
+    /// What was told by [`Intake::not_kept`] and is not yet counted.
+    not_kept: Vec<(NotKept, u64)>,
     held_back: HeldBack,
 }
 
@@ -303,6 +312,17 @@ impl IntakeQueue {
         state.release_held_back(self.shared.limits);
         let still_wanted = max - taken.len();
         taken.extend(state.remove_front(still_wanted));
+        taken
+    }
+
+    /// What sources received and did not hand over since the last time, by source and reason.
+    pub fn take_not_kept(&self) -> Vec<(Arc<str>, NotKept, u64)> {
+        let mut state = self.shared.lock();
+        let mut taken = Vec::new();
+        for (name, source) in &mut state.sources {
+            let counted = std::mem::take(&mut source.not_kept).into_iter();
+            taken.extend(counted.map(|(why, count)| (Arc::clone(name), why, count)));
+        }
         taken
     }
 
@@ -478,6 +498,15 @@ impl State {
             && (self.bytes == 0 || self.bytes.saturating_add(weight) <= limits.bytes)
     }
 
+    fn not_kept(&mut self, source: &Arc<str>, why: NotKept) {
+        let source = self.sources.entry(Arc::clone(source)).or_default();
+        source.counters.received += 1;
+        match source.not_kept.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, count)) => *count += 1,
+            None => source.not_kept.push((why, 1)),
+        }
+    }
+
     fn push(&mut self, entry: Entry) {
         self.bytes += entry.weight();
         self.entries.push_back(entry);
@@ -513,6 +542,7 @@ impl Entry {
     fn weight(&self) -> usize {
         match self {
             Self::Message { received, .. } => received.weight(),
+            Self::Delivered(delivery) => delivery.event.payload.bytes().len(),
             Self::Emitted(emission) => emission.event.payload.bytes().len(),
             Self::Raised { event, .. } => event.payload.bytes().len(),
             Self::CatchUp { step, .. } => step.weight(),
@@ -592,6 +622,7 @@ mod tests {
                 Entry::Lost {
                     source, keys, count, ..
                 } => format!("{source}:lost {count} {}", keys.join(",")),
+                Entry::Delivered(delivery) => format!("delivered {}", delivery.event.key),
                 Entry::Emitted(emission) => format!("emitted {}", emission.event.key),
                 Entry::Raised { event, .. } => format!("raised {}", event.key),
                 Entry::CatchUp { source, .. } => format!("{source}:catch-up"),

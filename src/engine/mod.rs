@@ -19,6 +19,7 @@ pub mod outbox;
 mod past;
 pub mod pinned;
 pub mod pool;
+pub mod records;
 mod reload;
 pub mod role;
 mod room;
@@ -50,6 +51,7 @@ use self::outbox::{Outbox, Results};
 use self::past::past;
 use self::pinned::pinned_hook;
 use self::pool::{Followed, Inlet, PoolDesk};
+use self::records::Records;
 use self::reload::{Reloader, Settings};
 use self::role::{Leadership, PresentRole};
 use self::room::Room;
@@ -80,8 +82,8 @@ const TELLING_GRACE: Duration = Duration::from_secs(2);
 pub struct Source {
     /// Its name, as configured.
     pub name: String,
-    /// Makes events of its messages.
-    pub decoder: Arc<dyn Decode>,
+    /// Makes events of its messages; none where it hands events over.
+    pub decoder: Option<Arc<dyn Decode>>,
     /// What is known of its connection so far.
     pub status: SourceStatus,
     /// The controller behind it, where the hooks that it keeps are to run.
@@ -197,10 +199,13 @@ impl Engine {
         let room = Arc::new(Room::new(config.state_dir.clone(), config.limits.clone()));
         let mut connections = BTreeMap::new();
         let mut decoders = BTreeMap::new();
-        let names_source = sources.len() > 1;
+        let controllers = sources.iter().filter(|source| source.decoder.is_some());
+        let names_source = controllers.count() > 1;
         let mut followed = None;
         for source in sources {
-            decoders.insert(Arc::from(source.name.as_str()), source.decoder);
+            if let Some(decoder) = source.decoder {
+                decoders.insert(Arc::from(source.name.as_str()), decoder);
+            }
             if let Some(pool) = source.pool {
                 followed = Some((source.name.clone(), pool));
             }
@@ -406,6 +411,14 @@ impl Engine {
     pub fn leadership(&self) -> Leadership {
         Leadership {
             dispatcher: self.handle.dispatcher.clone(),
+        }
+    }
+
+    /// What sources may look up.
+    pub fn records(&self) -> Records {
+        Records {
+            store: self.handle.store.clone(),
+            feed: self.handle.feed.clone(),
         }
     }
 

@@ -11,15 +11,22 @@ pub mod payload;
 pub mod redaction;
 pub mod saved;
 pub mod time;
+pub mod webhook;
 
 use std::fmt;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use self::id::Seq;
 use self::opennebula::Resource;
 use self::own::OwnEvent;
 use self::payload::Payload;
 use self::time::Timestamp;
+use self::webhook::WebhookRequest;
+
+/// The source of events that operators hand over (`hem emit`); no configured source is named so.
+pub const EMITTED: &str = "emit";
 
 /// One thing that happened.
 #[derive(Debug, Clone)]
@@ -38,7 +45,7 @@ pub struct Event {
     pub facts: Facts,
     /// The message could be read in more than one way (a parameter value that imitates the envelope).
     pub ambiguous: bool,
-    /// It was made here (catch-up after a gap) and not sent by the controller.
+    /// It was made here, after a gap or by an operator, and not sent by the controller.
     pub synthesised: bool,
     /// The document, exactly as received (decoded from base64).
     pub payload: Payload,
@@ -54,7 +61,13 @@ impl Event {
             Facts::Undecodable { .. } => Kind::Undecodable,
             Facts::Gap(_) => Kind::Gap,
             Facts::Own(own) => own.kind(),
+            Facts::Webhook(_) => Kind::Webhook,
         }
+    }
+
+    /// Whether hem raised it after a gap in place of a state event that was missed.
+    pub fn is_caught_up(&self) -> bool {
+        self.synthesised && *self.source != *EMITTED && matches!(self.facts, Facts::State(_))
     }
 
     /// The host the event names, on which a `remote: true` hook runs.
@@ -62,7 +75,9 @@ impl Event {
         match &self.facts {
             Facts::State(state) => state.host.as_deref(),
             Facts::Retry(retry) => retry.remote_host.as_deref(),
-            Facts::Api(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) => None,
+            Facts::Api(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) | Facts::Webhook(_) => {
+                None
+            }
         }
     }
 }
@@ -110,11 +125,13 @@ pub enum Kind {
     Blocked,
     /// A source has been away for some time; made here.
     SourceDown,
+    /// Somebody sent a request over HTTP.
+    Webhook,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::State,
         Self::Api,
         Self::Retry,
@@ -124,6 +141,7 @@ impl Kind {
         Self::Muted,
         Self::Blocked,
         Self::SourceDown,
+        Self::Webhook,
     ];
 
     /// The name in records, tables and JSON.
@@ -138,6 +156,7 @@ impl Kind {
             Self::Muted => "muted",
             Self::Blocked => "blocked",
             Self::SourceDown => "source_down",
+            Self::Webhook => "webhook",
         }
     }
 }
@@ -166,6 +185,18 @@ pub enum Facts {
     Gap(Gap),
     /// hem itself did or noticed something.
     Own(OwnEvent),
+    /// Somebody sent a request over HTTP.
+    Webhook(WebhookRequest),
+}
+
+impl Facts {
+    /// The payload of an event with these facts.
+    pub fn payload(&self, bytes: Bytes) -> Payload {
+        match self {
+            Self::Webhook(request) => Payload::of_form(bytes, request.form),
+            _ => Payload::new(bytes),
+        }
+    }
 }
 
 /// A resource changed its state. Names are as OpenNebula spells them and may be unknown to this program.

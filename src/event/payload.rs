@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::document::{self, Element, Node};
 use super::opennebula::{self, MAX_DOCUMENT};
+use super::webhook::{self, Form};
 
 /// A document exactly as received, and the tree it reads as, built when first asked for.
 ///
@@ -17,6 +18,8 @@ pub struct Payload(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     bytes: Bytes,
+    /// What it is known to be; by its content where unset.
+    form: Option<Form>,
     tree: OnceLock<Value>,
 }
 
@@ -25,6 +28,16 @@ impl Payload {
     pub fn new(bytes: Bytes) -> Self {
         Self(Arc::new(Inner {
             bytes,
+            form: None,
+            tree: OnceLock::new(),
+        }))
+    }
+
+    /// Takes a document that is to be read as this and nothing else.
+    pub fn of_form(bytes: Bytes, form: Form) -> Self {
+        Self(Arc::new(Inner {
+            bytes,
+            form: Some(form),
             tree: OnceLock::new(),
         }))
     }
@@ -33,6 +46,7 @@ impl Payload {
     pub fn with_tree(bytes: Bytes, tree: Value) -> Self {
         Self(Arc::new(Inner {
             bytes,
+            form: None,
             tree: OnceLock::from(tree),
         }))
     }
@@ -49,7 +63,10 @@ impl Payload {
     /// text like any other. A JSON document is its own tree. Of a message whose parameter values are not escaped, or can be
     /// read in more than one way, the tree is made of what was read, every value a string.
     pub fn tree(&self) -> &Value {
-        self.0.tree.get_or_init(|| tree(&self.0.bytes))
+        self.0.tree.get_or_init(|| match self.0.form {
+            Some(form) => webhook::read(form, &self.0.bytes).unwrap_or_default(),
+            None => tree(&self.0.bytes),
+        })
     }
 
     /// What stands at `path`, names separated by `/` (`VM/USER_TEMPLATE/TIER`); on the way the first of a list is taken.
@@ -120,7 +137,7 @@ fn value(element: &Element) -> Value {
     children(element)
 }
 
-fn insert(fields: &mut Map<String, Value>, name: &str, value: Value) {
+pub(super) fn insert(fields: &mut Map<String, Value>, name: &str, value: Value) {
     match fields.get_mut(name) {
         Some(Value::Array(list)) => list.push(value),
         Some(only) => {

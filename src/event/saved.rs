@@ -6,7 +6,7 @@
 //! * `.b64`: the same document in base64, as it travels, with the key as a first line or without;
 //! * `.jsonl`: one event a line, `{"key": "EVENT API one.vm.allocate 1", "content": "<base64>"}`; `events.jsonl#17` names
 //!   line 17;
-//! * `.json`: an event of hem's own: the JSON object that is its payload ([`own`]).
+//! * `.json`: an event of hem's own: the JSON object that is its payload ([`own`]); or a request over HTTP ([`webhook`]).
 //!
 //! Each of them may be compressed with gzip: `events.jsonl.gz`.
 
@@ -25,7 +25,7 @@ use crate::event::id::Seq;
 use crate::event::opennebula::{self, key::Key};
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
-use crate::event::{Event, Facts, Subject, own};
+use crate::event::{Event, Facts, Subject, own, webhook};
 
 /// The name that events have whose source is not known.
 pub const SOURCE: &str = "opennebula";
@@ -154,6 +154,9 @@ pub fn messages(path: &Path, line: Option<usize>) -> Result<Vec<SavedMessage>, S
 
 /// The event a saved message is.
 pub fn event(message: SavedMessage) -> Event {
+    if webhook::is_saved(&message.document) {
+        return webhook::from_saved(&message.document);
+    }
     if own::is_own(&message.document) {
         return own::read(&message.document);
     }
@@ -198,7 +201,7 @@ fn key_of(facts: &Facts, subject: Option<&str>) -> String {
         }
         Facts::Api(call) => format!("EVENT API {} {}", call.call, u8::from(call.success)),
         Facts::Retry(_) => "RETRY".to_owned(),
-        Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) => String::new(),
+        Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) | Facts::Webhook(_) => String::new(),
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) const PRESENT: &str = "@present";
 pub(super) const ELEMENTS: &str = "@elements";
 
 /// The names of `meta`'s fields.
-pub(super) const META_FIELDS: [&str; 17] = [
+pub(super) const META_FIELDS: [&str; 23] = [
     "seq",
     "source",
     "kind",
@@ -46,6 +46,12 @@ pub(super) const META_FIELDS: [&str; 17] = [
     "host",
     "call",
     "result",
+    "endpoint",
+    "method",
+    "form",
+    "delivery",
+    "sender",
+    "headers",
 ];
 
 /// Functions called as `name(x)`; all take one argument.

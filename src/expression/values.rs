@@ -98,6 +98,19 @@ pub(super) fn meta<'e>(event: &'e Event) -> Box<dyn Val + 'e> {
             add_text("call", Some(&call.call));
             add_text("result", Some(if call.success { "success" } else { "failure" }));
         }
+        Facts::Webhook(request) => {
+            add_text("endpoint", Some(&request.endpoint));
+            add_text("method", Some(&request.method));
+            add_text("form", Some(request.form.as_str()));
+            add_text("delivery", request.delivery.as_deref());
+            add_text("sender", request.sender.as_deref());
+            let headers: HashMap<CelMapKey<'e>, Box<dyn Val + 'e>> = request
+                .headers
+                .iter()
+                .map(|(name, value)| (CelMapKey::from(name.as_str()), borrowed(value)))
+                .collect();
+            fields.insert(CelMapKey::from("headers"), Box::new(CelMap::from(headers)));
+        }
         Facts::Retry(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) => {}
     }
     Box::new(CelMap::from(fields))

@@ -150,6 +150,8 @@ pub enum Trigger {
     Api(ApiTrigger),
     /// hem itself did or noticed something.
     Own(OwnTrigger),
+    /// Somebody sent a request over HTTP.
+    Webhook(WebhookTrigger),
 }
 
 impl Trigger {
@@ -159,6 +161,7 @@ impl Trigger {
             Self::State(trigger) => trigger.source.as_deref(),
             Self::Api(trigger) => trigger.source.as_deref(),
             Self::Own(_) => None,
+            Self::Webhook(trigger) => trigger.source.as_deref(),
         }
     }
 }
@@ -206,6 +209,15 @@ pub struct ApiTrigger {
     pub call: Names,
     /// The result asked for; any when unset.
     pub success: Option<bool>,
+}
+
+/// `trigger: { webhook: … }`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookTrigger {
+    /// Only events of the source with this name.
+    pub source: Option<String>,
+    /// The endpoints.
+    pub name: Patterns,
 }
 
 /// What a hook runs.

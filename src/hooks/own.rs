@@ -181,7 +181,7 @@ impl Compiler<'_> {
         Some(words)
     }
 
-    fn patterns(&mut self, raw: Option<At<RawNames>>, what: &str) -> Patterns {
+    pub(super) fn patterns(&mut self, raw: Option<At<RawNames>>, what: &str) -> Patterns {
         let Some(words) = raw.and_then(|raw| self.words(raw)) else {
             return Patterns::Any;
         };

@@ -95,13 +95,14 @@ pub(super) struct RawHook {
     pub(super) tests: Option<At<Vec<At<RawTest>>>>,
 }
 
-/// One trigger: exactly one of `state` and `api`, and perhaps the source; or one of those on what hem did itself: `gap`,
+/// One trigger: exactly one of `state`, `api` and `webhook`, and perhaps the source; or one of those on what hem did itself: `gap`,
 /// `execution`, `muted`, `blocked`, `source_down`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("oneOf" = [
     { "required": ["state"] },
     { "required": ["api"] },
+    { "required": ["webhook"] },
     { "required": ["gap"] },
     { "required": ["execution"] },
     { "required": ["muted"] },
@@ -116,6 +117,8 @@ pub(super) struct RawTrigger {
     pub(super) state: Option<At<RawStateTrigger>>,
     /// OpenNebula: a call of the API ended.
     pub(super) api: Option<At<RawApiTrigger>>,
+    /// HTTP: somebody sent a request to an endpoint of a source of type `webhook`.
+    pub(super) webhook: Option<At<RawWebhookTrigger>>,
     /// hem: events of a source may be missing.
     pub(super) gap: Option<At<RawGapTrigger>>,
     /// hem: an execution of another hook reached its end.
@@ -132,8 +135,6 @@ pub(super) struct RawTrigger {
     pub(super) masakari: Option<At<Foreign>>,
     #[schemars(skip)]
     pub(super) ncmp: Option<At<Foreign>>,
-    #[schemars(skip)]
-    pub(super) webhook: Option<At<Foreign>>,
 }
 
 /// The attributes of a trigger whose source this version does not have.
@@ -175,6 +176,16 @@ pub(super) struct RawApiTrigger {
     pub(super) call: Option<At<RawNames>>,
     /// The result asked for. Default: any.
     pub(super) result: Option<At<RawResult>>,
+}
+
+/// Somebody sent a request to an endpoint.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["name"]))]
+#[schemars(rename = "WebhookTrigger")]
+pub(super) struct RawWebhookTrigger {
+    /// The endpoint: a name, a list, or `any`; `*` in a name stands for any characters.
+    pub(super) name: Option<At<RawNames>>,
 }
 
 /// Events of a source may be missing.

@@ -2,9 +2,9 @@
 
 use super::compile::Compiler;
 use super::fault::{Mark, listed};
-use super::raw::{RawApiTrigger, RawNames, RawResult, RawStateTrigger, RawTrigger};
+use super::raw::{RawApiTrigger, RawNames, RawResult, RawStateTrigger, RawTrigger, RawWebhookTrigger};
 use super::tree::At;
-use super::{ApiTrigger, Names, StateTrigger, Trigger};
+use super::{ApiTrigger, Names, StateTrigger, Trigger, WebhookTrigger};
 use crate::event::opennebula::Resource;
 use crate::event::opennebula::vocabulary::{
     API_CALLS, ON_WORDS, is_known_call, is_never_published, lcm_states, nearest, states,
@@ -27,7 +27,6 @@ impl Compiler<'_> {
             ("esc", &raw.esc),
             ("masakari", &raw.masakari),
             ("ncmp", &raw.ncmp),
-            ("webhook", &raw.webhook),
         ];
         let mut others = 0;
         for (name, found) in foreign {
@@ -44,6 +43,7 @@ impl Compiler<'_> {
         let present = [
             raw.state.is_some(),
             raw.api.is_some(),
+            raw.webhook.is_some(),
             raw.gap.is_some(),
             raw.execution.is_some(),
             raw.muted.is_some(),
@@ -54,7 +54,7 @@ impl Compiler<'_> {
             (0, 0) => {
                 self.missing(
                     mark,
-                    "a trigger needs `state`, `api`, or one of hem's own: `gap`, `execution`, `muted`, `blocked`, `source_down`",
+                    "a trigger needs `state`, `api`, `webhook`, or one of hem's own: `gap`, `execution`, `muted`, `blocked`, `source_down`",
                     "write `state: { resource: VM, on: RUNNING }`",
                 );
                 return Vec::new();
@@ -75,9 +75,15 @@ impl Compiler<'_> {
         if let Some(api) = raw.api {
             return self.api_trigger(api, source).into_iter().collect();
         }
+        if let Some(webhook) = raw.webhook {
+            return self.webhook_trigger(webhook, source).into_iter().collect();
+        }
         if let Some(mark) = source_mark {
-            self.error(mark, "`source` beside it is for `state` and `api`".to_owned())
-                .help("write it inside: `gap: { source: … }`, `source_down: { source: … }`");
+            self.error(
+                mark,
+                "`source` beside it is for `state`, `api` and `webhook`".to_owned(),
+            )
+            .help("write it inside: `gap: { source: … }`, `source_down: { source: … }`");
         }
         let gap = raw.gap.map(|gap| self.gap_trigger(gap));
         let execution = raw.execution.and_then(|ended| self.execution_trigger(ended));
@@ -293,6 +299,19 @@ impl Compiler<'_> {
             call,
             success,
         }))
+    }
+
+    fn webhook_trigger(&mut self, raw: At<RawWebhookTrigger>, source: Option<String>) -> Option<Trigger> {
+        let Some(name) = raw.value.name else {
+            self.missing(
+                raw.mark,
+                "`webhook` needs `name`",
+                "write the name of an endpoint of hem.yaml, `name: deploy`; `any` for all",
+            );
+            return None;
+        };
+        let name = self.patterns(Some(name), "endpoint");
+        Some(Trigger::Webhook(WebhookTrigger { source, name }))
     }
 
     fn refuse_unpublished(&mut self, calls: &At<RawNames>) {

@@ -1,11 +1,11 @@
 //! Why one hook does or does not match one event.
 
 use super::own::own_steps;
-use super::{catch_up_fits, from_fits, is_caught_up, name_fits, result_fits, result_name, source_fits};
+use super::{catch_up_fits, from_fits, name_fits, result_fits, result_name, source_fits};
 use crate::event::opennebula::Resource;
 use crate::event::{ApiCall, Event, Facts, StateChange};
 use crate::expression::{EvaluationContext, Expression};
-use crate::hooks::{ApiTrigger, Hook, Names, StateTrigger, Trigger};
+use crate::hooks::{ApiTrigger, Hook, Names, Patterns, StateTrigger, Trigger, WebhookTrigger};
 
 /// Why one hook does or does not match one event: everything that was asked, with what was found.
 ///
@@ -74,6 +74,7 @@ fn trigger_steps(position: usize, trigger: &Trigger, hook: &Hook, event: &Event)
         Trigger::State(asked) => state_steps(&mut steps, asked, hook, event),
         Trigger::Api(asked) => api_steps(&mut steps, asked, event),
         Trigger::Own(asked) => own_steps(&mut steps, asked, &hook.name, event),
+        Trigger::Webhook(asked) => webhook_steps(&mut steps, asked, event),
     }
     steps.steps
 }
@@ -106,6 +107,16 @@ impl Steps {
         }
     }
 
+    pub(super) fn pattern(&mut self, what: &str, asked: &Patterns, found: Option<&str>) {
+        if let Patterns::Of(patterns) = asked {
+            self.add(
+                format!("{what} is {}", list(patterns)),
+                found.unwrap_or(NOTHING),
+                asked.fit(found),
+            );
+        }
+    }
+
     fn name(&mut self, what: &str, asked: &Names, found: Option<&str>) {
         if let Names::Of(names) = asked {
             self.add(
@@ -132,7 +143,7 @@ fn state_steps(steps: &mut Steps, asked: &StateTrigger, hook: &Hook, event: &Eve
     steps.source(asked.source.as_deref(), event);
     let change = match &event.facts {
         Facts::State(change) => Some(change),
-        Facts::Api(_) | Facts::Retry(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) => None,
+        _ => None,
     };
     steps.add("kind is state".to_owned(), kind_found(event), change.is_some());
     let resource = change.map(|change| &change.resource);
@@ -154,7 +165,7 @@ fn state_steps(steps: &mut Steps, asked: &StateTrigger, hook: &Hook, event: &Eve
             change.is_some_and(|change| from_fits(&asked.from, change)),
         );
     }
-    if is_caught_up(event) {
+    if event.is_caught_up() {
         let found = if hook.catch_up {
             "raised by hem after a gap"
         } else {
@@ -172,7 +183,7 @@ fn api_steps(steps: &mut Steps, asked: &ApiTrigger, event: &Event) {
     steps.source(asked.source.as_deref(), event);
     let call: Option<&ApiCall> = match &event.facts {
         Facts::Api(call) => Some(call),
-        Facts::State(_) | Facts::Retry(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) => None,
+        _ => None,
     };
     steps.add("kind is api".to_owned(), kind_found(event), call.is_some());
     steps.name("call", &asked.call, call.map(|call| call.call.as_str()));
@@ -185,11 +196,24 @@ fn api_steps(steps: &mut Steps, asked: &ApiTrigger, event: &Event) {
     }
 }
 
+fn webhook_steps(steps: &mut Steps, asked: &WebhookTrigger, event: &Event) {
+    steps.source(asked.source.as_deref(), event);
+    let request = match &event.facts {
+        Facts::Webhook(request) => Some(request),
+        _ => None,
+    };
+    steps.add("kind is webhook".to_owned(), kind_found(event), request.is_some());
+    let found = request.map(|request| request.endpoint.as_str());
+    steps.pattern("endpoint", &asked.name, found);
+}
+
 pub(super) fn kind_found(event: &Event) -> String {
     match &event.facts {
         Facts::Retry(retry) => format!("retry of the controller's hook {}", retry.hook_id),
         Facts::Undecodable { reason } => format!("undecodable: {reason}"),
-        Facts::State(_) | Facts::Api(_) | Facts::Gap(_) | Facts::Own(_) => event.kind().as_str().to_owned(),
+        Facts::State(_) | Facts::Api(_) | Facts::Gap(_) | Facts::Own(_) | Facts::Webhook(_) => {
+            event.kind().as_str().to_owned()
+        }
     }
 }
 

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use super::own::{own_fits, why_own};
 use super::{catch_up_fits, from_fits, result_fits, result_name, source_fits};
 use crate::event::opennebula::Resource;
+use crate::event::webhook::WebhookRequest;
 use crate::event::{ApiCall, Event, Facts, StateChange};
 use crate::expression::{EvaluationContext, EvaluationError};
-use crate::hooks::{ApiTrigger, Hook, HookSet, Names, OwnTrigger, StateTrigger, Trigger};
+use crate::hooks::{ApiTrigger, Hook, HookSet, Names, OwnTrigger, StateTrigger, Trigger, WebhookTrigger};
 
 /// One hook that an event triggers.
 #[derive(Debug, Clone)]
@@ -41,6 +42,8 @@ pub struct Index {
     calls: ByName<Vec<Candidate>>,
     /// Those that ask for what hem did itself, whatever the kind: they are few.
     own: Vec<Candidate>,
+    /// Those that ask for requests over HTTP, likewise.
+    webhooks: Vec<Candidate>,
     /// All hooks that stand for one of the controller's, enabled or not.
     /// Controllers of several sources number their hooks each for itself.
     by_oned_id: HashMap<u64, Vec<Arc<Hook>>>,
@@ -96,6 +99,7 @@ impl Index {
             states: HashMap::new(),
             calls: ByName::default(),
             own: Vec::new(),
+            webhooks: Vec::new(),
             by_oned_id: HashMap::new(),
         };
         for hook in hooks.iter() {
@@ -124,6 +128,7 @@ impl Index {
                 ),
                 Trigger::Api(asked) => self.calls.places(&asked.call, |list| list.push(candidate)),
                 Trigger::Own(_) => self.own.push(candidate),
+                Trigger::Webhook(_) => self.webhooks.push(candidate),
             }
         }
         self.hooks.push(Arc::clone(hook));
@@ -172,6 +177,11 @@ impl Index {
                     found.consider(candidate);
                 }
             }
+            Facts::Webhook(_) => {
+                for candidate in in_order([Some(&self.webhooks)]) {
+                    found.consider(candidate);
+                }
+            }
             Facts::Retry(_) | Facts::Undecodable { .. } => {}
         }
         found.matches
@@ -183,7 +193,7 @@ impl Index {
             let hook = self.hooks.get(candidate.hook)?;
             match hook.triggers.get(candidate.trigger)? {
                 Trigger::Own(asked) => Some((&**hook, asked)),
-                Trigger::State(_) | Trigger::Api(_) => None,
+                Trigger::State(_) | Trigger::Api(_) | Trigger::Webhook(_) => None,
             }
         })
     }
@@ -242,13 +252,16 @@ impl Found<'_> {
         let why = match (hook.triggers.get(candidate.trigger), &self.event.facts) {
             (Some(Trigger::State(asked)), Facts::State(change)) => {
                 let fits = catch_up_fits(hook.catch_up, self.event) && state_fits(asked, source, change);
-                fits.then(|| why_state(change, self.event.synthesised))
+                fits.then(|| why_state(change, self.event.is_caught_up()))
             }
             (Some(Trigger::Api(asked)), Facts::Api(call)) => {
                 call_fits(asked, source, call).then(|| why_call(call))
             }
             (Some(Trigger::Own(asked)), Facts::Gap(_) | Facts::Own(_)) => {
                 own_fits(asked, &hook.name, self.event).then(|| why_own(self.event))
+            }
+            (Some(Trigger::Webhook(asked)), Facts::Webhook(request)) => {
+                request_fits(asked, source, request).then(|| format!("webhook {}", request.endpoint))
             }
             _ => None,
         };
@@ -284,6 +297,10 @@ fn state_fits(asked: &StateTrigger, source: &str, change: &StateChange) -> bool 
 
 fn call_fits(asked: &ApiTrigger, source: &str, call: &ApiCall) -> bool {
     source_fits(asked.source.as_deref(), source) && result_fits(asked.success, call)
+}
+
+fn request_fits(asked: &WebhookTrigger, source: &str, request: &WebhookRequest) -> bool {
+    source_fits(asked.source.as_deref(), source) && asked.name.fit(Some(&request.endpoint))
 }
 
 fn why_state(change: &StateChange, is_caught_up: bool) -> String {

@@ -12,7 +12,7 @@ pub use self::explanation::{Explanation, Step, explain};
 pub use self::index::{Index, Match, Matches};
 pub use self::own::asks_for;
 
-use crate::event::{ApiCall, Event, Facts, StateChange};
+use crate::event::{ApiCall, Event, StateChange};
 use crate::hooks::Names;
 
 /// How a hook spells the result of a call.
@@ -41,13 +41,8 @@ fn from_fits(asked: &Names, change: &StateChange) -> bool {
 }
 
 /// Whether an event may trigger a hook that asks, or does not ask, for states that were missed.
-const fn catch_up_fits(is_asked_for: bool, event: &Event) -> bool {
-    is_asked_for || !is_caught_up(event)
-}
-
-/// Whether hem raised it after a gap in place of a state event that was missed.
-const fn is_caught_up(event: &Event) -> bool {
-    event.synthesised && matches!(event.facts, Facts::State(_))
+fn catch_up_fits(is_asked_for: bool, event: &Event) -> bool {
+    is_asked_for || !event.is_caught_up()
 }
 
 /// Whether a call ended as asked for.

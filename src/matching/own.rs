@@ -4,7 +4,7 @@ use super::explanation::{NOTHING, Steps, kind_found, list};
 use crate::event::id::HookName;
 use crate::event::own::{Outcome, OwnEvent, SourceDown};
 use crate::event::{Event, Facts};
-use crate::hooks::{Hook, OwnTrigger, Patterns};
+use crate::hooks::{Hook, OwnTrigger};
 
 /// Whether a hook that asks so would be triggered by what hem is about to say, conditions aside. What nobody asks for
 /// need not become an event.
@@ -68,10 +68,10 @@ pub(super) fn own_steps(steps: &mut Steps, asked: &OwnTrigger, name: &HookName, 
     match asked {
         OwnTrigger::Gap { source } => {
             let is_gap = matches!(event.facts, Facts::Gap(_));
-            pattern(steps, "source", source, is_gap.then_some(&event.source));
+            steps.pattern("source", source, is_gap.then_some(&*event.source));
         }
         OwnTrigger::Execution { hook, outcomes } => {
-            pattern(steps, "hook", hook, found_hook);
+            steps.pattern("hook", hook, found_hook);
             if *outcomes != Outcome::ALL {
                 let names: Vec<String> = outcomes.iter().map(ToString::to_string).collect();
                 let found = match own {
@@ -86,12 +86,12 @@ pub(super) fn own_steps(steps: &mut Steps, asked: &OwnTrigger, name: &HookName, 
             }
         }
         OwnTrigger::Muted { hook, source } => {
-            pattern(steps, "hook", hook, found_hook);
-            pattern(steps, "source", source, found_source);
+            steps.pattern("hook", hook, found_hook);
+            steps.pattern("source", source, found_source);
         }
-        OwnTrigger::Blocked { hook } => pattern(steps, "hook", hook, found_hook),
+        OwnTrigger::Blocked { hook } => steps.pattern("hook", hook, found_hook),
         OwnTrigger::SourceDown { source, after } => {
-            pattern(steps, "source", source, found_source);
+            steps.pattern("source", source, found_source);
             let found = match own {
                 Some(OwnEvent::SourceDown(SourceDown { after, .. })) => Some(*after),
                 _ => None,
@@ -105,16 +105,5 @@ pub(super) fn own_steps(steps: &mut Steps, asked: &OwnTrigger, name: &HookName, 
     }
     if let Some(own) = own.filter(|own| !is_of_another(name, own)) {
         steps.add("it is about another hook".to_owned(), own.in_words(), false);
-    }
-}
-
-fn pattern<'a>(steps: &mut Steps, what: &str, asked: &Patterns, found: Option<impl AsRef<str> + 'a>) {
-    if let Patterns::Of(patterns) = asked {
-        let found = found.as_ref().map(AsRef::as_ref);
-        steps.add(
-            format!("{what} is {}", list(patterns)),
-            found.unwrap_or(NOTHING),
-            asked.fit(found),
-        );
     }
 }

@@ -1,3 +1,136 @@
-//! One module a system: each decodes what arrives and hands it to the intake. Sources know nothing else of the engine.
+//! One module a system. Each is a configuration that can be built into a running source ([`Source`]); what it receives it hands to
+//! the intake. Sources know nothing else of the engine.
 
 pub mod opennebula;
+mod repeats;
+mod webhook;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{self, Oned};
+use crate::engine::catch_up::CatchUp;
+use crate::engine::intake::{Decode, Intake, Limits};
+use crate::engine::outbox::Results;
+use crate::engine::pool::{Followed, Inlet};
+use crate::engine::records::Records;
+use crate::engine::role::Leadership;
+use crate::event::redaction::Redaction;
+
+pub use self::webhook::SecretError;
+pub use crate::listener::BindError;
+
+/// A source as it is configured.
+pub trait Source {
+    /// Its type: `opennebula`.
+    fn kind(&self) -> &'static str;
+
+    /// How much of it may wait for acceptance.
+    fn queue(&self) -> Limits;
+
+    /// Makes everything ready that can fail: from here on it only has to be started. May read files, and binds its sockets.
+    ///
+    /// # Errors
+    /// What it needs cannot be had.
+    fn build(&self, site: &Site<'_>) -> Result<Built, BuildError>;
+}
+
+/// The configured source, whatever its type.
+pub fn configured(source: &config::Source) -> &dyn Source {
+    match source {
+        config::Source::Opennebula(source) => source,
+        config::Source::Webhook(source) => source,
+    }
+}
+
+/// Where a source is built.
+#[derive(Debug)]
+pub struct Site<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// There are several sources of its type, so subjects carry its name.
+    pub names_source: bool,
+    /// What the log must not show.
+    pub redaction: &'a Redaction,
+    /// The controller behind it, where that is to be asked.
+    pub oned: Option<&'a Oned>,
+}
+
+/// Why a source cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// It cannot listen.
+    #[error("it cannot listen")]
+    Listen(#[source] BindError),
+    /// A secret that it needs cannot be had.
+    #[error("a secret cannot be had")]
+    Secret(#[source] SecretError),
+}
+
+impl BuildError {
+    /// Whether it may be otherwise in a moment, without anybody changing the configuration: somebody else has the address.
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::Listen(BindError::Address { .. }))
+    }
+}
+
+/// A source that is ready to be started.
+pub struct Built {
+    /// Where it connects to, or listens.
+    pub endpoint: String,
+    /// Makes events of its messages; none where it hands events over.
+    pub decoder: Option<Arc<dyn Decode>>,
+    /// The controller behind it, where the hooks that it keeps are to run.
+    pub pool: Option<Followed>,
+    /// Values that nothing may print.
+    pub secrets: Vec<String>,
+    /// Starts it; it has ended when its tasks have.
+    pub start: Box<dyn FnOnce(Wires) + Send>,
+}
+
+/// What connects a running source to the engine.
+#[derive(Debug)]
+pub struct Wires {
+    /// Its name.
+    pub name: String,
+    /// Takes what it receives.
+    pub intake: Intake,
+    /// What it may look up.
+    pub records: Records,
+    /// What its controller is to be told; none where it has none.
+    pub results: Option<Results>,
+    /// Takes the hooks that its controller keeps, where they are to run.
+    pub inlet: Option<Inlet>,
+    /// Takes what its controller has meanwhile, where events were missed and are to be made up for.
+    pub catch_up: Option<CatchUp>,
+    /// Is told whether its controller leads, where that matters.
+    pub leadership: Option<Leadership>,
+    /// Runs what receives: it ends first.
+    pub readers: Tasks,
+    /// Runs what tells results: it goes on until the last script has ended.
+    pub tellers: Tasks,
+}
+
+/// Tasks that are counted, and told when to end. Cloning is cheap.
+#[derive(Debug, Clone, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Tasks {
+    /// Runs what `task` makes of the sign to end.
+    pub fn spawn<F: Future<Output = ()> + Send + 'static>(&self, task: impl FnOnce(CancellationToken) -> F) {
+        self.tracker.spawn(task(self.stop.clone()));
+    }
+
+    /// Tells all of them to end, and waits until they have.
+    pub async fn end(&self) {
+        self.stop.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}

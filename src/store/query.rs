@@ -17,7 +17,6 @@ use crate::event::Facts;
 use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::opennebula::pool::{ResourceId, StateNames};
 use crate::event::own::{self, OwnEvent};
-use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
 use crate::hooks::Version;
 
@@ -33,7 +32,7 @@ impl Store {
         let what = || format!("event {seq}");
         let mut listed = self.listed_event(seq, &bytes)?;
         let payload = blob::get(&self.shared.tree, &keys::payload(seq)).map_err(ReadError::blob(what()))?;
-        listed.event.payload = Payload::new(payload.unwrap_or_default().into());
+        listed.event.payload = listed.event.facts.payload(payload.unwrap_or_default().into());
         Ok(Some(listed))
     }
 

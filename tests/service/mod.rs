@@ -12,7 +12,6 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use hem::config::Source;
 use hem::control::api::StatusView;
 use hem::control::client::Client;
 use nix::sys::signal::{Signal, kill};
@@ -67,7 +66,7 @@ pub(crate) fn configure(house: &House, more: &str) -> PathBuf {
         config.onehem_scripts_dir.display(),
         config.control.socket.display()
     );
-    for (name, Source::Opennebula(source)) in &config.sources {
+    for (name, source) in config.opennebula_sources() {
         text += &format!(
             "  {name}: {{ type: opennebula, endpoint: \"{}\", replies: \"{}\" }}\n",
             source.endpoint, source.replies

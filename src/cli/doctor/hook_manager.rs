@@ -7,7 +7,7 @@ use super::within_limit;
 use crate::cli::exit::chain;
 use crate::cli::onehem_server::is_this_machine;
 use crate::cli::output::count;
-use crate::config::{Config, OpennebulaSource, Source};
+use crate::config::{Config, OpennebulaSource};
 use crate::runner::processes::Process;
 use crate::sources::opennebula::probe;
 use crate::sources::opennebula::zmtp::Endpoint;
@@ -24,7 +24,7 @@ const INSTALLED: &str = "/etc/one/oned.conf";
 pub(super) async fn look(config: &Config, oned_conf: Option<PathBuf>) -> Section {
     let mut findings = Vec::new();
     let oned_conf = oned_conf.unwrap_or_else(usual_oned_conf);
-    for (name, Source::Opennebula(source)) in &config.sources {
+    for (name, source) in config.opennebula_sources() {
         let (publisher, replier) = tokio::join!(
             probe::publisher(&source.endpoint),
             probe::replier(&source.replies)

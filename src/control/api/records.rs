@@ -1,5 +1,6 @@
 //! Events, executions, their attempts and stories, and which of them are asked for.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ pub struct EventFilter {
     /// Only events of this source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Only events of this kind: `state`, `api`, `retry`, `undecodable`, `gap`.
+    /// Only events of this kind: `state`, `api`, `retry`, `webhook`, `undecodable`, `gap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Only events that caused no execution.
@@ -196,6 +197,23 @@ pub enum FactsView {
         /// The last error of its connection.
         error: Option<String>,
     },
+    /// Somebody sent a request over HTTP.
+    Webhook {
+        /// The endpoint's name.
+        endpoint: String,
+        /// The method.
+        method: String,
+        /// What the body was read as: `json`, `form` or `xml`.
+        form: String,
+        /// By what the sender tells this delivery from others.
+        delivery: Option<String>,
+        /// The headers that the endpoint keeps.
+        headers: BTreeMap<String, String>,
+        /// The address it came from.
+        sender: Option<String>,
+        /// The id of the request.
+        request: Option<String>,
+    },
 }
 
 impl FactsView {
@@ -252,6 +270,12 @@ impl FactsView {
             }
             Self::Blocked { waiting, behind, .. } => format!("{waiting} waits for {behind}"),
             Self::SourceDown { source, .. } => format!("source {source} is not connected"),
+            Self::Webhook {
+                endpoint, delivery, ..
+            } => match delivery {
+                Some(delivery) => format!("webhook {endpoint} {delivery}"),
+                None => format!("webhook {endpoint}"),
+            },
         }
     }
 }

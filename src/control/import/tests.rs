@@ -22,6 +22,7 @@ use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
 use crate::event::redaction::Redaction;
 use crate::event::time::Timestamp;
+use crate::event::webhook::{Form, WebhookRequest};
 use crate::event::{ApiCall, Event, Facts, Gap, RetryRequest, StateChange, Subject};
 use crate::hooks::{Hook, declared};
 use crate::runner::{Captured, Outcome, StartFailure, StartFailureKind};
@@ -51,7 +52,7 @@ fn noise(rng: &mut fastrand::Rng, most: usize) -> Vec<u8> {
 }
 
 fn facts(rng: &mut fastrand::Rng) -> Facts {
-    match rng.u32(0..5) {
+    match rng.u32(0..6) {
         0 => Facts::State(StateChange {
             resource: Resource::Vm,
             id: Some("12".to_owned()),
@@ -73,6 +74,15 @@ fn facts(rng: &mut fastrand::Rng) -> Facts {
         3 => Facts::Undecodable {
             reason: "not XML".to_owned(),
         },
+        4 => Facts::Webhook(WebhookRequest {
+            endpoint: "deploy".to_owned(),
+            method: "POST".to_owned(),
+            form: [Form::Json, Form::Form, Form::Xml][rng.usize(..3)],
+            delivery: rng.bool().then(|| "72d3162e".to_owned()),
+            headers: [("x-github-event".to_owned(), "push".to_owned())].into(),
+            sender: rng.bool().then(|| "192.0.2.7".to_owned()),
+            request: rng.bool().then(|| "a1-2".to_owned()),
+        }),
         _ => Facts::Gap(Gap {
             from: time(rng),
             to: time(rng),

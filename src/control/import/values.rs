@@ -20,7 +20,7 @@ use crate::engine::execution::{
 use crate::engine::mute::{Mute, MutedBy, Scope, Until};
 use crate::event::id::{ExecutionKey, HookName, Reference, Seq, StoreId};
 use crate::event::opennebula::Resource;
-use crate::event::payload::Payload;
+use crate::event::webhook::{Form, WebhookRequest};
 use crate::event::{ApiCall, Event, Facts, Gap, RetryRequest, StateChange, Subject, own};
 use crate::hooks::Version;
 use crate::runner::{Captured, Outcome, StartFailure, StartFailureKind};
@@ -259,6 +259,23 @@ pub(super) fn event(store: &StoreId, line: EventLine) -> Result<(ListedEvent, bo
             lost,
             keys: line.lost_keys,
         }),
+        FactsView::Webhook {
+            endpoint,
+            method,
+            form,
+            delivery,
+            headers,
+            sender,
+            request,
+        } => Facts::Webhook(WebhookRequest {
+            endpoint,
+            method,
+            form: Form::named(&form).ok_or_else(|| wrong("form", form))?,
+            delivery,
+            headers,
+            sender,
+            request,
+        }),
         // Their document says all of it.
         FactsView::Execution { .. }
         | FactsView::Muted { .. }
@@ -271,10 +288,10 @@ pub(super) fn event(store: &StoreId, line: EventLine) -> Result<(ListedEvent, bo
         key: view.key,
         subject: view.subject.as_deref().map(Subject::new),
         received: view.received.0,
+        payload: facts.payload(payload),
         facts,
         ambiguous: view.ambiguous,
         synthesised: view.synthesised,
-        payload: Payload::new(payload),
     };
     let listed = ListedEvent {
         event,

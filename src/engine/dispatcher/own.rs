@@ -17,6 +17,7 @@ use crate::engine::execution::{
 use crate::engine::handle::{Blocked, Connection};
 use crate::engine::intake::Emitter;
 use crate::engine::mute::{Mute, MutedBy, Scope};
+use crate::engine::records::result_of;
 use crate::event::id::ExecutionKey;
 use crate::event::own::{self, ExecutionEnded, LastAttempt, OwnEvent, SourceDown};
 use crate::event::redaction::Redaction;
@@ -390,15 +391,7 @@ fn who(actor: &Actor) -> String {
 }
 
 fn last_attempt(ended: &EndedAttempt, redaction: &Redaction) -> LastAttempt {
-    let (result, code) = match &ended.outcome {
-        Outcome::Exited { code } => ("exited", Some(*code)),
-        Outcome::Signalled { signal } => ("signalled", Some(*signal)),
-        Outcome::TimedOut { .. } => ("timed_out", None),
-        Outcome::Stopped { .. } => ("stopped", None),
-        Outcome::StartFailed(_) => ("start_failed", None),
-        Outcome::Leaked { code } => ("leaked", Some(*code)),
-        Outcome::Interrupted => ("interrupted", None),
-    };
+    let (result, code) = result_of(&ended.outcome);
     let said = match &ended.outcome {
         Outcome::StartFailed(failure) => Some(failure.message.clone()),
         _ => said_last(&ended.stderr).or_else(|| said_last(&ended.stdout)),

@@ -1,10 +1,11 @@
 //! The environment of a hook's process.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use super::AttemptFacts;
-use crate::event::Event;
+use crate::event::{Event, Facts};
 use crate::hooks::{Hook, Profile};
 
 /// What the `hem` profile takes from the daemon's environment; `*` stands for the rest of a name.
@@ -25,7 +26,13 @@ const PASSED: &[&str] = &[
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Set only sometimes, so a daemon that was itself started by a hook must not pass its own on.
-const OCCASIONAL: &[&str] = &["HEM_AMBIGUOUS", "HEM_SYNTHESISED"];
+const OCCASIONAL: &[&str] = &[
+    "HEM_AMBIGUOUS",
+    "HEM_SYNTHESISED",
+    "HEM_ENDPOINT",
+    "HEM_DELIVERY",
+    "HEM_HEADER_*",
+];
 
 /// The whole environment. What comes later wins: the daemon's, `env:`, then hem's own variables.
 pub(super) fn environment(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) -> Vec<(OsString, OsString)> {
@@ -35,17 +42,17 @@ pub(super) fn environment(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) 
             PASSED.iter().any(|pattern| fits(pattern, name)) || hook.action.pass_env.iter().any(|n| n == name)
         }
     };
-    let mut variables: BTreeMap<&str, String> = facts
+    let mut variables: BTreeMap<Cow<'_, str>, String> = facts
         .daemon_environment
         .iter()
-        .filter(|(name, _)| is_passed(name) && !OCCASIONAL.contains(&name.as_str()))
-        .map(|(name, value)| (name.as_str(), value.clone()))
+        .filter(|(name, _)| is_passed(name) && !OCCASIONAL.iter().any(|pattern| fits(pattern, name)))
+        .map(|(name, value)| (Cow::Borrowed(name.as_str()), value.clone()))
         .collect();
     variables.extend(
         hook.action
             .env
             .iter()
-            .map(|(name, value)| (name.as_str(), value.clone())),
+            .map(|(name, value)| (Cow::Borrowed(name.as_str()), value.clone())),
     );
     if hook.profile == Profile::Hem {
         fill_gaps(&mut variables);
@@ -53,28 +60,28 @@ pub(super) fn environment(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) 
     variables.extend(own(hook, event, facts));
     variables
         .into_iter()
-        .map(|(name, value)| (OsString::from(name), OsString::from(value)))
+        .map(|(name, value)| (OsString::from(name.into_owned()), OsString::from(value)))
         .collect()
 }
 
 /// What a script on another host is given besides that host's own: `env:`, `pass_env:` and hem's own variables.
 pub(super) fn given(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) -> Vec<(String, String)> {
-    let mut variables: BTreeMap<&str, String> = facts
+    let mut variables: BTreeMap<Cow<'_, str>, String> = facts
         .daemon_environment
         .iter()
         .filter(|(name, _)| hook.action.pass_env.iter().any(|passed| passed == name))
-        .map(|(name, value)| (name.as_str(), value.clone()))
+        .map(|(name, value)| (Cow::Borrowed(name.as_str()), value.clone()))
         .collect();
     variables.extend(
         hook.action
             .env
             .iter()
-            .map(|(name, value)| (name.as_str(), value.clone())),
+            .map(|(name, value)| (Cow::Borrowed(name.as_str()), value.clone())),
     );
     variables.extend(own(hook, event, facts));
     variables
         .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
+        .map(|(name, value)| (name.into_owned(), value))
         .collect()
 }
 
@@ -87,21 +94,21 @@ fn fits(pattern: &str, name: &str) -> bool {
 
 /// A daemon under a supervisor has neither locale nor, at worst, a PATH. Without a locale Ruby reads its input as US-ASCII
 /// and fails at the first umlaut.
-fn fill_gaps(variables: &mut BTreeMap<&str, String>) {
+fn fill_gaps(variables: &mut BTreeMap<Cow<'_, str>, String>) {
     let is_locale = |name: &str| name == "LANG" || name.starts_with("LC_");
     if !variables
         .iter()
         .any(|(name, value)| is_locale(name) && !value.is_empty())
     {
-        variables.insert("LANG", "C.UTF-8".to_owned());
+        variables.insert(Cow::Borrowed("LANG"), "C.UTF-8".to_owned());
     }
     if variables.get("PATH").is_none_or(String::is_empty) {
-        variables.insert("PATH", DEFAULT_PATH.to_owned());
+        variables.insert(Cow::Borrowed("PATH"), DEFAULT_PATH.to_owned());
     }
 }
 
 /// What every script is told of its event and attempt.
-fn own(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) -> Vec<(&'static str, String)> {
+fn own(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) -> Vec<(Cow<'static, str>, String)> {
     let subject = event.subject.as_ref().map_or("", |subject| subject.as_str());
     let mut own = vec![
         ("HEM_HOOK", hook.name.as_str().to_owned()),
@@ -121,6 +128,22 @@ fn own(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) -> Vec<(&'static st
     }
     if event.synthesised {
         own.push(("HEM_SYNTHESISED", "1".to_owned()));
+    }
+    if let Facts::Webhook(request) = &event.facts {
+        own.push(("HEM_ENDPOINT", request.endpoint.clone()));
+        if let Some(delivery) = &request.delivery {
+            own.push(("HEM_DELIVERY", without_nul(delivery)));
+        }
+    }
+    let mut own: Vec<_> = own
+        .into_iter()
+        .map(|(name, value)| (Cow::Borrowed(name), value))
+        .collect();
+    if let Facts::Webhook(request) = &event.facts {
+        own.extend(request.headers.iter().map(|(name, value)| {
+            let name = name.to_ascii_uppercase().replace('-', "_");
+            (Cow::Owned(format!("HEM_HEADER_{name}")), without_nul(value))
+        }));
     }
     own
 }

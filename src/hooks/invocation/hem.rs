@@ -58,7 +58,12 @@ fn values(action: &Action, event: &Event) -> Result<Vec<String>, StartFailure> {
             .split_ascii_whitespace()
             .map(str::to_owned)
             .collect(),
-        Facts::State(_) | Facts::Api(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) => action
+        Facts::State(_)
+        | Facts::Api(_)
+        | Facts::Undecodable { .. }
+        | Facts::Gap(_)
+        | Facts::Own(_)
+        | Facts::Webhook(_) => action
             .arguments
             .iter()
             .enumerate()

@@ -157,7 +157,12 @@ impl Arguments {
                 text: retry.arguments.clone(),
                 are_the_hooks_own: repeats(words, &retry.arguments),
             },
-            Facts::State(_) | Facts::Api(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) => {
+            Facts::State(_)
+            | Facts::Api(_)
+            | Facts::Undecodable { .. }
+            | Facts::Gap(_)
+            | Facts::Own(_)
+            | Facts::Webhook(_) => {
                 let words: Vec<String> = words
                     .iter()
                     .map(|word| match word {

@@ -16,9 +16,12 @@ pub(super) fn resource_element(event: &Event, layout: Layout) -> String {
     match event.facts {
         Facts::State(_) => opennebula::resource_element(&event.payload, layout)
             .map_or_else(String::new, |element| STANDARD.encode(element)),
-        Facts::Api(_) | Facts::Retry(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) => {
-            String::new()
-        }
+        Facts::Api(_)
+        | Facts::Retry(_)
+        | Facts::Undecodable { .. }
+        | Facts::Gap(_)
+        | Facts::Own(_)
+        | Facts::Webhook(_) => String::new(),
     }
 }
 
@@ -27,9 +30,12 @@ pub(super) fn call_info(event: &Event, layout: Layout) -> String {
     match event.facts {
         Facts::Api(_) => opennebula::call_info(&event.payload, layout)
             .map_or_else(String::new, |element| STANDARD.encode(element)),
-        Facts::State(_) | Facts::Retry(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) => {
-            String::new()
-        }
+        Facts::State(_)
+        | Facts::Retry(_)
+        | Facts::Undecodable { .. }
+        | Facts::Gap(_)
+        | Facts::Own(_)
+        | Facts::Webhook(_) => String::new(),
     }
 }
 
@@ -99,6 +105,14 @@ fn facts(facts: &Facts) -> Value {
             "why": gap.why,
             "lost": gap.lost,
             "keys": gap.keys,
+        }),
+        Facts::Webhook(request) => json!({
+            "endpoint": request.endpoint,
+            "method": request.method,
+            "form": request.form.as_str(),
+            "delivery": request.delivery,
+            "headers": request.headers,
+            "sender": request.sender,
         }),
         // Its payload is made of nothing else.
         Facts::Own(own) => serde_json::from_str(&own.document()).unwrap_or_default(),

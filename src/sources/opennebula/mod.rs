@@ -10,29 +10,99 @@ pub mod leadership;
 pub mod pool;
 pub mod probe;
 pub mod publisher;
-mod repeats;
 pub mod replier;
 mod reply;
 pub mod zmtp;
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use self::backoff::Backoff;
-use self::repeats::Repeats;
+use self::decode::Decoder;
 use self::zmtp::{ConnectError, Endpoint, Options, ReceiveError, Session, SocketType};
-use crate::config::OpennebulaSource;
-use crate::engine::intake::{Intake, Received};
+use super::repeats::{self, Repeats};
+use super::{BuildError, Built, Site, Source, Wires};
+use crate::config::{Oned, OpennebulaSource};
+use crate::engine::intake::{Intake, Limits, Received};
+use crate::engine::pool::{Followed, Hints};
 use crate::event::time::Timestamp;
+use crate::oned::Client;
 
 /// What is subscribed to: all events, the damaged key `EVENT ` included, and requests to run a hook once more.
 const PREFIXES: [&str; 2] = ["EVENT", "RETRY"];
 
 /// A connection that lasted this long was a good one: the next one is tried soon after it ends.
 const GOOD_CONNECTION: Duration = Duration::from_secs(10);
+
+impl Source for OpennebulaSource {
+    fn kind(&self) -> &'static str {
+        "opennebula"
+    }
+
+    fn queue(&self) -> Limits {
+        Limits {
+            events: self.queue_events,
+            bytes: self.queue_bytes,
+        }
+    }
+
+    fn build(&self, site: &Site<'_>) -> Result<Built, BuildError> {
+        let mut decoder = Decoder::new(site.name, self, site.names_source).hiding(site.redaction.clone());
+        let pool = site.oned.filter(|oned| oned.hooks).map(|oned| Followed {
+            endpoint: oned.endpoint.to_string(),
+            hints: Hints::default(),
+        });
+        if let Some(pool) = &pool {
+            decoder = decoder.hinting(pool.hints.clone());
+        }
+        let decoder = Arc::new(decoder);
+        let (config, oned, own) = (self.clone(), site.oned.cloned(), Arc::clone(&decoder));
+        Ok(Built {
+            endpoint: self.endpoint.clone(),
+            decoder: Some(decoder),
+            pool,
+            secrets: Vec::new(),
+            start: Box::new(move |wires| start(config, own, oned.as_ref(), wires)),
+        })
+    }
+}
+
+fn start(config: OpennebulaSource, decoder: Arc<Decoder>, oned: Option<&Oned>, wires: Wires) {
+    let name = wires.name;
+    if let Some(results) = wires.results {
+        let (endpoint, name) = (config.replies.clone(), name.clone());
+        wires
+            .tellers
+            .spawn(|until| async move { replier::run(&endpoint, &name, results, until).await });
+    }
+    if let Some((oned, catch_up)) = oned.zip(wires.catch_up) {
+        let (client, name) = (Client::new(oned), name.clone());
+        wires
+            .readers
+            .spawn(|until| async move { catch_up::run(client, &name, decoder, catch_up, until).await });
+    }
+    let intake = wires.intake;
+    wires
+        .readers
+        .spawn(|until| async move { run(config, &name, intake, until).await });
+    let Some(oned) = oned else {
+        return;
+    };
+    if let Some(inlet) = wires.inlet {
+        let client = Client::new(oned);
+        wires.readers.spawn(|until| pool::follow(client, inlet, until));
+    }
+    if let Some(leadership) = wires.leadership {
+        let client = Client::new(oned);
+        wires
+            .readers
+            .spawn(|until| leadership::run(client, leadership, until));
+    }
+}
 
 /// Reads the hook manager's messages into `intake` until `shutdown`, and connects again whenever it must.
 pub async fn run(config: OpennebulaSource, name: &str, intake: Intake, shutdown: CancellationToken) {

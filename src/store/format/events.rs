@@ -1,5 +1,7 @@
 //! How an event is stored, apart from its payload.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +11,7 @@ use crate::event::id::{HookName, Seq};
 use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
+use crate::event::webhook::{Form, WebhookRequest};
 use crate::event::{ApiCall, Event, Facts, Gap, RetryRequest, StateChange, Subject, own};
 
 #[derive(Serialize, Deserialize)]
@@ -70,6 +73,19 @@ enum StoredFacts {
     Own {
         document: String,
     },
+    Webhook {
+        endpoint: String,
+        method: String,
+        form: Form,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        delivery: Option<String>,
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        headers: BTreeMap<String, String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sender: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<String>,
+    },
 }
 
 pub(in crate::store) fn write_event(event: &Event, payload_len: u64, hooks: &[HookName]) -> Vec<u8> {
@@ -104,6 +120,15 @@ pub(in crate::store) fn write_event(event: &Event, payload_len: u64, hooks: &[Ho
         },
         Facts::Own(own) => StoredFacts::Own {
             document: own.document(),
+        },
+        Facts::Webhook(webhook) => StoredFacts::Webhook {
+            endpoint: webhook.endpoint.clone(),
+            method: webhook.method.clone(),
+            form: webhook.form,
+            delivery: webhook.delivery.clone(),
+            headers: webhook.headers.clone(),
+            sender: webhook.sender.clone(),
+            request: webhook.request.clone(),
         },
     };
     write(&StoredEvent {
@@ -168,6 +193,23 @@ pub(in crate::store) fn read_event(seq: Seq, bytes: &[u8]) -> Result<ListedEvent
             Facts::Own(own) => Facts::Own(own),
             _ => return Err(FormatError::Value(document)),
         },
+        StoredFacts::Webhook {
+            endpoint,
+            method,
+            form,
+            delivery,
+            headers,
+            sender,
+            request,
+        } => Facts::Webhook(WebhookRequest {
+            endpoint,
+            method,
+            form,
+            delivery,
+            headers,
+            sender,
+            request,
+        }),
     };
     Ok(ListedEvent {
         event: Event {

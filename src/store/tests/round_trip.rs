@@ -21,6 +21,7 @@ use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
+use crate::event::webhook::{Form, WebhookRequest};
 use crate::event::{ApiCall, Event, Facts, RetryRequest, StateChange, Subject};
 use crate::hooks::Version;
 use crate::runner::{Captured, Outcome, StartFailure, StartFailureKind};
@@ -205,6 +206,25 @@ fn facts() -> impl Strategy<Value = Facts> {
             }
         )),
         text().prop_map(|reason| Facts::Undecodable { reason }),
+        (
+            [text(), text()],
+            [maybe(), maybe(), maybe()],
+            prop_oneof![Just(Form::Json), Just(Form::Form), Just(Form::Xml)],
+            proptest::collection::btree_map(text(), text(), 0..3),
+        )
+            .prop_map(
+                |([endpoint, method], [delivery, sender, request], form, headers)| Facts::Webhook(
+                    WebhookRequest {
+                        endpoint,
+                        method,
+                        form,
+                        delivery,
+                        headers,
+                        sender,
+                        request,
+                    }
+                )
+            ),
     ]
 }
 

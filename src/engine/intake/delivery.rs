@@ -1,0 +1,165 @@
+//! The way in for sources whose senders wait for an answer: an event is handed over, and the answer comes when it is durable.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::{Accepted, Entry, Intake, NotKept};
+use crate::event::Event;
+
+/// Why an event was not accepted. All of it passes: whoever sent it may send it again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAccepted {
+    /// The intake queue is full.
+    #[error("the intake queue is full")]
+    Full,
+    /// There is no room on the disk or in the backlog; or this hem stands by.
+    #[error("{0}")]
+    NoRoom(String),
+    /// The engine is stopping, or the store takes no writes.
+    #[error("the engine is stopping")]
+    Stopping,
+}
+
+/// An event that a source hands over, already decoded.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The event.
+    pub event: Event,
+    /// Gets the answer when the event is durable, or why it is not accepted.
+    pub reply: oneshot::Sender<Result<Accepted, NotAccepted>>,
+}
+
+impl Intake {
+    /// Hands an event over that was decoded already; comes back when it is durable. Where that cannot be, it is counted as refused.
+    ///
+    /// # Errors
+    /// It is not accepted now.
+    pub async fn deliver(&self, event: Event) -> Result<Accepted, NotAccepted> {
+        let accepted = self.hand_over(event)?;
+        // The engine ends without an answer where the store takes no writes.
+        accepted.await.unwrap_or(Err(NotAccepted::Stopping))
+    }
+
+    fn hand_over(
+        &self,
+        event: Event,
+    ) -> Result<oneshot::Receiver<Result<Accepted, NotAccepted>>, NotAccepted> {
+        let limits = self.shared.limits;
+        let mut state = self.shared.lock();
+        let refusal = if state.is_closed {
+            Some(NotAccepted::Stopping)
+        } else if state.has_room(limits, event.payload.bytes().len()) {
+            None
+        } else {
+            Some(NotAccepted::Full)
+        };
+        if let Some(refusal) = refusal {
+            let reason = match refusal {
+                NotAccepted::Full => "intake full",
+                NotAccepted::NoRoom(_) | NotAccepted::Stopping => "stopping",
+            };
+            state.not_kept(&self.source, NotKept::Refused(reason));
+            return Err(refusal);
+        }
+        let source = state.sources.entry(Arc::clone(&self.source)).or_default();
+        source.counters.received += 1;
+        let held_back = std::mem::take(&mut source.held_back);
+        state.push_all(held_back.into_entries(&self.source));
+        let (reply, answer) = oneshot::channel();
+        state.push(Entry::Delivered(Box::new(Delivery { event, reply })));
+        self.shared.filled.notify_one();
+        Ok(answer)
+    }
+
+    /// Counts something that was received and is not handed over.
+    pub fn not_kept(&self, why: NotKept) {
+        self.shared.lock().not_kept(&self.source, why);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::super::{IntakeQueue, Limits};
+    use super::*;
+    use crate::event::Facts;
+    use crate::event::id::Seq;
+    use crate::event::payload::Payload;
+    use crate::event::time::Timestamp;
+
+    fn event() -> Event {
+        Event {
+            seq: Seq::default(),
+            source: "web".into(),
+            key: "WEBHOOK x".to_owned(),
+            subject: None,
+            received: Timestamp::from_millis(1),
+            facts: Facts::Undecodable {
+                reason: String::new(),
+            },
+            ambiguous: false,
+            synthesised: false,
+            payload: Payload::new(Bytes::from_static(b"{}")),
+        }
+    }
+
+    const ONE: Limits = Limits {
+        events: 1,
+        bytes: 1000,
+    };
+
+    #[tokio::test]
+    async fn a_delivery_is_answered_when_somebody_answers_it() {
+        let mut queue = IntakeQueue::new(ONE);
+        let intake = queue.source("web");
+        let waiting = tokio_util::task::TaskTracker::new();
+        let delivered = waiting.spawn(async move { intake.deliver(event()).await });
+        let taken = tokio::task::spawn_blocking(move || queue.take(1, Duration::from_secs(60)))
+            .await
+            .expect("a taker");
+        let Some(Entry::Delivered(delivery)) = taken.into_iter().next() else {
+            panic!("a delivery")
+        };
+        let accepted = Accepted {
+            seq: Seq(7),
+            executions: Vec::new(),
+        };
+        delivery.reply.send(Ok(accepted.clone())).expect("somebody waits");
+        assert_eq!(delivered.await.expect("a task"), Ok(accepted));
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_at_the_door_is_counted_once_with_its_reason() {
+        let queue = IntakeQueue::new(ONE);
+        let intake = queue.source("web");
+        let _first = intake.hand_over(event()).expect("there is room");
+        assert_eq!(intake.deliver(event()).await, Err(NotAccepted::Full));
+        intake.not_kept(NotKept::Duplicate);
+        intake.not_kept(NotKept::Duplicate);
+        let source: Arc<str> = "web".into();
+        let expected = vec![
+            (Arc::clone(&source), NotKept::Refused("intake full"), 1),
+            (source, NotKept::Duplicate, 2),
+        ];
+        assert_eq!(queue.take_not_kept(), expected);
+        assert_eq!(queue.take_not_kept(), Vec::new());
+        assert_eq!(intake.counters().received, 4);
+        let emitter = queue.emitter();
+        emitter.close();
+        assert_eq!(intake.deliver(event()).await, Err(NotAccepted::Stopping));
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_goes_away_answers_that_nothing_is_accepted() {
+        let queue = IntakeQueue::new(ONE);
+        let intake = queue.source("web");
+        let answer = intake.hand_over(event()).expect("there is room");
+        drop(queue);
+        assert!(answer.await.is_err());
+        assert_eq!(intake.deliver(event()).await, Err(NotAccepted::Stopping));
+    }
+}

@@ -1,0 +1,161 @@
+//! Which connections there are, and which of them makes place for a new one.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+/// The connections of one listener.
+#[derive(Debug)]
+pub(super) struct Connections {
+    limit: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// All that are not told to go.
+    count: usize,
+    /// Those that keep hem waiting, the one that has done so for longest first.
+    waiting: BTreeMap<u64, CancellationToken>,
+    next: u64,
+}
+
+impl Connections {
+    pub(super) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            limit: limit.max(1),
+            state: Mutex::default(),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a new connection; where there is none, the one that has kept hem waiting longest loses its own. None while hem
+    /// works for all of them.
+    pub(super) fn enter(self: &Arc<Self>) -> Option<Place> {
+        let mut state = self.state();
+        if state.count >= self.limit {
+            let (_, longest) = state.waiting.pop_first()?;
+            longest.cancel();
+            state.count -= 1;
+        }
+        state.count += 1;
+        let lost = CancellationToken::new();
+        let turn = state.wait(&lost);
+        drop(state);
+        Some(Place {
+            connections: Arc::clone(self),
+            turn: Mutex::new(turn),
+            lost,
+        })
+    }
+}
+
+impl State {
+    fn wait(&mut self, lost: &CancellationToken) -> u64 {
+        self.next += 1;
+        self.waiting.insert(self.next, lost.clone());
+        self.next
+    }
+}
+
+/// A connection's place; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    connections: Arc<Connections>,
+    turn: Mutex<u64>,
+    lost: CancellationToken,
+}
+
+impl Place {
+    /// Comes back when another connection was given the place.
+    pub(super) async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+
+    /// Hem has all that it needs of the peer: the connection keeps its place.
+    pub(super) fn hem_works(&self) {
+        let turn = *self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.connections.state().waiting.remove(&turn);
+    }
+
+    /// It is the peer's turn again.
+    pub(super) fn peer_works(&self) {
+        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.connections.state();
+        if !self.lost.is_cancelled() {
+            state.waiting.remove(&turn);
+            *turn = state.wait(&self.lost);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let turn = *self.turn.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.connections.state();
+        state.waiting.remove(&turn);
+        if !self.lost.is_cancelled() {
+            state.count -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_one_that_kept_hem_waiting_longest_makes_place() {
+        let connections = Connections::new(3);
+        let [first, second, third] = std::array::from_fn(|_| connections.enter().expect("a place"));
+        first.hem_works();
+        let fourth = connections.enter().expect("the second one's place");
+        assert!(second.lost.is_cancelled());
+        // The first one is idle again, but for a shorter time than the third.
+        first.peer_works();
+        let fifth = connections.enter().expect("the third one's place");
+        assert!(third.lost.is_cancelled() && !first.lost.is_cancelled() && !fourth.lost.is_cancelled());
+        for place in [&first, &fourth, &fifth] {
+            place.hem_works();
+        }
+        assert!(connections.enter().is_none(), "hem works for all of them");
+        drop(fourth);
+        assert!(connections.enter().is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn there_are_never_more_than_the_limit(limit in 1_usize..5, steps in proptest::collection::vec((0_u8..4, 0_usize..8), 0..60)) {
+            let connections = Connections::new(limit);
+            let mut places: Vec<Place> = Vec::new();
+            for (step, which) in steps {
+                let which = which.checked_rem(places.len());
+                match (step, which) {
+                    (0, _) => places.extend(connections.enter()),
+                    (1, Some(which)) => {
+                        places.remove(which);
+                    }
+                    (2, Some(which)) => {
+                        places[which].hem_works();
+                    }
+                    (3, Some(which)) => {
+                        places[which].peer_works();
+                    }
+                    _ => {}
+                }
+                let alive = places.iter().filter(|place| !place.lost.is_cancelled()).count();
+                prop_assert!(alive <= limit);
+                prop_assert_eq!(connections.state().count, alive);
+            }
+            drop(places);
+            prop_assert_eq!(connections.state().count, 0);
+            prop_assert!(connections.state().waiting.is_empty());
+        }
+    }
+}

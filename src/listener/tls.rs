@@ -1,0 +1,140 @@
+//! TLS by files that may be replaced while hem runs.
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{self, ServerConfig};
+use tokio_rustls::{Accept, TlsAcceptor};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::listen;
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Why a certificate and its key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read, or is not in PEM form.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: pem::Error,
+    },
+    /// The file holds no certificate.
+    #[error("`{}` holds no certificate", path.display())]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The certificate cannot be used with the key.
+    #[error("the certificate and the key cannot be used together")]
+    Unusable(#[source] rustls::Error),
+}
+
+/// The certificate in force.
+#[derive(Debug)]
+pub(super) struct Tls {
+    files: listen::Tls,
+    in_force: ArcSwap<ServerConfig>,
+}
+
+impl Tls {
+    /// Reads the files for the first time.
+    pub(super) fn load(files: &listen::Tls) -> Result<Self, TlsError> {
+        Ok(Self {
+            files: files.clone(),
+            in_force: ArcSwap::new(read(files)?),
+        })
+    }
+
+    /// Shakes hands on a connection, with the certificate that is in force now.
+    pub(super) fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> Accept<S> {
+        TlsAcceptor::from(self.in_force.load_full()).accept(stream)
+    }
+
+    /// Reads the files again whenever they change, until `until`.
+    pub(super) async fn follow(&self, until: &CancellationToken) {
+        let mut seen = self.stamps();
+        while until
+            .run_until_cancelled(tokio::time::sleep(LOOK_EVERY))
+            .await
+            .is_some()
+        {
+            let now = self.stamps();
+            if now == seen {
+                continue;
+            }
+            seen = now;
+            match read(&self.files) {
+                Ok(config) => {
+                    self.in_force.store(config);
+                    tracing::info!(certificate = %self.files.certificate.display(), "the certificate was replaced");
+                }
+                // The second of two files may be on its way.
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the files of the certificate changed and cannot be used; the former certificate stays in force"
+                ),
+            }
+        }
+    }
+
+    fn stamps(&self) -> [Option<Stamp>; 2] {
+        [&self.files.certificate, &self.files.key].map(|path| Stamp::of(path).ok())
+    }
+}
+
+/// By what a file that was replaced or written to is told from what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(path: &Path) -> io::Result<Self> {
+        let file = std::fs::metadata(path)?;
+        Ok(Self {
+            inode: file.ino(),
+            size: file.size(),
+            changed: (file.ctime(), file.ctime_nsec()),
+        })
+    }
+}
+
+fn read(files: &listen::Tls) -> Result<Arc<ServerConfig>, TlsError> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        |source| TlsError::Read { path, source }
+    };
+    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.certificate)
+        .map_err(unreadable(&files.certificate))?
+        .collect::<Result<_, _>>()
+        .map_err(unreadable(&files.certificate))?;
+    if certificates.is_empty() {
+        return Err(TlsError::NoCertificate {
+            path: files.certificate.clone(),
+        });
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(unreadable(&files.key))?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Unusable)?
+        .with_no_client_auth()
+        .with_single_cert(certificates, key)
+        .map_err(TlsError::Unusable)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}

@@ -1,0 +1,143 @@
+//! Whoever sends requests over HTTP: each request that one of the endpoints takes is an event, and is answered when the event is
+//! durable.
+
+mod answer;
+mod deliveries;
+mod endpoint;
+mod refusal;
+mod secrets;
+mod signature;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+pub use self::secrets::SecretError;
+
+use self::deliveries::REMEMBERED;
+use self::endpoint::{Door, Endpoint};
+use super::{BuildError, Built, Site, Source, Wires};
+use crate::config::WebhookSource;
+use crate::engine::intake::Limits;
+use crate::engine::records::Records;
+use crate::event::Facts;
+use crate::event::time::Timestamp;
+use crate::listener::{self, Bound};
+
+/// What waits for acceptance is bounded by the connections; so many bytes of it are more than enough.
+const QUEUE_BYTES: usize = 64 << 20;
+
+/// How often files of secrets are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+impl Source for WebhookSource {
+    fn kind(&self) -> &'static str {
+        "webhook"
+    }
+
+    fn queue(&self) -> Limits {
+        Limits {
+            events: self.listen.limits.connections,
+            bytes: QUEUE_BYTES.max(self.listen.limits.body),
+        }
+    }
+
+    fn build(&self, site: &Site<'_>) -> Result<Built, BuildError> {
+        let endpoints = self
+            .endpoints
+            .iter()
+            .map(|(name, endpoint)| Endpoint::build(name, endpoint).map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(BuildError::Secret)?;
+        let bound = listener::bind(&self.listen).map_err(BuildError::Listen)?;
+        if self.listen.tls.is_none() && !self.listen.is_loopback() {
+            tracing::warn!(
+                source = site.name, address = %self.listen.address,
+                "requests come without TLS: whoever is on the way can read them and the tokens in them"
+            );
+        }
+        let secrets = endpoints.iter().flat_map(|endpoint| endpoint.secrets()).collect();
+        let names_source = site.names_source;
+        Ok(Built {
+            endpoint: bound.url(),
+            decoder: None,
+            pool: None,
+            secrets,
+            start: Box::new(move |wires| start(bound, endpoints, names_source, wires)),
+        })
+    }
+}
+
+fn start(bound: Bound, endpoints: Vec<Arc<Endpoint>>, names_source: bool, wires: Wires) {
+    let Wires {
+        name,
+        intake,
+        records,
+        readers,
+        ..
+    } = wires;
+    let watched = endpoints.clone();
+    readers.spawn(|until| async move { keep_secrets_fresh(&watched, &until).await });
+    readers.spawn(|until| async move {
+        remember(&endpoints, &name, &records).await;
+        let url = bound.url();
+        let by_path: HashMap<String, Arc<Endpoint>> = endpoints
+            .into_iter()
+            .map(|endpoint| (endpoint.path().to_owned(), endpoint))
+            .collect();
+        tracing::info!(source = name, url, endpoints = by_path.len(), "taking requests");
+        intake.connected();
+        let door = Door::new(name, names_source, by_path, intake, records, until.clone());
+        bound.serve(Arc::new(door), until).await;
+    });
+}
+
+/// Reads the deliveries that a former life accepted.
+async fn remember(endpoints: &[Arc<Endpoint>], source: &str, records: &Records) {
+    let Some(longest) = endpoints.iter().filter_map(|endpoint| endpoint.remembers()).max() else {
+        return;
+    };
+    let now = Timestamp::now();
+    let longest = i64::try_from(longest.as_millis()).unwrap_or(i64::MAX);
+    let since = Timestamp::from_millis(now.as_millis().saturating_sub(longest));
+    let (records, name) = (records.clone(), source.to_owned());
+    let newest = tokio::task::spawn_blocking(move || records.newest(&name, since, REMEMBERED)).await;
+    let events = match newest {
+        Ok(Ok(events)) => events,
+        Ok(Err(error)) => {
+            tracing::error!(
+                source,
+                error = &error as &dyn std::error::Error,
+                "former deliveries cannot be read; they would be taken again"
+            );
+            return;
+        }
+        // The runtime is ending.
+        Err(_) => return,
+    };
+    for event in events.iter().rev() {
+        let Facts::Webhook(request) = &event.facts else {
+            continue;
+        };
+        let endpoint = endpoints
+            .iter()
+            .find(|endpoint| endpoint.name() == request.endpoint);
+        if let (Some(endpoint), Some(delivery)) = (endpoint, &request.delivery) {
+            endpoint.remember(delivery, event.seq, now.since(event.received));
+        }
+    }
+}
+
+async fn keep_secrets_fresh(endpoints: &[Arc<Endpoint>], until: &CancellationToken) {
+    while until
+        .run_until_cancelled(tokio::time::sleep(LOOK_EVERY))
+        .await
+        .is_some()
+    {
+        for endpoint in endpoints {
+            endpoint.look_at_secrets();
+        }
+    }
+}

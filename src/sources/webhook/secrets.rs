@@ -1,0 +1,210 @@
+//! Secrets that senders know: read from files and from the environment, and again when a file changes.
+
+use std::fmt;
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::config::webhook::SecretPlace;
+
+/// What is longer was not meant as a secret.
+const LONGEST: u64 = 64 << 10;
+
+/// Why a secret cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The file cannot be read.
+    #[error("cannot read the secret in `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The variable is not set.
+    #[error("the variable `{name}`, which is to hold a secret, is not set")]
+    Unset {
+        /// The variable.
+        name: String,
+    },
+    /// There is nothing in it.
+    #[error("the secret in {place} is empty")]
+    Empty {
+        /// Where it is.
+        place: SecretPlace,
+    },
+    /// It is too long.
+    #[error("the secret in {place} is longer than {LONGEST} bytes")]
+    TooLong {
+        /// Where it is.
+        place: SecretPlace,
+    },
+}
+
+/// A secret's bytes, which no message shows.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Secret(Vec<u8>);
+
+impl Secret {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// As text, for whoever keeps it out of what is printed.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0).into_owned()
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(text: &str) -> Self {
+        Self(text.as_bytes().to_vec())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The secrets of which any one will do.
+#[derive(Debug)]
+pub(super) struct Keyring {
+    places: Vec<SecretPlace>,
+    in_force: ArcSwap<Vec<Secret>>,
+    seen: Mutex<Vec<Option<Stamp>>>,
+}
+
+/// By what a file that was replaced or written to is told from what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl Keyring {
+    /// Reads the secrets for the first time.
+    pub(super) fn read(places: &[SecretPlace]) -> Result<Self, SecretError> {
+        let seen = stamps(places);
+        for place in places {
+            if let SecretPlace::File(path) = place
+                && std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o004 != 0)
+            {
+                tracing::warn!(file = %path.display(), "every user of this machine can read this secret; run `chmod o-r` on it");
+            }
+        }
+        Ok(Self {
+            in_force: ArcSwap::from_pointee(read_all(places)?),
+            places: places.to_vec(),
+            seen: Mutex::new(seen),
+        })
+    }
+
+    /// The secrets in force.
+    pub(super) fn secrets(&self) -> Arc<Vec<Secret>> {
+        self.in_force.load_full()
+    }
+
+    /// Reads them again if a file has changed. What cannot be read leaves the former ones in force.
+    pub(super) fn look(&self) {
+        let now = stamps(&self.places);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if *seen == now {
+            return;
+        }
+        *seen = now;
+        match read_all(&self.places) {
+            Ok(secrets) => {
+                self.in_force.store(Arc::new(secrets));
+                tracing::info!("the secrets of an endpoint were read again");
+            }
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the secrets of an endpoint changed and cannot be read; the former ones stay in force"
+            ),
+        }
+    }
+}
+
+fn stamps(places: &[SecretPlace]) -> Vec<Option<Stamp>> {
+    let stamp = |place: &SecretPlace| match place {
+        SecretPlace::File(path) => std::fs::metadata(path).ok().map(|file| Stamp {
+            inode: file.ino(),
+            size: file.size(),
+            changed: (file.ctime(), file.ctime_nsec()),
+        }),
+        SecretPlace::Variable(_) => None,
+    };
+    places.iter().map(stamp).collect()
+}
+
+fn read_all(places: &[SecretPlace]) -> Result<Vec<Secret>, SecretError> {
+    places.iter().map(read).collect()
+}
+
+/// One newline at the end of a file is not part of the secret.
+fn read(place: &SecretPlace) -> Result<Secret, SecretError> {
+    let mut value = match place {
+        SecretPlace::File(path) => {
+            let unreadable = |source| SecretError::Read {
+                path: path.clone(),
+                source,
+            };
+            if std::fs::metadata(path).map_err(unreadable)?.len() > LONGEST {
+                return Err(SecretError::TooLong { place: place.clone() });
+            }
+            std::fs::read(path).map_err(unreadable)?
+        }
+        SecretPlace::Variable(name) => std::env::var_os(name)
+            .map(std::os::unix::ffi::OsStringExt::into_vec)
+            .ok_or_else(|| SecretError::Unset { name: name.clone() })?,
+    };
+    if matches!(place, SecretPlace::File(_)) && value.last() == Some(&b'\n') {
+        value.pop();
+    }
+    if value.is_empty() {
+        return Err(SecretError::Empty { place: place.clone() });
+    }
+    Ok(Secret(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_read_and_read_again_and_never_shown() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("secret");
+        std::fs::write(&file, "old-one\n").expect("a file");
+        let keyring = Keyring::read(&[SecretPlace::File(file.clone())]).expect("a keyring");
+        assert_eq!(*keyring.secrets(), [Secret::of("old-one")]);
+        assert!(!format!("{keyring:?}").contains("old-one"));
+
+        std::fs::write(&file, "newer-one").expect("a file");
+        keyring.look();
+        assert_eq!(*keyring.secrets(), [Secret::of("newer-one")]);
+
+        // What cannot be read leaves the former one in force.
+        std::fs::write(&file, "\n").expect("a file");
+        keyring.look();
+        assert_eq!(*keyring.secrets(), [Secret::of("newer-one")]);
+        std::fs::remove_file(&file).expect("it was there");
+        keyring.look();
+        assert_eq!(*keyring.secrets(), [Secret::of("newer-one")]);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let nowhere = SecretPlace::File("/nowhere/secret".into());
+        let unset = SecretPlace::Variable("HEM_TEST_NO_SUCH_VARIABLE".to_owned());
+        for (place, said) in [(nowhere, "/nowhere/secret"), (unset, "HEM_TEST_NO_SUCH_VARIABLE")] {
+            let error = Keyring::read(&[place]).expect_err("nothing there");
+            assert!(error.to_string().contains(said), "{error}");
+        }
+    }
+}
