@@ -94,10 +94,12 @@ impl Acceptance {
             for entry in entries {
                 let before = offers.len();
                 self.take(entry, &in_force, &mut offers, &mut not_accepted);
-                bytes += offers[before..]
-                    .iter()
-                    .map(|offer| offer.event.payload.bytes().len())
-                    .sum::<usize>();
+                let of = |offer: &Offer| offer.event.payload.bytes().len();
+                // An entry may have handed on all that was there, to stand behind it.
+                bytes = match offers.get(before..) {
+                    Some(new) => bytes + new.iter().map(of).sum::<usize>(),
+                    None => 0,
+                };
                 if bytes >= BYTES_TOGETHER {
                     bytes = 0;
                     if !self.hand_on(std::mem::take(&mut offers), &in_force) {
