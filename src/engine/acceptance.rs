@@ -94,7 +94,10 @@ impl Acceptance {
             for entry in entries {
                 let before = offers.len();
                 self.take(entry, &in_force, &mut offers, &mut not_accepted);
-                bytes += offers[before..]
+                // What is learned of the present states hands on what stood before it.
+                bytes += offers
+                    .get(before..)
+                    .unwrap_or(&offers)
                     .iter()
                     .map(|offer| offer.event.payload.bytes().len())
                     .sum::<usize>();
