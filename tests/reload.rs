@@ -128,7 +128,7 @@ async fn a_configuration_with_a_fault_is_refused_as_a_whole_and_the_fault_named(
         reload
             .stdout
             .starts_with("the former configuration stays in force:\n")
-            && reload.stdout.contains("hem.yaml:8:1: ")
+            && reload.stdout.contains("hem.yaml:9:1: ")
             && reload.stdout.contains("blocked_aftr"),
         "{}",
         reload.stdout

@@ -94,11 +94,13 @@ impl Acceptance {
             for entry in entries {
                 let before = offers.len();
                 self.take(entry, &in_force, &mut offers, &mut not_accepted);
-                let of = |offer: &Offer| offer.event.payload.bytes().len();
-                // An entry may have handed on all that was there, to stand behind it.
+                let weight = |offers: &[Offer]| -> usize {
+                    offers.iter().map(|offer| offer.event.payload.bytes().len()).sum()
+                };
+                // What is learned of present states hands on what stood before it.
                 bytes = match offers.get(before..) {
-                    Some(new) => bytes + new.iter().map(of).sum::<usize>(),
-                    None => 0,
+                    Some(new) => bytes + weight(new),
+                    None => weight(&offers),
                 };
                 if bytes >= BYTES_TOGETHER {
                     bytes = 0;
