@@ -448,6 +448,17 @@ async fn a_stop_loses_neither_what_runs_nor_what_waits_nor_what_is_not_told() {
     front.stop().await;
     std::fs::write(&gate, "").expect("a file");
     front.start().await;
+    front
+        .hem()
+        .until("all ran and is told", |status| {
+            unsettled(status) == 0
+                && status
+                    .results
+                    .get("opennebula")
+                    .is_some_and(|told| told.waiting == 0)
+        })
+        .await;
+    // At least once each: what was being told when it stopped is told again.
     let told = front.told(15);
     let by_vm: BTreeMap<u64, i64> = told.iter().map(|told| (vm_of(told), told.code)).collect();
     assert_eq!(by_vm.len(), 15, "each is told: {by_vm:?}");
