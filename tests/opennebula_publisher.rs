@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hem::sources::opennebula::publisher::Publisher;
-use hem::sources::opennebula::zmtp::{Endpoint, Options, RequestError, Session, SocketType, request};
+use hem::sources::opennebula::zmtp::{Endpoint, Options, RequestError, Requester, Session, SocketType};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -148,25 +148,34 @@ async fn a_reply_of_a_libzmq_req_is_handed_on_and_acknowledged() {
 async fn replies_nobody_wants_are_acknowledged_too() {
     let (publisher, replies) = bind().await;
     drop(replies);
-    let answer = request(publisher.replies(), b"0 1 ", LIMIT)
-        .await
-        .expect("an answer");
+    let mut requester = Requester::new(publisher.replies().clone());
+    let answer = requester.ask(b"0 1 ", LIMIT).await.expect("an answer");
     assert_eq!(answer, "ACK");
 }
 
 #[tokio::test]
-async fn a_libzmq_rep_answers_one_question_after_the_other() {
+async fn a_libzmq_rep_answers_one_question_after_the_other_though_it_is_restarted_between() {
     let port = Port::reserve();
-    let answerer = Peer::start("other_end.py", &["answer", &port.endpoint()]);
-    answerer.expect("bound");
     let endpoint: Endpoint = port.endpoint().parse().expect("an endpoint");
-    for number in 0..3 {
-        let question = format!("{number} {}", "x".repeat(number * 100_000));
-        let answer = request(&endpoint, question.as_bytes(), LIMIT)
-            .await
-            .expect("an answer");
-        assert_eq!(answer, format!("you said {question}"));
+    let mut requester = Requester::new(endpoint);
+    for life in 0..2 {
+        let answerer = Peer::start("other_end.py", &["answer", &port.endpoint()]);
+        answerer.expect("bound");
+        for number in 0..3 {
+            let question = format!("{life} {number} {}", "x".repeat(number * 100_000));
+            let answer = requester
+                .ask(question.as_bytes(), LIMIT)
+                .await
+                .expect("an answer");
+            assert_eq!(answer, format!("you said {question}"));
+        }
+        drop(answerer);
     }
+    let error = requester
+        .ask(b"?", LIMIT)
+        .await
+        .expect_err("nobody listens any more");
+    assert!(matches!(error, RequestError::Connect(_)), "{error}");
 }
 
 #[tokio::test]
@@ -174,17 +183,24 @@ async fn questions_without_an_answer_end_with_the_reason() {
     let deadline = Duration::from_millis(300);
     let silent: Endpoint = pretend(vec![Box::new(|_| ())]).parse().expect("an endpoint");
     let began = Instant::now();
-    let error = request(&silent, b"?", deadline).await.expect_err("no answer");
+    let error = Requester::new(silent.clone())
+        .ask(b"?", deadline)
+        .await
+        .expect_err("no answer");
     assert!(matches!(error, RequestError::TimedOut { .. }), "{error}");
     assert!(began.elapsed() >= deadline);
 
     let port = Port::reserve();
     let nobody: Endpoint = port.endpoint().parse().expect("an endpoint");
-    let error = request(&nobody, b"?", LIMIT).await.expect_err("nobody listens");
+    let error = Requester::new(nobody.clone())
+        .ask(b"?", LIMIT)
+        .await
+        .expect_err("nobody listens");
     assert_eq!(error.to_string(), format!("cannot connect to {nobody}"));
 
     let (publisher, _replies) = bind().await;
-    let error = request(publisher.events(), b"?", LIMIT)
+    let error = Requester::new(publisher.events().clone())
+        .ask(b"?", LIMIT)
         .await
         .expect_err("not a REP");
     let cause = std::error::Error::source(&error).expect("a cause").to_string();

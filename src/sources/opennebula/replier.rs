@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::repeats::Repeats;
-use super::zmtp::{Endpoint, request};
+use super::zmtp::{Endpoint, Requester};
 use super::{reply, sentence};
 use crate::engine::outbox::Results;
 
@@ -39,8 +39,10 @@ pub async fn run(endpoint: &str, name: &str, results: Results, shutdown: Cancell
 async fn send_all(endpoint: &Endpoint, name: &str, results: &Results) {
     let mut backoff = Backoff::new(fastrand::Rng::new());
     let mut log = Repeats::default();
+    // A connection for each result would take three times as long as the result itself.
+    let mut requester = Requester::new(endpoint.clone());
     while let Some(due) = results.next().await {
-        match send(endpoint, &reply::message(&due.attempt)).await {
+        match send(&mut requester, endpoint, &reply::message(&due.attempt)).await {
             Ok(()) => {
                 results.delivered(due.number).await;
                 backoff.reset();
@@ -59,8 +61,9 @@ async fn send_all(endpoint: &Endpoint, name: &str, results: &Results) {
     }
 }
 
-async fn send(endpoint: &Endpoint, message: &[u8]) -> Result<(), String> {
-    let answer = request(endpoint, message, DEADLINE)
+async fn send(requester: &mut Requester, endpoint: &Endpoint, message: &[u8]) -> Result<(), String> {
+    let answer = requester
+        .ask(message, DEADLINE)
         .await
         .map_err(|error| sentence(&error))?;
     if answer.as_ref() == ACKNOWLEDGED {

@@ -13,7 +13,7 @@ use std::fmt;
 
 pub use self::endpoint::{Endpoint, InvalidEndpoint};
 pub use self::session::{
-    ConnectError, HandshakeError, Keepalive, Options, ReceiveError, RequestError, Session, request,
+    ConnectError, HandshakeError, Keepalive, Options, ReceiveError, RequestError, Requester, Session,
 };
 pub(super) use self::session::{Reader, Writer};
 

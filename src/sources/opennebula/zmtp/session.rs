@@ -1,4 +1,4 @@
-//! One connection that speaks ZMTP, and the REQ that lives for one question.
+//! One connection that speaks ZMTP, and the REQ that asks over such connections.
 
 use std::io;
 use std::time::Duration;
@@ -408,31 +408,57 @@ pub enum RequestError {
     },
 }
 
-/// Asks one question as a REQ socket and gives the answer; all within `deadline`.
+/// Asks questions as a REQ socket, one after the other, over a connection that is kept as long as it is well.
 ///
-/// Each question has a connection of its own: a REQ socket that missed an answer is out of step for ever.
-///
-/// # Errors
-/// When there is no answer in time, or none of one part.
-pub async fn request(
-    endpoint: &Endpoint,
-    question: &[u8],
-    deadline: Duration,
-) -> Result<Bytes, RequestError> {
-    timeout(deadline, ask(endpoint, question))
-        .await
-        .unwrap_or_else(|_| {
-            Err(RequestError::TimedOut {
-                endpoint: endpoint.clone(),
-                deadline,
-            })
-        })
+/// A REQ socket that missed an answer is out of step for ever, so a connection on which anything went wrong is not used again.
+#[derive(Debug)]
+pub struct Requester {
+    endpoint: Endpoint,
+    kept: Option<Session>,
 }
 
-async fn ask(endpoint: &Endpoint, question: &[u8]) -> Result<Bytes, RequestError> {
-    let mut session = Session::connect(endpoint, SocketType::Req, &Options::default())
-        .await
-        .map_err(RequestError::Connect)?;
+impl Requester {
+    /// One that asks at `endpoint`. It connects with the first question.
+    pub const fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint, kept: None }
+    }
+
+    /// Asks one question and gives the answer; all within `deadline`. Where a connection that was kept turns out to be gone, the
+    /// question is asked once more over another one: whoever answers may get it twice.
+    ///
+    /// # Errors
+    /// When there is no answer in time, or none of one part.
+    pub async fn ask(&mut self, question: &[u8], deadline: Duration) -> Result<Bytes, RequestError> {
+        // Taken out: what is given up half-way is dropped with its connection.
+        let kept = self.kept.take();
+        let asked = timeout(deadline, async {
+            if let Some(session) = kept
+                && let Ok(answered) = ask(&self.endpoint, session, question).await
+            {
+                return Ok(answered);
+            }
+            let session = Session::connect(&self.endpoint, SocketType::Req, &Options::default())
+                .await
+                .map_err(RequestError::Connect)?;
+            ask(&self.endpoint, session, question).await
+        });
+        let (answer, session) = asked.await.unwrap_or_else(|_| {
+            Err(RequestError::TimedOut {
+                endpoint: self.endpoint.clone(),
+                deadline,
+            })
+        })?;
+        self.kept = Some(session);
+        Ok(answer)
+    }
+}
+
+/// Asks over `session`, which comes back with the answer.
+async fn ask(
+    endpoint: &Endpoint,
+    mut session: Session,
+    question: &[u8],
+) -> Result<(Bytes, Session), RequestError> {
     // An empty part stands between the address envelope, which REQ leaves empty, and the question (RFC 28).
     session
         .send(&[b"", question])
@@ -446,7 +472,7 @@ async fn ask(endpoint: &Endpoint, question: &[u8]) -> Result<Bytes, RequestError
         source,
     })?;
     match parts.as_slice() {
-        [delimiter, answer] if delimiter.is_empty() => Ok(answer.clone()),
+        [delimiter, answer] if delimiter.is_empty() => Ok((answer.clone(), session)),
         other => Err(RequestError::Malformed {
             endpoint: endpoint.clone(),
             parts: other.len().saturating_sub(1),
