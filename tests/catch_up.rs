@@ -464,6 +464,90 @@ async fn what_another_front_end_led_through_is_not_caught_up_with() {
     daemon.stop().await;
 }
 
+/// 200 VMs that no hook wants to know of: what counts is what is raised.
+async fn suspended_unheard(oned: &mut Oned, daemon: &Daemon) {
+    until_known(daemon).await;
+    for id in 0..200 {
+        vm_unheard(oned, id, "SUSPENDED");
+    }
+    oned.tell(json!({ "do": "kill" }));
+    until_it_is(daemon.handle(), "the first is raised", |status| {
+        status.totals.raised > 0
+    })
+    .await;
+}
+
+/// Waits until hem stands by, in the middle of raising 200 states; gives how many were raised until then.
+async fn until_standby(handle: &Handle) -> usize {
+    let standby = async {
+        while handle
+            .status()
+            .await
+            .expect("a status")
+            .role
+            .is_none_or(|role| role.why().is_none())
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, standby).await.expect("hem stands by");
+    handle.pulse().await.expect("a pulse");
+    let raised = raised(handle).len();
+    assert!(raised < 190, "the lead was lost too late to tell anything");
+    raised
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_asked_for_before_the_lead_was_lost_is_not_raised_when_it_is_back() {
+    let mut oned = Oned::start(&["--raft", "LEADER"]);
+    for id in 0..200 {
+        vm_unheard(&mut oned, id, "POWEROFF");
+    }
+    let mut house = house(&oned);
+    house.config.oned.as_mut().expect("oned").leader_only = true;
+    on_states(&house, "wants", "HOST", "catch_up: true\n");
+    let daemon = house.daemon().await;
+    suspended_unheard(&mut oned, &daemon).await;
+
+    // Another front-end leads, and runs what there is to run.
+    oned.tell(json!({ "do": "raft", "state": "FOLLOWER" }));
+    let before = until_standby(daemon.handle()).await;
+    until_it_is(daemon.handle(), "nothing is known any more", |status| {
+        status.as_of.is_none()
+    })
+    .await;
+    oned.tell(json!({ "do": "raft", "state": "LEADER" }));
+    until_known(&daemon).await;
+    assert_eq!(raised(daemon.handle()).len(), before);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn after_a_time_without_a_role_it_is_asked_anew() {
+    let mut oned = Oned::start(&["--raft", "LEADER"]);
+    for id in 0..200 {
+        vm_unheard(&mut oned, id, "POWEROFF");
+    }
+    let mut house = house(&oned);
+    house.config.oned.as_mut().expect("oned").leader_only = true;
+    on_states(&house, "wants", "HOST", "catch_up: true\n");
+    let daemon = house.daemon().await;
+    suspended_unheard(&mut oned, &daemon).await;
+
+    oned.tell(json!({ "do": "break", "method": "one.zone.raftstatus", "how": "auth" }));
+    let before = until_standby(daemon.handle()).await;
+    // What is not raised yet goes back to what it was: there is nothing to tell of it any more.
+    for id in 0..200 {
+        vm_unheard(&mut oned, id, "POWEROFF");
+    }
+    oned.tell(json!({ "do": "mend" }));
+    until_closed(daemon.handle(), 1).await;
+    let all = raised(daemon.handle());
+    let suspended = all.iter().filter(|what| what.ends_with(" SUSPENDED")).count();
+    assert_eq!((suspended, all.len()), (before, 2 * before));
+    daemon.stop().await;
+}
+
 /// Ends a daemon at a point of its work, and lets the next one live.
 async fn ends_at(point: &str) {
     let mut oned = Oned::start(&[]);

@@ -19,12 +19,13 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// One step of catching up, as the matching thread takes it.
 #[derive(Debug)]
 pub enum Step {
-    /// A poll begins. Answered with why states are only noted, if so.
+    /// A poll begins. Answered with why states are only noted, if so; None where nothing is accepted at present.
     Begin {
         /// Where the answer goes.
-        reply: oneshot::Sender<Option<NotedOnly>>,
+        reply: oneshot::Sender<Option<Option<NotedOnly>>>,
     },
-    /// A page of a pool. Answered with the places of those resources whose state differs from the known one.
+    /// A page of a pool. Answered with the places of those resources whose state differs from the known one; None where the
+    /// poll counts no more, here and below.
     Compare {
         /// What kind of pool.
         resource: Resource,
@@ -33,14 +34,14 @@ pub enum Step {
         /// What is on the page.
         page: Vec<Seen>,
         /// Where the answer goes.
-        reply: oneshot::Sender<Vec<usize>>,
+        reply: oneshot::Sender<Option<Vec<usize>>>,
     },
     /// All pages of a pool were handed over. Answered with the numbers of known resources that have to be asked for.
     Absent {
         /// What kind of pool.
         resource: Resource,
         /// Where the answer goes.
-        reply: oneshot::Sender<Vec<u64>>,
+        reply: oneshot::Sender<Option<Vec<u64>>>,
     },
     /// A state that differs.
     Raise(Box<Raise>),
@@ -48,8 +49,8 @@ pub enum Step {
     Forget(ResourceId),
     /// The poll is through.
     End {
-        /// Answered when that is taken.
-        reply: oneshot::Sender<()>,
+        /// Answered when that is taken, with whether the poll counted to its end.
+        reply: oneshot::Sender<bool>,
     },
     /// The controller could not be asked.
     Failed {
@@ -80,8 +81,8 @@ pub enum Taken {
     Raised,
     /// It is no news, or nobody wants to know.
     NotRaised,
-    /// Nothing is accepted at present: try again.
-    NoRoom,
+    /// The poll counts no more: nothing is accepted at present, or was not meanwhile.
+    GivenUp,
 }
 
 impl Step {
@@ -99,6 +100,17 @@ impl Step {
 #[error("the engine has ended")]
 pub struct Ended;
 
+/// Why a poll does not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Halted {
+    /// The engine has ended.
+    #[error(transparent)]
+    Ended(#[from] Ended),
+    /// The engine accepts nothing at present, or did not meanwhile, and what was asked for grows old. The gap stays open.
+    #[error("the engine accepts nothing at present")]
+    GivenUp,
+}
+
 /// A source's end.
 #[derive(Debug)]
 pub struct CatchUp {
@@ -111,7 +123,7 @@ impl CatchUp {
     /// Comes back when there is something to catch up with.
     ///
     /// # Errors
-    /// When the engine has ended, here and below.
+    /// When the engine has ended.
     pub async fn wanted(&mut self) -> Result<(), Ended> {
         self.open
             .wait_for(|is_open| *is_open)
@@ -123,70 +135,72 @@ impl CatchUp {
     /// Begins a poll; says why states are only noted, if so.
     ///
     /// # Errors
-    /// See [`Self::wanted`].
-    pub async fn begin(&self) -> Result<Option<NotedOnly>, Ended> {
-        self.ask(|reply| Step::Begin { reply }).await
+    /// See [`Halted`].
+    pub async fn begin(&self) -> Result<Option<NotedOnly>, Halted> {
+        self.ask(|reply| Step::Begin { reply })
+            .await?
+            .ok_or(Halted::GivenUp)
     }
 
     /// Hands a page of a pool over; gives the places of the resources whose state differs from the known one.
     ///
     /// # Errors
-    /// See [`Self::wanted`].
+    /// See [`Halted`].
     pub async fn differing(
         &self,
         resource: &Resource,
         asked: Instant,
         page: Vec<Seen>,
-    ) -> Result<Vec<usize>, Ended> {
+    ) -> Result<Vec<usize>, Halted> {
         self.ask(|reply| Step::Compare {
             resource: resource.clone(),
             asked,
             page,
             reply,
         })
-        .await
+        .await?
+        .ok_or(Halted::GivenUp)
     }
 
     /// After all pages of a pool: the numbers of known resources that were on none and are to be asked for.
     ///
     /// # Errors
-    /// See [`Self::wanted`].
-    pub async fn absent(&self, resource: &Resource) -> Result<Vec<u64>, Ended> {
+    /// See [`Halted`].
+    pub async fn absent(&self, resource: &Resource) -> Result<Vec<u64>, Halted> {
         self.ask(|reply| Step::Absent {
             resource: resource.clone(),
             reply,
         })
-        .await
+        .await?
+        .ok_or(Halted::GivenUp)
     }
 
-    /// Hands over a state that differs, with its event; says whether the event is raised. Waits while nothing is accepted.
+    /// Hands over a state that differs, with its event; says whether the event is raised.
     ///
     /// # Errors
-    /// See [`Self::wanted`].
+    /// See [`Halted`].
     pub async fn raise(
         &self,
         id: &ResourceId,
         names: &StateNames,
         asked: Instant,
-        event: &Event,
-    ) -> Result<bool, Ended> {
-        loop {
-            let taken = self
-                .ask(|reply| {
-                    Step::Raise(Box::new(Raise {
-                        id: id.clone(),
-                        names: names.clone(),
-                        asked,
-                        event: event.clone(),
-                        reply,
-                    }))
-                })
-                .await?;
-            match taken {
-                Taken::Raised => return Ok(true),
-                Taken::NotRaised => return Ok(false),
-                Taken::NoRoom => tokio::time::sleep(AGAIN).await,
-            }
+        event: Event,
+    ) -> Result<bool, Halted> {
+        let taken = self
+            .ask(|reply| {
+                Step::Raise(Box::new(Raise {
+                    id: id.clone(),
+                    names: names.clone(),
+                    asked,
+                    event,
+                    reply,
+                }))
+            })
+            .await?;
+        match taken {
+            Taken::Raised => Ok(true),
+            Taken::NotRaised => Ok(false),
+            Taken::GivenUp => Err(Halted::GivenUp),
         }
     }
 
@@ -198,9 +212,10 @@ impl CatchUp {
     /// Ends the poll: everything was handed over.
     ///
     /// # Errors
-    /// See [`Self::wanted`].
-    pub async fn end(&self) -> Result<(), Ended> {
-        self.ask(|reply| Step::End { reply }).await
+    /// See [`Halted`].
+    pub async fn end(&self) -> Result<(), Halted> {
+        let counted = self.ask(|reply| Step::End { reply }).await?;
+        counted.then_some(()).ok_or(Halted::GivenUp)
     }
 
     /// Says that the controller could not be asked.

@@ -119,6 +119,8 @@ pub(super) enum Decision {
     Same,
     /// It was missed, and no hook asks for it.
     Unwanted,
+    /// It was asked for by a poll that counts no more.
+    GivenUp,
 }
 
 #[derive(Debug)]
@@ -358,6 +360,10 @@ impl KnownStates {
         asked: Instant,
         is_wanted: bool,
     ) -> (Decision, Vec<Change>) {
+        // Of an earlier poll nobody knows how old what it found is by now.
+        if self.round.as_ref().is_none_or(|round| asked < round.began) {
+            return (Decision::GivenUp, Vec::new());
+        }
         let known = self.states.get(id);
         if known.is_some_and(|known| known.is_live_since(asked)) {
             self.totals.live += 1;
@@ -385,6 +391,18 @@ impl KnownStates {
     pub(super) fn forget(&mut self, id: ResourceId) -> Option<Change> {
         self.states.remove(&id)?;
         Some(self.forgotten(id))
+    }
+
+    /// The poll that is under way, if any, counts no more: nothing that it found is raised from now on. Its gaps stay open.
+    pub(super) fn give_up(&mut self) {
+        if self.round.take().is_some() {
+            self.drop_gone();
+        }
+    }
+
+    /// Whether a poll is under way that counts.
+    pub(super) const fn is_polled(&self) -> bool {
+        self.round.is_some()
     }
 
     /// The poll is through.

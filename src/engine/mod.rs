@@ -301,7 +301,7 @@ impl Engine {
         let (tracked, catch_up) = match &config.oned {
             Some(oned) if decoders.contains_key(oned.source.as_str()) => {
                 let known = known_states(&store, oned).map_err(StartError::Read)?;
-                let (open, is_open) = watch::channel(known.is_open());
+                let (open, is_open) = watch::channel(known.is_open() && role.standby().is_none());
                 let catch_up = CatchUp {
                     intake: queue.source(&oned.source),
                     open: is_open,

@@ -103,22 +103,30 @@ impl Acceptance {
 
     /// This front-end leads from now on, and what was published before passed unseen.
     pub(super) fn catches_up_as_leader(&mut self) {
-        let tracked = self.tracked.as_ref();
-        let known = tracked.map(|tracked| (Arc::clone(tracked.known.source()), tracked.heard()));
-        if let Some((source, heard)) = known {
+        if let Some(tracked) = &mut self.tracked {
+            tracked.known.give_up();
+            let (source, heard) = (Arc::clone(tracked.known.source()), tracked.heard());
             self.begins(&source, heard.unwrap_or_else(Timestamp::now));
         }
     }
 
-    /// While hem stands by: forgets what is known once it is sure that another front-end leads.
+    /// While hem stands by: what was asked for before grows old, and what is known is forgotten once it is sure that another
+    /// front-end leads.
     pub(super) fn stands_by(&mut self) {
         let role = self.role.now();
         let leads_elsewhere = role.is_some_and(|role| matches!(role.standing, Standing::NotLeading(_)));
-        let tracked = self.tracked.as_mut().filter(|_| leads_elsewhere);
-        if let Some(change) = tracked.and_then(|tracked| tracked.known.stand_by()) {
+        let Some(tracked) = &mut self.tracked else {
+            return;
+        };
+        tracked.known.give_up();
+        let forgets = leads_elsewhere.then(|| tracked.known.stand_by()).flatten();
+        let is_asked_for = *tracked.open.borrow();
+        if forgets.is_some() || is_asked_for {
+            self.show();
+        }
+        if let Some(change) = forgets {
             // The dispatcher is gone only when the daemon is.
             let _ = self.dispatcher.blocking_send(Message::Learned(vec![change]));
-            self.show();
         }
     }
 
@@ -188,7 +196,8 @@ impl Acceptance {
         // Whoever asked may have gone away, here and below.
         let learned = match step {
             Step::Begin { reply } => {
-                let _ = reply.send(tracked.known.begin(now, Instant::now()));
+                let accepts = self.role.standby().is_none() && self.room.lacking().is_none();
+                let _ = reply.send(accepts.then(|| tracked.known.begin(now, Instant::now())));
                 Vec::new()
             }
             Step::Compare {
@@ -198,12 +207,12 @@ impl Acceptance {
                 reply,
             } => {
                 let (differ, learned) = tracked.known.compare(&resource, asked, &page);
-                let _ = reply.send(differ);
+                let _ = reply.send(tracked.known.is_polled().then_some(differ));
                 learned
             }
             Step::Absent { resource, reply } => {
                 let (absent, learned) = tracked.known.absent(&resource);
-                let _ = reply.send(absent);
+                let _ = reply.send(tracked.known.is_polled().then_some(absent));
                 learned
             }
             Step::Raise(raise) => {
@@ -212,9 +221,11 @@ impl Acceptance {
             }
             Step::Forget(id) => tracked.known.forget(id).into_iter().collect(),
             Step::End { reply } => {
+                let counts = tracked.known.is_polled();
                 let learned = tracked.known.end(now);
-                tracked.open.send_replace(tracked.known.is_open());
-                let _ = reply.send(());
+                let is_wanted = tracked.known.is_open() && self.role.standby().is_none();
+                tracked.open.send_replace(is_wanted);
+                let _ = reply.send(counts);
                 learned
             }
             Step::Failed { why } => tracked.known.failed(&why, now),
@@ -238,9 +249,12 @@ impl Acceptance {
             reply,
         } = raise;
         let is_wanted = in_force.index.is_catch_up_wanted();
-        let taken = if self.room.lacking().is_some() || self.role.standby().is_some() {
-            Taken::NoRoom
-        } else if let Some(tracked) = &mut self.tracked {
+        let accepts = self.room.lacking().is_none() && self.role.standby().is_none();
+        let taken = if let Some(tracked) = &mut self.tracked {
+            if !accepts {
+                // Until something is accepted again, this state and the rest of its page grow old.
+                tracked.known.give_up();
+            }
             let (decision, learned) = tracked.known.decide(&id, &names, asked, is_wanted);
             if let Decision::Raise { former } = decision {
                 if let (Facts::State(change), Some(former)) = (&mut event.facts, former) {
@@ -261,7 +275,10 @@ impl Acceptance {
                     // The dispatcher is gone only when the daemon is.
                     let _ = self.dispatcher.blocking_send(Message::Learned(learned));
                 }
-                Taken::NotRaised
+                match decision {
+                    Decision::GivenUp => Taken::GivenUp,
+                    _ => Taken::NotRaised,
+                }
             }
         } else {
             Taken::NotRaised

@@ -290,6 +290,38 @@ fn nobody_who_asks_for_it_is_no_reason_to_raise_it_later() {
     assert_eq!(states.decide(&vm(1), &names("HOLD"), now, true).0, Decision::Same);
 }
 
+#[test]
+fn what_was_asked_for_by_a_poll_that_counts_no_more_is_not_raised() {
+    let mut states = known(&[(vm(1), "ACTIVE"), (vm(2), "ACTIVE")]);
+    let asked = Instant::now();
+    states.open_gap(gap(10, 7));
+    states.begin(at(20), asked);
+    assert_eq!(states.compare(&Resource::Vm, asked, &[seen(1, "HOLD")]).0, [0]);
+    states.give_up();
+    let decided = |states: &mut KnownStates| {
+        let (decision, changes) = states.decide(&vm(1), &names("HOLD"), asked, true);
+        (decision, changes.len())
+    };
+    assert_eq!(decided(&mut states), (Decision::GivenUp, 0));
+    assert!(states.end(at(21)).is_empty() && states.is_open());
+
+    // Nor within the next poll, which finds what is the case then.
+    let later = asked + Duration::from_secs(60);
+    assert_eq!(states.begin(at(80), later), None);
+    assert_eq!(decided(&mut states), (Decision::GivenUp, 0));
+    assert_eq!(
+        states
+            .compare(&Resource::Vm, later, &[seen(1, "ACTIVE"), seen(2, "HOLD")])
+            .0,
+        [1]
+    );
+    assert!(matches!(
+        states.decide(&vm(2), &names("HOLD"), later, true).0,
+        Decision::Raise { .. }
+    ));
+    assert_eq!(states.status().totals.raised, 1);
+}
+
 /// What happens to one of three VMs, and whether hem hears of it.
 #[derive(Debug, Clone)]
 enum Happening {

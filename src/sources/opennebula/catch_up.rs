@@ -15,7 +15,7 @@ use super::backoff::Backoff;
 use super::decode::Decoder;
 use super::repeats::Repeats;
 use super::sentence;
-use crate::engine::catch_up::{CatchUp, Ended, NotedOnly, Seen};
+use crate::engine::catch_up::{CatchUp, Halted, NotedOnly, Seen};
 use crate::event::opennebula::Resource;
 use crate::event::opennebula::pool::{PoolEntry, PoolFault, ResourceId, pool_entries, resource_entry};
 use crate::oned::{CallError, Client, Value};
@@ -64,7 +64,7 @@ pub async fn run(
 #[derive(Debug, thiserror::Error)]
 enum PollError {
     #[error(transparent)]
-    Ended(#[from] Ended),
+    Halted(#[from] Halted),
     #[error(transparent)]
     Call(CallError),
     #[error("the answer to `{method}` cannot be used")]
@@ -85,7 +85,9 @@ impl Follower<'_> {
         while self.catch_up.wanted().await.is_ok() {
             match self.poll().await {
                 Ok(()) => backoff.reset(),
-                Err(PollError::Ended(_)) => return,
+                Err(PollError::Halted(Halted::Ended(_))) => return,
+                // The gap is still open: it is asked for anew what it is like then.
+                Err(PollError::Halted(Halted::GivenUp)) => sleep(backoff.next_delay()).await,
                 Err(error) => {
                     let why = sentence(&error as &dyn Error);
                     if let Some(repeats) = log.allows(&why, Instant::now()) {
@@ -192,7 +194,7 @@ impl Follower<'_> {
             return Ok(false);
         };
         let event = self.decoder.synthesised(message);
-        let is_raised = self.catch_up.raise(&entry.id, names, asked, &event).await?;
+        let is_raised = self.catch_up.raise(&entry.id, names, asked, event).await?;
         if is_raised {
             sleep(BETWEEN_RAISED).await;
         }
