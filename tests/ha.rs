@@ -410,3 +410,97 @@ async fn an_oned_that_cannot_be_asked_does_not_lead() {
     assert_eq!(ran(shared.path()), ["a vm/1 1", "a vm/3 1"]);
     assert!(status.events["opennebula"].adds_up, "{status:?}");
 }
+
+const ON_GAP: &str = "trigger: { gap: { source: opennebula } }\ncommand: run.sh\narguments: [gap]\n";
+
+/// The concern about events that may be missing.
+fn missing(status: &StatusView) -> String {
+    let concern = status
+        .concerns
+        .iter()
+        .find(|concern| concern.contains("may be missing"));
+    concern.unwrap_or_else(|| panic!("no gap: {status:?}")).clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_passes_while_nobody_says_who_leads_is_a_gap() {
+    let shared = folder();
+    let mut one = FrontEnd::new("a", "LEADER", shared.path());
+    one.hook("state", ON_RUNNING);
+    one.hook("gap", ON_GAP);
+    let asks = |how: Option<&str>| match how {
+        Some(how) => json!({ "do": "break", "method": "one.zone.raftstatus", "how": how }),
+        None => json!({ "do": "mend" }),
+    };
+    let gaps = |status: &StatusView| status.events["opennebula"].gaps;
+    one.start().await;
+    one.until_role("leader").await;
+    one.vm_runs(1);
+    one.until("it runs", |status| in_state(status, "succeeded") == 1)
+        .await;
+
+    // The daemon is started again and hears the hook manager before it is known who leads.
+    one.kill();
+    one.vm_runs(2);
+    one.oned.tell(asks(Some("auth")));
+    one.start().await;
+    let status = one.until_role("standby").await;
+    assert_eq!(gaps(&status), 0);
+    one.oned.tell(asks(None));
+    let status = one
+        .until("the gap is told", |status| in_state(status, "succeeded") == 2)
+        .await;
+    assert_eq!(gaps(&status), 1, "{status:?}");
+    let first = missing(&status);
+    assert!(
+        first.ends_with(": hem was not connected before it started"),
+        "{first}"
+    );
+
+    // `oned` is started again, and leads as before.
+    one.oned.tell(asks(Some("auth")));
+    one.oned.tell(json!({ "do": "restart" }));
+    one.oned.wait_for_subscriber();
+    one.until("it hears it", |status| {
+        role(status) == "standby" && status.sources["opennebula"].connected
+    })
+    .await;
+    one.oned.tell(asks(None));
+    let status = one
+        .until("the gap is told", |status| in_state(status, "succeeded") == 3)
+        .await;
+    assert_eq!(gaps(&status), 2, "{status:?}");
+    assert_ne!(missing(&status), first);
+
+    // It cannot be asked, and publishes.
+    one.oned.tell(asks(Some("auth")));
+    one.until_role("standby").await;
+    one.vm_runs(3);
+    one.until_received().await;
+    one.oned.tell(asks(None));
+    let status = one
+        .until("the gap is told", |status| in_state(status, "succeeded") == 4)
+        .await;
+    assert_eq!(gaps(&status), 3, "{status:?}");
+    let said = missing(&status);
+    assert!(said.contains(": hem was on standby: "), "{said}");
+
+    // Where another one led, it saw what passed, also where nobody could be asked before.
+    one.oned.tell(asks(Some("auth")));
+    one.until_role("standby").await;
+    one.vm_runs(4);
+    one.oned.tell(json!({ "do": "raft", "state": "FOLLOWER" }));
+    one.oned.tell(asks(None));
+    one.becomes("FOLLOWER").await;
+    one.vm_runs(5);
+    one.until_received().await;
+    one.becomes("LEADER").await;
+    one.vm_runs(6);
+    let status = one
+        .until("it runs", |status| in_state(status, "succeeded") == 5)
+        .await;
+    assert_eq!(gaps(&status), 3, "{status:?}");
+    assert!(status.events["opennebula"].adds_up, "{status:?}");
+    let told = ["a gap 1", "a gap 1", "a gap 1", "a vm/1 1", "a vm/6 1"];
+    assert_eq!(ran(shared.path()), told);
+}

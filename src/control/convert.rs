@@ -598,6 +598,7 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
     if let Some(Role {
         standing: Standing::Unknown(why),
         since,
+        ..
     }) = &status.role
     {
         concerns.push(format!(

@@ -58,7 +58,7 @@ pub(super) struct Acceptance {
     pub(super) connections: Connections,
     pub(super) room: Arc<Room>,
     pub(super) role: Arc<PresentRole>,
-    /// Whether hem worked in the last round.
+    /// Whether hem worked when that was last looked at.
     pub(super) works: bool,
     /// Counts its rounds, for whoever wants to know whether it lives.
     pub(super) rounds: Arc<AtomicU64>,
@@ -68,6 +68,8 @@ pub(super) struct Acceptance {
     pub(super) last_seq: Seq,
     /// What was lost for want of room, by source, until there is room again to say so.
     pub(super) shut_out: BTreeMap<Arc<str>, Gap>,
+    /// What passed while hem stood by, by source, as long as no other front-end is known to have led.
+    pub(super) missed: BTreeMap<Arc<str>, Gap>,
     /// The controller's hooks, where they are to run.
     pub(super) pool: Option<SharedPool>,
     /// The source whose controller can be asked what was missed, and what is known of its resources.
@@ -80,17 +82,23 @@ impl Acceptance {
         loop {
             let entries = self.queue.take(TOGETHER, WAIT);
             self.rounds.fetch_add(1, Ordering::Relaxed);
+            let mut not_accepted: BTreeMap<Arc<str>, EventCounters> = BTreeMap::new();
             if entries.is_empty() && stop.is_cancelled() {
-                self.heard_to_the_end();
-                return;
-            }
-            if !self.note_that_it_is_heard() {
+                // Whoever hands something over has ended by then.
+                self.count_not_kept(&mut not_accepted);
+                self.tell_not_accepted(not_accepted);
+                if self.works {
+                    self.heard_to_the_end();
+                }
                 return;
             }
             let in_force = self.hooks.now();
             let mut offers: Vec<Offer> = Vec::with_capacity(entries.len());
             let mut bytes = 0;
-            let mut not_accepted: BTreeMap<Arc<str>, EventCounters> = BTreeMap::new();
+            // What was missed begins where hem last worked: that is moved on only behind it.
+            if self.is_at_work(&in_force, &mut offers) && !self.note_that_it_is_heard() {
+                return;
+            }
             for entry in entries {
                 let before = offers.len();
                 self.take(entry, &in_force, &mut offers, &mut not_accepted);
@@ -109,43 +117,67 @@ impl Acceptance {
                     }
                 }
             }
-            let works = self.role.standby().is_none();
-            if works && !std::mem::replace(&mut self.works, works) {
-                self.takes_up_work();
-            }
-            self.works = works;
-            if !works {
-                self.stands_by();
-            }
-            if works && self.room.lacking().is_none() {
+            if self.is_at_work(&in_force, &mut offers) && self.room.lacking().is_none() {
                 for (source, gap) in std::mem::take(&mut self.shut_out) {
                     self.gap(source, gap, &in_force, &mut offers);
                 }
             }
-            for (source, why, count) in self.queue.take_not_kept() {
-                let counters = not_accepted.entry(Arc::clone(&source)).or_default();
-                counters.received += count;
-                match why {
-                    NotKept::Duplicate => counters.duplicate += count,
-                    NotKept::Refused(reason) => {
-                        counters.refused += count;
-                        self.count_refused(&source, reason, count);
-                    }
-                }
-            }
-            for (source, counters) in not_accepted {
-                let message = Message::NotAccepted {
-                    source: source.to_string(),
-                    counters,
-                };
-                if self.dispatcher.blocking_send(message).is_err() {
-                    return;
-                }
+            self.count_not_kept(&mut not_accepted);
+            if !self.tell_not_accepted(not_accepted) {
+                return;
             }
             if !offers.is_empty() && !self.hand_on(offers, &in_force) {
                 return;
             }
         }
+    }
+
+    /// Counts what sources did not hand over.
+    fn count_not_kept(&self, not_accepted: &mut BTreeMap<Arc<str>, EventCounters>) {
+        for (source, why, count) in self.queue.take_not_kept() {
+            let counters = not_accepted.entry(Arc::clone(&source)).or_default();
+            counters.received += count;
+            match why {
+                NotKept::Duplicate => counters.duplicate += count,
+                NotKept::Refused(reason) => {
+                    counters.refused += count;
+                    self.count_refused(&source, reason, count);
+                }
+            }
+        }
+    }
+
+    /// Says whether there is still somebody to write it down.
+    fn tell_not_accepted(&self, not_accepted: BTreeMap<Arc<str>, EventCounters>) -> bool {
+        not_accepted.into_iter().all(|(source, counters)| {
+            let source = source.to_string();
+            let message = Message::NotAccepted { source, counters };
+            self.dispatcher.blocking_send(message).is_ok()
+        })
+    }
+
+    /// Whether hem works, after what is to be done when that has changed.
+    fn is_at_work(&mut self, in_force: &Arc<InForce>, offers: &mut Vec<Offer>) -> bool {
+        let role = self.role.now();
+        let works = role.as_ref().is_none_or(|role| role.standing.works());
+        match (std::mem::replace(&mut self.works, works), works) {
+            (false, true) => {
+                if role.is_some_and(|role| role.other_led) {
+                    // Whoever led saw what passed.
+                    self.missed.clear();
+                }
+                self.takes_up_work(in_force, offers);
+            }
+            (true, false) if !offers.is_empty() => {
+                // What stands before it was accepted. The dispatcher is gone only when the daemon is.
+                let _ = self.hand_on(std::mem::take(offers), in_force);
+            }
+            _ => {}
+        }
+        if !works {
+            self.stands_by();
+        }
+        works
     }
 
     /// Says whether there is still somebody to take it.
@@ -161,6 +193,7 @@ impl Acceptance {
         offers: &mut Vec<Offer>,
         not_accepted: &mut BTreeMap<Arc<str>, EventCounters>,
     ) {
+        let works = self.is_at_work(in_force, offers);
         match entry {
             Entry::Message { source, received } => {
                 let mut count = |count: fn(&mut EventCounters)| {
@@ -168,9 +201,10 @@ impl Acceptance {
                     counters.received += 1;
                     count(counters);
                 };
-                if self.role.standby().is_some() {
+                if !works {
                     count(|counters| counters.refused += 1);
                     self.count_refused(&source, STANDBY, 1);
+                    self.refused_unread(source, received);
                     return;
                 }
                 if let Some(why) = self.room.lacking() {
@@ -205,10 +239,11 @@ impl Acceptance {
             } => {
                 let counters = not_accepted.entry(Arc::clone(&source)).or_default();
                 counters.received += count;
-                if self.role.standby().is_some() {
+                if !works {
                     // Had there been room for them, they would have been refused.
                     counters.refused += count;
                     self.count_refused(&source, STANDBY, count);
+                    self.passes_by(source, from, to);
                     return;
                 }
                 counters.lost += count;
@@ -256,19 +291,10 @@ impl Acceptance {
                     away_since.map(|from| (from, why))
                 };
                 self.tracked_is_up(&source, true);
-                // Nobody waits for what a hem on standby misses.
-                let works = self.role.standby().is_none();
-                match gap.filter(|_| works) {
-                    Some((from, why)) => {
-                        let gap = Gap {
-                            from,
-                            to: at,
-                            why,
-                            lost: 0,
-                            keys: Vec::new(),
-                        };
-                        self.gap(source, gap, in_force, offers);
-                    }
+                let gap = gap.map(|(from, why)| gap_of(from, at, why));
+                match gap {
+                    Some(gap) if works => self.gap(source, gap, in_force, offers),
+                    Some(gap) => self.misses(source, gap),
                     None if works => self.begins(&source, at),
                     None => {}
                 }
@@ -288,7 +314,9 @@ impl Acceptance {
                 }
             }
             Entry::Disconnected { source, at, why } => {
-                self.heard_until(&source, at);
+                if works {
+                    self.heard_until(&source, at);
+                }
                 self.tracked_is_up(&source, false);
                 self.with_status(&source, |status| {
                     if matches!(status.connection, Connection::Up { .. }) {
@@ -317,12 +345,47 @@ impl Acceptance {
         gap.keys.push(received.key);
     }
 
-    /// Nobody looked at what was published while another front-end led.
-    fn takes_up_work(&mut self) {
+    /// A message was refused because hem stood by: what another front-end does not see to is missed if it is an event.
+    fn refused_unread(&mut self, source: Arc<str>, received: Received) {
+        if self.role.now().is_some_and(|role| role.other_led) {
+            return;
+        }
+        let at = received.at;
+        let decoder = self.decoders.get(&source);
+        if decoder.is_some_and(|decoder| matches!(decoded(decoder.as_ref(), received), Decoded::Event(_))) {
+            self.passes_by(source, at, at);
+        }
+    }
+
+    /// Something was published and refused, because hem stood by.
+    fn passes_by(&mut self, source: Arc<str>, from: Timestamp, to: Timestamp) {
+        let why = match self.role.standby() {
+            Some(why) if !self.missed.contains_key(&source) => format!("hem was on standby: {why}"),
+            _ => "hem was on standby".to_owned(),
+        };
+        self.misses(source, gap_of(from, to, why));
+    }
+
+    /// Notes what passes while hem stands by, until it is known whether another front-end led.
+    fn misses(&mut self, source: Arc<str>, gap: Gap) {
+        let to = gap.to;
+        let missed = self.missed.entry(source).or_insert(gap);
+        missed.to = missed.to.max(to);
+    }
+
+    /// What was published meanwhile passed unseen: where no other front-end led, that is written down.
+    fn takes_up_work(&mut self, in_force: &InForce, offers: &mut Vec<Offer>) {
         if let Some(pool) = &self.pool {
             pool.hint();
         }
-        self.catches_up_as_leader();
+        let mut is_open = false;
+        for (source, gap) in std::mem::take(&mut self.missed) {
+            is_open |= self.tracked.as_ref().is_some_and(|tracked| tracked.is(&source));
+            self.gap(source, gap, in_force, offers);
+        }
+        if !is_open {
+            self.catches_up_as_leader();
+        }
     }
 
     /// Changes of the controller's hooks may have passed unseen.
@@ -469,6 +532,17 @@ impl Acceptance {
     }
 }
 
+/// A gap in which nobody can tell what was lost.
+const fn gap_of(from: Timestamp, to: Timestamp, why: String) -> Gap {
+    Gap {
+        from,
+        to,
+        why,
+        lost: 0,
+        keys: Vec::new(),
+    }
+}
+
 /// Decodes a message; one that hem itself fails on becomes an event that says so.
 fn decoded(decoder: &dyn Decode, received: Received) -> Decoded {
     let (key, at) = (received.key.clone(), received.at);
@@ -555,36 +629,4 @@ fn repeated(retry: &RetryRequest, event: &Event, hook: &Arc<Hook>, store: &Store
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Debug)]
-    struct Broken;
-
-    impl Decode for Broken {
-        fn source(&self) -> Arc<str> {
-            "broken".into()
-        }
-
-        fn decode(&self, _message: Received) -> Decoded {
-            panic!("as it must, in this test")
-        }
-    }
-
-    #[test]
-    fn a_message_that_hem_itself_fails_on_is_kept_and_says_so() {
-        let received = Received {
-            key: "EVENT API x 1".to_owned(),
-            frames: Vec::new(),
-            at: Timestamp::from_millis(7),
-        };
-        let Decoded::Event(event) = decoded(&Broken, received) else {
-            panic!("an event")
-        };
-        assert_eq!(event.key, "EVENT API x 1");
-        let Facts::Undecodable { reason } = &event.facts else {
-            panic!("undecodable, not {:?}", event.facts)
-        };
-        assert!(reason.contains("as it must"), "{reason}");
-    }
-}
+mod tests;

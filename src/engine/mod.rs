@@ -334,6 +334,7 @@ impl Engine {
             last_seq: store.summary().last_seq,
             began_anew,
             shut_out: BTreeMap::new(),
+            missed: BTreeMap::new(),
             pool: shared_pool,
             tracked,
         };

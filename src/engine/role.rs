@@ -37,6 +37,9 @@ pub struct Role {
     pub standing: Standing,
     /// Since when hem works, or stands by.
     pub since: Timestamp,
+    /// Whether another front-end may have led since hem stood by, or, where it works, before: `oned` said that it did not
+    /// lead. An `oned` that could not be asked says nothing of others.
+    pub other_led: bool,
 }
 
 impl Role {
@@ -72,6 +75,7 @@ impl PresentRole {
         let not_asked = || Role {
             standing: Standing::Unknown("oned has not answered yet".to_owned()),
             since: Timestamp::now(),
+            other_led: false,
         };
         Self {
             now: ArcSwapOption::new(leader_only.then(|| Arc::new(not_asked()))),

@@ -22,7 +22,9 @@ impl Dispatcher {
         }
         let now = self.clock.now();
         let (worked, works) = (former.standing.works(), standing.works());
+        let does_not_lead = matches!(standing, Standing::NotLeading(_));
         let role = Role {
+            other_led: does_not_lead || (former.other_led && !(worked && !works)),
             since: if worked == works { former.since } else { now },
             standing,
         };

@@ -1,0 +1,189 @@
+//! The matching thread by itself, with its neighbours' ends in hand.
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::config::Limits as RoomLimits;
+use crate::engine::intake::{Intake, Limits};
+use crate::engine::role::{Role, Standing};
+
+#[derive(Debug)]
+struct Broken;
+
+impl Decode for Broken {
+    fn source(&self) -> Arc<str> {
+        "broken".into()
+    }
+
+    fn decode(&self, _message: Received) -> Decoded {
+        panic!("as it must, in this test")
+    }
+}
+
+#[test]
+fn a_message_that_hem_itself_fails_on_is_kept_and_says_so() {
+    let received = Received {
+        key: "EVENT API x 1".to_owned(),
+        frames: Vec::new(),
+        at: Timestamp::from_millis(7),
+    };
+    let Decoded::Event(event) = decoded(&Broken, received) else {
+        panic!("an event")
+    };
+    assert_eq!(event.key, "EVENT API x 1");
+    let Facts::Undecodable { reason } = &event.facts else {
+        panic!("undecodable, not {:?}", event.facts)
+    };
+    assert!(reason.contains("as it must"), "{reason}");
+}
+
+/// Keeps every message as it is.
+#[derive(Debug)]
+struct Plain;
+
+impl Decode for Plain {
+    fn source(&self) -> Arc<str> {
+        "plain".into()
+    }
+
+    fn decode(&self, message: Received) -> Decoded {
+        Decoded::Event(Box::new(Event {
+            seq: Seq::default(),
+            source: self.source(),
+            key: message.key,
+            subject: None,
+            received: message.at,
+            facts: Facts::Undecodable {
+                reason: "it is not read".to_owned(),
+            },
+            ambiguous: false,
+            synthesised: false,
+            payload: Payload::new(Bytes::new()),
+        }))
+    }
+}
+
+/// A thread's state with one source, how it is reached, and what it tells the dispatcher.
+struct Bench {
+    acceptance: Acceptance,
+    intake: Intake,
+    told: mpsc::Receiver<Message>,
+    _folder: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let limits = RoomLimits {
+            reserve: 0,
+            max_backlog: 100,
+        };
+        let queue = IntakeQueue::new(Limits {
+            events: 100,
+            bytes: 1 << 20,
+        });
+        let (intake, (dispatcher, told)) = (queue.source("plain"), mpsc::channel(100));
+        let decoder: Arc<dyn Decode> = Arc::new(Plain);
+        Self {
+            acceptance: Acceptance {
+                queue,
+                decoders: [("plain".into(), decoder)].into(),
+                hooks: Arc::new(HooksInForce::new(BTreeMap::new())),
+                store: Store::open(folder.path()).expect("a store"),
+                dispatcher,
+                connections: Connections::default(),
+                room: Arc::new(Room::new(folder.path().to_owned(), limits)),
+                works: true,
+                role: Arc::new(PresentRole::at_start(true, false)),
+                rounds: Arc::default(),
+                began_anew: None,
+                last_seq: Seq(0),
+                shut_out: BTreeMap::new(),
+                missed: BTreeMap::new(),
+                pool: None,
+                tracked: None,
+            },
+            intake,
+            told,
+            _folder: folder,
+        }
+    }
+
+    fn stands(&self, standing: Standing, other_led: bool) {
+        self.acceptance.role.set(Role {
+            standing,
+            since: Timestamp::now(),
+            other_led,
+        });
+    }
+}
+
+fn message(at: i64) -> Received {
+    Received {
+        key: format!("message {at}"),
+        frames: Vec::new(),
+        at: Timestamp::from_millis(at),
+    }
+}
+
+/// The keys of what is accepted in one round while the role changes between its messages.
+fn keys_around_a_standby(between: &Standing, other_led: bool) -> Vec<String> {
+    let mut bench = Bench::new();
+    let in_force = bench.acceptance.hooks.now();
+    let (mut offers, mut not_accepted) = (Vec::new(), BTreeMap::new());
+    let roles = [
+        (Standing::Leader, false),
+        (between.clone(), other_led),
+        (Standing::Leader, other_led),
+    ];
+    for (at, (standing, other_led)) in (1..).zip(roles) {
+        bench.stands(standing, other_led);
+        let entry = Entry::Message {
+            source: "plain".into(),
+            received: message(at),
+        };
+        bench
+            .acceptance
+            .take(entry, &in_force, &mut offers, &mut not_accepted);
+    }
+    assert_eq!(not_accepted["plain"].refused, 1);
+    assert!(bench.acceptance.hand_on(offers, &in_force));
+    let mut keys = Vec::new();
+    while let Ok(told) = bench.told.try_recv() {
+        if let Message::Offers(offers, _) = told {
+            keys.extend(offers.into_iter().map(|offer| offer.event.key.clone()));
+        }
+    }
+    keys
+}
+
+#[test]
+fn a_standby_that_begins_and_ends_within_one_round_is_noticed() {
+    let unknown = Standing::Unknown("it is gone".to_owned());
+    let keys = keys_around_a_standby(&unknown, false);
+    assert_eq!(keys, ["message 1", "GAP", "message 3"]);
+    let follower = Standing::NotLeading("FOLLOWER".to_owned());
+    let keys = keys_around_a_standby(&follower, true);
+    assert_eq!(keys, ["message 1", "message 3"], "whoever led saw the other one");
+}
+
+#[test]
+fn what_sources_refused_last_is_counted_before_the_thread_ends() {
+    let Bench {
+        acceptance,
+        intake,
+        mut told,
+        _folder,
+    } = Bench::new();
+    let stop = CancellationToken::new();
+    stop.cancel();
+    intake.not_kept(NotKept::Duplicate);
+    intake.not_kept(NotKept::Refused("too large"));
+    acceptance.run(&stop);
+    let Some(Message::NotAccepted { source, counters }) = told.blocking_recv() else {
+        panic!("it is counted")
+    };
+    assert_eq!(source, "plain");
+    let counted = (counters.received, counters.duplicate, counters.refused);
+    assert_eq!(counted, (2, 1, 1));
+}
