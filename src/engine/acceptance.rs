@@ -283,6 +283,8 @@ impl Acceptance {
                 let gap = if first {
                     match self.began_anew {
                         Some(from) => Some((from, "the store was damaged, and hem began anew".to_owned())),
+                        // What hands events over has senders that were told, and send again.
+                        None if !self.decoders.contains_key(&source) => None,
                         None => self
                             .last_heard(&source)
                             .map(|from| (from, "hem was not connected before it started".to_owned())),
@@ -507,15 +509,17 @@ impl Acceptance {
 
     /// When the last event of the source was received that a former life kept; none at the very first start.
     fn last_heard(&self, source: &str) -> Option<Timestamp> {
+        let known = self.tracked.as_ref().filter(|tracked| tracked.is(source));
+        let heard = known.and_then(Tracked::heard);
         let query = EventQuery {
             source: Some(source.to_owned()),
+            since: heard,
             limit: 1,
             ..EventQuery::default()
         };
         let newest = self.store.events(&query).unwrap_or_default();
         let event = newest.first().map(|listed| listed.event.received);
-        let known = self.tracked.as_ref().filter(|tracked| tracked.is(source));
-        event.max(known.and_then(Tracked::heard))
+        event.max(heard)
     }
 
     fn count_refused(&self, source: &str, reason: &str, count: u64) {

@@ -696,8 +696,7 @@ impl Dispatcher {
     ) -> Result<(), Closed> {
         let Step { records, effects } = step;
         self.pace.note(&records, self.clock.now());
-        let follows = self.parts.feed.receiver_count() > 0;
-        let touched: Vec<ExecutionKey> = if follows { touched(&records) } else { Vec::new() };
+        let touched = touched(&records);
         let mute_notices: Vec<Notice> = records.iter().filter_map(of_mute).collect();
         changes.extend(records.into_iter().map(Change::Record));
         let raised = self.tell_of(&mut changes).await?;
@@ -732,7 +731,9 @@ impl Dispatcher {
                     // Whoever followed may have gone away.
                     let _ = feed.send(notice);
                 }
-                for key in touched {
+                // Whoever begins to follow from here on finds it in the store.
+                let follows = feed.receiver_count() > 0;
+                for key in touched.into_iter().filter(|_| follows) {
                     if let Ok(Some(execution)) = store.execution(&key) {
                         let _ = feed.send(Notice::Execution(Arc::new(execution)));
                     }

@@ -60,7 +60,7 @@ impl Records {
     /// # Errors
     /// The store cannot be read.
     pub async fn until_settled(&self, event: Seq) -> Result<(), ReadError> {
-        // From here on no end is missed.
+        // An end is told to whoever follows by the time it is in the store: followed first and read then, none is missed.
         let mut ends = self.feed.subscribe();
         loop {
             let mut open = self.unsettled(event).await?;

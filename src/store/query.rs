@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::format::AttemptParts;
 use super::keys::{AttemptPart, Space};
@@ -19,6 +20,10 @@ use crate::event::opennebula::pool::{ResourceId, StateNames};
 use crate::event::own::{self, OwnEvent};
 use crate::event::time::Timestamp;
 use crate::hooks::Version;
+
+/// Events stand in the order of their acceptance: one that waited, or was received before the clock was set back, may be received
+/// earlier than one before it by as much as this.
+const OUT_OF_ORDER: Duration = Duration::from_secs(3600);
 
 impl Store {
     /// One event with its payload.
@@ -54,7 +59,7 @@ impl Store {
         Ok(listed.map(|listed| listed.event.source.to_string()))
     }
 
-    /// Events, newest first, without payloads.
+    /// Events, newest first, without payloads. With `since`, reading ends where everything before was received earlier by far.
     ///
     /// # Errors
     /// When the store cannot be read or a record is damaged.
@@ -69,6 +74,11 @@ impl Store {
             let listed = self.listed_event(seq, &bytes)?;
             if query.selects(&listed) {
                 found.push(listed);
+            } else if query
+                .since
+                .is_some_and(|since| listed.event.received.plus(OUT_OF_ORDER) < since)
+            {
+                break;
             }
         }
         Ok(found)

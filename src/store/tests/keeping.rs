@@ -448,3 +448,32 @@ async fn no_value_in_the_tree_is_larger_than_a_piece() {
     assert_counts(&desk.store);
     desk.close();
 }
+
+#[tokio::test]
+async fn reading_events_since_a_time_ends_where_it_may() {
+    const HOUR: i64 = 3_600_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let desk = Desk::open(folder.path(), keep_all());
+    // The last but one was received before the clock was set back.
+    for (seq, hour) in [(1, 1), (2, 2), (3, 10), (4, 9), (5, 11)] {
+        desk.write(accepted(event(seq, hour * HOUR + 1, b"x"), &[])).await;
+    }
+    let unreadable = keys::event(Seq(1));
+    desk.store
+        .shared
+        .tree
+        .insert(unreadable, "no record")
+        .expect("a write");
+    let since = |since| {
+        let query = EventQuery {
+            since,
+            limit: 10,
+            ..EventQuery::default()
+        };
+        let listed = desk.store.events(&query).ok()?;
+        Some(listed.iter().map(|listed| listed.event.seq.0).collect::<Vec<_>>())
+    };
+    assert_eq!(since(Some(Timestamp::from_millis(10 * HOUR))), Some(vec![5, 3]));
+    assert_eq!(since(None), None, "it would have come to the first one");
+    desk.close();
+}
