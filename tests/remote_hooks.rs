@@ -356,13 +356,17 @@ async fn the_recorded_run_on_another_host_is_told_to_oned_as_onehem_server_told_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_message_names_the_host_of_a_hook_that_runs_elsewhere_and_leaves_others_here() {
-    let (house, node) = house().await;
+    let (mut house, node) = house().await;
+    house.config.onehem_scripts_dir = house.config.scripts_dir.clone();
+    let (events, replies) = (Port::reserve(), Port::reserve());
+    house.serve(&events.endpoint(), &replies.endpoint());
     house.script("say.sh", "#!/bin/sh\necho \"$@\"\nexit 3\n");
     for (hook, id, remote) in [("there", 7, true), ("here", 8, false)] {
         house.hook(
             hook,
             &format!(
-                "name: {hook}\nid: {id}\nprofile: onehem\ntrigger: {{ state: {{ resource: VM, on: RUNNING }} }}\n                 command: {}\narguments: a b\nremote: {remote}\nretry: {{ attempts: 1 }}\n",
+                "name: {hook}\nid: {id}\nprofile: onehem\ntrigger: {{ state: {{ resource: VM, on: RUNNING }} }}\n\
+                 command: {}\narguments: a b\nremote: {remote}\n",
                 house.config.scripts_dir.join("say.sh").display()
             ),
         );
