@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use daemon::until;
-use front_end::{FrontEnd, Told, element, on_call, on_running};
+use front_end::{FrontEnd, Told, decoded, element, on_call, on_running};
 use peers::Peer;
 use serde_json::json;
 use service::{Service, unsettled};
@@ -222,6 +222,27 @@ async fn signs_that_xml_reserves_cost_no_record_and_come_back_with_a_retry() {
     front.stop().await;
 }
 
+/// A record with much output is kept too: what is left out of it is said in it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn much_output_is_told_cut_with_a_mark_and_the_record_is_kept() {
+    let script = "#!/bin/sh\nprintf begins\nhead -c 200000 /dev/zero | tr '\\0' x\nprintf ends\n";
+    let mut front = FrontEnd::new().with("much.sh", script, &on_running("much", "much.sh", ""));
+    front.start().await;
+    front.oned.vm(12, "ACTIVE", "RUNNING");
+    let told = front.told(1);
+    assert_eq!((told[0].code, told[0].kept), (0, true));
+    let records = front.oned.records(0);
+    assert_eq!(records.len(), 1);
+    let stdout = decoded(element(&records[0], "STDOUT"));
+    let (head, rest) = stdout.split_once("\n[... ").expect("a mark");
+    let (missing, tail) = rest.split_once(" bytes left out ...]\n").expect("a mark");
+    assert!(head.starts_with("begins") && tail.ends_with("ends"));
+    let missing: usize = missing.parse().expect("a number");
+    assert_eq!(head.len() + missing + tail.len(), 200_010);
+    assert!(head.len() + tail.len() <= 64 << 10, "{}", head.len() + tail.len());
+    front.stop().await;
+}
+
 /// Defect 7: a shell reads the arguments. `shell: never` splits them as a shell would and starts none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn arguments_reach_the_hook_as_words_without_a_shell() {
@@ -286,12 +307,18 @@ async fn no_parameter_of_a_call_makes_up_what_a_hook_sees() {
         if document.contains("1 &lt; 2 &amp;&amp; a &amp; b") {
             assert_eq!(element(document, "ID"), "12");
             assert_eq!(told.stdout(), "ambiguous=\n");
+        } else if document.contains("&lt;X&gt;") {
+            // Elements that nothing closes: there is one way to read it.
+            assert_eq!(told.stdout(), "ambiguous=\n", "{document}");
+        } else {
+            assert_eq!(told.stdout(), "ambiguous=1\n", "{document}");
         }
     }
     assert!(
         shown.keys().any(|document| document.contains("1 &lt; 2")),
         "{shown:?}"
     );
+    assert!(told.iter().any(|told| told.stdout() == "ambiguous=1\n"));
     front.stop().await;
 }
 

@@ -252,19 +252,30 @@ async fn a_controller_that_was_away_for_long_gets_the_newest_results_of_each_hoo
     let daemon = house.daemon().await;
     run_often(&daemon, "counting", 30).await;
     until_settled(daemon.handle(), 30).await;
-    let before = until_told(daemon.handle(), |told| told.away.is_some()).await;
+    let told = until_told(daemon.handle(), |told| told.away.is_some() && told.waiting == 20).await;
+    assert_eq!((told.superseded, told.delivered), (10, 0));
     // A new life finds what the former one could not tell.
     daemon.stop().await;
     let daemon = house.daemon().await;
     let handle = daemon.handle().clone();
     let told = until_told(&handle, |told| told.away.is_some() && told.waiting <= 20).await;
-    assert_eq!(told.waiting, 20);
-    assert!(before.superseded + told.superseded <= 10);
+    assert_eq!(
+        (told.waiting, told.superseded),
+        (20, 0),
+        "the rest was counted once"
+    );
     let mut peer = replier(&replies);
-    peer.order("answer 20");
+    peer.order("time 20");
     for number in 11..=30 {
         assert_eq!(stdout(&parts(&peer.line()).2), format!("{number}\n"));
     }
+    let took: u64 = peer.line().parse().expect("nanoseconds");
+    // Twenty a second at most, less what the first may have been on its way.
+    let at_least = Duration::from_millis(19 * 50 - 25);
+    assert!(
+        Duration::from_nanos(took) >= at_least,
+        "a backlog of 20 came within {took} ns"
+    );
     let store = handle.store().clone();
     drop(handle);
     until("nothing is owed any more", || {

@@ -9,7 +9,6 @@ mod recorded;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,12 +16,13 @@ use daemon::{House, until, until_settled};
 use hem::config::{OpennebulaSource, Source};
 use hem::daemon::Daemon;
 use hem::engine::execution::{Actor, Attempt};
-use hem::event::Event;
 use hem::event::id::{ExecutionKey, HookName, Seq};
 use hem::event::opennebula::read;
 use hem::event::payload::Payload;
 use hem::event::time::Timestamp;
+use hem::event::{Event, Facts, RetryRequest};
 use hem::runner::{Outcome, StartFailureKind};
+use nix::sys::signal::{Signal, kill};
 use node::Node;
 use peers::{Peer, Port};
 
@@ -171,14 +171,71 @@ async fn a_connection_that_went_away_is_made_anew() {
     assert_eq!(stdout(&run(&daemon, "saying", event("node1", 1)).await), "done\n");
     // The process behind the connection is ended: its socket stays and leads nowhere.
     let sockets = house.config.control.socket.with_file_name("ssh");
-    let pattern = format!("ssh.*{}", sockets.display());
-    let ended = Command::new("pkill").args(["-KILL", "-f", &pattern]).status();
-    assert!(
-        ended.is_ok_and(|status| status.success()),
-        "pkill: install procps"
-    );
+    kill(node.connection(&sockets), Signal::SIGKILL).expect("it lives");
     assert_eq!(stdout(&run(&daemon, "saying", event("node1", 2)).await), "done\n");
     assert_eq!(node.logins(), 2);
+    daemon.stop().await;
+}
+
+/// Notes that it began, and from its second life on ends well; its first one waits to be cut off.
+const TWICE: &str = "#!/bin/sh\necho began >> \"$NOTES\"\n[ -z \"$1\" ] || echo \"$1\"\n\
+    [ \"$(wc -l < \"$NOTES\")\" -gt 1 ] || exec sleep 60\necho done\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_script_whose_connection_fails_at_once_is_started_once_more_and_one_that_spoke_is_not() {
+    let (house, node) = house().await;
+    house.script("twice.sh", TWICE);
+    for (hook, word) in [("silent", ""), ("speaking", "word")] {
+        let notes = house.path(hook).display().to_string();
+        house.hook(
+            hook,
+            &format!(
+                "name: {hook}\ntrigger: {{ state: {{ resource: VM, on: RUNNING }} }}\ncommand: twice.sh\nremote: true\n\
+                 retry: {{ attempts: 1 }}\narguments: ['{word}']\nenv: {{ NOTES: {notes} }}\n"
+            ),
+        );
+    }
+    let daemon = house.daemon().await;
+    let sockets = house.config.control.socket.with_file_name("ssh");
+    let cut_off = async |hook: &str| {
+        let notes = house.path(hook);
+        tokio::join!(run(&daemon, hook, event("node1", 1)), async {
+            until("the script began", || notes.exists()).await;
+            kill(node.connection(&sockets), Signal::SIGKILL).expect("it lives");
+        })
+        .0
+    };
+    let attempt = cut_off("silent").await;
+    assert_eq!(outcome(&attempt), &Outcome::Exited { code: 0 }, "{attempt:?}");
+    assert_eq!((attempt.number, stdout(&attempt).as_str()), (1, "done\n"));
+    assert_eq!(house.lines("silent").len(), 2);
+    assert_eq!(node.logins(), 2, "the second try has a connection of its own");
+
+    let attempt = cut_off("speaking").await;
+    assert_eq!(outcome(&attempt), &Outcome::Exited { code: 255 }, "{attempt:?}");
+    assert_eq!(stdout(&attempt), "word\n");
+    assert_eq!(house.lines("speaking").len(), 1);
+    assert_eq!(node.logins(), 3);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scripts_that_share_no_connection_log_in_each_by_itself() {
+    let (mut house, node) = house().await;
+    house.config.ssh.share = false;
+    house.script("say.sh", "#!/bin/sh\necho done\n").hook(
+        "saying",
+        "name: saying\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: say.sh\nremote: true\n",
+    );
+    let daemon = house.daemon().await;
+    for vm in 1..=2 {
+        assert_eq!(
+            stdout(&run(&daemon, "saying", event("node1", vm)).await),
+            "done\n"
+        );
+    }
+    assert_eq!(node.logins(), 2);
+    assert!(!house.config.control.socket.with_file_name("ssh").exists());
     daemon.stop().await;
 }
 
@@ -247,7 +304,7 @@ async fn a_time_limit_ends_the_script_on_its_host_too() {
         .parse()
         .expect("a pid");
     until("the script has ended", || {
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(script), None).is_err()
+        kill(nix::unistd::Pid::from_raw(script), None).is_err()
     })
     .await;
     daemon.stop().await;
@@ -294,5 +351,64 @@ async fn the_recorded_run_on_another_host_is_told_to_oned_as_onehem_server_told_
     run(&daemon, "remote", event).await;
     let document = recorded.reply.replace("/abs/rem.sh", &script);
     assert_eq!(peer.line(), format!("0 {id} {}", STANDARD.encode(document)));
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_message_names_the_host_of_a_hook_that_runs_elsewhere_and_leaves_others_here() {
+    let (mut house, node) = house().await;
+    house.config.onehem_scripts_dir = house.config.scripts_dir.clone();
+    let (events, replies) = (Port::reserve(), Port::reserve());
+    house.serve(&events.endpoint(), &replies.endpoint());
+    house.script("say.sh", "#!/bin/sh\necho \"$@\"\nexit 3\n");
+    for (hook, id, remote) in [("there", 7, true), ("here", 8, false)] {
+        house.hook(
+            hook,
+            &format!(
+                "name: {hook}\nid: {id}\nprofile: onehem\ntrigger: {{ state: {{ resource: VM, on: RUNNING }} }}\n\
+                 command: {}\narguments: a b\nremote: {remote}\n",
+                house.config.scripts_dir.join("say.sh").display()
+            ),
+        );
+    }
+    let daemon = house.daemon().await;
+    let store = daemon.handle().store().clone();
+    let retry = async |hook_id: u64, host: &str| {
+        let retry = Event {
+            key: "RETRY".to_owned(),
+            facts: Facts::Retry(RetryRequest {
+                hook_id,
+                arguments: "a b".to_owned(),
+                remote_host: Some(host.to_owned()),
+            }),
+            payload: Payload::new(Vec::new().into()),
+            ..event("", 1)
+        };
+        let accepted = daemon.handle().emit(retry, None, Actor::User { uid: 7 }).await;
+        let key = accepted.expect("accepted").executions[0].clone();
+        until("it settles", || {
+            let execution = store.execution(&key).expect("readable");
+            execution.expect("an execution").progress.state.is_settled()
+        })
+        .await;
+        let attempt = store.attempts(&key).expect("readable").pop().expect("an attempt");
+        assert_eq!(outcome(&attempt), &Outcome::Exited { code: 3 }, "{attempt:?}");
+        assert_eq!(stdout(&attempt), "a b\n");
+        attempt.process.expect("a process").argv
+    };
+
+    // Two names of the one host, each with a connection of its own.
+    run(&daemon, "there", event("node1", 1)).await;
+    assert_eq!(node.logins(), 1);
+    let argv = retry(7, "rh6938").await.join(" ");
+    assert!(argv.contains("ssh") && argv.contains("rh6938"), "{argv}");
+    assert!(!argv.contains("node1"), "{argv}");
+    assert_eq!(node.logins(), 2);
+
+    run(&daemon, "here", event("node1", 1)).await;
+    let argv = retry(8, "node1").await.join(" ");
+    assert!(!argv.contains("node1"), "{argv}");
+    assert_eq!(node.logins(), 2);
+    drop(store);
     daemon.stop().await;
 }

@@ -75,35 +75,63 @@ fn calls_about_hooks_publish_the_very_documents_that_were_recorded() {
     }
 }
 
-#[test]
-fn the_driver_publishes_recorded_documents_under_the_recorded_keys() {
-    let events = recorded::events();
-    let mut oned = Oned::start(&[]);
-    // Documents that are no text are not given as JSON; none of them says anything else about keys.
-    let told: Vec<&Recorded> = events
-        .iter()
-        .filter(|event| event.key.starts_with("EVENT STATE") || event.key.starts_with("EVENT API"))
-        .filter(|event| !text(event).is_empty())
-        .collect();
-    assert!(told.len() > 300);
-    for state in ["EVENT STATE", "EVENT API"] {
-        let expected: Vec<&str> = told
-            .iter()
-            .map(|event| event.key.as_str())
-            .filter(|key| key.starts_with(state))
-            .collect();
-        let count = expected.len().to_string();
-        let mut subscriber = Peer::start("other_end.py", &["subscribe", oned.events(), state, &count]);
-        subscriber.expect("subscribed");
-        oned.tell(json!({ "do": "wait", "subscriptions": [state] }));
-        for event in &told {
-            oned.tell(json!({ "do": "event", "document": text(event) }));
-        }
-        subscriber.order("");
-        for key in expected {
-            subscriber.expect(key);
+/// Recorded documents, each with the keys it was recorded under, in their order.
+fn documents(events: &[Recorded]) -> Vec<(&str, Vec<&str>)> {
+    let mut documents: Vec<(&str, Vec<&str>)> = Vec::new();
+    for event in events.iter().filter(|event| event.key.starts_with("EVENT ")) {
+        let document = std::str::from_utf8(&event.content).expect("text");
+        match documents.last_mut() {
+            // The same once more under the same key was another event.
+            Some((last, keys)) if *last == document && !keys.contains(&event.key.as_str()) => {
+                keys.push(&event.key);
+            }
+            _ => documents.push((document, vec![&event.key])),
         }
     }
+    documents
+}
+
+#[test]
+fn the_driver_publishes_recorded_documents_under_the_recorded_keys_in_their_order() {
+    const END: &str = "EVENT of no document";
+    let events = recorded::events();
+    let mut oned = Oned::start(&[]);
+    let mut subscriber = Peer::start("other_end.py", &["subscribe", oned.events(), "EVENT", "100000"]);
+    subscriber.expect("subscribed");
+    subscriber.order("");
+    oned.tell(json!({ "do": "wait", "subscriptions": ["EVENT"] }));
+    let (mut twins, mut services, mut damaged) = (0, 0, 0);
+    for (document, recorded) in documents(&events) {
+        oned.tell(json!({ "do": "event", "document": document }));
+        oned.tell(json!({ "do": "publish", "key": END, "content": "" }));
+        let mut published = Vec::new();
+        loop {
+            let key = subscriber.line();
+            if key == END {
+                break;
+            }
+            published.push(key);
+        }
+        // Of some VMs of services the recording has not all keys; what it has is in this order.
+        let of_service = published
+            .last()
+            .is_some_and(|key| key.starts_with("EVENT SERVICE "));
+        if of_service && recorded.len() < 3 {
+            assert_eq!(published.len(), 3, "{published:?}");
+            published.retain(|key| recorded.contains(&key.as_str()));
+        }
+        assert_eq!(published, recorded, "{document}");
+        match recorded[..] {
+            [_, _, _] => services += 1,
+            [_, state] if state.starts_with("EVENT STATE ") => twins += 1,
+            ["EVENT "] => damaged += 1,
+            _ => {}
+        }
+    }
+    assert!(
+        twins > 100 && services >= 3 && damaged > 5,
+        "{twins} {services} {damaged}"
+    );
 }
 
 #[test]

@@ -156,7 +156,17 @@ impl Attempts {
         let shown = Shown::of(&invocation, arguments_sha256);
         let (to_record, boot_id) = (Arc::clone(&unrecorded), self.boot_id.clone());
         kill_point::reach("before-spawn");
+        let repeated = key.clone();
         let observer = Observer::none()
+            .on_repeat(move |host| {
+                tracing::warn!(
+                    execution = %repeated,
+                    attempt,
+                    host,
+                    "the shared connection failed before the script had written anything: it is started once more over a \
+                     connection of its own, and runs twice if it had begun"
+                );
+            })
             .on_start(move |started| {
                 kill_point::reach("after-spawn");
                 *locked(&to_record) = Some(Box::new(shown.process(&hook, started, boot_id)));

@@ -238,12 +238,14 @@ pub struct Chunk {
 }
 
 type OnStart = Box<dyn FnOnce(&Started) + Send>;
+type OnRepeat = Box<dyn FnOnce(&str) + Send>;
 type StillRunning = Box<dyn FnOnce(u64) + Send>;
 
 /// Who is told of a run while it goes on. By default, nobody.
 #[derive(Default)]
 pub struct Observer {
     on_start: Option<OnStart>,
+    on_repeat: Option<OnRepeat>,
     still_running: Option<(Duration, StillRunning)>,
     output: Option<mpsc::Sender<Chunk>>,
 }
@@ -258,6 +260,14 @@ impl Observer {
     #[must_use]
     pub fn on_start(mut self, tell: impl FnOnce(&Started) + Send + 'static) -> Self {
         self.on_start = Some(Box::new(tell));
+        self
+    }
+
+    /// Calls `tell` with the host's name before something that runs there is started once more, because the connection failed
+    /// and the script may never have begun. It must not block.
+    #[must_use]
+    pub fn on_repeat(mut self, tell: impl FnOnce(&str) + Send + 'static) -> Self {
+        self.on_repeat = Some(Box::new(tell));
         self
     }
 
@@ -282,6 +292,7 @@ impl std::fmt::Debug for Observer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Observer")
             .field("on_start", &self.on_start.is_some())
+            .field("on_repeat", &self.on_repeat.is_some())
             .field("still_running", &self.still_running.is_some())
             .field("output", &self.output.is_some())
             .finish()

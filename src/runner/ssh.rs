@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
@@ -30,14 +30,26 @@ const KEPT_FOR: &str = "ControlPersist=10m";
 /// Longer than the time in which `ssh` itself gives up.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// Seconds without a word of the host after which `ssh` asks it for one.
+const ALIVE_INTERVAL: u64 = 5;
+
+/// Questions without an answer after which `ssh` gives the host up, an interval after the last of them.
+const ALIVE_COUNT: u64 = 3;
+
+/// The longest time in which a connection that is dead already is noticed, with a second for a busy machine. Who was cut off
+/// later than this had a live connection at first.
+const DEAD_IS_NOTICED: Duration = Duration::from_secs(ALIVE_INTERVAL * (ALIVE_COUNT + 1) + 1);
+
 /// What `ssh` is always told: ask nobody, give up on hosts that do not answer. Host keys are checked as its own
 /// configuration says.
-pub const OPTIONS: [&str; 4] = [
-    "BatchMode=yes",
-    "ConnectTimeout=10",
-    "ServerAliveInterval=5",
-    "ServerAliveCountMax=3",
-];
+fn unconditional_options() -> [String; 4] {
+    [
+        "BatchMode=yes".to_owned(),
+        "ConnectTimeout=10".to_owned(),
+        format!("ServerAliveInterval={ALIVE_INTERVAL}"),
+        format!("ServerAliveCountMax={ALIVE_COUNT}"),
+    ]
+}
 
 /// How hosts are reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,7 +67,7 @@ impl Ssh {
         if let Some(file) = &self.config {
             options.extend(["-F".into(), file.clone().into_os_string()]);
         }
-        for option in OPTIONS {
+        for option in unconditional_options() {
             options.extend(["-o".into(), option.into()]);
         }
         if let Some(folder) = &self.sockets {
@@ -80,6 +92,16 @@ fn socket(folder: &Path, host: &str) -> PathBuf {
 
 /// What `ssh` ends with when it could not reach the host (ssh(1), "Exit status").
 const TRANSPORT_FAILED: i32 = 255;
+
+/// Whether it may be that the script never began: the shared connection failed, nothing came from the script, and the failure
+/// came as soon as that of a connection that was dead before. A silent script that was cut off just as soon looks the same.
+fn may_not_have_begun(report: &Report, lasted: Duration, connection_stands: bool) -> bool {
+    let code = TRANSPORT_FAILED;
+    report.outcome == Outcome::Exited { code }
+        && report.stdout.total == 0
+        && lasted <= DEAD_IS_NOTICED
+        && !connection_stands
+}
 
 impl Runner {
     /// Has what runs on other hosts share connections, whose processes get this environment.
@@ -111,7 +133,7 @@ impl Runner {
         }
     }
 
-    pub(super) async fn run_elsewhere(self, order: Order, stop: CancellationToken) -> Report {
+    pub(super) async fn run_elsewhere(self, mut order: Order, stop: CancellationToken) -> Report {
         let (Some(host), Some(connections)) = (order.invocation.host.clone(), self.connections.clone())
         else {
             return self.run_here(order, stop).await;
@@ -127,6 +149,7 @@ impl Runner {
             let invocation = connections.alone(order.invocation, &host);
             return self.run_here(Order { invocation, ..order }, stop).await;
         }
+        let on_repeat = order.observer.on_repeat.take();
         let again = Order {
             invocation: connections.alone(order.invocation.clone(), &host),
             limits: order.limits.clone(),
@@ -135,18 +158,16 @@ impl Runner {
                 None => Observer::none(),
             },
         };
+        let began = Instant::now();
         let report = self.run_here(order, stop.clone()).await;
-        // 255 is ssh's own status. Where the connection is gone and the script said nothing, it was the connection that
-        // failed: it had been up for long, and nobody had told it yet that the host was restarted.
-        let code = TRANSPORT_FAILED;
-        if report.outcome == (Outcome::Exited { code })
-            && report.stdout.total == 0
-            && !connections.stands(&host)
-        {
-            self.run_here(again, stop).await
-        } else {
-            report
+        // The connection may have been up for long, and nobody had told it yet that the host was restarted.
+        if !may_not_have_begun(&report, began.elapsed(), connections.stands(&host)) {
+            return report;
         }
+        if let Some(tell) = on_repeat {
+            tell(&host);
+        }
+        self.run_here(again, stop).await
     }
 }
 
@@ -283,4 +304,73 @@ impl Connections {
 
 fn is_alive(socket: &Path) -> bool {
     UnixStream::connect(socket).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::runner::Captured;
+
+    fn ended(outcome: Outcome, stdout: &'static str) -> Report {
+        let stdout = Captured {
+            head: Bytes::from_static(stdout.as_bytes()),
+            total: stdout.len() as u64,
+            ..Captured::default()
+        };
+        Report {
+            outcome,
+            started: None,
+            ended: SystemTime::UNIX_EPOCH,
+            stdout,
+            stderr: Captured::default(),
+            chunks_dropped: 0,
+        }
+    }
+
+    #[test]
+    fn only_what_may_never_have_begun_is_tried_once_more() {
+        let cut_off = || ended(Outcome::Exited { code: 255 }, "");
+        let soon = Duration::from_millis(200);
+        assert!(may_not_have_begun(&cut_off(), soon, false));
+        assert!(may_not_have_begun(&cut_off(), DEAD_IS_NOTICED, false));
+        let later = DEAD_IS_NOTICED + Duration::from_millis(1);
+        assert!(
+            !may_not_have_begun(&cut_off(), later, false),
+            "it was cut off while it ran"
+        );
+        assert!(
+            !may_not_have_begun(&cut_off(), soon, true),
+            "255 was the script's own"
+        );
+        let spoke = ended(Outcome::Exited { code: 255 }, "a");
+        assert!(!may_not_have_begun(&spoke, soon, false));
+        for code in [0, 1, 124] {
+            assert!(!may_not_have_begun(
+                &ended(Outcome::Exited { code }, ""),
+                soon,
+                false
+            ));
+        }
+        let stopped = ended(Outcome::Stopped { killed: false }, "");
+        assert!(!may_not_have_begun(&stopped, soon, false));
+    }
+
+    #[test]
+    fn a_dead_connection_is_noticed_by_the_options_that_ssh_is_given() {
+        let options = unconditional_options();
+        let number = |name: &str| -> u64 {
+            let value = options
+                .iter()
+                .find_map(|option| option.strip_prefix(name)?.strip_prefix('='));
+            value.and_then(|value| value.parse().ok()).unwrap_or_default()
+        };
+        let noticed = number("ServerAliveInterval") * (number("ServerAliveCountMax") + 1);
+        assert!(noticed > 0);
+        assert!(DEAD_IS_NOTICED >= Duration::from_secs(noticed));
+        assert!(DEAD_IS_NOTICED <= Duration::from_secs(noticed + 5));
+    }
 }

@@ -3,6 +3,7 @@
 #![allow(
     dead_code,
     clippy::expect_used,
+    clippy::panic,
     reason = "each test program uses its own part; a test that cannot go on shall fail"
 )]
 
@@ -11,6 +12,8 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+use nix::unistd::Pid;
 
 use crate::daemon::{House, until};
 
@@ -112,6 +115,26 @@ impl Node {
             let _ = sshd.kill();
             let _ = sshd.wait();
         }
+    }
+
+    /// The process behind the only shared connection whose socket is in this folder.
+    pub(crate) fn connection(&self, sockets: &Path) -> Pid {
+        let mut entries = fs::read_dir(sockets).expect("a folder");
+        let socket = entries.next().expect("a connection").expect("an entry").path();
+        let asked = Command::new("ssh")
+            .arg("-F")
+            .arg(self.folder.join("ssh_config"))
+            .arg("-o")
+            .arg(format!("ControlPath={}", socket.display()))
+            .args(["-O", "check", "node1"])
+            .output()
+            .expect("ssh: install openssh-client");
+        // "Master running (pid=NUMBER)"
+        let said = String::from_utf8_lossy(&asked.stderr);
+        let pid = said
+            .split_once("pid=")
+            .and_then(|(_, rest)| rest.split(')').next()?.parse().ok());
+        Pid::from_raw(pid.unwrap_or_else(|| panic!("no connection stands: {said}")))
     }
 
     /// How many connections were made to it.

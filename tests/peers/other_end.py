@@ -1,7 +1,7 @@
 """Real libzmq sockets at the other end of hem's publisher and of hem's questions.
 
     subscribe ENDPOINT PREFIX COUNT   print `subscribed`; when a line comes on standard input, take COUNT messages and
-                                      print their keys, one a line
+                                      print their keys as they come, one a line
     ask ENDPOINT TEXT                 send TEXT as REQ and print the answer
     answer ENDPOINT                   bind a REP, print `bound`, answer each question with `you said ` and the question
 """
@@ -21,8 +21,7 @@ if role == "subscribe":
     print("subscribed", flush=True)
     sys.stdin.readline()
     for _ in range(int(count)):
-        print(socket.recv_multipart()[0].decode(), flush=False)
-    sys.stdout.flush()
+        print(socket.recv_multipart()[0].decode(), flush=True)
 elif role == "ask":
     socket = context.socket(zmq.REQ)
     socket.setsockopt(zmq.RCVTIMEO, 60_000)
