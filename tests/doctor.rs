@@ -8,6 +8,9 @@ mod oned_stand_in;
 mod peers;
 mod recorded;
 mod service;
+#[path = "short_of/small_disk.rs"]
+#[allow(dead_code, reason = "the disk is filled here and not cleared")]
+mod small_disk;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -20,6 +23,7 @@ use oned_stand_in::Oned;
 use peers::Port;
 use serde_json::{Value, json};
 use service::{Said, Service, said};
+use small_disk::SmallDisk;
 
 /// A front-end: a controller, a hook with its script, and `hem.yaml`.
 struct FrontEnd {
@@ -92,9 +96,20 @@ impl FrontEnd {
 
     /// Runs `hem` with this front-end's configuration.
     async fn hem(&self, arguments: &[&str]) -> Said {
+        self.hem_by(&[], arguments).await
+    }
+
+    /// Runs it by a command that takes another one as its arguments.
+    async fn hem_by(&self, prefix: &[String], arguments: &[&str]) -> Said {
         let path = std::env::var("PATH").unwrap_or_default();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hem"));
+        let words: Vec<&str> = prefix
+            .iter()
+            .map(String::as_str)
+            .chain([env!("CARGO_BIN_EXE_hem")])
+            .collect();
+        let mut command = Command::new(words[0]);
         command
+            .args(&words[1..])
             .env("PATH", format!("{}:{path}", self.house.path("bin").display()))
             .env_remove("HEM_SOCKET")
             .env("HEM_CONFIG", self.house.path("hem.yaml"))
@@ -103,6 +118,10 @@ impl FrontEnd {
     }
 
     async fn doctor(&self, arguments: &[&str]) -> Report {
+        self.doctor_by(&[], arguments).await
+    }
+
+    async fn doctor_by(&self, prefix: &[String], arguments: &[&str]) -> Report {
         let oned_conf = self.house.path("oned.conf");
         let own = [
             "doctor",
@@ -110,7 +129,7 @@ impl FrontEnd {
             "--oned-conf",
             oned_conf.to_str().expect("a path"),
         ];
-        let said = self.hem(&[&own, arguments].concat()).await;
+        let said = self.hem_by(prefix, &[&own, arguments].concat()).await;
         let view = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("no report: {said:?}"));
         Report {
             view,
@@ -610,6 +629,61 @@ async fn a_clock_that_nobody_sets_is_a_warning_and_one_that_cannot_be_asked_is_n
         "skipped",
         "machine: whether the clock is synchronised is not known: `timedatectl` says `no bus here`",
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_has_room_is_nearly_full_or_keeps_hem_from_accepting() {
+    const MIB: u64 = 1 << 20;
+    let mut front_end = FrontEnd::new();
+    let disk = SmallDisk::mount(&front_end.house.path("disk"), 64);
+    // It is not there before the first start.
+    let state = front_end.house.path("disk/hem/state");
+    front_end.house.config.state_dir.clone_from(&state);
+    let with_reserve = |reserve: &str| {
+        front_end.configure("");
+        let file = front_end.house.path("hem.yaml");
+        let text = fs::read_to_string(&file).expect("a file");
+        fs::write(file, format!("{text}limits: {{ reserve: {reserve} }}\n")).expect("a file");
+    };
+    let prefix = disk.prefix();
+    let free = || {
+        format!(
+            "machine: {} MiB are free for {}",
+            disk.free() / MIB,
+            state.display()
+        )
+    };
+
+    with_reserve("2MiB");
+    let report = front_end.doctor_by(&prefix, &[]).await;
+    report
+        .nothing_but(0, 0)
+        .says("ok", &format!("{}; 2 MiB are kept in reserve", free()));
+
+    // One that is larger than the disk counts as a twentieth of it: 3.2 MiB.
+    with_reserve("1TiB");
+    let report = front_end.doctor_by(&prefix, &[]).await;
+    report
+        .nothing_but(0, 0)
+        .says("ok", &format!("{}; 3 MiB are kept in reserve", free()));
+    disk.fill(5 * MIB);
+    let report = front_end.doctor_by(&prefix, &[]).await;
+    report
+        .nothing_but(1, 0)
+        .says(
+            "warn",
+            &format!("{}; below 3 MiB nothing new is accepted", free()),
+        )
+        .advises(free().trim_start_matches("machine: "), "`retention:`");
+    disk.fill(2 * MIB);
+    let report = front_end.doctor_by(&prefix, &[]).await;
+    report
+        .nothing_but(0, 1)
+        .says(
+            "fail",
+            &format!("{}, 3 MiB are kept in reserve: nothing new is accepted", free()),
+        )
+        .advises(free().trim_start_matches("machine: "), "make room");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -389,10 +389,247 @@ fn maintainer_scripts_are_sound_and_do_nothing_without_systemd() {
             let first = text.find("systemctl").unwrap_or(usize::MAX);
             assert!(asks < first, "{name} of {package}");
             // dpkg calls them in more ways than they have something to do in.
+            let empty = tempfile::tempdir().expect("a folder");
             for stage in ["abort-upgrade", "failed-upgrade"] {
-                said(Command::new("sh").arg(&script).arg(stage).arg("0.0.1"));
+                said(
+                    Command::new("sh")
+                        .env("DPKG_ROOT", empty.path())
+                        .arg(&script)
+                        .args([stage, "0.0.1"]),
+                );
             }
         }
+    }
+}
+
+/// A machine in a folder, whose packages dpkg itself installs and removes. `systemctl` and `chown` write down what they are told.
+struct Machine {
+    folder: tempfile::TempDir,
+}
+
+impl Machine {
+    fn new(with_systemd: bool) -> Self {
+        let machine = Self {
+            folder: tempfile::tempdir().expect("a folder"),
+        };
+        let mut folders = vec!["run", "bin", "var/lib/dpkg/info", "var/lib/dpkg/updates"];
+        if with_systemd {
+            folders.push("run/systemd/system");
+        }
+        for folder in folders {
+            fs::create_dir_all(machine.path(folder)).expect("a folder");
+        }
+        fs::write(machine.path("var/lib/dpkg/status"), "").expect("a file");
+        // The unit `opennebula-hem` is what the drop-in says while it is there; the program may be gone already.
+        machine.tool(
+            "systemctl",
+            "[ ! -e \"$DPKG_ROOT/usr/bin/hem\" ] && program=', without a program'\n\
+             unit=onehem-server\n\
+             [ -e \"$DPKG_ROOT/usr/lib/systemd/system/opennebula-hem.service.d/hem.conf\" ] && unit=hem\n\
+             echo \"$*: $unit$program\" >> \"$DPKG_ROOT/calls\"\n\
+             case \"$*\" in *is-active*) [ -e \"$DPKG_ROOT/active\" ] ;; esac",
+        );
+        machine.tool("chown", "echo \"chown $1\" >> \"$DPKG_ROOT/calls\"");
+        machine.tool("getent", "[ -e \"$DPKG_ROOT/oneadmin\" ]");
+        machine
+    }
+
+    fn path(&self, place: &str) -> PathBuf {
+        self.folder.path().join(place)
+    }
+
+    fn has(&self, place: &str) -> bool {
+        self.path(place).exists()
+    }
+
+    fn write(&self, place: &str) {
+        let file = self.path(place);
+        fs::create_dir_all(file.parent().expect("a folder")).expect("its folder");
+        fs::write(file, "").expect("a file");
+    }
+
+    /// A program that goes before the system's own of that name.
+    fn tool(&self, name: &str, script: &str) {
+        let file = self.path("bin").join(name);
+        fs::write(&file, format!("#!/bin/sh\n{script}\n")).expect("a program");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("its mode");
+    }
+
+    /// Has dpkg do it; gives what `systemctl` and `chown` were told meanwhile.
+    fn dpkg(&self, does: &str, what: &Path) -> Vec<String> {
+        let path = std::env::var("PATH").unwrap_or_default();
+        // Files of a package are root's: whoever is somebody else is root among his own.
+        let mut command = if nix::unistd::Uid::effective().is_root() {
+            Command::new("dpkg")
+        } else {
+            let mut command = Command::new("unshare");
+            command.args(["--map-root-user", "dpkg"]);
+            command
+        };
+        said(
+            command
+                .env(
+                    "PATH",
+                    format!("{}:{path}:/usr/sbin:/sbin", self.path("bin").display()),
+                )
+                .env_remove("DPKG_ROOT")
+                .arg("--root")
+                .arg(self.folder.path())
+                .arg("--log")
+                .arg(self.path("dpkg.log"))
+                .args(["--force-script-chrootless", "--force-depends", does])
+                .arg(what),
+        );
+        self.calls()
+    }
+
+    fn install(&self, package: &str) -> Vec<String> {
+        let archive = PACKAGES.folder.path().join(format!("{package}.deb"));
+        self.dpkg("--install", &archive)
+    }
+
+    fn remove(&self, package: &str) -> Vec<String> {
+        self.dpkg("--remove", Path::new(package))
+    }
+
+    fn purge(&self, package: &str) -> Vec<String> {
+        self.dpkg("--purge", Path::new(package))
+    }
+
+    /// What was told since the last look.
+    fn calls(&self) -> Vec<String> {
+        let file = self.path("calls");
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let _ = fs::remove_file(file);
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+#[test]
+fn the_package_for_front_ends_takes_over_is_upgraded_and_gives_back_as_promised() {
+    let machine = Machine::new(true);
+    machine.write("oneadmin");
+    machine.write("active");
+    // onehem-server goes on until somebody restarts the unit.
+    assert_eq!(
+        machine.install("hem-opennebula"),
+        ["chown oneadmin:oneadmin", "daemon-reload: hem"]
+    );
+    assert!(machine.has("etc/hem/hooks.d") && machine.has("etc/hem/scripts"));
+    assert_eq!(
+        machine.install("hem-opennebula"),
+        [
+            "chown oneadmin:oneadmin",
+            "daemon-reload: hem",
+            "try-restart opennebula-hem.service: hem"
+        ],
+        "an upgrade"
+    );
+    machine.write("var/lib/hem/db");
+    // hem is stopped while its program is there, and started is what the unit is without the drop-in.
+    let way_back = [
+        "--quiet is-active opennebula-hem.service: hem",
+        "stop opennebula-hem.service: hem",
+        "daemon-reload: onehem-server, without a program",
+        "start opennebula-hem.service: onehem-server, without a program",
+    ];
+    assert_eq!(machine.remove("hem-opennebula"), way_back);
+    assert!(machine.has("var/lib/hem/db") && machine.has("etc/hem/hem.yaml"));
+
+    // A former upgrade is no reason to restart after a new installation; what did not run is not started.
+    fs::remove_file(machine.path("active")).expect("the file");
+    assert_eq!(
+        machine.install("hem-opennebula"),
+        ["chown oneadmin:oneadmin", "daemon-reload: hem"]
+    );
+    assert_eq!(
+        machine.purge("hem-opennebula"),
+        [
+            "--quiet is-active opennebula-hem.service: hem",
+            "daemon-reload: onehem-server, without a program"
+        ]
+    );
+    assert!(!machine.has("var/lib/hem") && !machine.has("etc/hem"));
+    let notes = fs::read_dir(machine.path("run")).expect("a folder").count();
+    assert_eq!(notes, 1, "only systemd's folder is left in /run");
+}
+
+#[test]
+fn an_upgrade_that_is_called_off_is_not_taken_for_one_later() {
+    let machine = Machine::new(true);
+    machine.install("hem-opennebula");
+    for (script, stage) in [("prerm", "upgrade"), ("postinst", "abort-upgrade")] {
+        said(
+            Command::new("sh")
+                .env("DPKG_ROOT", machine.folder.path())
+                .arg(PACKAGES.root("hem-opennebula").join("DEBIAN").join(script))
+                .args([stage, "9.9"]),
+        );
+        let is_noted = machine.has("run/hem-opennebula.is-upgraded");
+        assert_eq!(is_noted, stage == "upgrade", "{script} {stage}");
+    }
+}
+
+#[test]
+fn the_plain_package_starts_nothing_and_stops_its_daemon_while_the_program_is_there() {
+    let machine = Machine::new(true);
+    assert_eq!(machine.install("hem"), ["daemon-reload: onehem-server"]);
+    assert_eq!(
+        machine.install("hem"),
+        [
+            "daemon-reload: onehem-server",
+            "try-restart hem.service: onehem-server"
+        ],
+        "an upgrade"
+    );
+    machine.write("var/lib/hem/db");
+    machine.write("etc/hem/hooks.d/own.yaml");
+    assert_eq!(
+        machine.remove("hem"),
+        [
+            "--quiet disable --now hem.service: onehem-server",
+            "daemon-reload: onehem-server, without a program"
+        ]
+    );
+    assert!(machine.has("var/lib/hem/db"));
+    assert_eq!(machine.purge("hem"), [""; 0]);
+    assert!(!machine.has("var/lib/hem") && !machine.has("etc/hem/scripts"));
+    assert!(machine.has("etc/hem/hooks.d/own.yaml"), "somebody wrote it");
+}
+
+#[test]
+fn nobody_calls_systemctl_where_systemd_does_not_run() {
+    for package in ["hem", "hem-opennebula"] {
+        let machine = Machine::new(false);
+        assert_eq!(machine.install(package), [""; 0]);
+        assert_eq!(machine.install(package), [""; 0]);
+        assert_eq!(machine.remove(package), [""; 0]);
+        assert_eq!(machine.purge(package), [""; 0]);
+    }
+}
+
+#[test]
+fn a_package_that_is_purged_later_leaves_the_store_to_the_one_that_took_its_place() {
+    for (former, later) in [("hem", "hem-opennebula"), ("hem-opennebula", "hem")] {
+        let machine = Machine::new(true);
+        machine.install(former);
+        machine.write("var/lib/hem/db");
+        machine.install(later);
+        machine.purge(former);
+        for place in [
+            "usr/bin/hem",
+            "var/lib/hem/db",
+            "etc/hem/hooks.d",
+            "etc/hem/scripts",
+            "etc/hem/hem.yaml",
+        ] {
+            assert!(machine.has(place), "{place} is gone with {former}");
+        }
+        machine.purge(later);
+        assert!(
+            !machine.has("var/lib/hem") && !machine.has("etc/hem"),
+            "{later} was the last"
+        );
     }
 }
 

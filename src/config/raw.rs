@@ -221,7 +221,8 @@ pub struct RawRetention {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawLimits {
-    /// Below this much free space on the store's disk nothing new is accepted. Default `256MiB`.
+    /// Below this much free space on the store's disk, or a twentieth of the disk where that is less, nothing new is accepted. Default
+    /// `256MiB`.
     pub reserve: Option<SizeText>,
     /// Above this many unsettled executions nothing new is accepted. Default 1000000.
     pub max_backlog: Option<usize>,
