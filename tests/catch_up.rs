@@ -574,45 +574,6 @@ async fn what_is_refused_on_standby_is_not_taken_for_heard() {
     daemon.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_was_lost_for_want_of_room_is_raised_when_there_is_room() {
-    let mut oned = Oned::start(&[]);
-    oned.vm(5, "ACTIVE", "RUNNING");
-    let mut house = house(&oned);
-    house.config.limits.max_backlog = 1;
-    let go = house.path("go").display().to_string();
-    house.script(
-        "wait.sh",
-        &format!("#!/bin/sh\nwhile [ ! -e {go} ]; do sleep 0.05; done\n"),
-    );
-    house.hook(
-        "waits",
-        "name: waits\ntrigger: { state: { resource: HOST, state: any } }\ncommand: wait.sh\n",
-    );
-    on_states(&house, "wants", "VM", "catch_up: true\n");
-    let daemon = house.daemon().await;
-    until_known(&daemon).await;
-    oned.wait_for_subscriber();
-    for id in 0..2 {
-        oned.tell(json!({ "do": "host", "id": id, "state": "ERROR" }));
-    }
-    until_status(daemon.handle(), |status| status.not_accepting.is_some()).await;
-    oned.vm(5, "HOLD", "LCM_INIT");
-    until_status(daemon.handle(), |status| {
-        status
-            .events
-            .get("opennebula")
-            .is_some_and(|counters| counters.lost == 1)
-    })
-    .await;
-    vm_unheard(&mut oned, 5, "SUSPENDED");
-    std::fs::write(house.path("go"), "").expect("a file");
-    let story = until_closed(daemon.handle(), 1).await;
-    assert_eq!((story.raised, story.noted_only), (1, None));
-    assert_eq!(raised(daemon.handle()), ["vm/5 SUSPENDED"]);
-    daemon.stop().await;
-}
-
 /// Waits until the daemon's status is so.
 async fn until_status(handle: &Handle, holds: impl Fn(&Status) -> bool) {
     let look = async {
@@ -638,33 +599,6 @@ async fn a_resource_that_cannot_be_read_holds_up_no_other() {
     oned.tell(json!({ "do": "kill" }));
     until_closed(daemon.handle(), 1).await;
     assert_eq!(raised(daemon.handle()), ["host/1 ERROR", "image/0 USED"]);
-    daemon.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn hooks_of_oned_get_what_was_missed_where_the_configuration_says_so() {
-    let mut oned = Oned::start(&[]);
-    vm_unheard(&mut oned, 1, "POWEROFF");
-    oned.create_hook(
-        "NAME = hung\nTYPE = state\nRESOURCE = VM\nSTATE = SUSPENDED\nLCM_STATE = LCM_INIT\n\
-         COMMAND = note.sh\nARGUMENTS = hung\n",
-    );
-    let mut house = house(&oned);
-    house.config.onehem_scripts_dir = house.config.scripts_dir.clone();
-    let asked = house.config.oned.as_mut().expect("oned");
-    (asked.hooks, asked.catch_up) = (true, true);
-    let daemon = house.daemon().await;
-    until_known(&daemon).await;
-    oned.wait_for_subscriber();
-    vm_unheard(&mut oned, 1, "SUSPENDED");
-    oned.tell(json!({ "do": "kill" }));
-    let story = until_closed(daemon.handle(), 1).await;
-    assert_eq!(story.raised, 1);
-    until("it ran", || !house.lines("ran").is_empty()).await;
-    until_settled(daemon.handle(), 0).await;
-    let lines = house.lines("ran");
-    assert_eq!(lines.len(), 1, "{lines:?}");
-    assert!(lines[0].ends_with(" vm/1 hung 1"), "{lines:?}");
     daemon.stop().await;
 }
 
