@@ -602,6 +602,37 @@ async fn a_resource_that_cannot_be_read_holds_up_no_other() {
     daemon.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn hooks_of_oned_get_what_was_missed_where_the_configuration_says_so() {
+    let mut oned = Oned::start(&[]);
+    vm_unheard(&mut oned, 1, "POWEROFF");
+    oned.create_hook(
+        "NAME = hung\nTYPE = state\nRESOURCE = VM\nON = CUSTOM\nSTATE = SUSPENDED\nLCM_STATE = LCM_INIT\n\
+         COMMAND = note.sh\nARGUMENTS = hung\n",
+    );
+    let mut house = house(&oned);
+    house.config.onehem_scripts_dir = house.config.scripts_dir.clone();
+    let asked = house.config.oned.as_mut().expect("oned");
+    (asked.hooks, asked.catch_up) = (true, true);
+    let daemon = house.daemon().await;
+    until_status(daemon.handle(), |status| {
+        status.pool.as_ref().is_some_and(|pool| pool.hooks == 1)
+    })
+    .await;
+    until_known(&daemon).await;
+    oned.wait_for_subscriber();
+    vm_unheard(&mut oned, 1, "SUSPENDED");
+    oned.tell(json!({ "do": "kill" }));
+    let story = until_closed(daemon.handle(), 1).await;
+    assert_eq!(story.raised, 1);
+    until("it ran", || !house.lines("ran").is_empty()).await;
+    until_settled(daemon.handle(), 0).await;
+    let lines = house.lines("ran");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].ends_with(" vm/1 hung 1"), "{lines:?}");
+    daemon.stop().await;
+}
+
 /// Ends a daemon at a point of its work, and lets the next one live.
 async fn ends_at(point: &str) {
     let mut oned = Oned::start(&[]);
