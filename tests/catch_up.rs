@@ -14,12 +14,13 @@ use bytes::Bytes;
 use daemon::{House, LIMIT, until, until_settled};
 use hem::config::{self, OpennebulaSource, Source};
 use hem::daemon::Daemon;
-use hem::engine::handle::{CatchUpStatus, GapStory, Handle, NotedOnly};
+use hem::engine::handle::{CatchUpStatus, GapStory, Handle, NotedOnly, Status};
 use hem::event::id::Seq;
 use hem::event::opennebula::key::Key;
-use hem::event::opennebula::pool::{pool_entries, resource_entry};
+use hem::event::opennebula::pool::{pool_page, resource_entry};
 use hem::event::opennebula::{Layout, Resource, resource_element};
 use hem::event::payload::Payload;
+use hem::event::time::Timestamp;
 use hem::event::{Facts, Kind};
 use hem::store::{EventQuery, ListedEvent};
 use oned_stand_in::Oned;
@@ -479,18 +480,10 @@ async fn suspended_unheard(oned: &mut Oned, daemon: &Daemon) {
 
 /// Waits until hem stands by, in the middle of raising 200 states; gives how many were raised until then.
 async fn until_standby(handle: &Handle) -> usize {
-    let standby = async {
-        while handle
-            .status()
-            .await
-            .expect("a status")
-            .role
-            .is_none_or(|role| role.why().is_none())
-        {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, standby).await.expect("hem stands by");
+    until_status(handle, |status| {
+        status.role.as_ref().is_some_and(|role| role.why().is_some())
+    })
+    .await;
     handle.pulse().await.expect("a pulse");
     let raised = raised(handle).len();
     assert!(raised < 190, "the lead was lost too late to tell anything");
@@ -545,6 +538,98 @@ async fn after_a_time_without_a_role_it_is_asked_anew() {
     let all = raised(daemon.handle());
     let suspended = all.iter().filter(|what| what.ends_with(" SUSPENDED")).count();
     assert_eq!((suspended, all.len()), (before, 2 * before));
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_refused_on_standby_is_not_taken_for_heard() {
+    let mut oned = Oned::start(&["--raft", "LEADER"]);
+    vm_unheard(&mut oned, 1, "POWEROFF");
+    let mut house = house(&oned);
+    let asked = house.config.oned.as_mut().expect("oned");
+    (asked.leader_only, asked.max_gap) = (true, Duration::from_secs(4));
+    on_states(&house, "wants", "VM", "catch_up: true\n");
+    let daemon = house.daemon().await;
+    until_known(&daemon).await;
+    oned.wait_for_subscriber();
+    oned.tell(json!({ "do": "break", "method": "one.zone.raftstatus", "how": "auth" }));
+    until_standby(daemon.handle()).await;
+    until_it_is(daemon.handle(), "it is too long ago", |status| {
+        status
+            .as_of
+            .is_some_and(|heard| Timestamp::now().since(heard) > Duration::from_secs(5))
+    })
+    .await;
+    vm_unheard(&mut oned, 1, "SUSPENDED");
+
+    // The connection, which was up all the time, breaks just now.
+    oned.tell(json!({ "do": "kill" }));
+    oned.wait_for_subscriber();
+    oned.tell(json!({ "do": "mend" }));
+    until_it_is(daemon.handle(), "the states are only noted", |status| {
+        status.open_since.is_none() && status.totals.rebuilt == 1
+    })
+    .await;
+    assert_eq!(raised(daemon.handle()), Vec::<String>::new());
+    daemon.stop().await;
+}
+
+/// Waits until the daemon's status is so.
+async fn until_status(handle: &Handle, holds: impl Fn(&Status) -> bool) {
+    let look = async {
+        while !holds(&handle.status().await.expect("a status")) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, look).await.expect("the status is so");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_resource_that_cannot_be_read_holds_up_no_other() {
+    let mut oned = Oned::start(&[]);
+    oned.tell(json!({ "do": "host", "id": 0, "name": "a </b> c", "publish": false }));
+    oned.tell(json!({ "do": "host", "id": 1, "publish": false }));
+    oned.tell(json!({ "do": "image", "id": 0, "publish": false }));
+    let house = house(&oned);
+    on_states(&house, "wants", "IMAGE", "catch_up: true\n");
+    let daemon = house.daemon().await;
+    until_known(&daemon).await;
+    oned.tell(json!({ "do": "host", "id": 1, "state": "ERROR", "publish": false }));
+    oned.tell(json!({ "do": "image", "id": 0, "state": "USED", "publish": false }));
+    oned.tell(json!({ "do": "kill" }));
+    until_closed(daemon.handle(), 1).await;
+    assert_eq!(raised(daemon.handle()), ["host/1 ERROR", "image/0 USED"]);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn hooks_of_oned_get_what_was_missed_where_the_configuration_says_so() {
+    let mut oned = Oned::start(&[]);
+    vm_unheard(&mut oned, 1, "POWEROFF");
+    oned.create_hook(
+        "NAME = hung\nTYPE = state\nRESOURCE = VM\nON = CUSTOM\nSTATE = SUSPENDED\nLCM_STATE = LCM_INIT\n\
+         COMMAND = note.sh\nARGUMENTS = hung\n",
+    );
+    let mut house = house(&oned);
+    house.config.onehem_scripts_dir = house.config.scripts_dir.clone();
+    let asked = house.config.oned.as_mut().expect("oned");
+    (asked.hooks, asked.catch_up) = (true, true);
+    let daemon = house.daemon().await;
+    until_status(daemon.handle(), |status| {
+        status.pool.as_ref().is_some_and(|pool| pool.hooks == 1)
+    })
+    .await;
+    until_known(&daemon).await;
+    oned.wait_for_subscriber();
+    vm_unheard(&mut oned, 1, "SUSPENDED");
+    oned.tell(json!({ "do": "kill" }));
+    let story = until_closed(daemon.handle(), 1).await;
+    assert_eq!(story.raised, 1);
+    until("it ran", || !house.lines("ran").is_empty()).await;
+    until_settled(daemon.handle(), 0).await;
+    let lines = house.lines("ran");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].ends_with(" vm/1 hung 1"), "{lines:?}");
     daemon.stop().await;
 }
 
@@ -606,8 +691,8 @@ fn what_is_raised_is_byte_for_byte_what_oned_would_have_sent() {
         let element = resource_element(&payload, Layout::AsReceived).expect("an element");
         let element = std::str::from_utf8(&element).expect("text");
         let pool = format!("<{0}_POOL>{element}</{0}_POOL>", resource.element_name());
-        let entries = pool_entries(&pool, &resource).expect("a pool");
-        let [entry] = entries.as_slice() else {
+        let page = pool_page(&pool, &resource).expect("a pool");
+        let [entry] = page.entries.as_slice() else {
             panic!("one resource in {pool}")
         };
         assert_eq!(resource_entry(element, &resource).as_ref(), Ok(entry));

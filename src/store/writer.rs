@@ -398,6 +398,21 @@ impl WriterThread {
         self.apply(batch)
     }
 
+    /// Whether an event was written, and is there no more: nothing would ever remove what is written about it now.
+    fn is_pruned(&self, seq: Seq) -> bool {
+        let shared = &self.store.shared;
+        let written = shared
+            .totals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .last_seq;
+        seq.0 <= written
+            && shared
+                .tree
+                .contains_key(keys::event(seq))
+                .is_ok_and(|is_there| !is_there)
+    }
+
     /// Adds a change to the batch; returns the bytes of payload or output it brought.
     fn add(&mut self, batch: &mut Batch, change: Change) -> usize {
         match change {
@@ -528,7 +543,9 @@ impl WriterThread {
                 0
             }
             Change::GapStory { record, story } => {
-                batch.insert(keys::gap_story(record), format::write_gap_story(&story));
+                if !self.is_pruned(record) {
+                    batch.insert(keys::gap_story(record), format::write_gap_story(&story));
+                }
                 0
             }
             Change::Led(at) => {

@@ -140,8 +140,11 @@ impl Acceptance {
         vec![baseline]
     }
 
-    /// A source was heard until then, and nothing was missed before.
+    /// A source was heard until then, and nothing was missed before, unless hem stands by and takes nothing of what it hears.
     pub(super) fn heard_until(&mut self, source: &str, until: Timestamp) {
+        if self.role.standby().is_some() {
+            return;
+        }
         if let Some(tracked) = self.tracked.as_mut().filter(|tracked| tracked.is(source))
             && tracked.is_up
         {

@@ -70,13 +70,13 @@ pub fn state_told(facts: &Facts) -> Option<(ResourceId, StateNames)> {
 
 /// One resource as a pool has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PoolEntry<'a> {
+pub struct PoolEntry {
     /// Which one.
     pub id: ResourceId,
     /// The state it is in; none where its number is not known here.
     pub state: Option<StateNames>,
     /// Its element, as it stands there.
-    pub element: &'a str,
+    pub element: String,
 }
 
 /// Why a document is no pool, or has no resource in it.
@@ -98,42 +98,116 @@ pub enum PoolFault {
     NoNumber,
 }
 
-/// The resources of a pool of this kind: `<VM_POOL>…</VM_POOL>`.
+/// What a pool, or a page of one, says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The resources that can be read, in the document's order.
+    pub entries: Vec<PoolEntry>,
+    /// Those that cannot.
+    pub left_out: Vec<LeftOut>,
+}
+
+impl Page {
+    /// How many resources it has, whether they can be read or not.
+    pub const fn len(&self) -> usize {
+        self.entries.len() + self.left_out.len()
+    }
+
+    /// Whether it has none.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A resource of a pool that cannot be read; the others can.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Its number, where that much can be read.
+    pub number: Option<u64>,
+    /// Why not.
+    pub why: PoolFault,
+}
+
+/// The resources of a pool of this kind: `<VM_POOL>…</VM_POOL>`. One that cannot be read leaves the others.
 ///
 /// # Errors
-/// See [`PoolFault`]; nothing of a pool that cannot be read to its end is given.
-pub fn pool_entries<'a>(document: &'a str, resource: &Resource) -> Result<Vec<PoolEntry<'a>>, PoolFault> {
+/// See [`PoolFault`]: it is no such pool, or ends before its end.
+pub fn pool_page(document: &str, resource: &Resource) -> Result<Page, PoolFault> {
     let root = format!("{}_POOL", resource.element_name());
     let (open, close, empty) = (format!("<{root}>"), format!("</{root}>"), format!("<{root}/>"));
     let text = after_declaration(document);
     if text.trim_end() == empty {
-        return Ok(Vec::new());
+        return Ok(Page::default());
     }
     let mut rest = text.strip_prefix(open.as_str()).ok_or_else(|| PoolFault::Other {
         found: text.chars().take(32).collect(),
         wanted: open,
     })?;
-    let mut entries = Vec::new();
+    let mut page = Page::default();
     loop {
         rest = rest.trim_ascii_start();
         if let Some(behind) = rest.strip_prefix(close.as_str()) {
             return if behind.trim_ascii().is_empty() {
-                Ok(entries)
+                Ok(page)
             } else {
                 Err(unreadable(&Fault::AfterRoot))
             };
         }
-        let (element, behind) = first_element(rest)?;
+        if rest.is_empty() {
+            return Err(unreadable(&Fault::Unclosed));
+        }
+        let (element, behind, read) = match first_element(rest) {
+            Ok((element, behind)) => (element, behind, entry(element, resource)),
+            Err(why) => {
+                let (broken, behind) = rest.split_at(length_of_broken(rest, resource, &close));
+                (broken, behind, Err(why))
+            }
+        };
         rest = behind;
-        entries.extend(entry(element, resource)?);
+        match read {
+            Ok(entry) => page.entries.extend(entry),
+            Err(why) => {
+                let [number] = document::leading_texts(element, ["ID"], STOP);
+                let number = number.and_then(|number| number.trim().parse().ok());
+                page.left_out.push(LeftOut { number, why });
+            }
+        }
     }
+}
+
+/// How far a resource reaches that is not well-formed: to where the next one or the end of the pool follows its end tag.
+/// What users write stands in CDATA sections, which are not looked into.
+fn length_of_broken(rest: &str, resource: &Resource, close: &str) -> usize {
+    const DATA: &str = "<![CDATA[";
+    let name = resource.element_name();
+    let (start, end) = (format!("<{name}>"), format!("</{name}>"));
+    let mut at = 0;
+    while let Some(found) = rest[at..].find('<') {
+        at += found;
+        let here = &rest[at..];
+        if here.starts_with(DATA) {
+            match here.find("]]>") {
+                Some(length) => at += length,
+                None => break,
+            }
+        } else if here.starts_with(end.as_str()) {
+            at += end.len();
+            let behind = rest[at..].trim_ascii_start();
+            if behind.starts_with(start.as_str()) || behind.starts_with(close) {
+                return at;
+            }
+        } else {
+            at += 1;
+        }
+    }
+    rest.len()
 }
 
 /// The one resource of this kind that a document holds: `<VM>…</VM>`.
 ///
 /// # Errors
 /// See [`PoolFault`].
-pub fn resource_entry<'a>(document: &'a str, resource: &Resource) -> Result<PoolEntry<'a>, PoolFault> {
+pub fn resource_entry(document: &str, resource: &Resource) -> Result<PoolEntry, PoolFault> {
     let text = after_declaration(document);
     let (element, _) = first_element(text)?;
     entry(element, resource)?.ok_or_else(|| PoolFault::Other {
@@ -165,7 +239,7 @@ fn first_element(text: &str) -> Result<(&str, &str), PoolFault> {
 }
 
 /// The resource of an element; none for an element of another name.
-fn entry<'a>(element: &'a str, resource: &Resource) -> Result<Option<PoolEntry<'a>>, PoolFault> {
+fn entry(element: &str, resource: &Resource) -> Result<Option<PoolEntry>, PoolFault> {
     let name = element
         .strip_prefix('<')
         .and_then(|inner| inner.split(['>', '/', ' ', '\t', '\r', '\n']).next());
@@ -182,7 +256,7 @@ fn entry<'a>(element: &'a str, resource: &Resource) -> Result<Option<PoolEntry<'
             number,
         },
         state: named(resource, state.as_deref(), lcm_state.as_deref()),
-        element,
+        element: element.to_owned(),
     }))
 }
 
@@ -206,7 +280,7 @@ pub struct StateMessage {
     pub document: String,
 }
 
-impl PoolEntry<'_> {
+impl PoolEntry {
     /// The message that tells of the state this resource is in, built around its element as the controller builds it
     /// (`format_message` in `src/hm/HookState*.cc`). What a VM's owner wrote into `SERVICE_ID` is escaped, though: the
     /// controller puts it there as it is, and so lets it pass for a part of the message.
@@ -223,7 +297,7 @@ impl PoolEntry<'_> {
             Resource::Vm => {
                 let lcm_state = lcm_state.as_deref().unwrap_or_default();
                 document.push_str(&format!("<LCM_STATE>{lcm_state}</LCM_STATE>{number_told}"));
-                let of_vm = OfVm::read(self.element);
+                let of_vm = OfVm::read(&self.element);
                 if !of_vm.service.is_empty() {
                     let service = partial_escape(&*of_vm.service);
                     document.push_str(&format!("<SERVICE_ID>{service}</SERVICE_ID>"));
@@ -234,7 +308,7 @@ impl PoolEntry<'_> {
                 });
             }
             Resource::Host => {
-                let [name] = document::leading_texts(self.element, ["NAME"], STOP);
+                let [name] = document::leading_texts(&self.element, ["NAME"], STOP);
                 let name = name.unwrap_or_default();
                 document.push_str(&format!(
                     "<REMOTE_HOST>{}</REMOTE_HOST>{number_told}",
@@ -243,7 +317,7 @@ impl PoolEntry<'_> {
             }
             Resource::Image | Resource::Net | Resource::Other(_) => document.push_str(&number_told),
         }
-        document.push_str(self.element);
+        document.push_str(&self.element);
         document.push_str("</HOOK_MESSAGE>");
         let lcm_state = lcm_state.as_deref().unwrap_or_default();
         Some(StateMessage {

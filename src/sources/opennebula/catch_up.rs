@@ -8,6 +8,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +18,9 @@ use super::repeats::Repeats;
 use super::sentence;
 use crate::engine::catch_up::{CatchUp, Halted, NotedOnly, Seen};
 use crate::event::opennebula::Resource;
-use crate::event::opennebula::pool::{PoolEntry, PoolFault, ResourceId, pool_entries, resource_entry};
+use crate::event::opennebula::pool::{
+    LeftOut, Page, PoolEntry, PoolFault, ResourceId, pool_page, resource_entry,
+};
 use crate::oned::{CallError, Client, Value};
 
 /// Resources asked for at once; OpenNebula's own tools take as many.
@@ -69,6 +72,8 @@ enum PollError {
     Call(CallError),
     #[error("the answer to `{method}` cannot be used")]
     Answer { method: &'static str, source: PoolFault },
+    #[error("hem failed to read the answer to `{method}`, a fault of hem; its log says more")]
+    Failed { method: &'static str },
 }
 
 struct Follower<'a> {
@@ -127,6 +132,8 @@ impl Follower<'_> {
     async fn pool(&self, resource: &Resource) -> Result<u64, PollError> {
         let mut raised = 0;
         let mut start = 0;
+        // Whether a resource that is on no page is not there.
+        let mut is_sure = true;
         loop {
             let asked = Instant::now();
             let (method, parameters) = page(resource, start);
@@ -135,19 +142,23 @@ impl Follower<'_> {
                 .text(method, &parameters)
                 .await
                 .map_err(PollError::Call)?;
-            let unusable = |source| PollError::Answer { method, source };
-            let entries = pool_entries(&document, resource).map_err(unusable)?;
-            let seen = entries.iter().map(seen).collect();
-            for place in self.catch_up.differing(resource, asked, seen).await? {
-                if let Some(entry) = entries.get(place) {
-                    raised += u64::from(self.raise(entry, asked).await?);
+            let kind = resource.clone();
+            let page = read(method, move || pool_page(&document, &kind)).await?;
+            self.say_left_out(resource, &page.left_out);
+            is_sure &= page.left_out.iter().all(|left_out| left_out.number.is_some());
+            for place in self.catch_up.differing(resource, asked, seen(&page)).await? {
+                if let Some(entry) = page.entries.get(place) {
+                    raised += u64::from(self.raise(entry.clone(), asked).await?);
                 }
             }
-            let is_last = parameters.is_empty() || i64::try_from(entries.len()).is_ok_and(|len| len < PAGE);
+            let is_last = parameters.is_empty() || i64::try_from(page.len()).is_ok_and(|len| len < PAGE);
             if is_last {
                 break;
             }
             start += PAGE;
+        }
+        if !is_sure && *resource != Resource::Vm {
+            return Ok(raised);
         }
         for number in self.catch_up.absent(resource).await? {
             raised += u64::from(self.absent(number).await?);
@@ -168,14 +179,18 @@ impl Follower<'_> {
         };
         let asked = Instant::now();
         match self.client.text(METHOD, &[parameter.into(), false.into()]).await {
-            Ok(document) => {
-                let unusable = |source| PollError::Answer {
-                    method: METHOD,
-                    source,
-                };
-                let entry = resource_entry(&document, &Resource::Vm).map_err(unusable)?;
-                self.raise(&entry, asked).await
-            }
+            Ok(document) => match read(METHOD, move || resource_entry(&document, &Resource::Vm)).await {
+                Ok(entry) => self.raise(entry, asked).await,
+                Err(PollError::Answer {
+                    source: why @ (PoolFault::Document(_) | PoolFault::NoNumber),
+                    ..
+                }) => {
+                    let number = Some(number);
+                    self.say_left_out(&Resource::Vm, &[LeftOut { number, why }]);
+                    Ok(false)
+                }
+                Err(error) => Err(error),
+            },
             // What these credentials may not see, no later poll tells either.
             Err(CallError::Refused {
                 code: NO_EXISTS | AUTHORIZATION,
@@ -188,13 +203,37 @@ impl Follower<'_> {
         }
     }
 
+    /// Says which resources of an answer cannot be read; of these nothing is raised.
+    fn say_left_out(&self, resource: &Resource, left_out: &[LeftOut]) {
+        if let Some(LeftOut { number, why }) = left_out.first() {
+            tracing::warn!(
+                source = self.name, %resource, count = left_out.len(), number, %why,
+                "resources that oned does not tell so that they can be read are left out of catching up"
+            );
+        }
+    }
+
     /// Hands over one that may have been missed; says whether its event is raised, and then keeps the pace.
-    async fn raise(&self, entry: &PoolEntry<'_>, asked: Instant) -> Result<bool, PollError> {
-        let (Some(names), Some(message)) = (&entry.state, entry.message()) else {
+    async fn raise(&self, entry: PoolEntry, asked: Instant) -> Result<bool, PollError> {
+        let PoolEntry {
+            id,
+            state: Some(names),
+            ..
+        } = entry.clone()
+        else {
             return Ok(false);
         };
-        let event = self.decoder.synthesised(message);
-        let is_raised = self.catch_up.raise(&entry.id, names, asked, event).await?;
+        let decoder = Arc::clone(&self.decoder);
+        let made = spawn_blocking(move || Some(decoder.synthesised(entry.message()?))).await;
+        let Ok(Some(event)) = made else {
+            let (resource, number) = (&id.resource, id.number);
+            tracing::error!(
+                source = self.name, %resource, number,
+                "hem failed to tell of a state that was missed, a fault of hem; it is left out"
+            );
+            return Ok(false);
+        };
+        let is_raised = self.catch_up.raise(&id, &names, asked, event).await?;
         if is_raised {
             sleep(BETWEEN_RAISED).await;
         }
@@ -202,11 +241,28 @@ impl Follower<'_> {
     }
 }
 
-fn seen(entry: &PoolEntry<'_>) -> Seen {
-    Seen {
+/// Reads an answer, which may be large, where it holds nobody up. A follower that ends would leave the gap open in silence.
+async fn read<T: Send + 'static>(
+    method: &'static str,
+    read: impl FnOnce() -> Result<T, PoolFault> + Send + 'static,
+) -> Result<T, PollError> {
+    spawn_blocking(read)
+        .await
+        .map_err(|_| PollError::Failed { method })?
+        .map_err(|source| PollError::Answer { method, source })
+}
+
+/// The entries in their order, and behind them what cannot be read: it is there, in whatever state.
+fn seen(page: &Page) -> Vec<Seen> {
+    let entries = page.entries.iter().map(|entry| Seen {
         number: entry.id.number,
         names: entry.state.clone(),
-    }
+    });
+    let left_out = page.left_out.iter().filter_map(|left_out| {
+        let number = left_out.number?;
+        Some(Seen { number, names: None })
+    });
+    entries.chain(left_out).collect()
 }
 
 /// The call for the page of a pool that begins at this place. Hosts come all at once: their pool knows no pages.

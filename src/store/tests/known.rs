@@ -128,6 +128,9 @@ async fn what_became_of_a_gap_goes_with_its_record() {
         .await;
     assert_eq!(desk.store.gap_story(Seq(1)).expect("a read"), None);
     assert!(desk.store.gap_story(Seq(20)).expect("a read").is_some());
+    // Catching up went on, and tells of a record that nobody can look at any more.
+    desk.write(vec![told(1)]).await;
+    assert_eq!(desk.store.gap_story(Seq(1)).expect("a read"), None);
     desk.close();
 }
 

@@ -21,10 +21,11 @@ fn a_pool_gives_each_resource_with_the_names_of_its_states() {
         .replace("<ID>12</ID>", "<ID>13</ID>")
         .replace("<STATE>3", "<STATE>99");
     let pool = format!("<?xml version=\"1.0\"?>\n<VM_POOL>{VM}<OTHER/>\n{unknown}</VM_POOL>\n");
-    let entries = pool_entries(&pool, &Resource::Vm).expect("a pool");
+    let Page { entries, left_out } = pool_page(&pool, &Resource::Vm).expect("a pool");
+    assert_eq!(left_out, []);
     let found: Vec<_> = entries
         .iter()
-        .map(|entry| (entry.id.number, entry.state.clone(), entry.element))
+        .map(|entry| (entry.id.number, entry.state.clone(), entry.element.as_str()))
         .collect();
     assert_eq!(
         found,
@@ -83,18 +84,50 @@ fn what_is_no_pool_of_the_kind_says_why() {
     for (document, says) in [
         ("", "begins with ``, not with `<VM_POOL>`"),
         ("<HOST_POOL></HOST_POOL>", "begins with `<HOST_POOL></HOST_POOL>`"),
-        ("<VM_POOL>", "no root element"),
+        ("<VM_POOL>", "ends within an element"),
         ("<VM_POOL><VM><ID>1</ID>", "ends within an element"),
-        ("<VM_POOL><VM><STATE>1</STATE></VM></VM_POOL>", "has no number"),
         ("<VM_POOL></VM_POOL><VM/>", "goes on after its root element"),
     ] {
-        let fault = pool_entries(document, &Resource::Vm)
+        let fault = pool_page(document, &Resource::Vm)
             .expect_err(document)
             .to_string();
         assert!(fault.contains(says), "{document}: {fault}");
     }
     for empty in ["<VM_POOL/>", "<VM_POOL></VM_POOL>", " <VM_POOL> </VM_POOL> "] {
-        assert_eq!(pool_entries(empty, &Resource::Vm), Ok(Vec::new()));
+        assert_eq!(pool_page(empty, &Resource::Vm), Ok(Page::default()));
+    }
+}
+
+#[test]
+fn a_resource_that_cannot_be_read_leaves_the_others() {
+    let last = VM.replace("<ID>12</ID>", "<ID>19</ID>");
+    let forged = "<X><![CDATA[</VM><VM><ID>66</ID><STATE>3</STATE><LCM_STATE>3</LCM_STATE></VM>]]></X>";
+    for (broken, number, says) in [
+        ("<VM><STATE>3</STATE></VM>".to_owned(), None, "has no number"),
+        ("<VM><ID>x</ID></VM>".to_owned(), None, "has no number"),
+        ("<VM><ID>13</ID><NAME>a</B></VM>".to_owned(), Some(13), "no XML"),
+        (
+            "<VM><ID>13</ID><NAME>a & b</NAME></VM>".to_owned(),
+            Some(13),
+            "no XML",
+        ),
+        (
+            format!("<VM><ID>13</ID>{forged}<NAME></B></VM>"),
+            Some(13),
+            "no XML",
+        ),
+    ] {
+        let pool = format!("<VM_POOL>{VM}{broken}\n{last}</VM_POOL>");
+        let page = pool_page(&pool, &Resource::Vm).expect(&broken);
+        let numbers: Vec<_> = page.entries.iter().map(|entry| entry.id.number).collect();
+        assert_eq!((numbers, page.len()), (vec![12, 19], 3), "{broken}");
+        assert_eq!(page.left_out[0].number, number, "{broken}");
+        let why = page.left_out[0].why.to_string();
+        assert!(why.contains(says), "{broken}: {why}");
+        // As the only one, or the last one.
+        let pool = format!("<VM_POOL>{broken}</VM_POOL>");
+        let page = pool_page(&pool, &Resource::Vm).expect(&broken);
+        assert_eq!((page.entries.len(), page.left_out.len()), (0, 1), "{broken}");
     }
 }
 
@@ -147,7 +180,7 @@ proptest! {
     #[test]
     fn no_text_makes_a_reader_panic(text in ".{0,200}") {
         for resource in [Resource::Vm, Resource::Host, Resource::Image, Resource::Net] {
-            let _ = pool_entries(&text, &resource);
+            let _ = pool_page(&text, &resource);
             if let Ok(entry) = resource_entry(&text, &resource) {
                 let _ = entry.message();
             }
@@ -162,7 +195,7 @@ proptest! {
         let mut changed = pool.clone();
         changed.replace_range(at..(at + length).min(pool.len()), &with);
         for document in [&pool[..at], &changed] {
-            for entry in pool_entries(document, &Resource::Vm).unwrap_or_default() {
+            for entry in pool_page(document, &Resource::Vm).unwrap_or_default().entries {
                 let _ = entry.message();
             }
         }
