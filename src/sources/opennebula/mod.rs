@@ -133,6 +133,8 @@ pub async fn run_with(
     };
     // Giving the supervisor up at any point loses nothing that could be kept: what is not handed over yet is not accepted.
     shutdown.run_until_cancelled(supervisor.keep_up()).await;
+    // What is published from now on is missed.
+    supervisor.intake.disconnected("hem stops");
 }
 
 /// How a session went.
@@ -149,7 +151,7 @@ struct Supervisor<'a> {
 }
 
 impl Supervisor<'_> {
-    async fn keep_up(self) {
+    async fn keep_up(&self) {
         let mut backoff = Backoff::new(fastrand::Rng::new());
         let mut log = Repeats::default();
         loop {
