@@ -228,3 +228,29 @@ fn sentence(error: &dyn Error) -> String {
     }
     sentence
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::intake::{Entry, IntakeQueue};
+
+    #[tokio::test]
+    async fn a_reader_that_ends_says_so() {
+        let mut queue = IntakeQueue::new(Limits {
+            events: 10,
+            bytes: 1_000,
+        });
+        let config = OpennebulaSource {
+            endpoint: "tcp://127.0.0.1:1".to_owned(),
+            ..OpennebulaSource::default()
+        };
+        let shutdown = CancellationToken::new();
+        shutdown.cancel();
+        run(config, "one", queue.source("one"), shutdown).await;
+        let entries = queue.take(10, Duration::ZERO);
+        let Some(Entry::Disconnected { why, .. }) = entries.last() else {
+            panic!("{entries:?}")
+        };
+        assert_eq!(why, "hem stops");
+    }
+}
