@@ -413,6 +413,52 @@ async fn an_oned_that_cannot_be_asked_does_not_lead() {
 
 const ON_GAP: &str = "trigger: { gap: { source: opennebula } }\ncommand: run.sh\narguments: [gap]\n";
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hook_of_the_pool_runs_beside_the_leader_alone() {
+    let shared = folder();
+    let mut zone: Vec<FrontEnd> = ["a", "b", "c"]
+        .map(|name| FrontEnd::new(name, "SOLO", shared.path()))
+        .into();
+    for one in &mut zone {
+        let file = one.house.path("hem.yaml");
+        let config = std::fs::read_to_string(&file).expect("a file");
+        std::fs::write(&file, config.replace("hooks: none", "hooks: pool")).expect("a file");
+        one.oned.create_hook(
+            "NAME = pooled\nTYPE = state\nRESOURCE = VM\nON = RUNNING\nCOMMAND = run.sh\nARGUMENTS = pool\n",
+        );
+        one.oned.tell(json!({ "do": "raft", "state": "FOLLOWER" }));
+        one.start().await;
+        one.until("it follows, and has the hook", |status| {
+            says(status, "oned is FOLLOWER") && status.hooks == 1
+        })
+        .await;
+    }
+    zone[1].becomes("LEADER").await;
+    for one in &mut zone {
+        one.vm_runs(1);
+    }
+    zone[1]
+        .until("it runs", |status| in_state(status, "succeeded") == 1)
+        .await;
+    for one in &mut zone {
+        one.until_received().await;
+    }
+    assert_eq!(ran(shared.path()), ["b pool 1"]);
+
+    zone[1].becomes("FOLLOWER").await;
+    zone[0].becomes("LEADER").await;
+    for one in &mut zone {
+        one.vm_runs(2);
+    }
+    zone[0]
+        .until("it runs", |status| in_state(status, "succeeded") == 1)
+        .await;
+    for one in &mut zone {
+        one.until_received().await;
+    }
+    assert_eq!(ran(shared.path()), ["a pool 1", "b pool 1"]);
+}
+
 /// The concern about events that may be missing.
 fn missing(status: &StatusView) -> String {
     let concern = status

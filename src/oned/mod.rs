@@ -10,6 +10,7 @@ mod xmlrpc;
 mod zone;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -18,7 +19,11 @@ use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::timeout;
+
+use self::credentials::Session;
 
 pub use self::credentials::CredentialsError;
 pub use self::hook_log::HookRecord;
@@ -45,6 +50,9 @@ pub enum CallError {
     /// There are no credentials to call with.
     #[error("cannot read the credentials for oned")]
     Credentials(#[source] CredentialsError),
+    /// hem failed while it read the credentials.
+    #[error("the credentials for oned were not read to the end")]
+    Reading(#[source] JoinError),
     /// Nobody listens there, or the network fails.
     #[error("oned cannot be reached at {endpoint}")]
     NotReachable {
@@ -120,6 +128,8 @@ impl CallError {
 pub struct Client {
     config: Oned,
     call_limit: Duration,
+    /// Held while the credentials are read.
+    reading: Arc<Mutex<()>>,
 }
 
 impl Client {
@@ -128,6 +138,7 @@ impl Client {
         Self {
             config: config.clone(),
             call_limit: CALL_LIMIT,
+            reading: Arc::default(),
         }
     }
 
@@ -147,16 +158,16 @@ impl Client {
     /// # Errors
     /// See [`CallError`].
     pub async fn call(&self, method: &str, parameters: &[Value]) -> Result<Value, CallError> {
-        let session = credentials::read(&self.config.auth).map_err(CallError::Credentials)?;
-        let body = xmlrpc::call(method, &session, parameters);
         let too_slow = || CallError::TooSlow {
             endpoint: self.config.endpoint.clone(),
             method: method.to_owned(),
             limit: self.call_limit,
         };
-        let answer = timeout(self.call_limit, self.post(body))
-            .await
-            .map_err(|_| too_slow())??;
+        let asked = async {
+            let session = self.session().await?;
+            self.post(xmlrpc::call(method, &session, parameters)).await
+        };
+        let answer = timeout(self.call_limit, asked).await.map_err(|_| too_slow())??;
         let unreadable = |source| CallError::Answer {
             endpoint: self.config.endpoint.clone(),
             method: method.to_owned(),
@@ -184,6 +195,21 @@ impl Client {
                 method: method.to_owned(),
                 source: AnswerFault::NotOfOned("its value is no text".to_owned()),
             }),
+        }
+    }
+
+    /// Reads the credentials where a network file system that hangs holds up nobody else.
+    async fn session(&self) -> Result<Session, CallError> {
+        let files = self.config.auth.clone();
+        // One thread may hang there, not one for each call.
+        let turn = Arc::clone(&self.reading).lock_owned().await;
+        let read = spawn_blocking(move || {
+            let _turn = turn;
+            credentials::read(&files)
+        });
+        match read.await {
+            Ok(read) => read.map_err(CallError::Credentials),
+            Err(failed) => Err(CallError::Reading(failed)),
         }
     }
 
@@ -241,5 +267,35 @@ impl Client {
             answer = &mut exchange => answer,
             _ = connection => exchange.await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn credentials_that_cannot_be_read_in_time_hold_nobody_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("one_auth");
+        nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
+        let config = Oned {
+            endpoint: "http://127.0.0.1:1/RPC2".parse().expect("an endpoint"),
+            auth: vec![file.clone()],
+            source: "opennebula".to_owned(),
+            hooks: false,
+            leader_only: true,
+            catch_up: false,
+            max_gap: Duration::from_secs(60),
+        };
+        let limit = Duration::from_millis(20);
+        let client = Client::new(&config).with_limit(limit);
+        // Nobody writes into it: reading it is as long as a file system that hangs.
+        for _ in 0..2 {
+            let called = client.call("one.zone.raftstatus", &[]).await;
+            assert!(matches!(called, Err(CallError::TooSlow { .. })), "{called:?}");
+        }
+        // The thread that reads is let go.
+        std::fs::write(&file, "a:b").expect("a fifo");
     }
 }

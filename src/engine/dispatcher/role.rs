@@ -24,7 +24,7 @@ impl Dispatcher {
         let (worked, works) = (former.standing.works(), standing.works());
         let does_not_lead = matches!(standing, Standing::NotLeading(_));
         let role = Role {
-            other_led: does_not_lead || (former.other_led && !(worked && !works)),
+            other_led: does_not_lead || (former.other_led && (works || !worked)),
             since: if worked == works { former.since } else { now },
             standing,
         };

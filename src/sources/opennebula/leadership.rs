@@ -2,12 +2,15 @@
 //!
 //! Publishing tells nothing: a follower publishes the API calls that it passes on to its leader.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::sentence;
+use crate::engine::handle::Stopping;
 use crate::engine::role::{Leadership, Standing};
 use crate::oned::{CallError, Client, RaftState};
 
@@ -24,19 +27,38 @@ const SILENT_AT_MOST: u32 = 2;
 /// Asks `oned` and tells the engine how it stands, until `shutdown`.
 pub async fn run(client: Client, leadership: Leadership, shutdown: CancellationToken) {
     let client = client.with_limit(ANSWER_WITHIN);
-    shutdown.run_until_cancelled(watch(&client, &leadership)).await;
+    let ask = move || {
+        let client = client.clone();
+        async move { client.raft_state().await }
+    };
+    shutdown
+        .run_until_cancelled(watch(ASK_EVERY, ask, |standing| leadership.tell(standing)))
+        .await;
 }
 
-async fn watch(client: &Client, leadership: &Leadership) {
-    let mut rounds = interval(ASK_EVERY);
+/// Asks and tells until nobody is there to be told. A question that hem itself fails on is one without an answer: whoever
+/// led is not taken for a leader for ever.
+async fn watch<A, T>(every: Duration, ask: impl Fn() -> A, tell: impl Fn(Standing) -> T)
+where
+    A: Future<Output = Result<RaftState, CallError>>,
+    T: Future<Output = Result<(), Stopping>>,
+{
+    let mut rounds = interval(every);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut silences = Silences::default();
     loop {
         rounds.tick().await;
-        let Some(standing) = silences.standing(client.raft_state().await) else {
+        let standing = match AssertUnwindSafe(async { ask().await }).catch_unwind().await {
+            Ok(answer) => silences.standing(answer),
+            Err(_) => {
+                tracing::error!("hem failed while it asked whether oned leads");
+                Some(Standing::Unknown("hem failed while it asked oned".to_owned()))
+            }
+        };
+        let Some(standing) = standing else {
             continue;
         };
-        if leadership.tell(standing).await.is_err() {
+        if tell(standing).await.is_err() {
             return;
         }
     }
@@ -70,6 +92,8 @@ impl Silences {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
 
@@ -95,6 +119,26 @@ mod tests {
             why.contains("did not answer `one.zone.raftstatus` within 3 s"),
             "{why}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_question_that_hem_itself_fails_on_has_no_answer_and_another_one_follows() {
+        let (asked, told) = (AtomicU32::new(0), Mutex::new(Vec::new()));
+        let ask = || async {
+            let before = asked.fetch_add(1, Ordering::Relaxed);
+            assert_ne!(before, 1, "as it must, in this test");
+            Ok(RaftState::Leader)
+        };
+        let tell = |standing| {
+            let mut told = told.lock().expect("a lock");
+            told.push(standing);
+            let is_enough = told.len() == 3;
+            async move { if is_enough { Err(Stopping) } else { Ok(()) } }
+        };
+        watch(Duration::from_millis(1), ask, tell).await;
+        let unknown = Standing::Unknown("hem failed while it asked oned".to_owned());
+        let told = told.into_inner().expect("a lock");
+        assert_eq!(told, [Standing::Leader, unknown, Standing::Leader]);
     }
 
     #[test]

@@ -133,6 +133,8 @@ pub async fn run_with(
     };
     // Giving the supervisor up at any point loses nothing that could be kept: what is not handed over yet is not accepted.
     shutdown.run_until_cancelled(supervisor.keep_up()).await;
+    // What is published from now on is missed.
+    supervisor.intake.disconnected("hem stops");
 }
 
 /// How a session went.
@@ -149,7 +151,7 @@ struct Supervisor<'a> {
 }
 
 impl Supervisor<'_> {
-    async fn keep_up(self) {
+    async fn keep_up(&self) {
         let mut backoff = Backoff::new(fastrand::Rng::new());
         let mut log = Repeats::default();
         loop {
@@ -225,4 +227,30 @@ fn sentence(error: &dyn Error) -> String {
         cause = error.source();
     }
     sentence
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::intake::{Entry, IntakeQueue};
+
+    #[tokio::test]
+    async fn a_reader_that_ends_says_so() {
+        let mut queue = IntakeQueue::new(Limits {
+            events: 10,
+            bytes: 1_000,
+        });
+        let config = OpennebulaSource {
+            endpoint: "tcp://127.0.0.1:1".to_owned(),
+            ..OpennebulaSource::default()
+        };
+        let shutdown = CancellationToken::new();
+        shutdown.cancel();
+        run(config, "one", queue.source("one"), shutdown).await;
+        let entries = queue.take(10, Duration::ZERO);
+        let Some(Entry::Disconnected { why, .. }) = entries.last() else {
+            panic!("{entries:?}")
+        };
+        assert_eq!(why, "hem stops");
+    }
 }
