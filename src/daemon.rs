@@ -80,7 +80,7 @@ impl Daemon {
         let (folder, on_damage) = (config.state_dir.clone(), config.on_damaged_store);
         // Opening reads files and may wait for the disk for seconds.
         let opened = tokio::task::spawn_blocking(move || open(&folder, on_damage)).await;
-        let (store, began_anew) = match opened {
+        let opened = match opened {
             Ok(opened) => opened.map_err(DaemonError::Store)?,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
@@ -96,7 +96,7 @@ impl Daemon {
             events: sum.events + limits.events,
             bytes: sum.bytes + limits.bytes,
         }));
-        let mut redaction = config.redaction();
+        let redaction = config.redaction();
         let (mut of_engine, mut starts) = (Vec::new(), Vec::new());
         for (name, source) in &configured {
             let of_its_kind = configured
@@ -112,7 +112,6 @@ impl Daemon {
                 name: (*name).clone(),
                 source: error,
             })?;
-            built.secrets.iter().for_each(|secret| redaction.hide(secret));
             of_engine.push(Source {
                 name: (*name).clone(),
                 decoder: built.decoder,
@@ -134,10 +133,10 @@ impl Daemon {
         }
         let mut engine = Engine::start(
             config,
+            redaction.clone(),
             options.strict_hooks,
             options.reread,
-            store,
-            began_anew,
+            opened,
             queue,
             of_engine,
         )

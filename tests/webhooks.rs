@@ -13,13 +13,21 @@ mod web;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use daemon::{House, until};
+use daemon::{House, LIMIT, until};
+use hem::engine::execution::Actor;
+use hem::engine::handle::Notice;
+use hem::event::id::{HookName, Seq};
+use hem::event::payload::Payload;
+use hem::event::time::Timestamp;
+use hem::event::{Event, Facts};
 use nix::sys::signal::Signal::SIGTERM;
 use serde_json::{Value, json};
 use service::{hem, in_state};
+use tokio::time::timeout;
 use web::{configure, curl, noting, post, refused, signature, start, sums_add_up};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -278,10 +286,19 @@ async fn signatures_made_by_openssl_are_taken_and_others_are_not() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_are_needed_and_can_be_replaced_while_the_daemon_runs() {
     let house = noting();
+    let told = format!("#!/bin/sh\ncat >{}\n", house.path("told").display());
+    house
+        .script("leak.sh", "#!/bin/sh\necho 'it was second-token' >&2\n")
+        .script("told.sh", &told)
+        .hook(
+            "leak",
+            "name: leak\ntrigger: { webhook: { name: leaky } }\ncommand: leak.sh\n---\n\
+             name: told\ntrigger: { execution: { hook: leak, outcome: any } }\ncommand: told.sh\nstdin: payload\n",
+        );
     std::fs::write(house.path("token"), "first-token\n").expect("a file");
     configure(
         &house,
-        "endpoints:\n  bearer: { token: { secrets: [{ file: token }] } }\n  \
+        "endpoints:\n  leaky: {}\n  bearer: { token: { secrets: [{ file: token }] } }\n  \
          gitlab: { token: { header: X-Gitlab-Token, secrets: [{ file: token }] } }\n",
         "",
     );
@@ -318,15 +335,25 @@ async fn tokens_are_needed_and_can_be_replaced_while_the_daemon_runs() {
         address,
         "/bearer",
         &["Authorization: Bearer second-token"],
-        r#"{"said": "first-token"}"#,
+        r#"{"said": "first-token, second-token"}"#,
     );
     let event = quoted.json()["event"].as_str().expect("an event").to_owned();
     let number = event.rsplit('-').next().expect("a number");
     let shown = hem(&house, &["show", number, "--json"]).await;
     assert!(
-        shown.stdout.contains("said") && !shown.stdout.contains("first-token"),
+        shown.stdout.contains("said")
+            && !shown.stdout.contains("first-token")
+            && !shown.stdout.contains("second-token"),
         "{}",
         shown.stdout
+    );
+    // Nor does what other hooks are told of a script that prints it.
+    assert_eq!(post(address, "/leaky", &[], "{}").status, 202);
+    until("the end is told", || !house.lines("told").is_empty()).await;
+    let told = house.lines("told").join("\n");
+    assert!(
+        told.contains("it was [redacted]") && !told.contains("second-token"),
+        "{told}"
     );
     for secret in ["first-token", "second-token"] {
         assert!(!service.log().contains(secret), "{}", service.log());
@@ -613,4 +640,102 @@ async fn saved_requests_are_matched_tried_emitted_and_carried_along() {
     let shown = hem(&other, &["events", "--kind", "webhook", "--json"]).await;
     assert_eq!(shown.stdout.matches("\"deploy\"").count(), 2, "{}", shown.stdout);
     service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn paths_made_up_by_a_sender_do_not_silence_other_refusals() {
+    let house = noting();
+    configure(
+        &house,
+        "endpoints:\n  near: {}\n  far: { addresses: [192.0.2.0/24] }\n",
+        "",
+    );
+    let (service, address) = start(&house).await;
+    for number in 0..30 {
+        assert_eq!(
+            post(address, &format!("/made-up-{number}"), &[], "{}").status,
+            404
+        );
+    }
+    assert_eq!(post(address, "/far", &[], "{}").status, 403);
+    service.until_logged("/far").await;
+    assert!(!service.log().contains("/made-up-29"), "{}", service.log());
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_is_no_gap_for_who_can_send_again() {
+    let house = noting();
+    house.hook(
+        "alarm",
+        "name: alarm\ntrigger: { gap: { source: web } }\ncommand: note.sh\nloop_guard: off\n",
+    );
+    configure(&house, "endpoints: { x: {} }\n", "");
+    for round in 1..=3 {
+        let (mut service, address) = start(&house).await;
+        assert_eq!(post(address, "/x", &[], "{}").status, 202);
+        service.until_succeeded(round).await;
+        service.stop().await;
+    }
+    let (service, _) = start(&house).await;
+    let shown = hem(&house, &["events", "--json"]).await;
+    assert_eq!(
+        shown.stdout.matches("\"endpoint\"").count(),
+        3,
+        "{}",
+        shown.stdout
+    );
+    assert_eq!(house.lines("notes").len(), 3, "{:?}", house.lines("notes"));
+    let shown = hem(&house, &["events", "--kind", "gap", "--json"]).await;
+    assert!(!shown.stdout.contains("why"), "{}", shown.stdout);
+    assert!(
+        !service.log().contains("events may be missing"),
+        "{}",
+        service.log()
+    );
+    service.stop().await;
+}
+
+/// Whoever follows first and reads then: a sender that waits for a result, `hem wait`, `hem demo`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_end_is_missed_whenever_one_begins_to_wait() {
+    let house = House::new();
+    house.script("short.sh", "#!/bin/sh\n").hook(
+        "short",
+        "name: short\ntrigger: { webhook: { name: any } }\ncommand: short.sh\nloop_guard: off\n",
+    );
+    let daemon = house.daemon().await;
+    let (handle, hook) = (daemon.handle(), HookName::new("short").expect("a name"));
+    for round in 0..200 {
+        let event = Event {
+            seq: Seq::default(),
+            source: "web".into(),
+            key: "WEBHOOK x".to_owned(),
+            subject: None,
+            received: Timestamp::now(),
+            facts: Facts::Undecodable {
+                reason: String::new(),
+            },
+            ambiguous: false,
+            synthesised: false,
+            payload: Payload::new("{}".into()),
+        };
+        let accepted = handle
+            .emit(event, Some(hook.clone()), Actor::Daemon)
+            .await
+            .expect("accepted");
+        // Somewhere around the script's end.
+        tokio::time::sleep(Duration::from_millis(round % 20)).await;
+        let mut feed = handle.subscribe();
+        let executions = handle.store().executions_of(accepted.seq).expect("readable");
+        let mut is_settled = executions
+            .iter()
+            .all(|execution| execution.progress.state.is_settled());
+        while !is_settled {
+            let notice = timeout(LIMIT, feed.recv()).await;
+            let notice = notice.unwrap_or_else(|_| panic!("the end of round {round} was missed"));
+            is_settled = matches!(notice.expect("it goes on"), Notice::Execution(execution) if execution.progress.state.is_settled());
+        }
+    }
+    daemon.stop().await;
 }

@@ -156,6 +156,20 @@ pub enum SkipReason {
     Observed,
 }
 
+impl SkipReason {
+    /// The name in answers and own events.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Throttled => "throttled",
+            Self::Superseded => "superseded",
+            Self::Overlap => "overlap",
+            Self::Muted => "muted",
+            Self::Observed => "observed",
+        }
+    }
+}
+
 /// Why an execution was cancelled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CancelReason {
@@ -171,6 +185,20 @@ pub enum CancelReason {
     Stopped(Actor),
     /// It was to be started again and was not in time: hem was on standby, and another front-end may have led.
     Expired,
+}
+
+impl CancelReason {
+    /// The name in answers and, where nobody asked for it, in own events.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Operator(_) => "operator",
+            Self::HookRemoved => "hook_removed",
+            Self::HookDisabled => "hook_disabled",
+            Self::Superseded => "superseded",
+            Self::Stopped(_) => "stopped",
+            Self::Expired => "expired",
+        }
+    }
 }
 
 /// What caused an attempt.

@@ -58,6 +58,7 @@ use self::room::Room;
 use self::vital::Vitals;
 use crate::config::{Config, Oned, Permissions, Reload, Reread};
 use crate::event::id::StoreId;
+use crate::event::redaction::Redaction;
 use crate::event::time::Timestamp;
 use crate::hooks::check::CheckOptions;
 use crate::hooks::watch::watch;
@@ -133,16 +134,17 @@ pub struct Engine {
 impl Engine {
     /// Takes up what is unsettled in the store, reads the hooks folder, and begins to accept what `queue` brings. `reread` is
     /// asked for the configuration when somebody wants a reload.
+    /// `redaction` is what own events do not carry on.
     /// `began_anew` is the last sign of life of a damaged store that this one stands in for.
     ///
     /// # Errors
     /// See [`StartError`].
     pub async fn start(
         config: &Config,
+        redaction: Redaction,
         strict_hooks: bool,
         reread: Option<Arc<dyn Reread>>,
-        store: Store,
-        began_anew: Option<Timestamp>,
+        (store, began_anew): (Store, Option<Timestamp>),
         queue: IntakeQueue,
         sources: Vec<Source>,
     ) -> Result<Self, StartError> {
@@ -259,7 +261,7 @@ impl Engine {
             tracker: attempts.clone(),
             inbox: dispatcher.clone(),
             emitter: queue.emitter(),
-            redaction: config.redaction(),
+            redaction,
             concurrency: config.concurrency,
             blocked_after: config.blocked_after,
             draining: draining.clone(),

@@ -2,7 +2,7 @@
 
 use tokio::sync::broadcast::{self, error::RecvError};
 
-use super::execution::{CancelReason, Execution, Settlement, SkipReason, State};
+use super::execution::{Execution, Settlement, State};
 use super::handle::Notice;
 use crate::event::Event;
 use crate::event::id::{ExecutionKey, Seq};
@@ -140,22 +140,8 @@ fn standing(store: &Store, execution: &Execution) -> Result<Standing, ReadError>
 const fn reason(settlement: &Settlement) -> Option<&'static str> {
     match settlement {
         Settlement::Succeeded | Settlement::Failed => None,
-        Settlement::Skipped(reason) => Some(match reason {
-            SkipReason::Expired => "expired",
-            SkipReason::Throttled => "throttled",
-            SkipReason::Superseded => "superseded",
-            SkipReason::Overlap => "overlap",
-            SkipReason::Muted => "muted",
-            SkipReason::Observed => "observed",
-        }),
-        Settlement::Cancelled(reason) => Some(match reason {
-            CancelReason::Operator(_) => "operator",
-            CancelReason::HookRemoved => "hook_removed",
-            CancelReason::HookDisabled => "hook_disabled",
-            CancelReason::Expired => "expired",
-            CancelReason::Superseded => "superseded",
-            CancelReason::Stopped(_) => "stopped",
-        }),
+        Settlement::Skipped(reason) => Some(reason.name()),
+        Settlement::Cancelled(reason) => Some(reason.name()),
     }
 }
 

@@ -6,8 +6,11 @@
 //! attribute whose name speaks of a secret goes as a whole, and base64 is looked into.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -74,11 +77,23 @@ pub struct InvalidPath {
 }
 
 /// What is hidden: the built-in table and what the operator added.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Redaction {
     names: Vec<String>,
     parameters: Vec<(String, Direction, u32)>,
+    /// What one document says.
     values: Vec<String>,
+    /// What all clones hide, also what came to be known after they were made.
+    secrets: Arc<ArcSwap<Vec<String>>>,
+}
+
+impl fmt::Debug for Redaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redaction")
+            .field("names", &self.names)
+            .field("parameters", &self.parameters)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Redaction {
@@ -120,11 +135,19 @@ impl Redaction {
         Ok(redaction)
     }
 
-    /// Hides `secret` as well, wherever it stands, in clear or in base64: for secrets that hem itself hands to a script.
-    pub fn hide(&mut self, secret: &str) {
-        if !secret.is_empty() {
-            self.values.push(secret.to_owned());
+    /// Hides `secret` as well, from now on and in all clones, wherever it stands, in clear or in base64: for secrets that hem itself
+    /// knows. What was hidden once stays so, for what was recorded with it.
+    pub fn hide(&self, secret: &str) {
+        if secret.is_empty() {
+            return;
         }
+        self.secrets.rcu(|secrets| {
+            let mut with_it = (**secrets).clone();
+            if !with_it.iter().any(|known| known == secret) {
+                with_it.push(secret.to_owned());
+            }
+            with_it
+        });
     }
 
     /// Hides also what this document says under names of secrets, wherever else it stands: an expression in a hook's
@@ -273,7 +296,9 @@ impl Redaction {
             .map(|range| text[range.clone()].trim())
             .filter(|secret| is_echo(secret))
             .collect();
-        for secret in echoes.into_iter().chain(self.values.iter().map(String::as_str)) {
+        let secrets = self.secrets.load();
+        let known = self.values.iter().chain(secrets.iter()).map(String::as_str);
+        for secret in echoes.into_iter().chain(known) {
             hidden.extend(text.match_indices(secret).map(|(at, found)| at..at + found.len()));
         }
         hidden.extend(self.secret_elements(text));
@@ -720,10 +745,14 @@ mod tests {
 
     #[test]
     fn values_given_to_scripts_are_hidden_by_value() {
-        let mut redaction = Redaction::default();
+        let redaction = Redaction::default();
+        let elsewhere = redaction.knowing(b"<PIN>x</PIN>");
         redaction.hide("hunter2");
-        assert_eq!(redaction.text("it is hunter2!", None), "it is [redacted]!");
-        assert_eq!(redaction.text(&STANDARD.encode("and here: hunter2"), None), MARK);
+        for redaction in [&redaction, &elsewhere] {
+            assert_eq!(redaction.text("it is hunter2!", None), "it is [redacted]!");
+            assert_eq!(redaction.text(&STANDARD.encode("and here: hunter2"), None), MARK);
+        }
+        assert_eq!(Redaction::default().text("hunter2", None), "hunter2");
     }
 
     #[test]

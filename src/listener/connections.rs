@@ -76,10 +76,13 @@ impl Place {
         self.lost.cancelled().await;
     }
 
-    /// Hem has all that it needs of the peer: the connection keeps its place.
-    pub(super) fn hem_works(&self) {
+    /// Hem has all that it needs of the peer: the connection keeps its place. False where another one was given it before.
+    #[must_use]
+    pub(super) fn hem_works(&self) -> bool {
         let turn = *self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        self.connections.state().waiting.remove(&turn);
+        let mut state = self.connections.state();
+        state.waiting.remove(&turn);
+        !self.lost.is_cancelled()
     }
 
     /// It is the peer's turn again.
@@ -114,15 +117,15 @@ mod tests {
     fn the_one_that_kept_hem_waiting_longest_makes_place() {
         let connections = Connections::new(3);
         let [first, second, third] = std::array::from_fn(|_| connections.enter().expect("a place"));
-        first.hem_works();
+        assert!(first.hem_works());
         let fourth = connections.enter().expect("the second one's place");
-        assert!(second.lost.is_cancelled());
+        assert!(second.lost.is_cancelled() && !second.hem_works());
         // The first one is idle again, but for a shorter time than the third.
         first.peer_works();
         let fifth = connections.enter().expect("the third one's place");
         assert!(third.lost.is_cancelled() && !first.lost.is_cancelled() && !fourth.lost.is_cancelled());
         for place in [&first, &fourth, &fifth] {
-            place.hem_works();
+            assert!(place.hem_works());
         }
         assert!(connections.enter().is_none(), "hem works for all of them");
         drop(fourth);
@@ -142,7 +145,8 @@ mod tests {
                         places.remove(which);
                     }
                     (2, Some(which)) => {
-                        places[which].hem_works();
+                        let is_held = !places[which].lost.is_cancelled();
+                        prop_assert_eq!(places[which].hem_works(), is_held);
                     }
                     (3, Some(which)) => {
                         places[which].peer_works();

@@ -300,14 +300,20 @@ impl<S: Serve> Server<S> {
                 return (Response::problem(408, "too slow", &detail), false);
             }
         };
-        place.hem_works();
+        (self.answer(head, body, place).await, true)
+    }
+
+    async fn answer(&self, head: Head, body: Bytes, place: &Place) -> Response {
+        if !place.hem_works() {
+            // The connection ends at this: nothing must begin that the sender would not hear of.
+            return std::future::pending().await;
+        }
         // On its own: a sender that goes away must not end what has begun.
         let answer = self.tasks.spawn(Arc::clone(&self.service).answer(head, body));
-        let response = answer.await.unwrap_or_else(|error| {
+        answer.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a request could not be answered, a fault of hem");
             Response::problem(500, "fault", "hem failed to answer")
-        });
-        (response, true)
+        })
     }
 }
 
@@ -396,6 +402,58 @@ impl RequestIds {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Counts what is answered.
+    #[derive(Debug, Default)]
+    struct Counting(AtomicU64);
+
+    impl Serve for Counting {
+        fn admit(&self, _head: &Head) -> Result<(), Response> {
+            Ok(())
+        }
+
+        async fn answer(self: Arc<Self>, _head: Head, _body: Bytes) -> Response {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Response::problem(400, "test", "as it should")
+        }
+
+        fn broken(&self, _why: &'static str) {}
+    }
+
+    #[tokio::test]
+    async fn nothing_begins_for_a_connection_that_lost_its_place() {
+        let service = Arc::new(Counting::default());
+        let server = Server {
+            service: Arc::clone(&service),
+            limits: HttpLimits::default(),
+            tls: None,
+            until: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            ids: RequestIds::new(),
+        };
+        let head = || Head {
+            id: "1".to_owned(),
+            sender: IpAddr::from([127, 0, 0, 1]),
+            method: "POST".to_owned(),
+            path: "/x".to_owned(),
+            query: None,
+            has_body: true,
+            headers: hyper::HeaderMap::new(),
+        };
+        let connections = Connections::new(1);
+        let lost = connections.enter().expect("a place");
+        // Between the last byte of the body and the answer.
+        let kept = connections.enter().expect("its place");
+        assert_eq!(server.answer(head(), Bytes::new(), &kept).await.status, 400);
+        tokio::select! {
+            biased;
+            _ = server.answer(head(), Bytes::new(), &lost) => panic!("an answer that nobody would hear"),
+            () = lost.lost() => {}
+        }
+        server.tasks.close();
+        server.tasks.wait().await;
+        assert_eq!(service.0.load(Ordering::Relaxed), 1);
+    }
 
     #[test]
     fn ids_of_requests_are_taken_over_where_they_can_stand_in_a_log() {

@@ -53,7 +53,7 @@ pub struct Site<'a> {
     pub name: &'a str,
     /// There are several sources of its type, so subjects carry its name.
     pub names_source: bool,
-    /// What the log must not show.
+    /// What nothing must show; a source adds the secrets that it knows.
     pub redaction: &'a Redaction,
     /// The controller behind it, where that is to be asked.
     pub oned: Option<&'a Oned>,
@@ -85,8 +85,6 @@ pub struct Built {
     pub decoder: Option<Arc<dyn Decode>>,
     /// The controller behind it, where the hooks that it keeps are to run.
     pub pool: Option<Followed>,
-    /// Values that nothing may print.
-    pub secrets: Vec<String>,
     /// Starts it; it has ended when its tasks have.
     pub start: Box<dyn FnOnce(Wires) + Send>,
 }

@@ -11,9 +11,7 @@ use std::time::Duration;
 
 use super::Dispatcher;
 use crate::engine::core::Record;
-use crate::engine::execution::{
-    Actor, CancelReason, EndedAttempt, Execution, Progress, Settlement, SkipReason, State,
-};
+use crate::engine::execution::{Actor, CancelReason, EndedAttempt, Execution, Progress, Settlement, State};
 use crate::engine::handle::{Blocked, Connection};
 use crate::engine::intake::Emitter;
 use crate::engine::mute::{Mute, MutedBy, Scope};
@@ -358,25 +356,15 @@ fn outcome(settlement: &Settlement) -> (own::Outcome, Option<String>) {
     match settlement {
         Settlement::Succeeded => (own::Outcome::Succeeded, None),
         Settlement::Failed => (own::Outcome::Failed, None),
-        Settlement::Skipped(reason) => {
-            let reason = match reason {
-                SkipReason::Expired => "expired",
-                SkipReason::Throttled => "throttled",
-                SkipReason::Superseded => "superseded",
-                SkipReason::Overlap => "overlap",
-                SkipReason::Muted => "muted",
-                SkipReason::Observed => "observed",
-            };
-            (own::Outcome::Skipped, Some(reason.to_owned()))
-        }
+        Settlement::Skipped(reason) => (own::Outcome::Skipped, Some(reason.name().to_owned())),
         Settlement::Cancelled(reason) => {
             let reason = match reason {
                 CancelReason::Operator(actor) => format!("by {}", who(actor)),
-                CancelReason::HookRemoved => "hook removed".to_owned(),
-                CancelReason::HookDisabled => "hook disabled".to_owned(),
-                CancelReason::Superseded => "superseded".to_owned(),
                 CancelReason::Stopped(actor) => format!("stopped by {}", who(actor)),
-                CancelReason::Expired => "expired".to_owned(),
+                CancelReason::HookRemoved
+                | CancelReason::HookDisabled
+                | CancelReason::Superseded
+                | CancelReason::Expired => reason.name().to_owned(),
             };
             (own::Outcome::Cancelled, Some(reason))
         }

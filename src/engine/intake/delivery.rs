@@ -31,7 +31,8 @@ pub struct Delivery {
 }
 
 impl Intake {
-    /// Hands an event over that was decoded already; comes back when it is durable. Where that cannot be, it is counted as refused.
+    /// Hands an event over that was decoded already; comes back when it is durable. Where it is not accepted, it is counted
+    /// as refused; where the engine ends over it, nothing can be counted any more.
     ///
     /// # Errors
     /// It is not accepted now.

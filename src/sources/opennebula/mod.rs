@@ -65,7 +65,6 @@ impl Source for OpennebulaSource {
             endpoint: self.endpoint.clone(),
             decoder: Some(decoder),
             pool,
-            secrets: Vec::new(),
             start: Box::new(move |wires| start(config, own, oned.as_ref(), wires)),
         })
     }

@@ -18,6 +18,7 @@ use crate::engine::intake::{Accepted, Intake, NotKept};
 use crate::engine::records::Records;
 use crate::event::id::Seq;
 use crate::event::payload::Payload;
+use crate::event::redaction::Redaction;
 use crate::event::time::Timestamp;
 use crate::event::webhook::{Form, WebhookRequest, key, read};
 use crate::event::{Event, Facts, Subject};
@@ -47,9 +48,13 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads the secrets that the endpoint needs.
-    pub(super) fn build(name: &str, rules: &config::Endpoint) -> Result<Self, SecretError> {
-        let keyring = |places: &[_]| Keyring::read(places);
+    /// Reads the secrets that the endpoint needs; `redaction` hides them.
+    pub(super) fn build(
+        name: &str,
+        rules: &config::Endpoint,
+        redaction: &Redaction,
+    ) -> Result<Self, SecretError> {
+        let keyring = |places: &[_]| Keyring::read(places, redaction);
         Ok(Self {
             name: name.to_owned(),
             signers: rules
@@ -76,16 +81,6 @@ impl Endpoint {
 
     pub(super) fn path(&self) -> &str {
         &self.rules.path
-    }
-
-    /// All its secrets, for whoever keeps them out of what is printed.
-    pub(super) fn secrets(&self) -> Vec<String> {
-        self.keyrings()
-            .flat_map(|keyring| {
-                let secrets = keyring.secrets();
-                secrets.iter().map(|secret| secret.text()).collect::<Vec<_>>()
-            })
-            .collect()
     }
 
     /// Reads the secrets again whose files changed.
@@ -294,7 +289,12 @@ impl Door {
             self.intake.not_kept(NotKept::Refused(reason));
         }
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let about = format!("{} {}", head.path, refusal.reason());
+        // The path is the sender's to choose: new ones must not crowd out what is said of others.
+        let endpoint = self
+            .endpoints
+            .get(&head.path)
+            .map_or("", |endpoint| &endpoint.name);
+        let about = format!("{endpoint} {}", refusal.reason());
         if let Some(repeats) = log.allows(&about, Instant::now()) {
             tracing::warn!(
                 source = self.source, request = head.id, sender = %head.sender, path = head.path, repeats,

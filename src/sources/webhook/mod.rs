@@ -48,7 +48,7 @@ impl Source for WebhookSource {
         let endpoints = self
             .endpoints
             .iter()
-            .map(|(name, endpoint)| Endpoint::build(name, endpoint).map(Arc::new))
+            .map(|(name, endpoint)| Endpoint::build(name, endpoint, site.redaction).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()
             .map_err(BuildError::Secret)?;
         let bound = listener::bind(&self.listen).map_err(BuildError::Listen)?;
@@ -58,13 +58,11 @@ impl Source for WebhookSource {
                 "requests come without TLS: whoever is on the way can read them and the tokens in them"
             );
         }
-        let secrets = endpoints.iter().flat_map(|endpoint| endpoint.secrets()).collect();
         let names_source = site.names_source;
         Ok(Built {
             endpoint: bound.url(),
             decoder: None,
             pool: None,
-            secrets,
             start: Box::new(move |wires| start(bound, endpoints, names_source, wires)),
         })
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 
 use crate::config::webhook::SecretPlace;
+use crate::event::redaction::Redaction;
 
 /// What is longer was not meant as a secret.
 const LONGEST: u64 = 64 << 10;
@@ -53,11 +54,6 @@ impl Secret {
         &self.0
     }
 
-    /// As text, for whoever keeps it out of what is printed.
-    pub(super) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0).into_owned()
-    }
-
     #[cfg(test)]
     pub(super) fn of(text: &str) -> Self {
         Self(text.as_bytes().to_vec())
@@ -76,6 +72,8 @@ pub(super) struct Keyring {
     places: Vec<SecretPlace>,
     in_force: ArcSwap<Vec<Secret>>,
     seen: Mutex<Vec<Option<Stamp>>>,
+    /// Hides each of them from the moment it is in force.
+    redaction: Redaction,
 }
 
 /// By what a file that was replaced or written to is told from what it was.
@@ -88,7 +86,7 @@ struct Stamp {
 
 impl Keyring {
     /// Reads the secrets for the first time.
-    pub(super) fn read(places: &[SecretPlace]) -> Result<Self, SecretError> {
+    pub(super) fn read(places: &[SecretPlace], redaction: &Redaction) -> Result<Self, SecretError> {
         let seen = stamps(places);
         for place in places {
             if let SecretPlace::File(path) = place
@@ -97,10 +95,13 @@ impl Keyring {
                 tracing::warn!(file = %path.display(), "every user of this machine can read this secret; run `chmod o-r` on it");
             }
         }
+        let secrets = read_all(places)?;
+        hide(&secrets, redaction);
         Ok(Self {
-            in_force: ArcSwap::from_pointee(read_all(places)?),
+            in_force: ArcSwap::from_pointee(secrets),
             places: places.to_vec(),
             seen: Mutex::new(seen),
+            redaction: redaction.clone(),
         })
     }
 
@@ -119,6 +120,7 @@ impl Keyring {
         *seen = now;
         match read_all(&self.places) {
             Ok(secrets) => {
+                hide(&secrets, &self.redaction);
                 self.in_force.store(Arc::new(secrets));
                 tracing::info!("the secrets of an endpoint were read again");
             }
@@ -127,6 +129,12 @@ impl Keyring {
                 "the secrets of an endpoint changed and cannot be read; the former ones stay in force"
             ),
         }
+    }
+}
+
+fn hide(secrets: &[Secret], redaction: &Redaction) {
+    for secret in secrets {
+        redaction.hide(&String::from_utf8_lossy(secret.bytes()));
     }
 }
 
@@ -181,13 +189,19 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("secret");
         std::fs::write(&file, "old-one\n").expect("a file");
-        let keyring = Keyring::read(&[SecretPlace::File(file.clone())]).expect("a keyring");
+        let redaction = Redaction::default();
+        let keyring = Keyring::read(&[SecretPlace::File(file.clone())], &redaction).expect("a keyring");
         assert_eq!(*keyring.secrets(), [Secret::of("old-one")]);
         assert!(!format!("{keyring:?}").contains("old-one"));
 
         std::fs::write(&file, "newer-one").expect("a file");
         keyring.look();
         assert_eq!(*keyring.secrets(), [Secret::of("newer-one")]);
+        let shown = redaction.text("old-one, newer-one", None);
+        assert!(
+            !shown.contains("old-one") && !shown.contains("newer-one"),
+            "{shown}"
+        );
 
         // What cannot be read leaves the former one in force.
         std::fs::write(&file, "\n").expect("a file");
@@ -203,7 +217,7 @@ mod tests {
         let nowhere = SecretPlace::File("/nowhere/secret".into());
         let unset = SecretPlace::Variable("HEM_TEST_NO_SUCH_VARIABLE".to_owned());
         for (place, said) in [(nowhere, "/nowhere/secret"), (unset, "HEM_TEST_NO_SUCH_VARIABLE")] {
-            let error = Keyring::read(&[place]).expect_err("nothing there");
+            let error = Keyring::read(&[place], &Redaction::default()).expect_err("nothing there");
             assert!(error.to_string().contains(said), "{error}");
         }
     }
