@@ -9,6 +9,7 @@ mod recorded;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Mutex;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -178,45 +179,62 @@ async fn a_connection_that_went_away_is_made_anew() {
 }
 
 /// Notes that it began, and from its second life on ends well; its first one waits to be cut off.
-const TWICE: &str = "#!/bin/sh\necho began >> \"$NOTES\"\n[ -z \"$1\" ] || echo \"$1\"\n\
+const TWICE: &str = "#!/bin/sh\necho began >> \"$NOTES\"\n\
     [ \"$(wc -l < \"$NOTES\")\" -gt 1 ] || exec sleep 60\necho done\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_silent_script_whose_connection_fails_at_once_is_started_once_more_and_one_that_spoke_is_not() {
+async fn a_silent_script_whose_connection_fails_at_once_is_started_once_more_and_one_that_ends_with_255_is_not()
+ {
     let (house, node) = house().await;
+    let log = fs::File::create(house.path("log")).expect("a file");
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(Mutex::new(log));
+    subscriber.try_init().expect("nobody else takes the log");
     house.script("twice.sh", TWICE);
-    for (hook, word) in [("silent", ""), ("speaking", "word")] {
-        let notes = house.path(hook).display().to_string();
-        house.hook(
-            hook,
-            &format!(
-                "name: {hook}\ntrigger: {{ state: {{ resource: VM, on: RUNNING }} }}\ncommand: twice.sh\nremote: true\n\
-                 retry: {{ attempts: 1 }}\narguments: ['{word}']\nenv: {{ NOTES: {notes} }}\n"
-            ),
-        );
-    }
+    let notes = house.path("silent");
+    house.hook(
+        "silent",
+        &format!(
+            "name: silent\ntrigger: {{ state: {{ resource: VM, on: RUNNING }} }}\ncommand: twice.sh\nremote: true\n\
+             retry: {{ attempts: 1 }}\nenv: {{ NOTES: {} }}\n",
+            notes.display()
+        ),
+    );
+    let failed = house.path("failing").display().to_string();
+    house.script(
+        "fail.sh",
+        &format!("#!/bin/sh\necho began >> {failed}\nexit 255\n"),
+    );
+    house.hook(
+        "failing",
+        "name: failing\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: fail.sh\nremote: true\nretry: { attempts: 1 }\n",
+    );
     let daemon = house.daemon().await;
     let sockets = house.config.control.socket.with_file_name("ssh");
-    let cut_off = async |hook: &str| {
-        let notes = house.path(hook);
-        tokio::join!(run(&daemon, hook, event("node1", 1)), async {
-            until("the script began", || notes.exists()).await;
-            kill(node.connection(&sockets), Signal::SIGKILL).expect("it lives");
-        })
-        .0
-    };
-    let attempt = cut_off("silent").await;
+    let (attempt, ()) = tokio::join!(run(&daemon, "silent", event("node1", 1)), async {
+        until("the script began", || notes.exists()).await;
+        kill(node.connection(&sockets), Signal::SIGKILL).expect("it lives");
+    });
     assert_eq!(outcome(&attempt), &Outcome::Exited { code: 0 }, "{attempt:?}");
     assert_eq!((attempt.number, stdout(&attempt).as_str()), (1, "done\n"));
     assert_eq!(house.lines("silent").len(), 2);
     assert_eq!(node.logins(), 2, "the second try has a connection of its own");
 
-    let attempt = cut_off("speaking").await;
+    // The connection stands: 255 is the script's own.
+    let attempt = run(&daemon, "failing", event("node1", 1)).await;
     assert_eq!(outcome(&attempt), &Outcome::Exited { code: 255 }, "{attempt:?}");
-    assert_eq!(stdout(&attempt), "word\n");
-    assert_eq!(house.lines("speaking").len(), 1);
-    assert_eq!(node.logins(), 3);
+    assert_eq!(house.lines("failing").len(), 1);
     daemon.stop().await;
+    let warnings: Vec<String> = house
+        .lines("log")
+        .into_iter()
+        .filter(|line| line.contains("it is started once more"))
+        .collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let line = &warnings[0];
+    assert!(line.contains("WARN") && line.contains("host=\"node1\""), "{line}");
+    assert!(line.contains("execution=") && line.contains(".silent"), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -93,14 +94,12 @@ fn socket(folder: &Path, host: &str) -> PathBuf {
 /// What `ssh` ends with when it could not reach the host (ssh(1), "Exit status").
 const TRANSPORT_FAILED: i32 = 255;
 
-/// Whether it may be that the script never began: the shared connection failed, nothing came from the script, and the failure
-/// came as soon as that of a connection that was dead before. A silent script that was cut off just as soon looks the same.
-fn may_not_have_begun(report: &Report, lasted: Duration, connection_stands: bool) -> bool {
+/// Whether it may be that the script never began, where the shared connection is gone: nothing came from the script, and the
+/// failure came as soon as that of a connection that was dead before. A silent script that was cut off just as soon looks the
+/// same.
+fn may_not_have_begun(report: &Report, lasted: Duration) -> bool {
     let code = TRANSPORT_FAILED;
-    report.outcome == Outcome::Exited { code }
-        && report.stdout.total == 0
-        && lasted <= DEAD_IS_NOTICED
-        && !connection_stands
+    report.outcome == Outcome::Exited { code } && report.stdout.total == 0 && lasted <= DEAD_IS_NOTICED
 }
 
 impl Runner {
@@ -161,7 +160,8 @@ impl Runner {
         let began = Instant::now();
         let report = self.run_here(order, stop.clone()).await;
         // The connection may have been up for long, and nobody had told it yet that the host was restarted.
-        if !may_not_have_begun(&report, began.elapsed(), connections.stands(&host)) {
+        let lasted = began.elapsed();
+        if !may_not_have_begun(&report, lasted) || connections.answers(&host).await {
             return report;
         }
         if let Some(tell) = on_repeat {
@@ -250,6 +250,19 @@ impl Connections {
             .is_some_and(|folder| is_alive(&socket(folder, host)))
     }
 
+    /// Whether the connection's process greets who connects, as `ssh` does at once (OpenSSH's PROTOCOL.mux). One that is just
+    /// ending may still let connect, and then closes. One that takes too long counts as standing: it has not failed yet.
+    async fn answers(&self, host: &str) -> bool {
+        let Some(folder) = &self.ssh.sockets else {
+            return false;
+        };
+        let greeted = timeout(PATIENCE, async {
+            let mut stream = tokio::net::UnixStream::connect(socket(folder, host)).await?;
+            stream.read_u8().await
+        });
+        greeted.await.map_or(true, |greeted| greeted.is_ok())
+    }
+
     /// Ends all connections.
     async fn close(&self) {
         let hosts: Vec<String> = {
@@ -335,28 +348,20 @@ mod tests {
     fn only_what_may_never_have_begun_is_tried_once_more() {
         let cut_off = || ended(Outcome::Exited { code: 255 }, "");
         let soon = Duration::from_millis(200);
-        assert!(may_not_have_begun(&cut_off(), soon, false));
-        assert!(may_not_have_begun(&cut_off(), DEAD_IS_NOTICED, false));
+        assert!(may_not_have_begun(&cut_off(), soon));
+        assert!(may_not_have_begun(&cut_off(), DEAD_IS_NOTICED));
         let later = DEAD_IS_NOTICED + Duration::from_millis(1);
         assert!(
-            !may_not_have_begun(&cut_off(), later, false),
+            !may_not_have_begun(&cut_off(), later),
             "it was cut off while it ran"
         );
-        assert!(
-            !may_not_have_begun(&cut_off(), soon, true),
-            "255 was the script's own"
-        );
         let spoke = ended(Outcome::Exited { code: 255 }, "a");
-        assert!(!may_not_have_begun(&spoke, soon, false));
+        assert!(!may_not_have_begun(&spoke, soon));
         for code in [0, 1, 124] {
-            assert!(!may_not_have_begun(
-                &ended(Outcome::Exited { code }, ""),
-                soon,
-                false
-            ));
+            assert!(!may_not_have_begun(&ended(Outcome::Exited { code }, ""), soon));
         }
         let stopped = ended(Outcome::Stopped { killed: false }, "");
-        assert!(!may_not_have_begun(&stopped, soon, false));
+        assert!(!may_not_have_begun(&stopped, soon));
     }
 
     #[test]

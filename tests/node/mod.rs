@@ -4,6 +4,7 @@
     dead_code,
     clippy::expect_used,
     clippy::panic,
+    clippy::disallowed_methods,
     reason = "each test program uses its own part; a test that cannot go on shall fail"
 )]
 
