@@ -305,8 +305,8 @@ def restart(folder, make, events, size, per_second):
         oned.tell("flush")
         quiet(oned, daemon, 10)
         lines = ran.read_text().split()
-        numbers = [number_of(line) for line in lines]
-        acted = {number for number in numbers if number >= FIRST}
+        numbers = [number for number in map(number_of, lines) if number >= FIRST]
+        acted = set(numbers)
         told = {number for number, _ in numbered(oned.results()) if number >= FIRST}
         said = daemon.said()
         daemon.stop()
@@ -315,7 +315,7 @@ def restart(folder, make, events, size, per_second):
             "told": len(told),
             "lost": events - len(acted),
             "said": said,
-            "twice": len(numbers) - len(set(numbers)),
+            "twice": len(numbers) - len(acted),
             "failures": daemon.failures,
         }
     finally:
