@@ -707,3 +707,43 @@ fn what_is_raised_is_byte_for_byte_what_oned_would_have_sent() {
     }
     assert!(rebuilt > 100, "{rebuilt}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_lost_for_want_of_room_is_raised_when_there_is_room() {
+    let mut oned = Oned::start(&[]);
+    oned.vm(5, "ACTIVE", "RUNNING");
+    let mut house = house(&oned);
+    house.config.limits.max_backlog = 1;
+    let go = house.path("go").display().to_string();
+    house.script(
+        "wait.sh",
+        &format!("#!/bin/sh\nwhile [ ! -e {go} ]; do sleep 0.05; done\n"),
+    );
+    house.hook(
+        "waits",
+        "name: waits\ntrigger: { state: { resource: HOST, state: any } }\ncommand: wait.sh\n",
+    );
+    on_states(&house, "wants", "VM", "catch_up: true\n");
+    let daemon = house.daemon().await;
+    until_known(&daemon).await;
+    oned.wait_for_subscriber();
+    for id in 0..2 {
+        oned.tell(json!({ "do": "host", "id": id, "state": "ERROR" }));
+    }
+    until_status(daemon.handle(), |status| status.not_accepting.is_some()).await;
+    oned.vm(5, "HOLD", "LCM_INIT");
+    until_status(daemon.handle(), |status| {
+        status
+            .events
+            .get("opennebula")
+            // One change, published under two keys.
+            .is_some_and(|counters| counters.lost == 2)
+    })
+    .await;
+    vm_unheard(&mut oned, 5, "SUSPENDED");
+    std::fs::write(house.path("go"), "").expect("a file");
+    let story = until_closed(daemon.handle(), 1).await;
+    assert_eq!((story.raised, story.noted_only), (1, None));
+    assert_eq!(raised(daemon.handle()), ["vm/5 SUSPENDED"]);
+    daemon.stop().await;
+}

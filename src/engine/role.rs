@@ -7,7 +7,8 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::mpsc;
 
 use super::dispatcher::Message;
-use super::handle::{OrderError, Stopping};
+use super::handle::OrderError;
+pub use super::handle::Stopping;
 use crate::event::time::Timestamp;
 
 /// What `oned` says of its part in the zone.

@@ -10,8 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::sentence;
-use crate::engine::handle::Stopping;
-use crate::engine::role::{Leadership, Standing};
+use crate::engine::role::{Leadership, Standing, Stopping};
 use crate::oned::{CallError, Client, RaftState};
 
 /// Between two questions: of the order of the time in which a zone elects another leader (ELECTION_TIMEOUT_MS in oned.conf).
