@@ -100,6 +100,8 @@ struct Shared {
     writer: Mutex<Option<Writer>>,
     trays: BTreeMap<Arc<str>, Tray>,
     next_number: AtomicU64,
+    /// The hook that was told of last. Many results in a row are of one hook, and to compile it anew takes longer than to tell.
+    last_hook: Mutex<Option<Arc<Hook>>>,
     /// Nothing is told for now.
     paused: AtomicBool,
 }
@@ -187,6 +189,7 @@ impl Outbox {
                 writer: Mutex::new(Some(writer.clone())),
                 trays,
                 next_number: AtomicU64::new(last + 1),
+                last_hook: Mutex::default(),
                 paused: AtomicBool::new(false),
             }),
         })
@@ -430,8 +433,7 @@ impl Shared {
             .into_iter()
             .find(|attempt| attempt.number == owed.attempt);
         let ended = attempt.and_then(|attempt| attempt.ended).ok_or_else(gone)?;
-        let hook = hook_of_version(&self.store, &of.hook, owed.version, &self.defaults)
-            .map_err(|error| error.to_string())?;
+        let hook = self.hook(owed)?;
         Ok(FinishedAttempt {
             hook_id: owed.hook_id,
             // What cannot be made from the event did not start, and the outcome says so.
@@ -443,6 +445,22 @@ impl Shared {
             remote_host: remote_host(&hook, &event),
             repeats: owed.attempt > 1 || matches!(event.facts, Facts::Retry(_)),
         })
+    }
+
+    /// The hook in the version that ran.
+    fn hook(&self, owed: &Owed) -> Result<Arc<Hook>, String> {
+        let name = &owed.execution.hook;
+        let last = || self.last_hook.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(hook) = &*last()
+            && hook.version == owed.version
+            && hook.name == *name
+        {
+            return Ok(Arc::clone(hook));
+        }
+        let hook = hook_of_version(&self.store, name, owed.version, &self.defaults)
+            .map_err(|error| error.to_string())?;
+        *last() = Some(Arc::clone(&hook));
+        Ok(hook)
     }
 }
 
