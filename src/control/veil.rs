@@ -92,6 +92,7 @@ impl Veil {
                     *value = redaction.variable(name, value, None);
                 }
             }
+            FactsView::Esc(event) => event.texts_mut().for_each(hide),
             FactsView::Api { .. } | FactsView::Execution { .. } | FactsView::Blocked { .. } => {}
         }
     }

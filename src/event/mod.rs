@@ -4,6 +4,7 @@
 //! journal keeps them. This room knows no other room.
 
 pub(crate) mod document;
+pub mod esc;
 pub mod id;
 pub mod opennebula;
 pub mod own;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use self::esc::{EscEvent, Via};
 use self::id::Seq;
 use self::opennebula::Resource;
 use self::own::OwnEvent;
@@ -62,6 +64,7 @@ impl Event {
             Facts::Gap(_) => Kind::Gap,
             Facts::Own(own) => own.kind(),
             Facts::Webhook(_) => Kind::Webhook,
+            Facts::Esc(_) => Kind::Esc,
         }
     }
 
@@ -75,6 +78,7 @@ impl Event {
         match &self.facts {
             Facts::State(state) => state.host.as_deref(),
             Facts::Retry(retry) => retry.remote_host.as_deref(),
+            Facts::Esc(event) => event.host(),
             Facts::Api(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) | Facts::Webhook(_) => {
                 None
             }
@@ -127,11 +131,13 @@ pub enum Kind {
     SourceDown,
     /// Somebody sent a request over HTTP.
     Webhook,
+    /// Cisco ESC reports a step.
+    Esc,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::State,
         Self::Api,
         Self::Retry,
@@ -142,6 +148,7 @@ impl Kind {
         Self::Blocked,
         Self::SourceDown,
         Self::Webhook,
+        Self::Esc,
     ];
 
     /// The name in records, tables and JSON.
@@ -157,6 +164,7 @@ impl Kind {
             Self::Blocked => "blocked",
             Self::SourceDown => "source_down",
             Self::Webhook => "webhook",
+            Self::Esc => "esc",
         }
     }
 }
@@ -187,6 +195,8 @@ pub enum Facts {
     Own(OwnEvent),
     /// Somebody sent a request over HTTP.
     Webhook(WebhookRequest),
+    /// Cisco ESC reports a step.
+    Esc(Box<EscEvent>),
 }
 
 impl Facts {
@@ -194,6 +204,10 @@ impl Facts {
     pub fn payload(&self, bytes: Bytes) -> Payload {
         match self {
             Self::Webhook(request) => Payload::of_form(bytes, request.form),
+            Self::Esc(event) => match event.via {
+                Via::Rest => Payload::of_callback(bytes, event.form),
+                Via::Netconf => Payload::of_notification(bytes),
+            },
             _ => Payload::new(bytes),
         }
     }

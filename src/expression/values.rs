@@ -111,6 +111,11 @@ pub(super) fn meta<'e>(event: &'e Event) -> Box<dyn Val + 'e> {
                 .collect();
             fields.insert(CelMapKey::from("headers"), Box::new(CelMap::from(headers)));
         }
+        Facts::Esc(event) => {
+            for (name, text) in event.texts() {
+                add_text(name, Some(text));
+            }
+        }
         Facts::Retry(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) => {}
     }
     Box::new(CelMap::from(fields))

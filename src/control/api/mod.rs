@@ -3,6 +3,7 @@
 //! Times are RFC 3339 in UTC with milliseconds. Every state, outcome and cause carries its name.
 //!
 //! * `records`: what is kept: events, executions, their attempts, and how they are asked for.
+//! * `esc`: what is known of an event of Cisco ESC.
 //! * `mutes`: what holds executions back.
 //! * `orders`: what the daemon is told to do and what comes of it, with the hooks it is done to.
 //! * `status`: how the daemon does.
@@ -10,6 +11,7 @@
 //!
 //! Here stand the failures and what all of them are built of.
 
+mod esc;
 mod mutes;
 mod orders;
 mod records;
@@ -18,6 +20,7 @@ mod transfer;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
+pub use self::esc::{EscView, MachineView};
 pub use self::mutes::{
     MuteOrder, MuteReply, MuteStatusView, MuteView, MutedByView, QueueView, ScopeView, StopOrder, StopReply,
     ThenView, UnmuteOrder, UnmuteReply,

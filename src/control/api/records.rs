@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::esc::EscView;
 use super::{ActorView, MuteView, SourceErrorView, Text, Time, is_false};
 
 /// Which events are asked for.
@@ -21,7 +22,7 @@ pub struct EventFilter {
     /// Only events of this source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Only events of this kind: `state`, `api`, `retry`, `webhook`, `undecodable`, `gap`.
+    /// Only events of this kind: `state`, `api`, `retry`, `webhook`, `esc`, `undecodable`, `gap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Only events that caused no execution.
@@ -214,6 +215,8 @@ pub enum FactsView {
         /// The id of the request.
         request: Option<String>,
     },
+    /// Cisco ESC reports a step.
+    Esc(EscView),
 }
 
 impl FactsView {
@@ -276,6 +279,7 @@ impl FactsView {
                 Some(delivery) => format!("webhook {endpoint} {delivery}"),
                 None => format!("webhook {endpoint}"),
             },
+            Self::Esc(event) => event.in_words(),
         }
     }
 }

@@ -21,7 +21,8 @@ pub(super) fn resource_element(event: &Event, layout: Layout) -> String {
         | Facts::Undecodable { .. }
         | Facts::Gap(_)
         | Facts::Own(_)
-        | Facts::Webhook(_) => String::new(),
+        | Facts::Webhook(_)
+        | Facts::Esc(_) => String::new(),
     }
 }
 
@@ -35,7 +36,8 @@ pub(super) fn call_info(event: &Event, layout: Layout) -> String {
         | Facts::Undecodable { .. }
         | Facts::Gap(_)
         | Facts::Own(_)
-        | Facts::Webhook(_) => String::new(),
+        | Facts::Webhook(_)
+        | Facts::Esc(_) => String::new(),
     }
 }
 
@@ -114,6 +116,10 @@ fn facts(facts: &Facts) -> Value {
             "headers": request.headers,
             "sender": request.sender,
         }),
+        Facts::Esc(event) => event
+            .texts()
+            .map(|(name, text)| (name, Value::from(text)))
+            .collect(),
         // Its payload is made of nothing else.
         Facts::Own(own) => serde_json::from_str(&own.document()).unwrap_or_default(),
     }

@@ -9,7 +9,6 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::answer;
-use super::deliveries::{Claim, Deliveries};
 use super::refusal::Refusal;
 use super::secrets::{Keyring, SecretError};
 use super::signature::{bearer, is_signed, is_token};
@@ -23,6 +22,7 @@ use crate::event::time::Timestamp;
 use crate::event::webhook::{Form, WebhookRequest, key, read};
 use crate::event::{Event, Facts, Subject};
 use crate::listener::{Head, Response, Serve};
+use crate::sources::deliveries::{Claim, Deliveries};
 use crate::sources::repeats::Repeats;
 
 /// Longer values of headers are cut.

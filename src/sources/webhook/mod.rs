@@ -2,7 +2,6 @@
 //! durable.
 
 mod answer;
-mod deliveries;
 mod endpoint;
 mod refusal;
 mod secrets;
@@ -16,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::secrets::SecretError;
 
-use self::deliveries::REMEMBERED;
 use self::endpoint::{Door, Endpoint};
+use super::deliveries::REMEMBERED;
 use super::{BuildError, Built, Site, Source, Wires};
 use crate::config::WebhookSource;
 use crate::engine::intake::Limits;

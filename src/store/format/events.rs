@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::super::ListedEvent;
+use super::esc::StoredEsc;
 use super::{FormatError, is_false, read, write};
 use crate::event::id::{HookName, Seq};
 use crate::event::opennebula::Resource;
@@ -86,6 +87,7 @@ enum StoredFacts {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         request: Option<String>,
     },
+    Esc(StoredEsc),
 }
 
 pub(in crate::store) fn write_event(event: &Event, payload_len: u64, hooks: &[HookName]) -> Vec<u8> {
@@ -130,6 +132,7 @@ pub(in crate::store) fn write_event(event: &Event, payload_len: u64, hooks: &[Ho
             sender: webhook.sender.clone(),
             request: webhook.request.clone(),
         },
+        Facts::Esc(event) => StoredFacts::Esc(StoredEsc::of(event)),
     };
     write(&StoredEvent {
         source: event.source.to_string(),
@@ -210,6 +213,7 @@ pub(in crate::store) fn read_event(seq: Seq, bytes: &[u8]) -> Result<ListedEvent
             sender,
             request,
         }),
+        StoredFacts::Esc(stored) => Facts::Esc(Box::new(stored.into_event()?)),
     };
     Ok(ListedEvent {
         event: Event {

@@ -17,6 +17,7 @@ use crate::engine::execution::{
     SkipReason, StartedProcess, State,
 };
 use crate::engine::mute::{Mute, MutedBy, Scope, Until};
+use crate::event::esc::{EscEvent, Machine, Via};
 use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
@@ -225,7 +226,51 @@ fn facts() -> impl Strategy<Value = Facts> {
                     }
                 )
             ),
+        esc(),
     ]
+}
+
+fn esc() -> impl Strategy<Value = Facts> {
+    let text = || "\\PC{0,8}";
+    let maybe = || proptest::option::of("\\PC{0,8}");
+    let machine = || {
+        [maybe(), maybe(), maybe(), maybe()].prop_map(|[id, name, host_id, host_name]| Machine {
+            id,
+            name,
+            host_id,
+            host_name,
+        })
+    };
+    (
+        prop_oneof![Just(Via::Rest), Just(Via::Netconf)],
+        prop_oneof![Just(Form::Json), Just(Form::Xml)],
+        text(),
+        [machine(), machine()],
+        proptest::collection::vec(maybe(), 12),
+    )
+        .prop_map(|(via, form, event, [vm, new_vm], texts)| {
+            let mut texts = texts.into_iter();
+            let mut next = || texts.next().flatten();
+            Facts::Esc(Box::new(EscEvent {
+                via,
+                form,
+                event,
+                status: next(),
+                status_code: next(),
+                status_message: next(),
+                tenant: next(),
+                deployment: next(),
+                vm_group: next(),
+                vm,
+                new_vm,
+                resource: next(),
+                transaction: next(),
+                time: next(),
+                delivery: next(),
+                sender: next(),
+                request: next(),
+            }))
+        })
 }
 
 fn captured() -> impl Strategy<Value = Captured> {
