@@ -5,7 +5,6 @@ mod answer;
 mod deliveries;
 mod endpoint;
 mod refusal;
-mod secrets;
 mod signature;
 
 use std::collections::HashMap;
@@ -13,8 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-
-pub use self::secrets::SecretError;
 
 use self::deliveries::REMEMBERED;
 use self::endpoint::{Door, Endpoint};
