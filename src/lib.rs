@@ -15,6 +15,7 @@
 //! * [`cli`]: one file a command.
 //! * [`config`]: what `hem.yaml` says.
 //! * [`kill_point`]: where tests end the daemon; empty in a build for users.
+//! * [`file_stamp`]: whether a file changed since it was last looked at.
 //! * [`quantity`]: durations and sizes as people write them.
 //! * [`daemon`]: wires the rooms together, and ends them.
 
@@ -25,6 +26,7 @@ pub mod daemon;
 pub mod engine;
 pub mod event;
 pub mod expression;
+pub mod file_stamp;
 pub mod hooks;
 pub mod kill_point;
 pub mod listener;
