@@ -18,6 +18,7 @@
 //! * [`cli`]: one file a command.
 //! * [`config`]: what `hem.yaml` says.
 //! * [`kill_point`]: where tests end the daemon; empty in a build for users.
+//! * [`file_stamp`]: whether a file changed since it was last looked at.
 //! * [`quantity`]: durations and sizes as people write them.
 //! * [`daemon`]: wires the rooms together, and ends them.
 
@@ -28,6 +29,7 @@ pub mod daemon;
 pub mod engine;
 pub mod event;
 pub mod expression;
+pub mod file_stamp;
 pub mod hooks;
 pub mod http_client;
 pub mod keystone;

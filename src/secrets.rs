@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,6 +12,7 @@ use sha2::Sha256;
 
 use crate::config::secret::SecretPlace;
 use crate::event::redaction::Redaction;
+use crate::file_stamp::FileStamp;
 
 /// What is longer was not meant as a secret.
 const LONGEST: u64 = 64 << 10;
@@ -74,17 +75,9 @@ impl fmt::Debug for Secret {
 pub struct Keyring {
     places: Vec<SecretPlace>,
     in_force: ArcSwap<Vec<Secret>>,
-    seen: Mutex<Vec<Option<Stamp>>>,
+    seen: Mutex<Vec<Option<FileStamp>>>,
     /// Hides each of them from the moment it is in force.
     redaction: Redaction,
-}
-
-/// By what a file that was replaced or written to is told from what it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    size: u64,
-    changed: (i64, i64),
 }
 
 impl Keyring {
@@ -160,13 +153,9 @@ fn hide(secrets: &[Secret], redaction: &Redaction) {
     }
 }
 
-fn stamps(places: &[SecretPlace]) -> Vec<Option<Stamp>> {
+fn stamps(places: &[SecretPlace]) -> Vec<Option<FileStamp>> {
     let stamp = |place: &SecretPlace| match place {
-        SecretPlace::File(path) => std::fs::metadata(path).ok().map(|file| Stamp {
-            inode: file.ino(),
-            size: file.size(),
-            changed: (file.ctime(), file.ctime_nsec()),
-        }),
+        SecretPlace::File(path) => FileStamp::of(path).ok(),
         SecretPlace::Variable(_) => None,
     };
     places.iter().map(stamp).collect()
