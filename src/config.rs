@@ -1,6 +1,7 @@
 //! `hem.yaml`: read into a raw form, checked into [`Config`].
 
 mod change;
+pub mod keystone;
 pub mod listen;
 mod load;
 mod oned;
@@ -8,6 +9,7 @@ mod onehem_conf;
 mod opennebula;
 pub mod raw;
 pub mod scalar;
+pub mod secret;
 mod typed;
 pub mod webhook;
 

@@ -1,7 +1,9 @@
 //! `hem.yaml` as it is written. The doc comments are the reference manual: `docs/configuration.md` is made from them.
 
+pub mod keystone;
 pub mod listen;
 pub mod opennebula;
+pub mod secret;
 pub mod webhook;
 
 use std::collections::BTreeMap;

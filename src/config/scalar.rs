@@ -370,10 +370,12 @@ read_from_text!(SourceName, "SourceName", {
 });
 
 mod http;
+mod url;
 
 pub use self::http::{
     EndpointName, HeaderName, ListenAddress, MethodName, Network, SubjectExpression, UrlPath, VariableName,
 };
+pub use self::url::HttpUrl;
 
 #[cfg(test)]
 mod tests {

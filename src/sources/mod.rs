@@ -20,8 +20,8 @@ use crate::engine::pool::{Followed, Inlet};
 use crate::engine::records::Records;
 use crate::engine::role::Leadership;
 use crate::event::redaction::Redaction;
+use crate::secrets::SecretError;
 
-pub use self::webhook::SecretError;
 pub use crate::listener::BindError;
 
 /// A source as it is configured.

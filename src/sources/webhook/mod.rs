@@ -4,7 +4,6 @@
 mod answer;
 mod endpoint;
 mod refusal;
-mod secrets;
 mod signature;
 
 use std::collections::HashMap;
@@ -12,8 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-
-pub use self::secrets::SecretError;
 
 use self::endpoint::{Door, Endpoint};
 use super::deliveries::REMEMBERED;
