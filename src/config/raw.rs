@@ -1,6 +1,7 @@
 //! `hem.yaml` as it is written. The doc comments are the reference manual: `docs/configuration.md` is made from them.
 
 pub mod listen;
+pub mod masakari;
 pub mod opennebula;
 pub mod webhook;
 
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use self::masakari::RawMasakari;
 use self::opennebula::RawOpennebula;
 use self::webhook::RawWebhook;
 use super::scalar::{
@@ -173,6 +175,8 @@ pub enum RawSource {
     Opennebula(RawOpennebula),
     /// `type: webhook`.
     Webhook(RawWebhook),
+    /// `type: masakari`.
+    Masakari(RawMasakari),
 }
 
 /// What of a source is read first: its type says how the rest is to be read.
@@ -191,6 +195,8 @@ pub enum RawSourceType {
     Opennebula,
     /// Whoever sends requests over HTTP.
     Webhook,
+    /// The notifications API of Masakari.
+    Masakari,
 }
 
 /// What the store keeps.

@@ -370,10 +370,12 @@ read_from_text!(SourceName, "SourceName", {
 });
 
 mod http;
+mod masakari;
 
 pub use self::http::{
     EndpointName, HeaderName, ListenAddress, MethodName, Network, SubjectExpression, UrlPath, VariableName,
 };
+pub use self::masakari::{MasakariHostName, SegmentName, UuidText};
 
 #[cfg(test)]
 mod tests {

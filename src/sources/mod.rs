@@ -1,6 +1,7 @@
 //! One module a system. Each is a configuration that can be built into a running source ([`Source`]); what it receives it hands to
 //! the intake. Sources know nothing else of the engine.
 
+mod masakari;
 pub mod opennebula;
 mod repeats;
 mod webhook;
@@ -43,6 +44,7 @@ pub fn configured(source: &config::Source) -> &dyn Source {
     match source {
         config::Source::Opennebula(source) => source,
         config::Source::Webhook(source) => source,
+        config::Source::Masakari(source) => source,
     }
 }
 
