@@ -33,6 +33,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "sources",
         &[
             "config",
+            "engine::bookmark",
             "engine::catch_up",
             "engine::intake",
             "engine::outbox",
@@ -50,6 +51,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "config",
             "engine::core",
             "engine::execution",
+            "engine::bookmark",
             "engine::known_states",
             "engine::outbox",
             "engine::mute",
