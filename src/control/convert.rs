@@ -29,7 +29,9 @@ use crate::event::own::OwnEvent;
 use crate::event::time::Timestamp;
 use crate::hooks::fault::{Fault, Severity};
 use crate::hooks::invocation::{OnehemShell, uses_shell};
-use crate::hooks::{EscTrigger, Hook, Names, OwnTrigger, Patterns, Profile, Trigger, Version};
+use crate::hooks::{
+    EscTrigger, Hook, MasakariTrigger, Names, OwnTrigger, Patterns, Profile, Trigger, Version,
+};
 use crate::runner::{Captured, Outcome, StartFailureKind};
 use crate::store::{AuditEntry, Definition, EventCounters, ListedEvent, Override};
 
@@ -89,6 +91,7 @@ fn facts(facts: &Facts) -> FactsView {
             request: request.request.clone(),
         },
         Facts::Esc(event) => FactsView::Esc(EscView::of(event)),
+        Facts::Masakari(told) => FactsView::Masakari(told.into()),
     }
 }
 
@@ -420,6 +423,7 @@ fn trigger(trigger: &Trigger) -> String {
         }
         Trigger::Webhook(webhook) => (format!("webhook {}", webhook.name), &webhook.source),
         Trigger::Esc(esc) => (esc_trigger(esc), &esc.source),
+        Trigger::Masakari(asked) => (masakari_trigger(asked), &asked.source),
     };
     if let Some(source) = source {
         words = format!("{words} of {source}");
@@ -446,6 +450,15 @@ fn esc_trigger(trigger: &EscTrigger) -> String {
         Some(via) => format!("{words}, via {via}"),
         None => words,
     }
+}
+
+/// `masakari type COMPUTE_HOST event STOPPED`.
+fn masakari_trigger(trigger: &MasakariTrigger) -> String {
+    trigger
+        .asked()
+        .fold("masakari".to_owned(), |words, (name, patterns)| {
+            format!("{words} {name} {patterns}")
+        })
 }
 
 /// `execution failed of dns`, `source_down after 1m of any`.

@@ -42,7 +42,7 @@ use crate::event::id::{ExecutionKey, HookName, Reference, Seq};
 use crate::event::payload::Payload;
 use crate::event::redaction::Redaction;
 use crate::event::time::Timestamp;
-use crate::event::{EMITTED, Event, Facts, Subject, esc, opennebula, own, webhook};
+use crate::event::{EMITTED, Event, Facts, Subject, esc, masakari, opennebula, own, webhook};
 use crate::hooks::Hook;
 use crate::store::ReadError;
 
@@ -619,6 +619,8 @@ async fn emit(State(room): Rooms, By(actor): By, Told(order): Told<EmitOrder>) -
         Some(webhook::from_saved(&document))
     } else if esc::is_saved(&document) {
         Some(esc::from_saved(&document))
+    } else if masakari::is_saved(&document) {
+        Some(masakari::from_saved(&document))
     } else {
         None
     };

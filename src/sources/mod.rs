@@ -2,6 +2,7 @@
 //! the intake. Sources know nothing else of the engine.
 
 mod deliveries;
+mod masakari;
 pub mod opennebula;
 mod repeats;
 mod webhook;
@@ -44,6 +45,7 @@ pub fn configured(source: &config::Source) -> &dyn Source {
     match source {
         config::Source::Opennebula(source) => source,
         config::Source::Webhook(source) => source,
+        config::Source::Masakari(source) => source,
     }
 }
 

@@ -13,6 +13,7 @@
 
 mod esc;
 mod mutes;
+mod notification;
 mod orders;
 mod records;
 mod status;
@@ -25,6 +26,7 @@ pub use self::mutes::{
     MuteOrder, MuteReply, MuteStatusView, MuteView, MutedByView, QueueView, ScopeView, StopOrder, StopReply,
     ThenView, UnmuteOrder, UnmuteReply,
 };
+pub use self::notification::{NotificationView, ObservedView};
 pub use self::orders::{
     AuditFilter, AuditView, EmitOrder, EmitReply, FaultView, HookView, Ordered, OriginView, OverrideView,
     ReloadOrder, ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SeverityView,

@@ -280,6 +280,7 @@ pub(super) fn event(store: &StoreId, line: EventLine) -> Result<(ListedEvent, bo
             let way = format!("{} {}", view.via, view.form);
             Facts::Esc(Box::new(view.into_event().ok_or_else(|| wrong("via", way))?))
         }
+        FactsView::Masakari(told) => Facts::Masakari(told.into()),
         // Their document says all of it.
         FactsView::Execution { .. }
         | FactsView::Muted { .. }

@@ -64,7 +64,8 @@ fn values(action: &Action, event: &Event) -> Result<Vec<String>, StartFailure> {
         | Facts::Gap(_)
         | Facts::Own(_)
         | Facts::Webhook(_)
-        | Facts::Esc(_) => action
+        | Facts::Esc(_)
+        | Facts::Masakari(_) => action
             .arguments
             .iter()
             .enumerate()

@@ -163,7 +163,8 @@ impl Arguments {
             | Facts::Gap(_)
             | Facts::Own(_)
             | Facts::Webhook(_)
-            | Facts::Esc(_) => {
+            | Facts::Esc(_)
+            | Facts::Masakari(_) => {
                 let words: Vec<String> = words
                     .iter()
                     .map(|word| match word {
