@@ -80,6 +80,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "engine::mute",
             "event",
             "hooks",
+            "matching",
             "runner",
             "store",
         ],
