@@ -90,6 +90,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "engine::mute",
             "event",
             "hooks",
+            "matching",
             "runner",
             "store",
         ],

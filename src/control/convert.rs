@@ -238,6 +238,7 @@ pub(super) fn execution(store: &StoreId, execution: &Execution) -> ExecutionView
         hook: execution.key.hook.to_string(),
         version: execution.progress.version.to_string(),
         subject: execution.subject.as_ref().map(ToString::to_string),
+        source: execution.source.to_string(),
         accepted: Time(execution.accepted),
         why: execution.why.clone(),
         retry_of: execution.retry_of.as_ref().map(ToString::to_string),

@@ -37,6 +37,22 @@ impl Veil {
         }
     }
 
+    /// A text of an event that is this API call, where it is one.
+    pub(super) fn of_call(&self, text: &str, call: Option<&str>) -> String {
+        match &self.0 {
+            Some(redaction) => redaction.text(text, call),
+            None => text.to_owned(),
+        }
+    }
+
+    /// A value with the name it goes by.
+    pub(super) fn variable(&self, name: &str, value: &str, call: Option<&str>) -> String {
+        match &self.0 {
+            Some(redaction) => redaction.variable(name, value, call),
+            None => value.to_owned(),
+        }
+    }
+
     /// An argument of a script.
     pub(super) fn argument(&self, argument: &str) -> String {
         match &self.0 {

@@ -539,6 +539,10 @@ impl ExecutionQuery {
                     .as_ref()
                     .is_some_and(|found| found.as_str() == wanted)
             })
+            && self
+                .source
+                .as_deref()
+                .is_none_or(|wanted| *execution.source == *wanted)
             && self.since.is_none_or(|since| execution.accepted >= since)
             && self.until.is_none_or(|until| execution.accepted <= until)
     }

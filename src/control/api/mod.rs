@@ -33,12 +33,14 @@ pub use self::orders::{
 };
 pub use self::records::{
     ArgumentsView, AttemptView, CancelReasonView, CaughtUpView, CauseView, DefinitionView, EndedView,
-    EventFilter, EventView, ExecutionFilter, ExecutionStory, ExecutionView, FactsView, FeedLine, FileView,
-    NotedOnlyView, OutcomeView, OutputView, ProcessView, SkipReasonView, StateView, Story, Today,
+    EventFilter, EventView, ExecutionFilter, ExecutionStory, ExecutionView, ExplanationView, FactsView,
+    FeedLine, FileView, NotedOnlyView, OutcomeView, OutputView, ProcessView, SkipReasonView, StateView,
+    StepView, Story, Today,
 };
 pub use self::status::{
-    AcceptanceBucket, BlockedView, CatchUpView, EventSums, KeptView, PoolView, ResultsView, RoleView,
-    SourceErrorView, SourceView, StaleView, StatusView, UnusableView,
+    AcceptanceBucket, ActivityFilter, ActivityView, BlockedView, CatchUpView, EventSums, KeptView,
+    MinuteView, PoolView, ResultsView, RoleView, SourceErrorView, SourceView, StaleView, StatusView,
+    UnusableView,
 };
 pub use self::transfer::{
     AttemptLine, DefinitionLine, EXPORT_FORMAT, EventLine, ExecutionLine, ExportFilter, ExportHeader,

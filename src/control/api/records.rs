@@ -58,6 +58,9 @@ pub struct ExecutionFilter {
     /// Only executions about this subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
+    /// Only executions that events of this source caused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// Accepted at or after this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
@@ -302,6 +305,9 @@ pub struct ExecutionView {
     pub version: String,
     /// What it is about.
     pub subject: Option<String>,
+    /// The source its event came from; empty where an older hem did not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
     /// When its event was accepted.
     pub accepted: Time,
     /// Why the hook matched.
@@ -744,4 +750,36 @@ pub enum FeedLine {
         /// How many lines it missed.
         lines: u64,
     },
+}
+
+/// Why a kept event does or does not trigger a hook in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplanationView {
+    /// The hook.
+    pub hook: String,
+    /// Whether it is enabled now; one that is not runs nothing, whatever matches.
+    pub enabled: bool,
+    /// Whether it matches as it is declared now.
+    pub matches: bool,
+    /// Whether the event caused an execution of it when it was accepted.
+    pub caused: bool,
+    /// Everything that was looked at, in order.
+    pub steps: Vec<StepView>,
+}
+
+/// One thing that was looked at to find whether a hook matches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepView {
+    /// Which of the hook's triggers it belongs to, from 0; none for its condition.
+    pub trigger: Option<usize>,
+    /// What is asked for: `state is RUNNING`.
+    pub asked: String,
+    /// What was found: `BOOT`.
+    pub found: String,
+    /// Whether it holds.
+    pub holds: bool,
+    /// Whether the hook does not match because of it.
+    pub decisive: bool,
+    /// Of a condition, what was looked up in the event, each with the value found.
+    pub lookups: Vec<(String, String)>,
 }
