@@ -372,7 +372,8 @@ read_from_text!(SourceName, "SourceName", {
 mod http;
 
 pub use self::http::{
-    EndpointName, HeaderName, ListenAddress, MethodName, Network, SubjectExpression, UrlPath, VariableName,
+    EndpointName, HeaderName, HostPattern, ListenAddress, MethodName, Network, SubjectExpression, TokenName,
+    UrlPath, VariableName,
 };
 
 #[cfg(test)]
