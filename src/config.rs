@@ -1,6 +1,7 @@
 //! `hem.yaml`: read into a raw form, checked into [`Config`].
 
 mod change;
+pub mod control;
 pub mod keystone;
 pub mod listen;
 mod load;
@@ -22,6 +23,7 @@ use self::scalar::LogFilter;
 use crate::event::redaction::Redaction;
 
 pub use self::change::{Changes, Reread, TAKES_EFFECT_AT_ONCE};
+pub use self::control::Control;
 pub use self::load::{ConfigError, Overrides, Place};
 pub use self::masakari::MasakariSource;
 pub use self::oned::Oned;
@@ -83,17 +85,6 @@ pub struct Ssh {
     pub share: bool,
     /// `ssh`'s configuration file; its own choice when unset.
     pub config: Option<PathBuf>,
-}
-
-/// How the daemon is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Control {
-    /// The Unix socket.
-    pub socket: PathBuf,
-    /// Its mode.
-    pub socket_mode: u32,
-    /// The group it is given to.
-    pub socket_group: Option<String>,
 }
 
 /// `reload:`.
@@ -222,6 +213,7 @@ impl Config {
                 socket: root.join("run/hem/hem.sock"),
                 socket_mode: 0o600,
                 socket_group: None,
+                tcp: None,
             },
             concurrency: 10,
             blocked_after: Duration::from_secs(600),

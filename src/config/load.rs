@@ -376,7 +376,6 @@ fn check(
     let folder = path.parent().unwrap_or(Path::new("/"));
     // Joining an absolute path gives that path.
     let below = |given: Option<PathBuf>, default: PathBuf| given.map_or(default, |given| folder.join(given));
-    let control = raw.control.unwrap_or_default();
     let limits = raw.limits.unwrap_or_default();
     let state_dir = below(raw.state_dir, defaults.state_dir);
     let sources = match sources {
@@ -418,13 +417,8 @@ fn check(
             None | Some(RawOnehemShell::Auto) => OnehemShell::Auto,
             Some(RawOnehemShell::Never) => OnehemShell::Never,
         },
-        control: super::Control {
-            socket: below(control.socket, defaults.control.socket),
-            socket_mode: control
-                .socket_mode
-                .map_or(defaults.control.socket_mode, |mode| mode.0),
-            socket_group: control.socket_group,
-        },
+        control: super::Control::from_raw(raw.control.unwrap_or_default(), defaults.control, folder)
+            .map_err(|found| fault(path, text, found.line, found.column, found.message))?,
         concurrency: raw.concurrency.map_or(defaults.concurrency, |number| number.0),
         blocked_after: raw.blocked_after.map_or(defaults.blocked_after, |after| after.0),
         shutdown_grace: raw
@@ -489,6 +483,15 @@ impl SourceFault {
         Self {
             line: place.referenced.line(),
             column: place.referenced.column(),
+            message,
+        }
+    }
+
+    /// Is about the file as a whole.
+    pub(super) const fn of_all(message: String) -> Self {
+        Self {
+            line: 0,
+            column: 0,
             message,
         }
     }

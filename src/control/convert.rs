@@ -151,6 +151,9 @@ pub(super) fn actor(actor: &Actor) -> ActorView {
                 .flatten()
                 .map(|user| user.name),
         },
+        Actor::Token { name } => ActorView::Token {
+            name: name.to_string(),
+        },
         Actor::Daemon => ActorView::Daemon,
     }
 }

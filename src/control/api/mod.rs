@@ -86,6 +86,11 @@ pub enum ActorView {
         /// The user's name, where the machine knows it.
         name: Option<String>,
     },
+    /// Whoever has a token of that name.
+    Token {
+        /// The name.
+        name: String,
+    },
     /// The daemon itself.
     Daemon,
 }

@@ -54,7 +54,7 @@ fn noise(rng: &mut fastrand::Rng, most: usize) -> Vec<u8> {
 }
 
 fn facts(rng: &mut fastrand::Rng) -> Facts {
-    match rng.u32(0..7) {
+    match rng.u32(0..8) {
         0 => Facts::State(StateChange {
             resource: Resource::Vm,
             id: Some("12".to_owned()),

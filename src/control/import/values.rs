@@ -121,6 +121,9 @@ fn bytes(field: &'static str, text: Text) -> Result<Bytes, LineFault> {
 fn actor(view: &ActorView) -> Actor {
     match view {
         ActorView::User { uid, .. } => Actor::User { uid: *uid },
+        ActorView::Token { name } => Actor::Token {
+            name: name.as_str().into(),
+        },
         ActorView::Daemon => Actor::Daemon,
     }
 }

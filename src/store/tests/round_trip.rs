@@ -55,6 +55,7 @@ fn delay() -> impl Strategy<Value = Duration> {
 fn actor() -> impl Strategy<Value = Actor> {
     prop_oneof![
         any::<u32>().prop_map(|uid| Actor::User { uid }),
+        "[a-z]{1,8}".prop_map(|name| Actor::Token { name: name.into() }),
         Just(Actor::Daemon)
     ]
 }
