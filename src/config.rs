@@ -1,6 +1,7 @@
 //! `hem.yaml`: read into a raw form, checked into [`Config`].
 
 mod change;
+pub mod esc;
 pub mod keystone;
 pub mod listen;
 mod load;
@@ -21,6 +22,7 @@ use self::scalar::LogFilter;
 use crate::event::redaction::Redaction;
 
 pub use self::change::{Changes, Reread, TAKES_EFFECT_AT_ONCE};
+pub use self::esc::EscSource;
 pub use self::load::{ConfigError, Overrides, Place};
 pub use self::oned::Oned;
 pub use self::onehem_conf::OnehemConf;
@@ -138,6 +140,8 @@ pub enum Source {
     Opennebula(OpennebulaSource),
     /// Whoever sends requests over HTTP.
     Webhook(WebhookSource),
+    /// A Cisco Elastic Services Controller.
+    Esc(EscSource),
 }
 
 /// What the store keeps of settled executions and of events that matched nothing.
@@ -187,7 +191,7 @@ impl Config {
     pub fn opennebula_sources(&self) -> impl Iterator<Item = (&str, &OpennebulaSource)> {
         self.sources.iter().filter_map(|(name, source)| match source {
             Source::Opennebula(source) => Some((name.as_str(), source)),
-            Source::Webhook(_) => None,
+            Source::Webhook(_) | Source::Esc(_) => None,
         })
     }
 

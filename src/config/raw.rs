@@ -1,5 +1,6 @@
 //! `hem.yaml` as it is written. The doc comments are the reference manual: `docs/configuration.md` is made from them.
 
+pub mod esc;
 pub mod keystone;
 pub mod listen;
 pub mod opennebula;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use self::esc::RawEsc;
 use self::opennebula::RawOpennebula;
 use self::webhook::RawWebhook;
 use super::scalar::{
@@ -175,6 +177,8 @@ pub enum RawSource {
     Opennebula(RawOpennebula),
     /// `type: webhook`.
     Webhook(RawWebhook),
+    /// `type: esc`.
+    Esc(RawEsc),
 }
 
 /// What of a source is read first: its type says how the rest is to be read.
@@ -193,6 +197,8 @@ pub enum RawSourceType {
     Opennebula,
     /// Whoever sends requests over HTTP.
     Webhook,
+    /// A Cisco Elastic Services Controller.
+    Esc,
 }
 
 /// What the store keeps.

@@ -2,8 +2,11 @@
 //! the intake. Sources know nothing else of the engine.
 
 mod deliveries;
+mod esc;
 pub mod opennebula;
+mod refusal;
 mod repeats;
+mod senders;
 mod webhook;
 
 use std::future::Future;
@@ -44,6 +47,7 @@ pub fn configured(source: &config::Source) -> &dyn Source {
     match source {
         config::Source::Opennebula(source) => source,
         config::Source::Webhook(source) => source,
+        config::Source::Esc(source) => source,
     }
 }
 
