@@ -2,6 +2,7 @@
 
 mod change;
 pub mod control;
+pub mod esc;
 pub mod keystone;
 pub mod listen;
 mod load;
@@ -24,6 +25,7 @@ use crate::event::redaction::Redaction;
 
 pub use self::change::{Changes, Reread, TAKES_EFFECT_AT_ONCE};
 pub use self::control::Control;
+pub use self::esc::EscSource;
 pub use self::load::{ConfigError, Overrides, Place};
 pub use self::masakari::MasakariSource;
 pub use self::oned::Oned;
@@ -133,6 +135,8 @@ pub enum Source {
     Webhook(WebhookSource),
     /// The notifications API of Masakari.
     Masakari(MasakariSource),
+    /// A Cisco Elastic Services Controller.
+    Esc(EscSource),
 }
 
 /// What the store keeps of settled executions and of events that matched nothing.
@@ -182,7 +186,7 @@ impl Config {
     pub fn opennebula_sources(&self) -> impl Iterator<Item = (&str, &OpennebulaSource)> {
         self.sources.iter().filter_map(|(name, source)| match source {
             Source::Opennebula(source) => Some((name.as_str(), source)),
-            Source::Webhook(_) | Source::Masakari(_) => None,
+            Source::Webhook(_) | Source::Masakari(_) | Source::Esc(_) => None,
         })
     }
 

@@ -262,6 +262,7 @@ impl<S: Serve> Server<S> {
         };
         let (id, method, path) = (head.id.clone(), head.method.clone(), head.path.clone());
         let (response, is_read) = self.response(head, body, place).await;
+        let path = self.service.shown(&path);
         tracing::debug!(
             request = id, %peer, method, path, status = response.status, millis = began.elapsed().as_millis(),
             "a request was answered"
