@@ -19,8 +19,8 @@ use std::time::Duration;
 use self::scalar::LogFilter;
 use crate::event::redaction::Redaction;
 
-pub use self::control::Control;
 pub use self::change::{Changes, Reread, TAKES_EFFECT_AT_ONCE};
+pub use self::control::Control;
 pub use self::load::{ConfigError, Overrides, Place};
 pub use self::oned::Oned;
 pub use self::onehem_conf::OnehemConf;

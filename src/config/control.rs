@@ -119,7 +119,9 @@ fn token_files(raw: Vec<RawTokenFile>, folder: &Path) -> Result<Vec<TokenFile>, 
             if !names.insert(name.clone()) {
                 return Err(SourceFault::at(
                     &raw.file,
-                    format!("there are two files with tokens of the name `{name}`; say `name:` of one of them"),
+                    format!(
+                        "there are two files with tokens of the name `{name}`; say `name:` of one of them"
+                    ),
                 ));
             }
             Ok(TokenFile {

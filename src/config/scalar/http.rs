@@ -55,7 +55,9 @@ impl FromStr for HostPattern {
             return Ok(Self::Any);
         }
         let refused = || {
-            format!("`{text}` is no name of a host; write `hem.example.org`, `hem.example.org:8443` or \"[2001:db8::1]\"")
+            format!(
+                "`{text}` is no name of a host; write `hem.example.org`, `hem.example.org:8443` or \"[2001:db8::1]\""
+            )
         };
         // The colons of an address in brackets are no port's.
         let after_brackets = text.rfind(']').map_or(0, |at| at + 1);
@@ -309,7 +311,17 @@ mod tests {
         ] {
             assert_eq!(text.parse::<HostPattern>(), read, "{text}");
         }
-        for text in ["", "http://hem", "hem/", "hem:x", "hem:70000", "2001:db8::1", "[hem]", "a b", ":80"] {
+        for text in [
+            "",
+            "http://hem",
+            "hem/",
+            "hem:x",
+            "hem:70000",
+            "2001:db8::1",
+            "[hem]",
+            "a b",
+            ":80",
+        ] {
             assert!(text.parse::<HostPattern>().is_err(), "{text}");
         }
     }
