@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_saphyr::Spanned;
 
+use super::NamedFile;
 use super::listen::{self, Listen};
 use super::load::SourceFault;
 use super::raw::webhook::{
@@ -30,6 +31,37 @@ pub struct WebhookSource {
     pub listen: Listen,
     /// The endpoints by name.
     pub endpoints: BTreeMap<String, Endpoint>,
+}
+
+impl WebhookSource {
+    /// The files that its settings name, by the path below the source's own.
+    pub(super) fn named_files(&self) -> Vec<NamedFile<'_>> {
+        let mut files = self.listen.named_files();
+        for (name, endpoint) in &self.endpoints {
+            let secrets = [
+                (
+                    "signature",
+                    endpoint.signature.as_ref().map(|rules| &rules.secrets),
+                ),
+                ("token", endpoint.token.as_ref().map(|rules| &rules.secrets)),
+            ];
+            for (by, places) in secrets {
+                for (index, place) in places.into_iter().flatten().enumerate() {
+                    if let SecretPlace::File(path) = place {
+                        let index = index.to_string();
+                        files.push(NamedFile {
+                            setting: ["endpoints", name, by, "secrets", &index, "file"]
+                                .map(str::to_owned)
+                                .to_vec(),
+                            path,
+                            is_secret: true,
+                        });
+                    }
+                }
+            }
+        }
+        files
+    }
 }
 
 /// One address that requests are sent to.
