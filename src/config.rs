@@ -3,6 +3,7 @@
 mod change;
 pub mod control;
 pub mod esc;
+mod fault;
 pub mod keystone;
 pub mod listen;
 mod load;
@@ -10,7 +11,9 @@ pub mod masakari;
 mod oned;
 mod onehem_conf;
 mod opennebula;
+mod places;
 pub mod raw;
+mod recovery;
 pub mod scalar;
 pub mod secret;
 mod typed;
@@ -20,17 +23,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use self::listen::Listen;
 use self::scalar::LogFilter;
 use crate::event::redaction::Redaction;
 
 pub use self::change::{Changes, Reread, TAKES_EFFECT_AT_ONCE};
 pub use self::control::Control;
 pub use self::esc::EscSource;
+pub use self::fault::Fault;
 pub use self::load::{ConfigError, Overrides, Place};
 pub use self::masakari::MasakariSource;
 pub use self::oned::Oned;
 pub use self::onehem_conf::OnehemConf;
 pub use self::opennebula::OpennebulaSource;
+pub use self::places::{Place as PlaceInText, Places};
 pub use self::webhook::WebhookSource;
 
 /// The configuration, checked; paths are absolute.
@@ -139,6 +145,49 @@ pub enum Source {
     Esc(EscSource),
 }
 
+/// A file that a setting names and that hem reads while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedFile<'a> {
+    /// The path to the setting, from the outermost: `sources`, `hooks`, `tls`, `key`. Items of lists by their number from 0.
+    pub setting: Vec<String>,
+    /// The file.
+    pub path: &'a Path,
+    /// Whether nobody else may read it.
+    pub is_secret: bool,
+}
+
+impl Source {
+    /// What stands in `type:`.
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Opennebula(_) => "opennebula",
+            Self::Webhook(_) => "webhook",
+            Self::Masakari(_) => "masakari",
+            Self::Esc(_) => "esc",
+        }
+    }
+
+    /// Where it listens for HTTP, if it does.
+    pub const fn listen(&self) -> Option<&Listen> {
+        match self {
+            Self::Opennebula(_) => None,
+            Self::Webhook(source) => Some(&source.listen),
+            Self::Masakari(source) => Some(&source.listen),
+            Self::Esc(source) => Some(&source.callbacks.listen),
+        }
+    }
+
+    /// The files that its settings name, by the path below the source's own.
+    fn named_files(&self) -> Vec<NamedFile<'_>> {
+        match self {
+            Self::Opennebula(_) => Vec::new(),
+            Self::Webhook(source) => source.named_files(),
+            Self::Masakari(source) => source.listen.named_files(),
+            Self::Esc(source) => source.named_files(),
+        }
+    }
+}
+
 /// What the store keeps of settled executions and of events that matched nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retention {
@@ -188,6 +237,45 @@ impl Config {
             Source::Opennebula(source) => Some((name.as_str(), source)),
             Source::Webhook(_) | Source::Masakari(_) | Source::Esc(_) => None,
         })
+    }
+
+    /// The names of all outermost settings.
+    pub fn settings() -> Vec<String> {
+        let schema = schemars::schema_for!(raw::RawConfig);
+        let properties = schema
+            .get("properties")
+            .and_then(|properties| properties.as_object());
+        properties
+            .map(|properties| properties.keys().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// Who listens for HTTP: the path to the setting, from the outermost, and the address.
+    pub fn listeners(&self) -> Vec<(Vec<String>, &Listen)> {
+        let sources = self.sources.iter().filter_map(|(name, source)| {
+            let setting = ["sources", name, "listen"].map(str::to_owned).to_vec();
+            Some((setting, source.listen()?))
+        });
+        sources.collect()
+    }
+
+    /// The files that settings name and that are read while hem runs: secrets, certificates, the configuration of `ssh`.
+    pub fn named_files(&self) -> Vec<NamedFile<'_>> {
+        let of_ssh = self.ssh.config.iter().map(|path| NamedFile {
+            setting: ["ssh", "config"].map(str::to_owned).to_vec(),
+            path,
+            is_secret: false,
+        });
+        let of_sources = self.sources.iter().flat_map(|(name, source)| {
+            source.named_files().into_iter().map(|file| NamedFile {
+                setting: ["sources".to_owned(), name.clone()]
+                    .into_iter()
+                    .chain(file.setting)
+                    .collect(),
+                ..file
+            })
+        });
+        of_ssh.chain(of_sources).collect()
     }
 
     /// What is never printed: the built-in table and `redact:`.

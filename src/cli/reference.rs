@@ -77,6 +77,7 @@ mod tests {
         let titles = [
             ("RawOned", "oned"),
             ("RawControl", "control"),
+            ("RawSsh", "ssh"),
             ("RawOpennebula", "sources: { NAME: { type: opennebula } }"),
             ("RawQueue", "sources: { NAME: { type: opennebula, queue } }"),
             ("RawWebhook", "sources: { NAME: { type: webhook } }"),
@@ -96,17 +97,12 @@ mod tests {
             ("RawRetention", "retention"),
             ("RawLimits", "limits"),
         ];
-        for (name, title) in titles {
-            let definition = &definitions[name];
-            let about = definition["description"].as_str().unwrap_or_default();
-            let _ = write!(page, "\n## {title}\n\n{about}\n\n");
-            settings(&mut page, definition, &[]);
-        }
-        for (name, title) in [
+        let values = [
             ("RawOnedHooks", "oned: { hooks }"),
             ("RawOnehemShell", "oned: { shell }"),
             ("RawReload", "reload"),
             ("RawPermissions", "permissions"),
+            ("RawDamagedStore", "on_damaged_store"),
             ("RawValidate", "validate"),
             ("RawBody", "body"),
             ("RawRespond", "respond"),
@@ -115,7 +111,26 @@ mod tests {
             ("RawMasakariAuth", "auth"),
             ("RawMaintenance", "maintenance"),
             ("RawRecoveryMethod", "recovery_method"),
-        ] {
+        ];
+        let has_a_section = |name: &str| {
+            let mut sections = titles.iter().chain(&values);
+            sections.any(|(section, _)| *section == name)
+        };
+        for (name, definition) in definitions {
+            let is_of_settings = definition["properties"].is_object();
+            let is_of_values = definition["oneOf"][0]["const"].is_string();
+            assert!(
+                !(is_of_settings || is_of_values) || has_a_section(name),
+                "the page has no section for `{name}`"
+            );
+        }
+        for (name, title) in titles {
+            let definition = &definitions[name];
+            let about = definition["description"].as_str().unwrap_or_default();
+            let _ = write!(page, "\n## {title}\n\n{about}\n\n");
+            settings(&mut page, definition, &[]);
+        }
+        for (name, title) in values {
             let _ = write!(page, "\n## Values of `{title}`\n\n");
             for value in definitions[name]["oneOf"].as_array().expect("its values") {
                 let _ = writeln!(
