@@ -119,18 +119,17 @@ pub fn argument_line(hook: &Hook, event: &Event) -> Result<String, StartFailure>
     }
 }
 
-/// The command with its arguments as one line, as the controller's records show it; without them where they go to standard
-/// input. Nothing runs it.
-pub fn command_shown(hook: &Hook, event: &Event) -> String {
+/// The command with its arguments, which make this line, as the controller's records show it; without them where they go to
+/// standard input. Nothing runs it.
+pub fn command_shown(hook: &Hook, arguments: &str) -> String {
     let command = hook.action.command.trim();
     let (_, words) = command.split_once([' ', '\t']).unwrap_or_default();
     let arguments = match hook.action.arguments_stdin {
-        true => String::new(),
-        // What cannot be made from the event did not start.
-        false => argument_line(hook, event).unwrap_or_default(),
+        true => "",
+        false => arguments,
     };
     let program = hook.action.program.to_string_lossy();
-    let parts = [&program, words, &arguments];
+    let parts = [&program, words, arguments];
     let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     parts.join(" ")
 }
