@@ -15,7 +15,7 @@ use super::outbox::Wording;
 use crate::event::id::ExecutionKey;
 use crate::event::time::Timestamp;
 use crate::hooks::Hook;
-use crate::hooks::invocation::{AttemptFacts, OnehemShell, argument_line, invocation};
+use crate::hooks::invocation::{Arguments, AttemptFacts, OnehemShell, invocation_with};
 use crate::kill_point;
 use crate::runner::ssh::Ssh;
 use crate::runner::{
@@ -146,18 +146,15 @@ impl Attempts {
             shell: self.shell,
             ssh: &self.ssh,
         };
+        let arguments = Arguments::of(&hook, &listed.event);
         let mut arguments_sha256 = None;
         if hook.oned_id.is_some() {
-            let line = argument_line(&hook, &listed.event);
-            arguments_sha256 = line.as_ref().ok().map(|line| Sha256::digest(line).into());
-            let failed = line.as_ref().err().cloned();
-            let wording = Wording::of(&hook, &listed.event, line.unwrap_or_default());
+            let line = arguments.as_ref().map(Arguments::line);
+            arguments_sha256 = line.as_deref().ok().map(|line| Sha256::digest(line).into());
+            let wording = Wording::of(&hook, &listed.event, line.unwrap_or_default().into_owned());
             locked(&begun).wording = Some(wording);
-            if let Some(failure) = failed {
-                return Err(failure);
-            }
         }
-        let mut invocation = invocation(&hook, &listed.event, &facts)?;
+        let mut invocation = invocation_with(arguments?, &hook, &listed.event, &facts)?;
         invocation.refuses_open_programs = self.refuses_open_programs;
         let limits = Limits {
             timeout: hook.policy.timeout,
