@@ -4,6 +4,7 @@ mod change;
 pub mod keystone;
 pub mod listen;
 mod load;
+pub mod masakari;
 mod oned;
 mod onehem_conf;
 mod opennebula;
@@ -22,6 +23,8 @@ use crate::event::redaction::Redaction;
 
 pub use self::change::{Changes, Reread, TAKES_EFFECT_AT_ONCE};
 pub use self::load::{ConfigError, Overrides, Place};
+pub use self::masakari::MasakariSource;
+pub use self::masakari::poll::MasakariPoll;
 pub use self::oned::Oned;
 pub use self::onehem_conf::OnehemConf;
 pub use self::opennebula::OpennebulaSource;
@@ -138,6 +141,10 @@ pub enum Source {
     Opennebula(OpennebulaSource),
     /// Whoever sends requests over HTTP.
     Webhook(WebhookSource),
+    /// The notifications API of Masakari.
+    Masakari(MasakariSource),
+    /// An existing Masakari that is read.
+    MasakariPoll(MasakariPoll),
 }
 
 /// What the store keeps of settled executions and of events that matched nothing.
@@ -187,7 +194,7 @@ impl Config {
     pub fn opennebula_sources(&self) -> impl Iterator<Item = (&str, &OpennebulaSource)> {
         self.sources.iter().filter_map(|(name, source)| match source {
             Source::Opennebula(source) => Some((name.as_str(), source)),
-            Source::Webhook(_) => None,
+            Source::Webhook(_) | Source::Masakari(_) | Source::MasakariPoll(_) => None,
         })
     }
 

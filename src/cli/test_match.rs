@@ -285,6 +285,20 @@ fn kept_event(view: EventView) -> Result<Event, Failure> {
             synthesised: view.synthesised,
         });
     }
+    if let FactsView::Masakari(told) = view.facts {
+        let facts = Facts::Masakari(told.into());
+        return Ok(Event {
+            seq: Seq(view.seq),
+            source: view.source.into(),
+            key: view.key,
+            subject: view.subject.as_deref().map(Subject::new),
+            received: view.received.0,
+            payload: facts.payload(payload.into()),
+            facts,
+            ambiguous: view.ambiguous,
+            synthesised: view.synthesised,
+        });
+    }
     let reading = opennebula::read(&view.key, &payload);
     Ok(Event {
         seq: Seq(view.seq),

@@ -2,6 +2,9 @@
 
 pub mod keystone;
 pub mod listen;
+pub mod masakari;
+pub mod masakari_auth;
+pub mod masakari_poll;
 pub mod opennebula;
 pub mod secret;
 pub mod webhook;
@@ -12,6 +15,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use self::masakari::RawMasakari;
 use self::opennebula::RawOpennebula;
 use self::webhook::RawWebhook;
 use super::scalar::{
@@ -175,6 +179,8 @@ pub enum RawSource {
     Opennebula(RawOpennebula),
     /// `type: webhook`.
     Webhook(RawWebhook),
+    /// `type: masakari`.
+    Masakari(RawMasakari),
 }
 
 /// What of a source is read first: its type says how the rest is to be read.
@@ -193,6 +199,8 @@ pub enum RawSourceType {
     Opennebula,
     /// Whoever sends requests over HTTP.
     Webhook,
+    /// The notifications API of Masakari.
+    Masakari,
 }
 
 /// What the store keeps.

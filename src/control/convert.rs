@@ -29,7 +29,7 @@ use crate::event::own::OwnEvent;
 use crate::event::time::Timestamp;
 use crate::hooks::fault::{Fault, Severity};
 use crate::hooks::invocation::{OnehemShell, uses_shell};
-use crate::hooks::{Hook, Names, OwnTrigger, Profile, Trigger, Version};
+use crate::hooks::{Hook, MasakariTrigger, Names, OwnTrigger, Profile, Trigger, Version};
 use crate::runner::{Captured, Outcome, StartFailureKind};
 use crate::store::{AuditEntry, Definition, EventCounters, ListedEvent, Override};
 
@@ -88,6 +88,7 @@ fn facts(facts: &Facts) -> FactsView {
             sender: request.sender.clone(),
             request: request.request.clone(),
         },
+        Facts::Masakari(told) => FactsView::Masakari(told.into()),
     }
 }
 
@@ -418,11 +419,21 @@ fn trigger(trigger: &Trigger) -> String {
             (format!("api {}{result}", names(&api.call)), &api.source)
         }
         Trigger::Webhook(webhook) => (format!("webhook {}", webhook.name), &webhook.source),
+        Trigger::Masakari(asked) => (masakari_trigger(asked), &asked.source),
     };
     if let Some(source) = source {
         words = format!("{words} of {source}");
     }
     words
+}
+
+/// `masakari type COMPUTE_HOST event STOPPED`.
+fn masakari_trigger(trigger: &MasakariTrigger) -> String {
+    trigger
+        .asked()
+        .fold("masakari".to_owned(), |words, (name, patterns)| {
+            format!("{words} {name} {patterns}")
+        })
 }
 
 /// `execution failed of dns`, `source_down after 1m of any`.

@@ -92,6 +92,12 @@ impl Veil {
                     *value = redaction.variable(name, value, None);
                 }
             }
+            FactsView::Masakari(told) => {
+                hide(&mut told.hostname);
+                for (name, value) in &mut told.payload {
+                    *value = redaction.variable(name, value, None);
+                }
+            }
             FactsView::Api { .. } | FactsView::Execution { .. } | FactsView::Blocked { .. } => {}
         }
     }

@@ -5,6 +5,7 @@
 
 pub(crate) mod document;
 pub mod id;
+pub mod masakari;
 pub mod opennebula;
 pub mod own;
 pub mod payload;
@@ -19,11 +20,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use self::id::Seq;
+use self::masakari::MasakariNotification;
 use self::opennebula::Resource;
 use self::own::OwnEvent;
 use self::payload::Payload;
 use self::time::Timestamp;
-use self::webhook::WebhookRequest;
+use self::webhook::{Form, WebhookRequest};
 
 /// The source of events that operators hand over (`hem emit`); no configured source is named so.
 pub const EMITTED: &str = "emit";
@@ -62,6 +64,7 @@ impl Event {
             Facts::Gap(_) => Kind::Gap,
             Facts::Own(own) => own.kind(),
             Facts::Webhook(_) => Kind::Webhook,
+            Facts::Masakari(_) => Kind::Masakari,
         }
     }
 
@@ -75,6 +78,7 @@ impl Event {
         match &self.facts {
             Facts::State(state) => state.host.as_deref(),
             Facts::Retry(retry) => retry.remote_host.as_deref(),
+            Facts::Masakari(notification) => Some(&notification.hostname),
             Facts::Api(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) | Facts::Webhook(_) => {
                 None
             }
@@ -127,11 +131,13 @@ pub enum Kind {
     SourceDown,
     /// Somebody sent a request over HTTP.
     Webhook,
+    /// A host, a process or a virtual machine failed or came back, says a Masakari monitor.
+    Masakari,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::State,
         Self::Api,
         Self::Retry,
@@ -142,6 +148,7 @@ impl Kind {
         Self::Blocked,
         Self::SourceDown,
         Self::Webhook,
+        Self::Masakari,
     ];
 
     /// The name in records, tables and JSON.
@@ -157,6 +164,7 @@ impl Kind {
             Self::Blocked => "blocked",
             Self::SourceDown => "source_down",
             Self::Webhook => "webhook",
+            Self::Masakari => "masakari",
         }
     }
 }
@@ -187,6 +195,8 @@ pub enum Facts {
     Own(OwnEvent),
     /// Somebody sent a request over HTTP.
     Webhook(WebhookRequest),
+    /// Masakari: a host, a process or a virtual machine failed or came back.
+    Masakari(MasakariNotification),
 }
 
 impl Facts {
@@ -194,6 +204,7 @@ impl Facts {
     pub fn payload(&self, bytes: Bytes) -> Payload {
         match self {
             Self::Webhook(request) => Payload::of_form(bytes, request.form),
+            Self::Masakari(_) => Payload::of_form(bytes, Form::Json),
             _ => Payload::new(bytes),
         }
     }

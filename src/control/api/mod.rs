@@ -11,6 +11,7 @@
 //! Here stand the failures and what all of them are built of.
 
 mod mutes;
+mod notification;
 mod orders;
 mod records;
 mod status;
@@ -22,6 +23,7 @@ pub use self::mutes::{
     MuteOrder, MuteReply, MuteStatusView, MuteView, MutedByView, QueueView, ScopeView, StopOrder, StopReply,
     ThenView, UnmuteOrder, UnmuteReply,
 };
+pub use self::notification::{NotificationView, ObservedView};
 pub use self::orders::{
     AuditFilter, AuditView, EmitOrder, EmitReply, FaultView, HookView, Ordered, OriginView, OverrideView,
     ReloadOrder, ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SeverityView,

@@ -18,6 +18,7 @@ use crate::engine::execution::{
 };
 use crate::engine::mute::{Mute, MutedBy, Scope, Until};
 use crate::event::id::{ExecutionKey, HookName};
+use crate::event::masakari::{MasakariNotification, Observed};
 use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
 use crate::event::redaction::Redaction;
@@ -80,6 +81,22 @@ fn facts(rng: &mut fastrand::Rng) -> Facts {
             form: [Form::Json, Form::Form, Form::Xml][rng.usize(..3)],
             delivery: rng.bool().then(|| "72d3162e".to_owned()),
             headers: [("x-github-event".to_owned(), "push".to_owned())].into(),
+            sender: rng.bool().then(|| "192.0.2.7".to_owned()),
+            request: rng.bool().then(|| "a1-2".to_owned()),
+        }),
+        5 => Facts::Masakari(MasakariNotification {
+            uuid: "3d548a84".to_owned(),
+            kind: "VM".to_owned(),
+            hostname: "node1".to_owned(),
+            generated_time: "2026-11-21T23:00:00.123456".to_owned(),
+            payload: [("event".to_owned(), "LIFECYCLE".to_owned())].into(),
+            host_uuid: rng.bool().then(|| "b1b2".to_owned()),
+            segment_uuid: rng.bool().then(|| "a1b2".to_owned()),
+            observed: rng.bool().then(|| Observed {
+                id: 7,
+                status: "running".to_owned(),
+                previous: rng.bool().then(|| "new".to_owned()),
+            }),
             sender: rng.bool().then(|| "192.0.2.7".to_owned()),
             request: rng.bool().then(|| "a1-2".to_owned()),
         }),

@@ -276,6 +276,7 @@ pub(super) fn event(store: &StoreId, line: EventLine) -> Result<(ListedEvent, bo
             sender,
             request,
         }),
+        FactsView::Masakari(told) => Facts::Masakari(told.into()),
         // Their document says all of it.
         FactsView::Execution { .. }
         | FactsView::Muted { .. }

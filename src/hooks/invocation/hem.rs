@@ -63,7 +63,8 @@ fn values(action: &Action, event: &Event) -> Result<Vec<String>, StartFailure> {
         | Facts::Undecodable { .. }
         | Facts::Gap(_)
         | Facts::Own(_)
-        | Facts::Webhook(_) => action
+        | Facts::Webhook(_)
+        | Facts::Masakari(_) => action
             .arguments
             .iter()
             .enumerate()

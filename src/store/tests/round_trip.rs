@@ -18,6 +18,7 @@ use crate::engine::execution::{
 };
 use crate::engine::mute::{Mute, MutedBy, Scope, Until};
 use crate::event::id::{ExecutionKey, HookName, Seq};
+use crate::event::masakari::{MasakariNotification, Observed};
 use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
@@ -224,6 +225,31 @@ fn facts() -> impl Strategy<Value = Facts> {
                         request,
                     }
                 )
+            ),
+        (
+            [text(), text(), text(), text()],
+            [maybe(), maybe(), maybe(), maybe()],
+            proptest::option::of((any::<u64>(), text(), maybe())),
+            proptest::collection::btree_map(text(), text(), 0..3),
+        )
+            .prop_map(
+                |(
+                    [uuid, kind, hostname, generated_time],
+                    [host_uuid, segment_uuid, sender, request],
+                    observed,
+                    payload,
+                )| Facts::Masakari(MasakariNotification {
+                    uuid,
+                    kind,
+                    hostname,
+                    generated_time,
+                    payload,
+                    host_uuid,
+                    segment_uuid,
+                    observed: observed.map(|(id, status, previous)| Observed { id, status, previous }),
+                    sender,
+                    request,
+                })
             ),
     ]
 }
