@@ -2,13 +2,16 @@
 
 mod change;
 pub mod control;
+pub mod keystone;
 pub mod listen;
 mod load;
+pub mod masakari;
 mod oned;
 mod onehem_conf;
 mod opennebula;
 pub mod raw;
 pub mod scalar;
+pub mod secret;
 mod typed;
 pub mod webhook;
 
@@ -22,6 +25,7 @@ use crate::event::redaction::Redaction;
 pub use self::change::{Changes, Reread, TAKES_EFFECT_AT_ONCE};
 pub use self::control::Control;
 pub use self::load::{ConfigError, Overrides, Place};
+pub use self::masakari::MasakariSource;
 pub use self::oned::Oned;
 pub use self::onehem_conf::OnehemConf;
 pub use self::opennebula::OpennebulaSource;
@@ -127,6 +131,8 @@ pub enum Source {
     Opennebula(OpennebulaSource),
     /// Whoever sends requests over HTTP.
     Webhook(WebhookSource),
+    /// The notifications API of Masakari.
+    Masakari(MasakariSource),
 }
 
 /// What the store keeps of settled executions and of events that matched nothing.
@@ -176,7 +182,7 @@ impl Config {
     pub fn opennebula_sources(&self) -> impl Iterator<Item = (&str, &OpennebulaSource)> {
         self.sources.iter().filter_map(|(name, source)| match source {
             Source::Opennebula(source) => Some((name.as_str(), source)),
-            Source::Webhook(_) => None,
+            Source::Webhook(_) | Source::Masakari(_) => None,
         })
     }
 

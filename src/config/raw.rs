@@ -1,7 +1,10 @@
 //! `hem.yaml` as it is written. The doc comments are the reference manual: `docs/configuration.md` is made from them.
 
+pub mod keystone;
 pub mod listen;
+pub mod masakari;
 pub mod opennebula;
+pub mod secret;
 pub mod webhook;
 
 use std::collections::BTreeMap;
@@ -12,6 +15,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use self::listen::{RawHttpLimits, RawTls};
+use self::masakari::RawMasakari;
 use self::opennebula::RawOpennebula;
 use self::webhook::RawWebhook;
 use super::scalar::{
@@ -217,6 +221,8 @@ pub enum RawSource {
     Opennebula(RawOpennebula),
     /// `type: webhook`.
     Webhook(RawWebhook),
+    /// `type: masakari`.
+    Masakari(RawMasakari),
 }
 
 /// What of a source is read first: its type says how the rest is to be read.
@@ -235,6 +241,8 @@ pub enum RawSourceType {
     Opennebula,
     /// Whoever sends requests over HTTP.
     Webhook,
+    /// The notifications API of Masakari.
+    Masakari,
 }
 
 /// What the store keeps.

@@ -15,14 +15,16 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use futures_util::stream::{self, StreamExt as _};
 
 use super::access::Door;
+use super::activity;
 use super::api::{
-    AuditFilter, AuditView, DefinitionView, EmitOrder, EmitReply, ErrorCode, EventFilter, EventView,
-    ExecutionFilter, ExportFilter, FeedFilter, FeedLine, HookView, MuteOrder, MuteReply, Ordered,
-    ReloadOrder, ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SessionOrder, SessionView,
-    StatusView, StopOrder, StopReply, Story, UnmuteOrder, UnmuteReply,
+    ActivityFilter, ActivityView, AuditFilter, AuditView, DefinitionView, EmitOrder, EmitReply, ErrorCode,
+    EventFilter, EventView, ExecutionFilter, ExplanationView, ExportFilter, FeedFilter, FeedLine, HookView,
+    MuteOrder, MuteReply, Ordered, ReloadOrder, ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal,
+    SessionView, StatusView, StopOrder, StopReply, Story, UnmuteOrder, UnmuteReply,
 };
 use super::asked::{Asked, By, Named, Told};
 use super::convert;
+use super::explanation;
 use super::export::Exporter;
 use super::feed::{self, Follow, Progress, sse};
 use super::health;
@@ -36,7 +38,7 @@ use crate::engine::execution::State as ExecutionState;
 use crate::event::id::{ExecutionKey, HookName, Reference, Seq};
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
-use crate::event::{EMITTED, Event, Facts, Subject, opennebula, own, webhook};
+use crate::event::{EMITTED, Event, Facts, Subject, esc, masakari, opennebula, own, webhook};
 
 /// Requests above this many bytes are refused; an event's document in base64 is the largest thing sent.
 const LARGEST_REQUEST: usize = 96 << 20;
@@ -54,6 +56,8 @@ pub(super) fn router(room: Arc<Room>) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/events", get(events).post(emit))
         .route("/v1/events/{seq}", get(event))
+        .route("/v1/events/{seq}/explanation", get(explanation))
+        .route("/v1/activity", get(activity))
         .route("/v1/executions", get(executions))
         .route("/v1/executions/retry", post(retry))
         .route("/v1/executions/{reference}", get(story))
@@ -178,6 +182,25 @@ async fn event(
     room.read(veil, move |reader| reader.event(Seq(seq)))
         .await
         .map(Json)
+}
+
+async fn explanation(State(room): Rooms, Named(seq): Named<u64>) -> Answer<Vec<ExplanationView>> {
+    let (handle, veil) = (room.handle.clone(), room.veil.clone());
+    room.read(room.veil.clone(), move |_| {
+        explanation::of_event(&handle, &veil, Seq(seq))
+    })
+    .await
+    .map(Json)
+}
+
+async fn activity(State(room): Rooms, Asked(filter): Asked<ActivityFilter>) -> Answer<ActivityView> {
+    let store = room.handle.store().clone();
+    let minutes = filter.minutes.unwrap_or(activity::DEFAULT_MINUTES);
+    room.read(room.veil.clone(), move |_| {
+        activity::of_minutes(&store, minutes, Timestamp::now())
+    })
+    .await
+    .map(Json)
 }
 
 async fn executions(State(room): Rooms, Asked(filter): Asked<ExecutionFilter>) -> Result<Response, Failure> {
@@ -393,8 +416,16 @@ async fn emit(State(room): Rooms, By(caller): By, Told(order): Told<EmitOrder>) 
             format!("the payload is no base64: {error}"),
         )
     })?;
-    let event = if webhook::is_saved(&document) {
-        let saved = webhook::from_saved(&document);
+    let saved = if webhook::is_saved(&document) {
+        Some(webhook::from_saved(&document))
+    } else if esc::is_saved(&document) {
+        Some(esc::from_saved(&document))
+    } else if masakari::is_saved(&document) {
+        Some(masakari::from_saved(&document))
+    } else {
+        None
+    };
+    let event = if let Some(saved) = saved {
         if let Facts::Undecodable { reason } = saved.facts {
             return Err(Failure::new(ErrorCode::BadRequest, reason));
         }
@@ -449,12 +480,8 @@ async fn session(Door(guard): Door, headers: HeaderMap) -> Answer<SessionView> {
     guard.present(&headers).map(Json)
 }
 
-async fn begin_session(
-    Door(guard): Door,
-    headers: HeaderMap,
-    Told(order): Told<SessionOrder>,
-) -> Result<Response, Failure> {
-    guard.begin(&order.token, &headers)
+async fn begin_session(Door(guard): Door, headers: HeaderMap) -> Result<Response, Failure> {
+    guard.begin(&headers)
 }
 
 async fn end_session(Door(guard): Door, headers: HeaderMap) -> Result<Response, Failure> {

@@ -66,20 +66,6 @@ impl FeedMessage {
     }
 }
 
-/// What a browser begins a session with.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SessionOrder {
-    /// The token.
-    pub token: String,
-}
-
-impl std::fmt::Debug for SessionOrder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SessionOrder(…)")
-    }
-}
-
 /// A browser's session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionView {

@@ -3,6 +3,7 @@
 //! Times are RFC 3339 in UTC with milliseconds. Every state, outcome and cause carries its name.
 //!
 //! * `records`: what is kept: events, executions, their attempts, and how they are asked for.
+//! * `esc`: what is known of an event of Cisco ESC.
 //! * `feed`: what the live feed says, and the sessions of browsers that listen to it.
 //! * `health`: whether the daemon can do its work.
 //! * `mutes`: what holds executions back.
@@ -12,9 +13,11 @@
 //!
 //! Here stand the failures and what all of them are built of.
 
+mod esc;
 mod feed;
 mod health;
 mod mutes;
+mod notification;
 mod orders;
 mod records;
 mod status;
@@ -22,24 +25,28 @@ mod transfer;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-pub use self::feed::{FeedFilter, FeedMessage, SessionOrder, SessionView};
+pub use self::esc::{EscView, MachineView};
+pub use self::feed::{FeedFilter, FeedMessage, SessionView};
 pub use self::health::{AliveView, ReadyView, UnreadyReason};
 pub use self::mutes::{
     MuteOrder, MuteReply, MuteStatusView, MuteView, MutedByView, QueueView, ScopeView, StopOrder, StopReply,
     ThenView, UnmuteOrder, UnmuteReply,
 };
+pub use self::notification::{NotificationView, ObservedView};
 pub use self::orders::{
     AuditFilter, AuditView, EmitOrder, EmitReply, FaultView, HookView, Ordered, OriginView, OverrideView,
     ReloadOrder, ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SeverityView,
 };
 pub use self::records::{
     ArgumentsView, AttemptView, CancelReasonView, CaughtUpView, CauseView, DefinitionView, EndedView,
-    EventFilter, EventView, ExecutionFilter, ExecutionStory, ExecutionView, FactsView, FeedLine, FileView,
-    NotedOnlyView, OutcomeView, OutputView, ProcessView, SkipReasonView, StateView, Story, Today,
+    EventFilter, EventView, ExecutionFilter, ExecutionStory, ExecutionView, ExplanationView, FactsView,
+    FeedLine, FileView, NotedOnlyView, OutcomeView, OutputView, ProcessView, SkipReasonView, StateView,
+    StepView, Story, Today,
 };
 pub use self::status::{
-    AcceptanceBucket, BlockedView, CatchUpView, EventSums, KeptView, PoolView, ResultsView, RoleView,
-    SourceErrorView, SourceView, StaleView, StatusView, UnusableView,
+    AcceptanceBucket, ActivityFilter, ActivityView, BlockedView, CatchUpView, EventSums, KeptView,
+    MinuteView, PoolView, ResultsView, RoleView, SourceErrorView, SourceView, StaleView, StatusView,
+    UnusableView,
 };
 pub use self::transfer::{
     AttemptLine, DefinitionLine, EXPORT_FORMAT, EventLine, ExecutionLine, ExportFilter, ExportHeader,

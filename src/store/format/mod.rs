@@ -8,6 +8,7 @@
 mod attempts;
 mod audit;
 mod definitions;
+mod esc;
 mod events;
 mod executions;
 mod known;
