@@ -12,8 +12,7 @@ document.getElementById("login").addEventListener("submit", async (event) => {
   const token = document.getElementById("token").value;
   const response = await fetch("/v1/session", {
     method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ token }),
+    headers: { authorization: `Bearer ${token}` },
   });
   if (response.ok) {
     await show();
