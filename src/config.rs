@@ -1,13 +1,17 @@
 //! `hem.yaml`: read into a raw form, checked into [`Config`].
 
 mod change;
+pub mod control;
+pub mod keystone;
 pub mod listen;
 mod load;
+pub mod masakari;
 mod oned;
 mod onehem_conf;
 mod opennebula;
 pub mod raw;
 pub mod scalar;
+pub mod secret;
 mod typed;
 pub mod webhook;
 
@@ -19,7 +23,9 @@ use self::scalar::LogFilter;
 use crate::event::redaction::Redaction;
 
 pub use self::change::{Changes, Reread, TAKES_EFFECT_AT_ONCE};
+pub use self::control::Control;
 pub use self::load::{ConfigError, Overrides, Place};
+pub use self::masakari::MasakariSource;
 pub use self::oned::Oned;
 pub use self::onehem_conf::OnehemConf;
 pub use self::opennebula::OpennebulaSource;
@@ -81,17 +87,6 @@ pub struct Ssh {
     pub config: Option<PathBuf>,
 }
 
-/// How the daemon is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Control {
-    /// The Unix socket.
-    pub socket: PathBuf,
-    /// Its mode.
-    pub socket_mode: u32,
-    /// The group it is given to.
-    pub socket_group: Option<String>,
-}
-
 /// `reload:`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reload {
@@ -136,6 +131,8 @@ pub enum Source {
     Opennebula(OpennebulaSource),
     /// Whoever sends requests over HTTP.
     Webhook(WebhookSource),
+    /// The notifications API of Masakari.
+    Masakari(MasakariSource),
 }
 
 /// What the store keeps of settled executions and of events that matched nothing.
@@ -185,7 +182,7 @@ impl Config {
     pub fn opennebula_sources(&self) -> impl Iterator<Item = (&str, &OpennebulaSource)> {
         self.sources.iter().filter_map(|(name, source)| match source {
             Source::Opennebula(source) => Some((name.as_str(), source)),
-            Source::Webhook(_) => None,
+            Source::Webhook(_) | Source::Masakari(_) => None,
         })
     }
 
@@ -216,6 +213,7 @@ impl Config {
                 socket: root.join("run/hem/hem.sock"),
                 socket_mode: 0o600,
                 socket_group: None,
+                tcp: None,
             },
             concurrency: 10,
             blocked_after: Duration::from_secs(600),

@@ -87,6 +87,9 @@ mod tests {
             ("RawToken", "endpoints: { NAME: { token } }"),
             ("RawSecret", "secrets: [ … ]"),
             ("RawDelivery", "endpoints: { NAME: { delivery } }"),
+            ("RawMasakari", "sources: { NAME: { type: masakari } }"),
+            ("RawSegment", "segments: { NAME: … }"),
+            ("RawHost", "hosts: { NAME: … }"),
             ("RawRetention", "retention"),
             ("RawLimits", "limits"),
         ];
@@ -106,6 +109,9 @@ mod tests {
             ("RawRespond", "respond"),
             ("RawAlgorithm", "algorithm"),
             ("RawEncoding", "encoding"),
+            ("RawMasakariAuth", "auth"),
+            ("RawMaintenance", "maintenance"),
+            ("RawRecoveryMethod", "recovery_method"),
         ] {
             let _ = write!(page, "\n## Values of `{title}`\n\n");
             for value in definitions[name]["oneOf"].as_array().expect("its values") {

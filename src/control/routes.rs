@@ -44,7 +44,7 @@ use crate::event::id::{ExecutionKey, HookName, Reference, Seq};
 use crate::event::payload::Payload;
 use crate::event::redaction::Redaction;
 use crate::event::time::Timestamp;
-use crate::event::{EMITTED, Event, Facts, Subject, opennebula, own, webhook};
+use crate::event::{EMITTED, Event, Facts, Subject, esc, masakari, opennebula, own, webhook};
 use crate::hooks::Hook;
 use crate::store::ReadError;
 
@@ -638,8 +638,16 @@ async fn emit(State(room): Rooms, By(actor): By, Told(order): Told<EmitOrder>) -
             format!("the payload is no base64: {error}"),
         )
     })?;
-    let event = if webhook::is_saved(&document) {
-        let saved = webhook::from_saved(&document);
+    let saved = if webhook::is_saved(&document) {
+        Some(webhook::from_saved(&document))
+    } else if esc::is_saved(&document) {
+        Some(esc::from_saved(&document))
+    } else if masakari::is_saved(&document) {
+        Some(masakari::from_saved(&document))
+    } else {
+        None
+    };
+    let event = if let Some(saved) = saved {
         if let Facts::Undecodable { reason } = saved.facts {
             return Err(Failure::new(ErrorCode::BadRequest, reason));
         }

@@ -108,6 +108,13 @@ impl Veil {
                     *value = redaction.variable(name, value, None);
                 }
             }
+            FactsView::Esc(event) => event.texts_mut().for_each(hide),
+            FactsView::Masakari(told) => {
+                hide(&mut told.hostname);
+                for (name, value) in &mut told.payload {
+                    *value = redaction.variable(name, value, None);
+                }
+            }
             FactsView::Api { .. } | FactsView::Execution { .. } | FactsView::Blocked { .. } => {}
         }
     }

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{ActorView, MuteView, SourceErrorView, Text, Time, is_false};
+use super::esc::EscView;
+use super::{ActorView, MuteView, NotificationView, SourceErrorView, Text, Time, is_false};
 
 /// Which events are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +22,7 @@ pub struct EventFilter {
     /// Only events of this source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Only events of this kind: `state`, `api`, `retry`, `webhook`, `undecodable`, `gap`.
+    /// Only events of this kind: `state`, `api`, `retry`, `webhook`, `esc`, `masakari`, `undecodable`, `gap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Only events that caused no execution.
@@ -217,6 +218,10 @@ pub enum FactsView {
         /// The id of the request.
         request: Option<String>,
     },
+    /// Cisco ESC reports a step.
+    Esc(EscView),
+    /// Masakari: a host, a process or a virtual machine failed or came back.
+    Masakari(NotificationView),
 }
 
 impl FactsView {
@@ -279,6 +284,8 @@ impl FactsView {
                 Some(delivery) => format!("webhook {endpoint} {delivery}"),
                 None => format!("webhook {endpoint}"),
             },
+            Self::Esc(event) => event.in_words(),
+            Self::Masakari(told) => told.in_words(),
         }
     }
 }
