@@ -57,7 +57,7 @@ export function query(parameters) {
 }
 
 /** The parts of a path, each made safe. */
-export const path = (...parts) => `v1/${parts.map(encodeURIComponent).join("/")}`;
+export const path = (...parts) => `/v1/${parts.map(encodeURIComponent).join("/")}`;
 
 /** Asks; gives the answer's JSON. */
 export async function ask(address, parameters, signal) {
@@ -86,7 +86,7 @@ export async function order(address, body) {
 /** Takes up the session that the browser still has, if hem still knows it. */
 export async function resume() {
   try {
-    const response = await fetch("v1/session", { credentials: "same-origin", cache: "no-store", headers: { accept: "application/json" } });
+    const response = await fetch("/v1/session", { credentials: "same-origin", cache: "no-store", headers: { accept: "application/json" } });
     if (response.ok) session.current = await response.json();
     else if (response.status !== 401) throw await failure(response);
   } catch (error) {
@@ -98,9 +98,10 @@ export async function resume() {
 
 /** Changes a token for a session. The token is kept nowhere. */
 export async function signIn(token) {
-  const response = await send("v1/session", {
+  const response = await send("/v1/session", {
     method: "POST",
-    headers: { accept: "application/json", authorization: `Bearer ${token}` },
+    headers: { accept: "application/json", "content-type": "application/json" },
+    body: JSON.stringify({ token }),
   });
   session.current = await response.json();
   return session.current;
@@ -108,7 +109,7 @@ export async function signIn(token) {
 
 export async function signOut() {
   try {
-    await send("v1/session", { method: "DELETE", headers: { "x-hem-csrf": session.current?.csrf ?? "" } });
+    await send("/v1/session", { method: "DELETE", headers: { "x-hem-csrf": session.current?.csrf ?? "" } });
   } finally {
     signedOut(true);
   }
@@ -152,11 +153,6 @@ export class Feed {
         });
       } catch (error) {
         if (this.ending.signal.aborted || error.status === 401) return;
-        // hem does not know where to go on from: what it can still tell is not the whole.
-        if (error.status === 410 || error.status === 400) {
-          this.last = undefined;
-          this.missed();
-        }
       }
       if (this.ending.signal.aborted) return;
       this.changed("lost");
@@ -190,7 +186,7 @@ export class Feed {
       heard();
       const headers = { accept: "text/event-stream" };
       if (this.last !== undefined) headers["last-event-id"] = this.last;
-      const response = await send("v1/feed", { headers, signal: round.signal });
+      const response = await send("/v1/feed", { headers, signal: round.signal });
       const resumed = this.last !== undefined;
       opened();
       this.changed("live", resumed);
@@ -221,7 +217,7 @@ export class Feed {
     }
     if (data.length > 0) {
       const line = JSON.parse(data.join("\n"));
-      if (line.type === "skipped") this.missed();
+      if (line.type === "skipped" || line.type === "reset") this.missed();
       else this.told(line);
     }
     // Only what was taken counts as heard.
