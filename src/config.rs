@@ -1,9 +1,12 @@
 //! `hem.yaml`: read into a raw form, checked into [`Config`].
 
 mod change;
+pub mod control;
 mod fault;
+pub mod keystone;
 pub mod listen;
 mod load;
+pub mod masakari;
 mod oned;
 mod onehem_conf;
 mod opennebula;
@@ -11,6 +14,7 @@ mod places;
 pub mod raw;
 mod recovery;
 pub mod scalar;
+pub mod secret;
 mod typed;
 pub mod webhook;
 
@@ -23,8 +27,10 @@ use self::scalar::LogFilter;
 use crate::event::redaction::Redaction;
 
 pub use self::change::{Changes, Reread, TAKES_EFFECT_AT_ONCE};
+pub use self::control::Control;
 pub use self::fault::Fault;
 pub use self::load::{ConfigError, Overrides, Place};
+pub use self::masakari::MasakariSource;
 pub use self::oned::Oned;
 pub use self::onehem_conf::OnehemConf;
 pub use self::opennebula::OpennebulaSource;
@@ -87,17 +93,6 @@ pub struct Ssh {
     pub config: Option<PathBuf>,
 }
 
-/// How the daemon is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Control {
-    /// The Unix socket.
-    pub socket: PathBuf,
-    /// Its mode.
-    pub socket_mode: u32,
-    /// The group it is given to.
-    pub socket_group: Option<String>,
-}
-
 /// `reload:`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reload {
@@ -142,6 +137,8 @@ pub enum Source {
     Opennebula(OpennebulaSource),
     /// Whoever sends requests over HTTP.
     Webhook(WebhookSource),
+    /// The notifications API of Masakari.
+    Masakari(MasakariSource),
 }
 
 /// A file that a setting names and that hem reads while it runs.
@@ -155,12 +152,23 @@ pub struct NamedFile<'a> {
     pub is_secret: bool,
 }
 
+/// The same files, by the path from further out.
+fn below<'a>(path: &[&str], files: Vec<NamedFile<'a>>) -> Vec<NamedFile<'a>> {
+    let path: Vec<String> = path.iter().map(|step| (*step).to_owned()).collect();
+    let files = files.into_iter().map(|file| NamedFile {
+        setting: [path.clone(), file.setting].concat(),
+        ..file
+    });
+    files.collect()
+}
+
 impl Source {
     /// What stands in `type:`.
     pub const fn type_name(&self) -> &'static str {
         match self {
             Self::Opennebula(_) => "opennebula",
             Self::Webhook(_) => "webhook",
+            Self::Masakari(_) => "masakari",
         }
     }
 
@@ -169,6 +177,7 @@ impl Source {
         match self {
             Self::Opennebula(_) => None,
             Self::Webhook(source) => Some(&source.listen),
+            Self::Masakari(source) => Some(&source.listen),
         }
     }
 
@@ -177,6 +186,7 @@ impl Source {
         match self {
             Self::Opennebula(_) => Vec::new(),
             Self::Webhook(source) => source.named_files(),
+            Self::Masakari(source) => source.listen.named_files(),
         }
     }
 }
@@ -228,7 +238,7 @@ impl Config {
     pub fn opennebula_sources(&self) -> impl Iterator<Item = (&str, &OpennebulaSource)> {
         self.sources.iter().filter_map(|(name, source)| match source {
             Source::Opennebula(source) => Some((name.as_str(), source)),
-            Source::Webhook(_) => None,
+            Source::Webhook(_) | Source::Masakari(_) => None,
         })
     }
 
@@ -249,7 +259,11 @@ impl Config {
             let setting = ["sources", name, "listen"].map(str::to_owned).to_vec();
             Some((setting, source.listen()?))
         });
-        sources.collect()
+        let control = self.control.tcp.iter().map(|tcp| {
+            let setting = ["control", "listen"].map(str::to_owned).to_vec();
+            (setting, &tcp.listen)
+        });
+        sources.chain(control).collect()
     }
 
     /// The files that settings name and that are read while hem runs: secrets, certificates, the configuration of `ssh`.
@@ -259,16 +273,16 @@ impl Config {
             path,
             is_secret: false,
         });
-        let of_sources = self.sources.iter().flat_map(|(name, source)| {
-            source.named_files().into_iter().map(|file| NamedFile {
-                setting: ["sources".to_owned(), name.clone()]
-                    .into_iter()
-                    .chain(file.setting)
-                    .collect(),
-                ..file
-            })
-        });
-        of_ssh.chain(of_sources).collect()
+        let of_control = self
+            .control
+            .tcp
+            .iter()
+            .flat_map(|tcp| below(&["control"], tcp.named_files()));
+        let of_sources = self
+            .sources
+            .iter()
+            .flat_map(|(name, source)| below(&["sources", name], source.named_files()));
+        of_ssh.chain(of_control).chain(of_sources).collect()
     }
 
     /// What is never printed: the built-in table and `redact:`.
@@ -298,6 +312,7 @@ impl Config {
                 socket: root.join("run/hem/hem.sock"),
                 socket_mode: 0o600,
                 socket_group: None,
+                tcp: None,
             },
             concurrency: 10,
             blocked_after: Duration::from_secs(600),

@@ -77,23 +77,28 @@ mod tests {
         let titles = [
             ("RawOned", "oned"),
             ("RawControl", "control"),
+            ("RawTokenFile", "control: { tokens: [ … ] }"),
             ("RawSsh", "ssh"),
             ("RawOpennebula", "sources: { NAME: { type: opennebula } }"),
             ("RawQueue", "sources: { NAME: { type: opennebula, queue } }"),
             ("RawWebhook", "sources: { NAME: { type: webhook } }"),
-            ("RawTls", "sources: { NAME: { type: webhook, tls } }"),
-            ("RawHttpLimits", "sources: { NAME: { type: webhook, limits } }"),
+            ("RawTls", "tls, wherever hem listens"),
+            ("RawHttpLimits", "limits, wherever hem listens"),
             ("RawEndpoint", "endpoints: { NAME: … }"),
             ("RawSignature", "endpoints: { NAME: { signature } }"),
             ("RawToken", "endpoints: { NAME: { token } }"),
             ("RawSecret", "secrets: [ … ]"),
             ("RawDelivery", "endpoints: { NAME: { delivery } }"),
+            ("RawMasakari", "sources: { NAME: { type: masakari } }"),
+            ("RawSegment", "segments: { NAME: … }"),
+            ("RawHost", "hosts: { NAME: … }"),
             ("RawRetention", "retention"),
             ("RawLimits", "limits"),
         ];
         let values = [
             ("RawOnedHooks", "oned: { hooks }"),
             ("RawOnehemShell", "oned: { shell }"),
+            ("RawRole", "role"),
             ("RawReload", "reload"),
             ("RawPermissions", "permissions"),
             ("RawDamagedStore", "on_damaged_store"),
@@ -102,6 +107,9 @@ mod tests {
             ("RawRespond", "respond"),
             ("RawAlgorithm", "algorithm"),
             ("RawEncoding", "encoding"),
+            ("RawMasakariAuth", "auth"),
+            ("RawMaintenance", "maintenance"),
+            ("RawRecoveryMethod", "recovery_method"),
         ];
         let has_a_section = |name: &str| {
             let mut sections = titles.iter().chain(&values);

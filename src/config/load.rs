@@ -15,7 +15,7 @@ use super::raw::{
 use super::scalar::{Endpoint, SourceName};
 use super::typed::read_sources;
 use super::{Config, Oned, OnehemConf, OpennebulaSource, Permissions, Reload, Retention, Source};
-use super::{DamagedStore, OnehemShell, Ssh, opennebula, webhook};
+use super::{DamagedStore, OnehemShell, Ssh, masakari, opennebula, webhook};
 
 /// The installed configuration file.
 const INSTALLED: &str = "/etc/hem/hem.yaml";
@@ -295,7 +295,7 @@ fn source_of_oned(raw: &RawOned, sources: &BTreeMap<String, Source>) -> Result<S
     match &raw.source {
         Some(name) => match sources.get(&name.0) {
             Some(Source::Opennebula(_)) => Ok(name.0.clone()),
-            Some(Source::Webhook(_)) => Err(format!("`oned`: the source `{}` has no controller", name.0)),
+            Some(Source::Webhook(_) | Source::Masakari(_)) => Err(format!("`oned`: the source `{}` has no controller", name.0)),
             None => Err(format!("`oned`: there is no source `{}`", name.0)),
         },
         None => only_opennebula(sources).map(str::to_owned).ok_or_else(|| {
@@ -349,7 +349,6 @@ fn check(
     let folder = path.parent().unwrap_or(Path::new("/"));
     // Joining an absolute path gives that path.
     let below = |given: Option<PathBuf>, default: PathBuf| given.map_or(default, |given| folder.join(given));
-    let control = raw.control.unwrap_or_default();
     let limits = raw.limits.unwrap_or_default();
     let state_dir = below(raw.state_dir, defaults.state_dir);
     let sources = match sources {
@@ -391,13 +390,11 @@ fn check(
             None | Some(RawOnehemShell::Auto) => OnehemShell::Auto,
             Some(RawOnehemShell::Never) => OnehemShell::Never,
         },
-        control: super::Control {
-            socket: below(control.socket, defaults.control.socket),
-            socket_mode: control
-                .socket_mode
-                .map_or(defaults.control.socket_mode, |mode| mode.0),
-            socket_group: control.socket_group,
-        },
+        control: super::Control::from_raw(raw.control.unwrap_or_default(), defaults.control, folder)
+            .map_err(|found| match found.line {
+                0 => fault_at(path, text, &["control"], found.message),
+                line => Fault::at(path, text, line, found.column, found.message),
+            })?,
         concurrency: raw.concurrency.map_or(defaults.concurrency, |number| number.0),
         blocked_after: raw.blocked_after.map_or(defaults.blocked_after, |after| after.0),
         shutdown_grace: raw
@@ -467,6 +464,15 @@ impl SourceFault {
             message,
         }
     }
+
+    /// Is about the file as a whole.
+    pub(super) const fn of_all(message: String) -> Self {
+        Self {
+            line: 0,
+            column: 0,
+            message,
+        }
+    }
 }
 
 /// `folder` is what relative paths are relative to.
@@ -474,6 +480,7 @@ fn check_source(raw: RawSource, folder: &Path) -> Result<Source, SourceFault> {
     match raw {
         RawSource::Opennebula(raw) => opennebula::check(raw).map(Source::Opennebula),
         RawSource::Webhook(raw) => webhook::check(raw, folder).map(Source::Webhook),
+        RawSource::Masakari(raw) => masakari::check(raw, folder).map(Source::Masakari),
     }
 }
 

@@ -136,6 +136,10 @@ fn wants_execution(query: &ExecutionQuery, execution: &Execution) -> bool {
                 .as_ref()
                 .is_some_and(|own| own.as_str() == subject)
         })
+        && query
+            .source
+            .as_deref()
+            .is_none_or(|source| &*execution.source == source)
         && within(execution.accepted, query.since, query.until)
 }
 

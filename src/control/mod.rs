@@ -3,14 +3,17 @@
 //! * [`api`]: what goes over the socket, as types of its own.
 //! * [`server`]: binding the socket, knowing who calls, serving.
 //! * [`client`]: the typed calls of the command line.
+//! * `explanation`: why an event triggers each hook or not; `activity`: what ended in each of the last minutes.
 //! * `metrics`: the same status for Prometheus.
 //! * [`export`] and [`import`]: records as lines, out of a store and into another one.
 //! * [`query`]: reading the store in the interface's terms; also used where no daemon is alive.
 
+mod activity;
 pub mod api;
 mod arguments;
 pub mod client;
 mod convert;
+mod explanation;
 pub mod export;
 mod feed;
 pub mod import;

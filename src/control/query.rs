@@ -57,7 +57,7 @@ impl QueryError {
         }
     }
 
-    fn absent_event(seq: Seq) -> Self {
+    pub(super) fn absent_event(seq: Seq) -> Self {
         Self::Absent {
             message: format!("there is no event {seq}"),
             hint: Some(
@@ -380,6 +380,7 @@ pub(super) fn execution_query(filter: &ExecutionFilter) -> Result<ExecutionQuery
         hook: filter.hook.as_deref().map(HookName::trusted),
         status: filter.status.clone(),
         subject: filter.subject.clone(),
+        source: filter.source.clone(),
         since: filter.since.map(|time| time.0),
         until: filter.until.map(|time| time.0),
         limit: limited(filter.limit),

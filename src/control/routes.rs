@@ -21,13 +21,15 @@ use futures_util::stream::{self, StreamExt as _};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use super::activity;
 use super::api::{
-    AuditFilter, AuditView, DefinitionView, EmitOrder, EmitReply, ErrorBody, ErrorCode, ErrorDetail,
-    EventFilter, EventView, ExecutionFilter, ExportFilter, FeedLine, HookView, MuteOrder, MuteReply, Ordered,
-    ReloadOrder, ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, StatusView, StopOrder, StopReply,
-    Story, UnmuteOrder, UnmuteReply,
+    ActivityFilter, ActivityView, AuditFilter, AuditView, DefinitionView, EmitOrder, EmitReply, ErrorBody,
+    ErrorCode, ErrorDetail, EventFilter, EventView, ExecutionFilter, ExplanationView, ExportFilter, FeedLine,
+    HookView, MuteOrder, MuteReply, Ordered, ReloadOrder, ReloadReply, RetryOrder, RetryReply, RetryResult,
+    Reveal, StatusView, StopOrder, StopReply, Story, UnmuteOrder, UnmuteReply,
 };
 use super::convert;
+use super::explanation;
 use super::export::Exporter;
 use super::feed::{self, Follow, Progress};
 use super::metrics::{self, Format};
@@ -42,7 +44,7 @@ use crate::event::id::{ExecutionKey, HookName, Reference, Seq};
 use crate::event::payload::Payload;
 use crate::event::redaction::Redaction;
 use crate::event::time::Timestamp;
-use crate::event::{EMITTED, Event, Facts, Subject, opennebula, own, webhook};
+use crate::event::{EMITTED, Event, Facts, Subject, esc, masakari, opennebula, own, webhook};
 use crate::hooks::Hook;
 use crate::store::ReadError;
 
@@ -72,6 +74,8 @@ pub(super) fn router(handle: Handle, redaction: Redaction, shutdown: Cancellatio
         .route("/v1/status", get(status))
         .route("/v1/events", get(events).post(emit))
         .route("/v1/events/{seq}", get(event))
+        .route("/v1/events/{seq}/explanation", get(explanation))
+        .route("/v1/activity", get(activity))
         .route("/v1/executions", get(executions))
         .route("/v1/executions/retry", post(retry))
         .route("/v1/executions/{reference}", get(story))
@@ -407,6 +411,25 @@ async fn event(
         .map(Json)
 }
 
+async fn explanation(State(room): Rooms, Named(seq): Named<u64>) -> Answer<Vec<ExplanationView>> {
+    let (handle, veil) = (room.handle.clone(), room.veil.clone());
+    room.read(room.veil.clone(), move |_| {
+        explanation::of_event(&handle, &veil, Seq(seq))
+    })
+    .await
+    .map(Json)
+}
+
+async fn activity(State(room): Rooms, Asked(filter): Asked<ActivityFilter>) -> Answer<ActivityView> {
+    let store = room.handle.store().clone();
+    let minutes = filter.minutes.unwrap_or(activity::DEFAULT_MINUTES);
+    room.read(room.veil.clone(), move |_| {
+        activity::of_minutes(&store, minutes, Timestamp::now())
+    })
+    .await
+    .map(Json)
+}
+
 async fn executions(State(room): Rooms, Asked(filter): Asked<ExecutionFilter>) -> Result<Response, Failure> {
     let veil = room.veil.clone();
     if !filter.follow {
@@ -615,8 +638,16 @@ async fn emit(State(room): Rooms, By(actor): By, Told(order): Told<EmitOrder>) -
             format!("the payload is no base64: {error}"),
         )
     })?;
-    let event = if webhook::is_saved(&document) {
-        let saved = webhook::from_saved(&document);
+    let saved = if webhook::is_saved(&document) {
+        Some(webhook::from_saved(&document))
+    } else if esc::is_saved(&document) {
+        Some(esc::from_saved(&document))
+    } else if masakari::is_saved(&document) {
+        Some(masakari::from_saved(&document))
+    } else {
+        None
+    };
+    let event = if let Some(saved) = saved {
         if let Facts::Undecodable { reason } = saved.facts {
             return Err(Failure::new(ErrorCode::BadRequest, reason));
         }

@@ -217,6 +217,7 @@ mod tests {
             socket: folder.join("run/hem.sock"),
             socket_mode: 0o600,
             socket_group: None,
+            tcp: None,
         }
     }
 

@@ -18,13 +18,15 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::catch_up::Tracked;
+use super::bookmark::Bookmark;
 use super::core::NewExecution;
 use super::dispatcher::{Asked, Message, Offer};
 use super::execution::Cause;
 use super::handle::{Connection, OrderError, SourceStatus};
 use super::hooks_in_force::{HooksInForce, InForce};
 use super::intake::{
-    Decode, Decoded, Delivery, Emission, Entry, IntakeQueue, LOST_KEYS, NotAccepted, NotKept, Received,
+    Decode, Decoded, Delivery, Emission, Entry, IntakeQueue, Keeping, LOST_KEYS, NotAccepted, NotKept,
+    Received,
 };
 use super::pool::SharedPool;
 use super::role::PresentRole;
@@ -34,6 +36,7 @@ use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
 use crate::event::{Event, Facts, Gap, RetryRequest};
 use crate::hooks::Hook;
+use crate::store::writer::Change;
 use crate::store::{EventCounters, EventQuery, Store};
 
 /// Messages decoded and matched before they are handed on together, in number and in bytes.
@@ -302,6 +305,7 @@ impl Acceptance {
                 }
             }
             Entry::Delivered(delivery) => self.delivered(*delivery, in_force, offers, not_accepted),
+            Entry::Kept(keeping) => self.keep(*keeping, in_force, offers),
             Entry::CatchUp { source, step } => self.step(&source, step, in_force, offers),
             Entry::Emitted(emission) => self.emitted(*emission, in_force, offers),
             Entry::Raised { event, identity } => {
@@ -439,7 +443,11 @@ impl Acceptance {
         offers: &mut Vec<Offer>,
         not_accepted: &mut BTreeMap<Arc<str>, EventCounters>,
     ) {
-        let Delivery { event, reply } = delivery;
+        let Delivery {
+            event,
+            bookmarks,
+            reply,
+        } = delivery;
         let standby = self
             .role
             .standby()
@@ -454,10 +462,29 @@ impl Acceptance {
             let _ = reply.send(Err(NotAccepted::NoRoom(why)));
             return;
         }
+        let kept = kept(&event.source, bookmarks);
         self.offer(event, in_force, offers);
         if let Some(offer) = offers.last_mut() {
             offer.delivered = Some(reply);
+            offer.learned.extend(kept);
         }
+    }
+
+    /// Keeps what a source wants kept, behind what stood before it.
+    fn keep(&self, keeping: Keeping, in_force: &Arc<InForce>, offers: &mut Vec<Offer>) {
+        let Keeping {
+            source,
+            bookmarks,
+            reply,
+        } = keeping;
+        let changes = kept(&source, bookmarks).collect();
+        let before = std::mem::take(offers);
+        // The dispatcher is gone only when the daemon is: whoever asked is told by the lack of an answer.
+        let _ = self.hand_on(before, in_force)
+            && self
+                .dispatcher
+                .blocking_send(Message::Kept { changes, reply })
+                .is_ok();
     }
 
     /// Takes what an operator hands over.
@@ -534,6 +561,15 @@ impl Acceptance {
             change(status);
         }
     }
+}
+
+/// What a source keeps, as it is written.
+fn kept(source: &Arc<str>, bookmarks: Vec<Bookmark>) -> impl Iterator<Item = Change> + use<> {
+    let source = Arc::clone(source);
+    bookmarks.into_iter().map(move |bookmark| Change::Bookmark {
+        source: Arc::clone(&source),
+        bookmark,
+    })
 }
 
 /// A gap in which nobody can tell what was lost.

@@ -75,6 +75,11 @@ pub(super) enum Message {
     NotAccepted { source: String, counters: EventCounters },
     /// What was learned of a controller's resources other than by an event.
     Learned(Vec<Change>),
+    /// What a source wants kept; answered when it is durable.
+    Kept {
+        changes: Vec<Change>,
+        reply: oneshot::Sender<()>,
+    },
     /// An attempt ended.
     Ended {
         key: ExecutionKey,
@@ -175,7 +180,7 @@ pub(super) struct Offer {
     pub(super) delivered: Option<oneshot::Sender<Result<Accepted, NotAccepted>>>,
     /// The identity of an own event, which is told with this.
     pub(super) tells: Option<String>,
-    /// What is known of the controller's resources with this.
+    /// What is known of the controller's resources with this, and what its source keeps.
     pub(super) learned: Vec<Change>,
 }
 
@@ -316,6 +321,7 @@ impl Dispatcher {
                 self.parts.writer.submit(vec![change], || ()).await
             }
             Message::Learned(changes) => self.parts.writer.submit(changes, || ()).await,
+            Message::Kept { changes, reply } => self.answer_when_durable(changes, reply).await,
             Message::Ended {
                 key,
                 attempt,
@@ -440,14 +446,14 @@ impl Dispatcher {
             }
             Message::Stop { reply } => {
                 self.decide(Input::Stop, Vec::new(), || ()).await?;
-                self.answer_when_durable(reply).await
+                self.answer_when_durable(Vec::new(), reply).await
             }
             Message::Standing(standing) => self.stand(standing).await,
             Message::PutOff { identity } => {
                 self.telling.put_off(&identity);
                 Ok(())
             }
-            Message::Pulse { reply } => self.answer_when_durable(reply).await,
+            Message::Pulse { reply } => self.answer_when_durable(Vec::new(), reply).await,
             Message::Status { reply } => {
                 // Whoever asked may have gone away.
                 let _ = reply.send(self.status());
@@ -456,12 +462,16 @@ impl Dispatcher {
         }
     }
 
-    async fn answer_when_durable(&mut self, reply: oneshot::Sender<()>) -> Result<(), Closed> {
+    async fn answer_when_durable(
+        &mut self,
+        changes: Vec<Change>,
+        reply: oneshot::Sender<()>,
+    ) -> Result<(), Closed> {
         let on_durable = move || {
             // Whoever asked may have gone away.
             let _ = reply.send(());
         };
-        self.parts.writer.submit(Vec::new(), on_durable).await
+        self.parts.writer.submit(changes, on_durable).await
     }
 
     async fn accept(&mut self, offer: Offer) -> Result<(), Closed> {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-pub use self::delivery::{Delivery, NotAccepted};
+pub use self::delivery::{Delivery, Keeping, NotAccepted, Pending};
 use super::catch_up::Step;
 use super::execution::Actor;
 pub use super::handle::Accepted;
@@ -124,6 +124,8 @@ pub enum Entry {
     },
     /// A source handed an event over, and waits until it is durable.
     Delivered(Box<Delivery>),
+    /// A source wants something kept, and waits until it is durable.
+    Kept(Box<Keeping>),
     /// An operator handed an event over.
     Emitted(Box<Emission>),
     /// hem raises an event about itself.
@@ -165,6 +167,7 @@ impl Entry {
             | Self::Lost { source, .. }
             | Self::CatchUp { source, .. } => source,
             Self::Delivered(delivery) => &delivery.event.source,
+            Self::Kept(keeping) => &keeping.source,
             Self::Emitted(emission) => &emission.event.source,
             Self::Raised { event, .. } => &event.source,
         }
@@ -546,7 +549,7 @@ impl Entry {
             Self::Emitted(emission) => emission.event.payload.bytes().len(),
             Self::Raised { event, .. } => event.payload.bytes().len(),
             Self::CatchUp { step, .. } => step.weight(),
-            Self::Connected { .. } | Self::Disconnected { .. } | Self::Lost { .. } => 0,
+            Self::Kept(_) | Self::Connected { .. } | Self::Disconnected { .. } | Self::Lost { .. } => 0,
         }
     }
 }
@@ -626,6 +629,7 @@ mod tests {
                 Entry::Emitted(emission) => format!("emitted {}", emission.event.key),
                 Entry::Raised { event, .. } => format!("raised {}", event.key),
                 Entry::CatchUp { source, .. } => format!("{source}:catch-up"),
+                Entry::Kept(keeping) => format!("{}:kept", keeping.source),
             })
             .collect()
     }

@@ -5,6 +5,7 @@
 mod acceptance;
 mod acceptance_times;
 mod attempt;
+pub mod bookmark;
 pub mod catch_up;
 mod clock;
 pub mod core;

@@ -1,5 +1,8 @@
 //! What a source may look up of what was accepted from it: its newest events, and what became of what they caused.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::execution::{Execution, Settlement, State};
@@ -53,6 +56,15 @@ impl Records {
         };
         let listed = self.store.events(&query)?;
         Ok(listed.into_iter().map(|listed| listed.event).collect())
+    }
+
+    /// What is kept for a source, by name.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn bookmarks(&self, source: &str) -> Result<BTreeMap<String, Bytes>, ReadError> {
+        let source = source.to_owned();
+        self.read(move |store| store.bookmarks(&source)).await
     }
 
     /// Waits until everything that an event caused has reached its end. Dropped, it leaves nothing behind.

@@ -1,6 +1,8 @@
 //! One module a system. Each is a configuration that can be built into a running source ([`Source`]); what it receives it hands to
 //! the intake. Sources know nothing else of the engine.
 
+mod deliveries;
+mod masakari;
 pub mod opennebula;
 mod repeats;
 mod webhook;
@@ -19,8 +21,8 @@ use crate::engine::pool::{Followed, Inlet};
 use crate::engine::records::Records;
 use crate::engine::role::Leadership;
 use crate::event::redaction::Redaction;
+use crate::secrets::SecretError;
 
-pub use self::webhook::SecretError;
 pub use crate::listener::BindError;
 
 /// A source as it is configured.
@@ -43,6 +45,7 @@ pub fn configured(source: &config::Source) -> &dyn Source {
     match source {
         config::Source::Opennebula(source) => source,
         config::Source::Webhook(source) => source,
+        config::Source::Masakari(source) => source,
     }
 }
 

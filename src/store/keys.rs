@@ -46,6 +46,8 @@ pub(super) enum Space {
     Owed = b'Y',
     /// What is known of a source's resources, by source; the last known state of each, by source, kind and number.
     Known = b'K',
+    /// What a source wants to find again, by source and name.
+    Bookmark = b'B',
     /// What became of a gap, by the number of the event that records it.
     GapStory = b'C',
     /// What the store says of itself, by name.
@@ -129,6 +131,21 @@ pub(super) fn known_state(source: &str, id: &ResourceId) -> Vec<u8> {
     bytes.extend_from_slice(id.resource.as_str().as_bytes());
     bytes.push(0);
     bytes.extend_from_slice(&id.number.to_be_bytes());
+    bytes
+}
+
+/// The beginning of all that a source wants to find again.
+pub(super) fn bookmarks(source: &str) -> Vec<u8> {
+    let mut bytes = space(Space::Bookmark);
+    bytes.extend_from_slice(source.as_bytes());
+    // Names of sources hold no NUL, so the bookmarks of `a` are not mistaken for those of `ab`.
+    bytes.push(0);
+    bytes
+}
+
+pub(super) fn bookmark(source: &str, name: &str) -> Vec<u8> {
+    let mut bytes = bookmarks(source);
+    bytes.extend_from_slice(name.as_bytes());
     bytes
 }
 

@@ -178,6 +178,8 @@ pub struct ExecutionQuery {
     pub status: Option<String>,
     /// Only executions about this subject.
     pub subject: Option<String>,
+    /// Only executions that events of this source caused.
+    pub source: Option<String>,
     /// Only executions accepted at or after this time.
     pub since: Option<Timestamp>,
     /// Only executions accepted at or before this time.

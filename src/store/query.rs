@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::format::AttemptParts;
 use super::keys::{AttemptPart, Space};
 use super::{
@@ -372,6 +374,21 @@ impl Store {
         Ok(known)
     }
 
+    /// What is kept for a source, by name.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn bookmarks(&self, source: &str) -> Result<BTreeMap<String, Bytes>, ReadError> {
+        let prefix = keys::bookmarks(source);
+        let mut bookmarks = BTreeMap::new();
+        for entry in self.shared.tree.scan_prefix(&prefix) {
+            let (key, value) = entry.map_err(ReadError::Read)?;
+            let name = String::from_utf8_lossy(key.get(prefix.len()..).unwrap_or_default());
+            bookmarks.insert(name.into_owned(), Bytes::copy_from_slice(&value));
+        }
+        Ok(bookmarks)
+    }
+
     /// What became of the gap that an event records.
     ///
     /// # Errors
@@ -522,6 +539,10 @@ impl ExecutionQuery {
                     .as_ref()
                     .is_some_and(|found| found.as_str() == wanted)
             })
+            && self
+                .source
+                .as_deref()
+                .is_none_or(|wanted| *execution.source == *wanted)
             && self.since.is_none_or(|since| execution.accepted >= since)
             && self.until.is_none_or(|until| execution.accepted <= until)
     }

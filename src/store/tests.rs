@@ -1,5 +1,6 @@
 //! The store from outside: what was written comes back, the sums hold, limits are kept, nothing is replaced in silence.
 
+mod bookmarks;
 mod damage;
 mod keeping;
 mod known;

@@ -19,6 +19,7 @@ use super::keys::{AttemptPart, Space};
 use super::retention::{Pass, Pruner};
 use super::{Definition, EventCounters, Override, Store, blob, keys};
 use crate::config::Retention;
+use crate::engine::bookmark::Bookmark;
 use crate::engine::core::Record;
 use crate::engine::execution::{Actor, EndedAttempt, Execution, StartedProcess, State};
 use crate::engine::known_states::{Baseline, GapStory};
@@ -138,6 +139,13 @@ pub enum Change {
         source: Arc<str>,
         /// What is known.
         baseline: Option<Baseline>,
+    },
+    /// What a source wants to find again.
+    Bookmark {
+        /// The source.
+        source: Arc<str>,
+        /// What is to be kept.
+        bookmark: Bookmark,
     },
     /// What became of a gap.
     GapStory {
@@ -538,6 +546,14 @@ impl WriterThread {
                 let key = keys::baseline(&source);
                 match baseline {
                     Some(baseline) => batch.insert(key, format::write_baseline(&baseline)),
+                    None => batch.remove(key),
+                }
+                0
+            }
+            Change::Bookmark { source, bookmark } => {
+                let key = keys::bookmark(&source, bookmark.name());
+                match bookmark.value() {
+                    Some(value) => batch.insert(key, &**value),
                     None => batch.remove(key),
                 }
                 0

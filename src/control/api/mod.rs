@@ -3,6 +3,7 @@
 //! Times are RFC 3339 in UTC with milliseconds. Every state, outcome and cause carries its name.
 //!
 //! * `records`: what is kept: events, executions, their attempts, and how they are asked for.
+//! * `esc`: what is known of an event of Cisco ESC.
 //! * `mutes`: what holds executions back.
 //! * `orders`: what the daemon is told to do and what comes of it, with the hooks it is done to.
 //! * `status`: how the daemon does.
@@ -10,7 +11,9 @@
 //!
 //! Here stand the failures and what all of them are built of.
 
+mod esc;
 mod mutes;
+mod notification;
 mod orders;
 mod records;
 mod status;
@@ -18,22 +21,26 @@ mod transfer;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
+pub use self::esc::{EscView, MachineView};
 pub use self::mutes::{
     MuteOrder, MuteReply, MuteStatusView, MuteView, MutedByView, QueueView, ScopeView, StopOrder, StopReply,
     ThenView, UnmuteOrder, UnmuteReply,
 };
+pub use self::notification::{NotificationView, ObservedView};
 pub use self::orders::{
     AuditFilter, AuditView, EmitOrder, EmitReply, FaultView, HookView, Ordered, OriginView, OverrideView,
     ReloadOrder, ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SeverityView,
 };
 pub use self::records::{
     ArgumentsView, AttemptView, CancelReasonView, CaughtUpView, CauseView, DefinitionView, EndedView,
-    EventFilter, EventView, ExecutionFilter, ExecutionStory, ExecutionView, FactsView, FeedLine, FileView,
-    NotedOnlyView, OutcomeView, OutputView, ProcessView, SkipReasonView, StateView, Story, Today,
+    EventFilter, EventView, ExecutionFilter, ExecutionStory, ExecutionView, ExplanationView, FactsView,
+    FeedLine, FileView, NotedOnlyView, OutcomeView, OutputView, ProcessView, SkipReasonView, StateView,
+    StepView, Story, Today,
 };
 pub use self::status::{
-    AcceptanceBucket, BlockedView, CatchUpView, EventSums, KeptView, PoolView, ResultsView, RoleView,
-    SourceErrorView, SourceView, StaleView, StatusView, UnusableView,
+    AcceptanceBucket, ActivityFilter, ActivityView, BlockedView, CatchUpView, EventSums, KeptView,
+    MinuteView, PoolView, ResultsView, RoleView, SourceErrorView, SourceView, StaleView, StatusView,
+    UnusableView,
 };
 pub use self::transfer::{
     AttemptLine, DefinitionLine, EXPORT_FORMAT, EventLine, ExecutionLine, ExportFilter, ExportHeader,
@@ -78,6 +85,11 @@ pub enum ActorView {
         uid: u32,
         /// The user's name, where the machine knows it.
         name: Option<String>,
+    },
+    /// Whoever has a token of that name.
+    Token {
+        /// The name.
+        name: String,
     },
     /// The daemon itself.
     Daemon,

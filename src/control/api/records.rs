@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{ActorView, MuteView, SourceErrorView, Text, Time, is_false};
+use super::esc::EscView;
+use super::{ActorView, MuteView, NotificationView, SourceErrorView, Text, Time, is_false};
 
 /// Which events are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +22,7 @@ pub struct EventFilter {
     /// Only events of this source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Only events of this kind: `state`, `api`, `retry`, `webhook`, `undecodable`, `gap`.
+    /// Only events of this kind: `state`, `api`, `retry`, `webhook`, `esc`, `masakari`, `undecodable`, `gap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Only events that caused no execution.
@@ -57,6 +58,9 @@ pub struct ExecutionFilter {
     /// Only executions about this subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
+    /// Only executions that events of this source caused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// Accepted at or after this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
@@ -214,6 +218,10 @@ pub enum FactsView {
         /// The id of the request.
         request: Option<String>,
     },
+    /// Cisco ESC reports a step.
+    Esc(EscView),
+    /// Masakari: a host, a process or a virtual machine failed or came back.
+    Masakari(NotificationView),
 }
 
 impl FactsView {
@@ -276,6 +284,8 @@ impl FactsView {
                 Some(delivery) => format!("webhook {endpoint} {delivery}"),
                 None => format!("webhook {endpoint}"),
             },
+            Self::Esc(event) => event.in_words(),
+            Self::Masakari(told) => told.in_words(),
         }
     }
 }
@@ -295,6 +305,9 @@ pub struct ExecutionView {
     pub version: String,
     /// What it is about.
     pub subject: Option<String>,
+    /// The source its event came from; empty where an older hem did not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
     /// When its event was accepted.
     pub accepted: Time,
     /// Why the hook matched.
@@ -737,4 +750,36 @@ pub enum FeedLine {
         /// How many lines it missed.
         lines: u64,
     },
+}
+
+/// Why a kept event does or does not trigger a hook in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplanationView {
+    /// The hook.
+    pub hook: String,
+    /// Whether it is enabled now; one that is not runs nothing, whatever matches.
+    pub enabled: bool,
+    /// Whether it matches as it is declared now.
+    pub matches: bool,
+    /// Whether the event caused an execution of it when it was accepted.
+    pub caused: bool,
+    /// Everything that was looked at, in order.
+    pub steps: Vec<StepView>,
+}
+
+/// One thing that was looked at to find whether a hook matches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepView {
+    /// Which of the hook's triggers it belongs to, from 0; none for its condition.
+    pub trigger: Option<usize>,
+    /// What is asked for: `state is RUNNING`.
+    pub asked: String,
+    /// What was found: `BOOT`.
+    pub found: String,
+    /// Whether it holds.
+    pub holds: bool,
+    /// Whether the hook does not match because of it.
+    pub decisive: bool,
+    /// Of a condition, what was looked up in the event, each with the value found.
+    pub lookups: Vec<(String, String)>,
 }

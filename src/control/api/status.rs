@@ -262,3 +262,30 @@ pub struct AcceptanceBucket {
     /// How many events.
     pub events: u64,
 }
+
+/// Over which time the activity is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActivityFilter {
+    /// So many minutes, the last of which goes on now; 60 when unset, at most 1440.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minutes: Option<u32>,
+}
+
+/// How many executions reached their end in each of the last minutes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivityView {
+    /// The minutes, in order; the last one goes on.
+    pub minutes: Vec<MinuteView>,
+    /// Whether all were counted: of more than 100,000 executions only the newest are.
+    pub complete: bool,
+}
+
+/// A minute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MinuteView {
+    /// When it began.
+    pub begin: Time,
+    /// How many executions reached their end in it, by the state they are in: `succeeded`, `failed`, `skipped`, `cancelled`.
+    pub settled: BTreeMap<String, u64>,
+}

@@ -1,6 +1,7 @@
 //! The matching thread by itself, with its neighbours' ends in hand.
 
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 
 use super::*;
 use crate::config::Limits as RoomLimits;
@@ -186,4 +187,50 @@ fn what_sources_refused_last_is_counted_before_the_thread_ends() {
     assert_eq!(source, "plain");
     let counted = (counters.received, counters.duplicate, counters.refused);
     assert_eq!(counted, (2, 1, 1));
+}
+
+#[test]
+fn what_a_source_keeps_stands_with_its_event_and_behind_what_came_before() {
+    let mut bench = Bench::new();
+    bench.stands(Standing::Leader, false);
+    let in_force = bench.acceptance.hooks.now();
+    let bookmark = |value: &'static str| vec![Bookmark::new("cursor", value).expect("a bookmark")];
+    let Decoded::Event(event) = Plain.decode(message(1)) else {
+        panic!("an event")
+    };
+    let _pending = bench.intake.hand_over(*event, bookmark("1")).expect("room");
+    let (reply, _answer) = oneshot::channel();
+    let mut entries = bench.acceptance.queue.take(1, Duration::ZERO);
+    entries.push(Entry::Kept(Box::new(Keeping {
+        source: "plain".into(),
+        bookmarks: bookmark("2"),
+        reply,
+    })));
+    let (mut offers, mut not_accepted) = (Vec::new(), BTreeMap::new());
+    for entry in entries {
+        bench
+            .acceptance
+            .take(entry, &in_force, &mut offers, &mut not_accepted);
+    }
+    assert!(offers.is_empty(), "what came before is handed on first");
+    let values = |changes: &[Change]| -> Vec<String> {
+        let value = |change: &Change| match change {
+            Change::Bookmark { source, bookmark } if **source == *"plain" => {
+                String::from_utf8_lossy(bookmark.value().expect("a value")).into_owned()
+            }
+            other => panic!("{other:?}"),
+        };
+        changes.iter().map(value).collect()
+    };
+    let Some(Message::Offers(offers, _)) = bench.told.blocking_recv() else {
+        panic!("the event")
+    };
+    let [offer] = offers.as_slice() else {
+        panic!("one event: {offers:?}")
+    };
+    assert_eq!(values(&offer.learned), ["1"]);
+    let Some(Message::Kept { changes, .. }) = bench.told.blocking_recv() else {
+        panic!("what is kept")
+    };
+    assert_eq!(values(&changes), ["2"]);
 }

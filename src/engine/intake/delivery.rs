@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::{Accepted, Entry, Intake, NotKept};
+use crate::engine::bookmark::Bookmark;
 use crate::event::Event;
 
 /// Why an event was not accepted. All of it passes: whoever sent it may send it again.
@@ -26,8 +27,36 @@ pub enum NotAccepted {
 pub struct Delivery {
     /// The event.
     pub event: Event,
+    /// What is kept for the source in the same entry: it is durable exactly where the event is.
+    pub bookmarks: Vec<Bookmark>,
     /// Gets the answer when the event is durable, or why it is not accepted.
     pub reply: oneshot::Sender<Result<Accepted, NotAccepted>>,
+}
+
+/// What a source wants kept, apart from any event.
+#[derive(Debug)]
+pub struct Keeping {
+    /// The source's name.
+    pub source: Arc<str>,
+    /// What is to be kept.
+    pub bookmarks: Vec<Bookmark>,
+    /// Gets the answer when it is durable.
+    pub reply: oneshot::Sender<()>,
+}
+
+/// An event that was handed over and is not yet answered for.
+#[derive(Debug)]
+pub struct Pending(oneshot::Receiver<Result<Accepted, NotAccepted>>);
+
+impl Pending {
+    /// Waits until the event is durable.
+    ///
+    /// # Errors
+    /// It is not accepted now.
+    pub async fn accepted(self) -> Result<Accepted, NotAccepted> {
+        // The engine ends without an answer where the store takes no writes.
+        self.0.await.unwrap_or(Err(NotAccepted::Stopping))
+    }
 }
 
 impl Intake {
@@ -37,15 +66,15 @@ impl Intake {
     /// # Errors
     /// It is not accepted now.
     pub async fn deliver(&self, event: Event) -> Result<Accepted, NotAccepted> {
-        let accepted = self.hand_over(event)?;
-        // The engine ends without an answer where the store takes no writes.
-        accepted.await.unwrap_or(Err(NotAccepted::Stopping))
+        self.hand_over(event, Vec::new())?.accepted().await
     }
 
-    fn hand_over(
-        &self,
-        event: Event,
-    ) -> Result<oneshot::Receiver<Result<Accepted, NotAccepted>>, NotAccepted> {
+    /// Hands an event over that was decoded already, with what is to be kept in the same entry, and does not wait: so many may be
+    /// on their way, and are accepted in this order.
+    ///
+    /// # Errors
+    /// It is not taken now.
+    pub fn hand_over(&self, event: Event, bookmarks: Vec<Bookmark>) -> Result<Pending, NotAccepted> {
         let limits = self.shared.limits;
         let mut state = self.shared.lock();
         let refusal = if state.is_closed {
@@ -68,9 +97,38 @@ impl Intake {
         let held_back = std::mem::take(&mut source.held_back);
         state.push_all(held_back.into_entries(&self.source));
         let (reply, answer) = oneshot::channel();
-        state.push(Entry::Delivered(Box::new(Delivery { event, reply })));
+        state.push(Entry::Delivered(Box::new(Delivery {
+            event,
+            bookmarks,
+            reply,
+        })));
         self.shared.filled.notify_one();
-        Ok(answer)
+        Ok(Pending(answer))
+    }
+
+    /// Keeps something apart from any event, behind all that was handed over before; comes back when it is durable.
+    ///
+    /// # Errors
+    /// It is not kept now.
+    pub async fn keep(&self, bookmarks: Vec<Bookmark>) -> Result<(), NotAccepted> {
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut state = self.shared.lock();
+            if state.is_closed {
+                return Err(NotAccepted::Stopping);
+            }
+            if !state.has_room(self.shared.limits, 0) {
+                return Err(NotAccepted::Full);
+            }
+            state.push(Entry::Kept(Box::new(Keeping {
+                source: Arc::clone(&self.source),
+                bookmarks,
+                reply,
+            })));
+            self.shared.filled.notify_one();
+        }
+        // The engine ends without an answer where the store takes no writes.
+        answer.await.map_err(|_| NotAccepted::Stopping)
     }
 
     /// Counts something that was received and is not handed over.
@@ -137,7 +195,7 @@ mod tests {
     async fn what_is_refused_at_the_door_is_counted_once_with_its_reason() {
         let queue = IntakeQueue::new(ONE);
         let intake = queue.source("web");
-        let _first = intake.hand_over(event()).expect("there is room");
+        let _first = intake.hand_over(event(), Vec::new()).expect("there is room");
         assert_eq!(intake.deliver(event()).await, Err(NotAccepted::Full));
         intake.not_kept(NotKept::Duplicate);
         intake.not_kept(NotKept::Duplicate);
@@ -158,9 +216,9 @@ mod tests {
     async fn a_queue_that_goes_away_answers_that_nothing_is_accepted() {
         let queue = IntakeQueue::new(ONE);
         let intake = queue.source("web");
-        let answer = intake.hand_over(event()).expect("there is room");
+        let answer = intake.hand_over(event(), Vec::new()).expect("there is room");
         drop(queue);
-        assert!(answer.await.is_err());
+        assert_eq!(answer.accepted().await, Err(NotAccepted::Stopping));
         assert_eq!(intake.deliver(event()).await, Err(NotAccepted::Stopping));
     }
 }

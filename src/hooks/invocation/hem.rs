@@ -63,7 +63,9 @@ fn values(action: &Action, event: &Event) -> Result<Vec<String>, StartFailure> {
         | Facts::Undecodable { .. }
         | Facts::Gap(_)
         | Facts::Own(_)
-        | Facts::Webhook(_) => action
+        | Facts::Webhook(_)
+        | Facts::Esc(_)
+        | Facts::Masakari(_) => action
             .arguments
             .iter()
             .enumerate()

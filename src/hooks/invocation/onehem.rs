@@ -162,7 +162,9 @@ impl Arguments {
             | Facts::Undecodable { .. }
             | Facts::Gap(_)
             | Facts::Own(_)
-            | Facts::Webhook(_) => {
+            | Facts::Webhook(_)
+            | Facts::Esc(_)
+            | Facts::Masakari(_) => {
                 let words: Vec<String> = words
                     .iter()
                     .map(|word| match word {

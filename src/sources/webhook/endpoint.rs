@@ -9,10 +9,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::answer;
-use super::deliveries::{Claim, Deliveries};
 use super::refusal::Refusal;
-use super::secrets::{Keyring, SecretError};
-use super::signature::{bearer, is_signed, is_token};
+use super::signature::{bearer, is_signed};
 use crate::config::webhook::{self as config, Respond};
 use crate::engine::intake::{Accepted, Intake, NotKept};
 use crate::engine::records::Records;
@@ -23,6 +21,8 @@ use crate::event::time::Timestamp;
 use crate::event::webhook::{Form, WebhookRequest, key, read};
 use crate::event::{Event, Facts, Subject};
 use crate::listener::{Head, Response, Serve};
+use crate::secrets::{Keyring, SecretError};
+use crate::sources::deliveries::{Claim, Deliveries};
 use crate::sources::repeats::Repeats;
 
 /// Longer values of headers are cut.
@@ -123,7 +123,7 @@ impl Endpoint {
                 Some(_) => given,
                 None => given.and_then(bearer),
             };
-            if !given.is_some_and(|given| is_token(&known.secrets(), given)) {
+            if !given.is_some_and(|given| known.holds(given.as_bytes())) {
                 return Err(Refusal::Token {
                     bearer: token.header.is_none(),
                 });
