@@ -151,7 +151,7 @@ class Hem(Server):
     def settle(self, part, answered):
         """Waits until everything has run. What was answered must be there: that is what durable means."""
         status = self.status()
-        while status["running"] or status["queue"]:
+        while any(status["executions"].get(state) for state in ("queued", "running")):
             time.sleep(0.05)
             status = self.status()
         source = "masakari" if part == "masakari" else "web"
@@ -273,7 +273,7 @@ def main():
     parser.add_argument("--hem", default=ROOT / "target/release/hem", type=pathlib.Path, help="the program, built for release")
     parser.add_argument("--webhook", default="webhook", help="adnanh/webhook, Debian's package `webhook`")
     parser.add_argument("--connections", default=64, type=int, help="senders at once (default 64)")
-    parser.add_argument("--concurrency", default=64, type=int, help="scripts that hem runs at once (default 64); the other has no limit")
+    parser.add_argument("--concurrency", default=10, type=int, help="scripts that hem runs at once (default 10, as hem's own); the other has no limit")
     parser.add_argument("--seconds", default=3, type=int, help="how long each measurement loads (default 3)")
     parser.add_argument("--rounds", default=3, type=int, help="(default 3)")
     parser.add_argument("--parts", default=",".join(PARTS), type=lambda text: text.split(","), help=f"of {', '.join(PARTS)}")
