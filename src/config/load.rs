@@ -393,7 +393,10 @@ fn check(
             Some(RawOnehemShell::Never) => OnehemShell::Never,
         },
         control: super::Control::from_raw(raw.control.unwrap_or_default(), defaults.control, folder)
-            .map_err(|found| Fault::at(path, text, found.line, found.column, found.message))?,
+            .map_err(|found| match found.line {
+                0 => fault_at(path, text, &["control"], found.message),
+                line => Fault::at(path, text, line, found.column, found.message),
+            })?,
         concurrency: raw.concurrency.map_or(defaults.concurrency, |number| number.0),
         blocked_after: raw.blocked_after.map_or(defaults.blocked_after, |after| after.0),
         shutdown_grace: raw
