@@ -86,6 +86,32 @@ impl Store {
         Ok(found)
     }
 
+    /// Visits events, newest first, without payloads, for as long as `visit` says.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a record is damaged.
+    pub fn visit_events(&self, mut visit: impl FnMut(ListedEvent) -> bool) -> Result<(), ReadError> {
+        for entry in self.shared.tree.scan_prefix(keys::space(Space::Event)).rev() {
+            let (key, bytes) = entry.map_err(ReadError::Read)?;
+            let seq = Seq(keys::number(&key).unwrap_or_default());
+            if !visit(self.listed_event(seq, &bytes)?) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an event is on record.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn has_event(&self, seq: Seq) -> Result<bool, ReadError> {
+        self.shared
+            .tree
+            .contains_key(keys::event(seq))
+            .map_err(ReadError::Read)
+    }
+
     /// The event of which `stored` stands under its key, without its payload.
     pub(super) fn listed_event(&self, seq: Seq, stored: &[u8]) -> Result<ListedEvent, ReadError> {
         let what = format!("event {seq}");
