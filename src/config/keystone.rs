@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::NamedFile;
 use super::load::SourceFault;
 use super::raw::keystone::{RawKeystone, RawKeystoneUser};
 use super::scalar::HttpUrl;
@@ -34,6 +35,18 @@ pub struct KeystoneUser {
     pub project: String,
     /// The domain of the project.
     pub project_domain: String,
+}
+
+impl Keystone {
+    /// The files that its settings name.
+    pub(super) fn named_files(&self) -> Vec<NamedFile<'_>> {
+        let authorities = self
+            .ca_file
+            .iter()
+            .map(|path| NamedFile::plain(path, &["ca_file"]));
+        let password = secret::named_file(&self.user.password, &["user", "password"]);
+        authorities.chain(password).collect()
+    }
 }
 
 /// `folder` is what relative paths are relative to.

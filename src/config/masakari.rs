@@ -9,6 +9,7 @@ use std::path::Path;
 use serde_saphyr::Spanned;
 
 use self::auth::MasakariAuth;
+use super::NamedFile;
 use super::Source;
 use super::listen::{self, Listen};
 use super::load::SourceFault;
@@ -33,6 +34,17 @@ pub struct MasakariSource {
     pub maintenance: Maintenance,
     /// The failover segments, by name.
     pub segments: Vec<Segment>,
+}
+
+impl MasakariSource {
+    /// The files that its settings name, by the path below the source's own.
+    pub(super) fn named_files(&self) -> Vec<NamedFile<'_>> {
+        let of_auth = self.auth.named_files().into_iter();
+        let of_listen = self.listen.named_files().into_iter();
+        of_listen
+            .chain(of_auth.map(|file| file.below(&["auth"])))
+            .collect()
+    }
 }
 
 /// What sets a host's `on_maintenance`.

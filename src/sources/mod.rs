@@ -1,9 +1,13 @@
 //! One module a system. Each is a configuration that can be built into a running source ([`Source`]); what it receives it hands to
 //! the intake. Sources know nothing else of the engine.
 
+mod deliveries;
+mod esc;
 mod masakari;
 pub mod opennebula;
+mod refusal;
 mod repeats;
+mod senders;
 mod webhook;
 
 use std::future::Future;
@@ -48,6 +52,7 @@ pub fn configured(source: &config::Source) -> &dyn Source {
         config::Source::Opennebula(source) => source,
         config::Source::Webhook(source) => source,
         config::Source::Masakari(source) => source,
+        config::Source::Esc(source) => source,
         config::Source::MasakariPoll(source) => source,
     }
 }

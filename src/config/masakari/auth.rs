@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::config::NamedFile;
 use crate::config::keystone::{self, Keystone};
 use crate::config::load::SourceFault;
 use crate::config::raw::masakari_auth::{RawKeystoneAuth, RawMasakariAuth};
@@ -44,6 +45,23 @@ pub struct KeystoneAuth {
     pub roles: Vec<String>,
     /// For how long an answer is believed.
     pub cache: Duration,
+}
+
+impl MasakariAuth {
+    /// The files that its settings name.
+    pub(super) fn named_files(&self) -> Vec<NamedFile<'_>> {
+        match self {
+            Self::None => Vec::new(),
+            Self::HttpBasic { file } => vec![NamedFile::secret(file, &["http_basic", "file"])],
+            Self::Token { secrets } => secret::named_files(secrets.iter(), &["token", "secrets"]),
+            Self::Keystone(keystone) => keystone
+                .server
+                .named_files()
+                .into_iter()
+                .map(|file| file.below(&["keystone"]))
+                .collect(),
+        }
+    }
 }
 
 /// `folder` is what relative paths are relative to.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_saphyr::Spanned;
 
+use crate::config::NamedFile;
 use crate::config::keystone::{self, Keystone};
 use crate::config::load::SourceFault;
 use crate::config::raw::masakari_poll::{RawPoll, RawPollAuth, RawPollStart};
@@ -27,6 +28,30 @@ pub struct MasakariPoll {
     pub start: PollStart,
     /// Who hem is to it.
     pub auth: PollAuth,
+}
+
+impl MasakariPoll {
+    /// The files that its settings name, by the path below the source's own.
+    pub(in crate::config) fn named_files(&self) -> Vec<NamedFile<'_>> {
+        let authorities = self
+            .ca_file
+            .iter()
+            .map(|path| NamedFile::plain(path, &["poll", "ca_file"]));
+        let of_auth = match &self.auth {
+            PollAuth::None => Vec::new(),
+            PollAuth::HttpBasic { password, .. } => secret::named_file(password, &["http_basic", "password"])
+                .into_iter()
+                .collect(),
+            PollAuth::Token(token) => secret::named_file(token, &["token"]).into_iter().collect(),
+            PollAuth::Keystone(keystone) => keystone
+                .named_files()
+                .into_iter()
+                .map(|file| file.below(&["keystone"]))
+                .collect(),
+        };
+        let of_auth = of_auth.into_iter().map(|file| file.below(&["poll", "auth"]));
+        authorities.chain(of_auth).collect()
+    }
 }
 
 /// Where the first reading begins.

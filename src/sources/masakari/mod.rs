@@ -81,9 +81,9 @@ fn start(
         readers,
         ..
     } = wires;
+    let followers = readers.clone();
     let watched = Arc::clone(&authentication);
     readers.spawn(|until| async move { watched.keep_fresh(&until).await });
-    let followers = readers.clone();
     readers.spawn(|until| async move {
         let register = Arc::new(Register::default());
         let changes = records.changes();

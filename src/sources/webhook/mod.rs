@@ -2,9 +2,7 @@
 //! durable.
 
 mod answer;
-mod deliveries;
 mod endpoint;
-mod refusal;
 mod signature;
 
 use std::collections::HashMap;
@@ -13,8 +11,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use self::deliveries::REMEMBERED;
 use self::endpoint::{Door, Endpoint};
+use super::deliveries::REMEMBERED;
 use super::{BuildError, Built, Site, Source, Wires};
 use crate::config::WebhookSource;
 use crate::engine::intake::Limits;
