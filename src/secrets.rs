@@ -109,8 +109,7 @@ impl Keyring {
         self.in_force.load_full()
     }
 
-    /// Whether `token` is one of the secrets. Their hashes are compared, in the same time wherever two of them differ, so that not even
-    /// the lengths show.
+    /// Whether `token` is one of the secrets; see [`is_same`].
     pub fn holds(&self, token: &[u8]) -> bool {
         is_one_of(&self.secrets(), token)
     }
@@ -138,13 +137,20 @@ impl Keyring {
 }
 
 fn is_one_of(secrets: &[Secret], token: &[u8]) -> bool {
-    let hash = |text: &[u8]| Hmac::<Sha256>::new_from_slice(b"token").map(|mac| mac.chain_update(text));
-    let Ok(given) = hash(token).map(|mac| mac.finalize().into_bytes()) else {
-        return false;
-    };
+    // None is left out, so that it does not show which one it was.
     secrets
         .iter()
-        .any(|secret| hash(secret.bytes()).is_ok_and(|mac| mac.verify_slice(&given).is_ok()))
+        .fold(false, |found, secret| is_same(secret.bytes(), token) | found)
+}
+
+/// Whether two texts are the same. Their hashes are compared, in the same time wherever they differ, so that not even the lengths show.
+pub fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let hash = |text: &[u8]| Hmac::<Sha256>::new_from_slice(b"compared").map(|mac| mac.chain_update(text));
+    match (hash(one), hash(other)) {
+        (Ok(one), Ok(other)) => one.verify_slice(&other.finalize().into_bytes()).is_ok(),
+        // A key of any length will do.
+        _ => false,
+    }
 }
 
 fn hide(secrets: &[Secret], redaction: &Redaction) {

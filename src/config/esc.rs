@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use super::NamedFile;
 use super::listen::{self, Listen};
 use super::load::SourceFault;
 use super::raw::esc::{RawCallbackToken, RawEsc};
@@ -18,6 +19,16 @@ const LISTEN: ListenAddress = ListenAddress(SocketAddr::new(std::net::IpAddr::V4
 pub struct EscSource {
     /// Where its callbacks are taken.
     pub callbacks: Callbacks,
+}
+
+impl EscSource {
+    /// The files that its settings name, by the path below the source's own.
+    pub(super) fn named_files(&self) -> Vec<NamedFile<'_>> {
+        let secrets = self.callbacks.token.iter().flat_map(|token| &token.secrets);
+        let mut files = self.callbacks.listen.named_files();
+        files.extend(secret::named_files(secrets, &["token", "secrets"]));
+        files.into_iter().map(|file| file.below(&["callbacks"])).collect()
+    }
 }
 
 /// Where callbacks over REST are taken.

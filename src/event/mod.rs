@@ -6,6 +6,7 @@
 pub(crate) mod document;
 pub mod esc;
 pub mod id;
+pub mod masakari;
 pub mod opennebula;
 pub mod own;
 pub mod payload;
@@ -21,11 +22,12 @@ use bytes::Bytes;
 
 use self::esc::{EscEvent, Via};
 use self::id::Seq;
+use self::masakari::MasakariNotification;
 use self::opennebula::Resource;
 use self::own::OwnEvent;
 use self::payload::Payload;
 use self::time::Timestamp;
-use self::webhook::WebhookRequest;
+use self::webhook::{Form, WebhookRequest};
 
 /// The source of events that operators hand over (`hem emit`); no configured source is named so.
 pub const EMITTED: &str = "emit";
@@ -65,6 +67,7 @@ impl Event {
             Facts::Own(own) => own.kind(),
             Facts::Webhook(_) => Kind::Webhook,
             Facts::Esc(_) => Kind::Esc,
+            Facts::Masakari(_) => Kind::Masakari,
         }
     }
 
@@ -79,6 +82,7 @@ impl Event {
             Facts::State(state) => state.host.as_deref(),
             Facts::Retry(retry) => retry.remote_host.as_deref(),
             Facts::Esc(event) => event.host(),
+            Facts::Masakari(notification) => Some(&notification.hostname),
             Facts::Api(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) | Facts::Webhook(_) => {
                 None
             }
@@ -133,11 +137,13 @@ pub enum Kind {
     Webhook,
     /// Cisco ESC reports a step.
     Esc,
+    /// A host, a process or a virtual machine failed or came back, says a Masakari monitor.
+    Masakari,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::State,
         Self::Api,
         Self::Retry,
@@ -149,6 +155,7 @@ impl Kind {
         Self::SourceDown,
         Self::Webhook,
         Self::Esc,
+        Self::Masakari,
     ];
 
     /// The name in records, tables and JSON.
@@ -165,6 +172,7 @@ impl Kind {
             Self::SourceDown => "source_down",
             Self::Webhook => "webhook",
             Self::Esc => "esc",
+            Self::Masakari => "masakari",
         }
     }
 }
@@ -197,6 +205,8 @@ pub enum Facts {
     Webhook(WebhookRequest),
     /// Cisco ESC reports a step.
     Esc(Box<EscEvent>),
+    /// Masakari: a host, a process or a virtual machine failed or came back.
+    Masakari(MasakariNotification),
 }
 
 impl Facts {
@@ -208,6 +218,7 @@ impl Facts {
                 Via::Rest => Payload::of_callback(bytes, event.form),
                 Via::Netconf => Payload::of_notification(bytes),
             },
+            Self::Masakari(_) => Payload::of_form(bytes, Form::Json),
             _ => Payload::new(bytes),
         }
     }

@@ -1,12 +1,15 @@
 //! Why one hook does or does not match one event.
 
 use super::own::own_steps;
-use super::{catch_up_fits, from_fits, name_fits, result_fits, result_name, source_fits};
+use super::{catch_up_fits, from_fits, name_fits, result_fits, result_name, source_fits, told_of};
 use crate::event::esc;
+use crate::event::masakari::MasakariNotification;
 use crate::event::opennebula::Resource;
 use crate::event::{ApiCall, Event, Facts, StateChange};
 use crate::expression::{EvaluationContext, Expression};
-use crate::hooks::{ApiTrigger, EscTrigger, Hook, Names, Patterns, StateTrigger, Trigger, WebhookTrigger};
+use crate::hooks::{
+    ApiTrigger, EscTrigger, Hook, MasakariTrigger, Names, Patterns, StateTrigger, Trigger, WebhookTrigger,
+};
 
 /// Why one hook does or does not match one event: everything that was asked, with what was found.
 ///
@@ -77,6 +80,7 @@ fn trigger_steps(position: usize, trigger: &Trigger, hook: &Hook, event: &Event)
         Trigger::Own(asked) => own_steps(&mut steps, asked, &hook.name, event),
         Trigger::Webhook(asked) => webhook_steps(&mut steps, asked, event),
         Trigger::Esc(asked) => esc_steps(&mut steps, asked, event),
+        Trigger::Masakari(asked) => masakari_steps(&mut steps, asked, event),
     }
     steps.steps
 }
@@ -249,6 +253,29 @@ fn esc_steps(steps: &mut Steps, asked: &EscTrigger, event: &Event) {
     }
 }
 
+fn masakari_steps(steps: &mut Steps, asked: &MasakariTrigger, event: &Event) {
+    steps.source(asked.source.as_deref(), event);
+    let told = match &event.facts {
+        Facts::Masakari(told) => Some(told),
+        _ => None,
+    };
+    steps.add("kind is masakari".to_owned(), kind_found(event), told.is_some());
+    for (name, patterns) in asked.asked() {
+        steps.pattern(name, patterns, told.and_then(|told| told_of(told, name)));
+    }
+    if asked.status.is_none() {
+        let found = match told.and_then(MasakariNotification::previous_status) {
+            Some(previous) => format!("a change of the status from {previous}"),
+            None => "the first".to_owned(),
+        };
+        steps.add(
+            "it is the first that is seen of the notification, or the hook asks for a `status`".to_owned(),
+            found,
+            told.is_some_and(MasakariNotification::is_first_sight),
+        );
+    }
+}
+
 pub(super) fn kind_found(event: &Event) -> String {
     match &event.facts {
         Facts::Retry(retry) => format!("retry of the controller's hook {}", retry.hook_id),
@@ -258,7 +285,8 @@ pub(super) fn kind_found(event: &Event) -> String {
         | Facts::Gap(_)
         | Facts::Own(_)
         | Facts::Webhook(_)
-        | Facts::Esc(_) => event.kind().as_str().to_owned(),
+        | Facts::Esc(_)
+        | Facts::Masakari(_) => event.kind().as_str().to_owned(),
     }
 }
 

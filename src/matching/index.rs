@@ -5,14 +5,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::own::{own_fits, why_own};
-use super::{catch_up_fits, from_fits, result_fits, result_name, source_fits};
+use super::{catch_up_fits, from_fits, result_fits, result_name, source_fits, told_of};
 use crate::event::esc::EscEvent;
+use crate::event::masakari::MasakariNotification;
 use crate::event::opennebula::Resource;
 use crate::event::webhook::WebhookRequest;
 use crate::event::{ApiCall, Event, Facts, StateChange};
 use crate::expression::{EvaluationContext, EvaluationError};
 use crate::hooks::{
-    ApiTrigger, EscTrigger, Hook, HookSet, Names, OwnTrigger, StateTrigger, Trigger, WebhookTrigger,
+    ApiTrigger, EscTrigger, Hook, HookSet, MasakariTrigger, Names, OwnTrigger, StateTrigger, Trigger,
+    WebhookTrigger,
 };
 
 /// One hook that an event triggers.
@@ -49,6 +51,8 @@ pub struct Index {
     webhooks: Vec<Candidate>,
     /// Those that ask for events of ESC, likewise.
     esc: Vec<Candidate>,
+    /// Those that ask for notifications of Masakari, likewise.
+    masakari: Vec<Candidate>,
     /// All hooks that stand for one of the controller's, enabled or not.
     /// Controllers of several sources number their hooks each for itself.
     by_oned_id: HashMap<u64, Vec<Arc<Hook>>>,
@@ -106,6 +110,7 @@ impl Index {
             own: Vec::new(),
             webhooks: Vec::new(),
             esc: Vec::new(),
+            masakari: Vec::new(),
             by_oned_id: HashMap::new(),
         };
         for hook in hooks.iter() {
@@ -136,6 +141,7 @@ impl Index {
                 Trigger::Own(_) => self.own.push(candidate),
                 Trigger::Webhook(_) => self.webhooks.push(candidate),
                 Trigger::Esc(_) => self.esc.push(candidate),
+                Trigger::Masakari(_) => self.masakari.push(candidate),
             }
         }
         self.hooks.push(Arc::clone(hook));
@@ -194,6 +200,11 @@ impl Index {
                     found.consider(candidate);
                 }
             }
+            Facts::Masakari(_) => {
+                for candidate in in_order([Some(&self.masakari)]) {
+                    found.consider(candidate);
+                }
+            }
             Facts::Retry(_) | Facts::Undecodable { .. } => {}
         }
         found.matches
@@ -205,7 +216,11 @@ impl Index {
             let hook = self.hooks.get(candidate.hook)?;
             match hook.triggers.get(candidate.trigger)? {
                 Trigger::Own(asked) => Some((&**hook, asked)),
-                Trigger::State(_) | Trigger::Api(_) | Trigger::Webhook(_) | Trigger::Esc(_) => None,
+                Trigger::State(_)
+                | Trigger::Api(_)
+                | Trigger::Webhook(_)
+                | Trigger::Esc(_)
+                | Trigger::Masakari(_) => None,
             }
         })
     }
@@ -278,6 +293,9 @@ impl Found<'_> {
             (Some(Trigger::Esc(asked)), Facts::Esc(event)) => {
                 esc_fits(asked, source, event).then(|| why_esc(event))
             }
+            (Some(Trigger::Masakari(asked)), Facts::Masakari(told)) => {
+                notification_fits(asked, source, told).then(|| why_notification(told))
+            }
             _ => None,
         };
         let Some(why) = why else {
@@ -332,6 +350,22 @@ fn why_esc(event: &EscEvent) -> String {
     match &event.status {
         Some(status) => format!("esc {} {status}", event.event),
         None => format!("esc {}", event.event),
+    }
+}
+
+fn notification_fits(asked: &MasakariTrigger, source: &str, told: &MasakariNotification) -> bool {
+    source_fits(asked.source.as_deref(), source)
+        && (asked.status.is_some() || told.is_first_sight())
+        && asked
+            .asked()
+            .all(|(name, patterns)| patterns.fit(told_of(told, name)))
+}
+
+fn why_notification(told: &MasakariNotification) -> String {
+    let what = format!("masakari {} {}", told.kind, told.event().unwrap_or_default());
+    match told.previous_status() {
+        Some(previous) => format!("{what}, {previous} → {}", told.status()),
+        None => what,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::engine::execution::{
 use crate::engine::mute::{Mute, MutedBy, Scope, Until};
 use crate::event::esc::{EscEvent, Machine, Via};
 use crate::event::id::{ExecutionKey, HookName};
+use crate::event::masakari::{MasakariNotification, Observed};
 use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
 use crate::event::redaction::Redaction;
@@ -53,7 +54,7 @@ fn noise(rng: &mut fastrand::Rng, most: usize) -> Vec<u8> {
 }
 
 fn facts(rng: &mut fastrand::Rng) -> Facts {
-    match rng.u32(0..7) {
+    match rng.u32(0..8) {
         0 => Facts::State(StateChange {
             resource: Resource::Vm,
             id: Some("12".to_owned()),
@@ -106,6 +107,22 @@ fn facts(rng: &mut fastrand::Rng) -> Facts {
             sender: Some("192.0.2.7".to_owned()),
             request: None,
         })),
+        6 => Facts::Masakari(MasakariNotification {
+            uuid: "3d548a84".to_owned(),
+            kind: "VM".to_owned(),
+            hostname: "node1".to_owned(),
+            generated_time: "2026-11-21T23:00:00.123456".to_owned(),
+            payload: [("event".to_owned(), "LIFECYCLE".to_owned())].into(),
+            host_uuid: rng.bool().then(|| "b1b2".to_owned()),
+            segment_uuid: rng.bool().then(|| "a1b2".to_owned()),
+            observed: rng.bool().then(|| Observed {
+                id: 7,
+                status: "running".to_owned(),
+                previous: rng.bool().then(|| "new".to_owned()),
+            }),
+            sender: rng.bool().then(|| "192.0.2.7".to_owned()),
+            request: rng.bool().then(|| "a1-2".to_owned()),
+        }),
         _ => Facts::Gap(Gap {
             from: time(rng),
             to: time(rng),

@@ -22,7 +22,8 @@ pub(super) fn resource_element(event: &Event, layout: Layout) -> String {
         | Facts::Gap(_)
         | Facts::Own(_)
         | Facts::Webhook(_)
-        | Facts::Esc(_) => String::new(),
+        | Facts::Esc(_)
+        | Facts::Masakari(_) => String::new(),
     }
 }
 
@@ -37,7 +38,8 @@ pub(super) fn call_info(event: &Event, layout: Layout) -> String {
         | Facts::Gap(_)
         | Facts::Own(_)
         | Facts::Webhook(_)
-        | Facts::Esc(_) => String::new(),
+        | Facts::Esc(_)
+        | Facts::Masakari(_) => String::new(),
     }
 }
 
@@ -120,6 +122,18 @@ fn facts(facts: &Facts) -> Value {
             .texts()
             .map(|(name, text)| (name, Value::from(text)))
             .collect(),
+        Facts::Masakari(told) => json!({
+            "notification_uuid": told.uuid,
+            "type": told.kind,
+            "hostname": told.hostname,
+            "generated_time": told.generated_time,
+            "payload": told.payload,
+            "source_host_uuid": told.host_uuid,
+            "failover_segment_uuid": told.segment_uuid,
+            "status": told.status(),
+            "previous_status": told.previous_status(),
+            "sender": told.sender,
+        }),
         // Its payload is made of nothing else.
         Facts::Own(own) => serde_json::from_str(&own.document()).unwrap_or_default(),
     }
