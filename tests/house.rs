@@ -89,6 +89,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "engine::handle",
             "engine::mute",
             "event",
+            "file_stamp",
             "hooks",
             "listener",
             "matching",

@@ -53,6 +53,14 @@ mod tests {
     }
 
     #[test]
+    fn the_document_of_the_control_api_is_up_to_date() {
+        let document = crate::control::openapi::document();
+        let mut text = serde_json::to_string_pretty(&document).expect("JSON");
+        text.push('\n');
+        compare("docs/schema/openapi.json", &text);
+    }
+
+    #[test]
     fn the_configuration_manual_is_up_to_date() {
         let schema = serde_json::to_value(schemars::schema_for!(RawConfig)).expect("JSON");
         let mut page = format!(
@@ -77,11 +85,15 @@ mod tests {
         let titles = [
             ("RawOned", "oned"),
             ("RawControl", "control"),
+            ("RawTokenFile", "control: { tokens: [ … ] }"),
             ("RawOpennebula", "sources: { NAME: { type: opennebula } }"),
             ("RawQueue", "sources: { NAME: { type: opennebula, queue } }"),
             ("RawWebhook", "sources: { NAME: { type: webhook } }"),
-            ("RawTls", "sources: { NAME: { type: webhook, tls } }"),
-            ("RawHttpLimits", "sources: { NAME: { type: webhook, limits } }"),
+            ("RawTls", "control: { tls }, sources: { NAME: { tls } }"),
+            (
+                "RawHttpLimits",
+                "control: { limits }, sources: { NAME: { limits } }",
+            ),
             ("RawEndpoint", "endpoints: { NAME: … }"),
             ("RawSignature", "endpoints: { NAME: { signature } }"),
             ("RawToken", "endpoints: { NAME: { token } }"),
@@ -102,6 +114,7 @@ mod tests {
         for (name, title) in [
             ("RawOnedHooks", "oned: { hooks }"),
             ("RawOnehemShell", "oned: { shell }"),
+            ("RawRole", "role"),
             ("RawReload", "reload"),
             ("RawPermissions", "permissions"),
             ("RawValidate", "validate"),

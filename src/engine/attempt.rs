@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::core::Verdict;
 use super::execution::{EndedAttempt, StartedProcess};
+use super::live_output::{LiveOutputs, Showing};
 use crate::event::id::ExecutionKey;
 use crate::event::time::Timestamp;
 use crate::hooks::Hook;
@@ -18,7 +19,8 @@ use crate::hooks::invocation::{AttemptFacts, OnehemShell, argument_line, invocat
 use crate::kill_point;
 use crate::runner::ssh::Ssh;
 use crate::runner::{
-    Invocation, Limits, Observer, Order, Outcome, Report, Runner, StartFailure, StartFailureKind, Started,
+    Invocation, Limits, Observer, Order, Outcome, Report, Runner, SoFar, StartFailure, StartFailureKind,
+    Started,
 };
 use crate::store::Store;
 use crate::store::writer::{Change, Writer};
@@ -37,6 +39,8 @@ pub(super) struct Ran {
     pub(super) unrecorded: Option<Box<StartedProcess>>,
     /// How it ended.
     pub(super) ended: Box<EndedAttempt>,
+    /// Shows what it wrote until the record does.
+    pub(super) showing: Showing,
 }
 
 /// What every attempt needs and none changes.
@@ -53,6 +57,8 @@ pub(super) struct Attempts {
     pub(super) ssh: Ssh,
     /// The boot of the machine in which this life runs.
     pub(super) boot_id: Option<String>,
+    /// What the scripts that run have written.
+    pub(super) outputs: LiveOutputs,
     /// Programs that others may write are not run.
     pub(super) refuses_open_programs: bool,
 }
@@ -69,10 +75,12 @@ impl Attempts {
     ) -> impl Future<Output = Ran> + Send + use<> + 'static {
         let unrecorded = Arc::new(Mutex::new(None));
         let (tell, told) = oneshot::channel();
+        let so_far = SoFar::default();
+        let showing = self.outputs.show(&key, attempt, so_far.clone());
         let (grace, goes_elsewhere) = (hook.policy.grace, hook.action.remote);
         let report = {
             let (attempts, key, unrecorded) = (Arc::clone(self), key.clone(), Arc::clone(&unrecorded));
-            let lay_out = move || attempts.lay_out(&key, attempt, hook, unrecorded, tell);
+            let lay_out = move || attempts.lay_out(&key, attempt, hook, unrecorded, tell, so_far);
             if goes_elsewhere {
                 Either::Left(self.runner.clone().carry_out_elsewhere(lay_out, stop))
             } else {
@@ -109,6 +117,7 @@ impl Attempts {
             Ran {
                 unrecorded: take(&unrecorded),
                 ended,
+                showing,
             }
         }
     }
@@ -122,6 +131,7 @@ impl Attempts {
         hook: Arc<Hook>,
         unrecorded: Arc<Unrecorded>,
         tell: oneshot::Sender<()>,
+        so_far: SoFar,
     ) -> Result<Order, StartFailure> {
         let unreadable = |message: String| StartFailure {
             kind: StartFailureKind::Other,
@@ -158,6 +168,7 @@ impl Attempts {
         kill_point::reach("before-spawn");
         let repeated = key.clone();
         let observer = Observer::none()
+            .so_far(so_far)
             .on_repeat(move |host| {
                 tracing::warn!(
                     execution = %repeated,

@@ -329,7 +329,11 @@ impl Dispatcher {
                 ran,
             } => {
                 self.running.remove(&key);
-                let Ran { unrecorded, ended } = ran;
+                let Ran {
+                    unrecorded,
+                    ended,
+                    showing,
+                } = ran;
                 let verdict = verdict(&ended.outcome, self.parts.draining.is_cancelled());
                 let started = unrecorded.map(|process| Change::Started {
                     key: key.clone(),
@@ -353,6 +357,7 @@ impl Dispatcher {
                     },
                     changes,
                     move || {
+                        drop(showing);
                         if let Some(owed) = owed {
                             outbox.post(owed);
                         }

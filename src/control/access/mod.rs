@@ -11,6 +11,7 @@ mod tokens;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::header::{
@@ -128,7 +129,6 @@ impl Guard {
                 session.holder
             }
         };
-        // Its own session a viewer may end.
         if writes && holder.role < Role::Operator && request.uri().path() != SESSION {
             return Err(Failure::new(
                 ErrorCode::Forbidden,
@@ -175,7 +175,7 @@ impl Guard {
         let cookie = self.cookie(headers).ok_or_else(|| {
             unauthenticated("whoever calls over TCP needs a token: `Authorization: Bearer …`")
         })?;
-        let session = self.sessions.get(cookie);
+        let session = self.sessions.get(cookie, Instant::now());
         if let Some(session) = &session
             && !self.tokens.still_knows(&session.holder)
         {
@@ -192,7 +192,7 @@ impl Guard {
             name: session.holder.name.to_string(),
             role: session.holder.role.name().to_owned(),
             csrf: session.csrf.clone(),
-            expires: Time(Timestamp::now().plus(session.left())),
+            expires: Time(Timestamp::now().plus(session.left(Instant::now()))),
         }
     }
 
@@ -207,30 +207,29 @@ impl Guard {
             .map_err(|_| Failure::new(ErrorCode::Internal, "the cookie cannot be written"))
     }
 
-    /// Begins a session for whoever has the token.
-    pub(super) fn begin(&self, token: &str, headers: &HeaderMap) -> Result<Response, Failure> {
-        let host = headers
-            .get(HOST)
-            .and_then(|host| host.to_str().ok())
-            .unwrap_or_default();
-        if headers.contains_key(ORIGIN) && !is_same_origin(headers, host) {
-            return Err(Failure::new(
-                ErrorCode::Forbidden,
-                "a session begins on hem's own page alone",
-            ));
-        }
+    /// Begins a session for whoever shows a token. A page from elsewhere cannot: no browser lets it send the header.
+    pub(super) fn begin(&self, headers: &HeaderMap) -> Result<Response, Failure> {
+        let token = bearer(headers)?.ok_or_else(|| {
+            Failure::new(
+                ErrorCode::BadRequest,
+                "a session begins with a token: `Authorization: Bearer …`",
+            )
+        })?;
         let holder: Holder = self
             .tokens
             .holder(token)
             .ok_or_else(|| unauthenticated("nobody knows this token"))?;
         tracing::info!(token = %holder.name, "a session begins");
-        let (cookie, session) = self.sessions.begin(holder).map_err(|error: io::Error| {
-            tracing::error!(%error, "no session can begin: there is no randomness");
-            Failure::new(
-                ErrorCode::Internal,
-                "no session can begin; the daemon's log says more",
-            )
-        })?;
+        let (cookie, session) = self
+            .sessions
+            .begin(holder, Instant::now())
+            .map_err(|error: io::Error| {
+                tracing::error!(%error, "no session can begin: there is no randomness");
+                Failure::new(
+                    ErrorCode::Internal,
+                    "no session can begin; the daemon's log says more",
+                )
+            })?;
         let cookie = self.set_cookie(&cookie, sessions::LONGEST.as_secs())?;
         Ok(([(SET_COOKIE, cookie)], Json(Self::view(&session))).into_response())
     }
@@ -250,17 +249,13 @@ impl Guard {
     }
 }
 
+/// Where sessions begin and end, which whoever may read may do.
 const SESSION: &str = "/v1/session";
 
-/// What is answered to anybody: it says nothing that is secret, or takes the token itself.
+/// What is answered to anybody, because it says nothing that is secret.
 fn is_open(method: &Method, path: &str) -> bool {
-    match *method {
-        Method::GET | Method::HEAD => {
-            matches!(path, "/" | "/healthz" | "/readyz") || path.starts_with("/assets/")
-        }
-        Method::POST => path == SESSION,
-        _ => false,
-    }
+    matches!(*method, Method::GET | Method::HEAD)
+        && (matches!(path, "/" | "/healthz" | "/readyz") || path.starts_with("/assets/"))
 }
 
 fn unauthenticated(why: &str) -> Failure {

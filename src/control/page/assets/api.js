@@ -99,8 +99,7 @@ export async function resume() {
 export async function signIn(token) {
   const response = await send("/v1/session", {
     method: "POST",
-    headers: { accept: "application/json", "content-type": "application/json" },
-    body: JSON.stringify({ token }),
+    headers: { accept: "application/json", authorization: `Bearer ${token}` },
   });
   session.current = await response.json();
   return session.current;

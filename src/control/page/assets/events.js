@@ -175,7 +175,7 @@ function told(event) {
   return facts(
     ["What happened", happened(event)],
     ["Kind", kind.replaceAll("_", " ")],
-    ["Id", el("code", {}, event.id)],
+    ["Event id", el("code", {}, event.id)],
     ["Key", el("code", {}, event.key)],
     ["Subject", event.subject && el("a", { href: address("events", { subject: event.subject }) }, event.subject)],
     ["Source", event.source],

@@ -98,7 +98,7 @@ export function mutes(list, operator, done) {
         mute.scope.hook ? el("a", { href: `#/hook/${encodeURIComponent(mute.scope.hook)}` }, words) : words,
         number(held),
         when(mute.since),
-        mute.until ? when(mute.until) : "taken back",
+        mute.until ? when(mute.until) : "it is taken back",
         mutedBy(mute.by),
         mute.reason,
         operator &&
