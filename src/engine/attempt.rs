@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::core::Verdict;
 use super::execution::{EndedAttempt, StartedProcess};
+use super::live_output::{LiveOutputs, Showing};
 use super::outbox::Wording;
 use crate::event::id::ExecutionKey;
 use crate::event::time::Timestamp;
@@ -19,7 +20,8 @@ use crate::hooks::invocation::{Arguments, AttemptFacts, OnehemShell, invocation_
 use crate::kill_point;
 use crate::runner::ssh::Ssh;
 use crate::runner::{
-    Invocation, Limits, Observer, Order, Outcome, Report, Runner, StartFailure, StartFailureKind, Started,
+    Invocation, Limits, Observer, Order, Outcome, Report, Runner, SoFar, StartFailure, StartFailureKind,
+    Started,
 };
 use crate::store::Store;
 use crate::store::writer::{Change, Writer};
@@ -40,6 +42,8 @@ pub(super) struct Ran {
     pub(super) ended: Box<EndedAttempt>,
     /// What its controller is told besides, where it was laid out and is told at all.
     pub(super) wording: Option<Wording>,
+    /// Shows what it wrote until the record does.
+    pub(super) showing: Showing,
 }
 
 /// What every attempt needs and none changes.
@@ -56,6 +60,8 @@ pub(super) struct Attempts {
     pub(super) ssh: Ssh,
     /// The boot of the machine in which this life runs.
     pub(super) boot_id: Option<String>,
+    /// What the scripts that run have written.
+    pub(super) outputs: LiveOutputs,
     /// Programs that others may write are not run.
     pub(super) refuses_open_programs: bool,
 }
@@ -72,10 +78,12 @@ impl Attempts {
     ) -> impl Future<Output = Ran> + Send + use<> + 'static {
         let begun = Arc::<Mutex<Begun>>::default();
         let (tell, told) = oneshot::channel();
+        let so_far = SoFar::default();
+        let showing = self.outputs.show(&key, attempt, so_far.clone());
         let (grace, goes_elsewhere) = (hook.policy.grace, hook.action.remote);
         let report = {
             let (attempts, key, begun) = (Arc::clone(self), key.clone(), Arc::clone(&begun));
-            let lay_out = move || attempts.lay_out(&key, attempt, hook, begun, tell);
+            let lay_out = move || attempts.lay_out(&key, attempt, hook, begun, tell, so_far);
             if goes_elsewhere {
                 Either::Left(self.runner.clone().carry_out_elsewhere(lay_out, stop))
             } else {
@@ -115,6 +123,7 @@ impl Attempts {
                 unrecorded,
                 ended,
                 wording,
+                showing,
             }
         }
     }
@@ -128,6 +137,7 @@ impl Attempts {
         hook: Arc<Hook>,
         begun: Arc<Mutex<Begun>>,
         tell: oneshot::Sender<()>,
+        so_far: SoFar,
     ) -> Result<Order, StartFailure> {
         let unreadable = |message: String| StartFailure {
             kind: StartFailureKind::Other,
@@ -168,6 +178,7 @@ impl Attempts {
         kill_point::reach("before-spawn");
         let repeated = key.clone();
         let observer = Observer::none()
+            .so_far(so_far)
             .on_repeat(move |host| {
                 tracing::warn!(
                     execution = %repeated,

@@ -333,6 +333,7 @@ impl Dispatcher {
                     unrecorded,
                     ended,
                     wording,
+                    showing,
                 } = ran;
                 let verdict = verdict(&ended.outcome, self.parts.draining.is_cancelled());
                 let started = unrecorded.map(|process| Change::Started {
@@ -357,6 +358,7 @@ impl Dispatcher {
                     },
                     changes,
                     move || {
+                        drop(showing);
                         if let Some(letter) = letter {
                             outbox.post(letter);
                         }

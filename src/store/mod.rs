@@ -5,6 +5,7 @@
 //! from being durable; what was acknowledged is durable.
 
 mod blob;
+mod draft;
 mod format;
 mod full_sync;
 pub mod import;
@@ -16,6 +17,7 @@ mod retention;
 pub mod salvage;
 #[cfg(test)]
 mod tests;
+mod unlisted;
 pub mod writer;
 
 use std::collections::BTreeMap;
@@ -25,7 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use self::format::{FormatError, Totals};
 pub use self::open::{OpenError, set_aside};
 use crate::engine::execution::Actor;
-use crate::event::id::{HookName, Seq, StoreId};
+use crate::event::id::{ExecutionKey, HookName, Seq, StoreId};
 use crate::event::time::Timestamp;
 use crate::event::{Event, Kind};
 
@@ -102,6 +104,14 @@ impl ReadError {
         }
     }
 
+    fn attempt(what: impl ToString) -> impl FnOnce(draft::ReadError) -> Self {
+        let what = what.to_string();
+        move |error| match error {
+            draft::ReadError::Get(error) => Self::blob(what)(error),
+            draft::ReadError::Format(error) => Self::format(what)(error),
+        }
+    }
+
     fn blob(what: impl ToString) -> impl FnOnce(blob::GetError) -> Self {
         let what = what.to_string();
         move |error| match error {
@@ -165,6 +175,8 @@ pub struct EventQuery {
     pub since: Option<Timestamp>,
     /// Only events received at or before this time.
     pub until: Option<Timestamp>,
+    /// Only events that were accepted before this one.
+    pub before: Option<Seq>,
     /// At most this many.
     pub limit: usize,
 }
@@ -184,6 +196,8 @@ pub struct ExecutionQuery {
     pub since: Option<Timestamp>,
     /// Only executions accepted at or before this time.
     pub until: Option<Timestamp>,
+    /// Only executions that stand behind this one in the order of the list.
+    pub before: Option<ExecutionKey>,
     /// At most this many.
     pub limit: usize,
 }
@@ -279,6 +293,12 @@ impl Store {
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<Seq, usize>> {
         self.shared.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Unsettled executions of events below this number are listed; of the others only their records say it.
+    fn listed_below(&self) -> u64 {
+        let totals = self.shared.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        totals.listed_below
     }
 
     /// How much the store holds and what it counted, as of the last batch that was written.
