@@ -53,6 +53,14 @@ mod tests {
     }
 
     #[test]
+    fn the_document_of_the_control_api_is_up_to_date() {
+        let document = crate::control::openapi::document();
+        let mut text = serde_json::to_string_pretty(&document).expect("JSON");
+        text.push('\n');
+        compare("docs/schema/openapi.json", &text);
+    }
+
+    #[test]
     fn the_configuration_manual_is_up_to_date() {
         let schema = serde_json::to_value(schemars::schema_for!(RawConfig)).expect("JSON");
         let mut page = format!(
@@ -77,14 +85,19 @@ mod tests {
         let titles = [
             ("RawOned", "oned"),
             ("RawControl", "control"),
+            ("RawTokenFile", "control: { tokens: [ … ] }"),
+            ("RawSsh", "ssh"),
             ("RawOpennebula", "sources: { NAME: { type: opennebula } }"),
             ("RawQueue", "sources: { NAME: { type: opennebula, queue } }"),
             ("RawWebhook", "sources: { NAME: { type: webhook } }"),
-            ("RawTls", "sources: { NAME: { type: webhook, tls } }"),
-            ("RawHttpLimits", "sources: { NAME: { type: webhook, limits } }"),
+            ("RawTls", "tls"),
+            ("RawHttpLimits", "limits of what listens for HTTP"),
             ("RawEndpoint", "endpoints: { NAME: … }"),
             ("RawSignature", "endpoints: { NAME: { signature } }"),
             ("RawToken", "endpoints: { NAME: { token } }"),
+            ("RawEsc", "sources: { NAME: { type: esc } }"),
+            ("RawCallbacks", "sources: { NAME: { type: esc, callbacks } }"),
+            ("RawCallbackToken", "callbacks: { token }"),
             ("RawSecret", "secrets: [ … ]"),
             ("RawDelivery", "endpoints: { NAME: { delivery } }"),
             ("RawMasakari", "sources: { NAME: { type: masakari } }"),
@@ -93,17 +106,13 @@ mod tests {
             ("RawRetention", "retention"),
             ("RawLimits", "limits"),
         ];
-        for (name, title) in titles {
-            let definition = &definitions[name];
-            let about = definition["description"].as_str().unwrap_or_default();
-            let _ = write!(page, "\n## {title}\n\n{about}\n\n");
-            settings(&mut page, definition, &[]);
-        }
-        for (name, title) in [
+        let values = [
             ("RawOnedHooks", "oned: { hooks }"),
             ("RawOnehemShell", "oned: { shell }"),
+            ("RawRole", "role"),
             ("RawReload", "reload"),
             ("RawPermissions", "permissions"),
+            ("RawDamagedStore", "on_damaged_store"),
             ("RawValidate", "validate"),
             ("RawBody", "body"),
             ("RawRespond", "respond"),
@@ -112,7 +121,26 @@ mod tests {
             ("RawMasakariAuth", "auth"),
             ("RawMaintenance", "maintenance"),
             ("RawRecoveryMethod", "recovery_method"),
-        ] {
+        ];
+        let has_a_section = |name: &str| {
+            let mut sections = titles.iter().chain(&values);
+            sections.any(|(section, _)| *section == name)
+        };
+        for (name, definition) in definitions {
+            let is_of_settings = definition["properties"].is_object();
+            let is_of_values = definition["oneOf"][0]["const"].is_string();
+            assert!(
+                !(is_of_settings || is_of_values) || has_a_section(name),
+                "the page has no section for `{name}`"
+            );
+        }
+        for (name, title) in titles {
+            let definition = &definitions[name];
+            let about = definition["description"].as_str().unwrap_or_default();
+            let _ = write!(page, "\n## {title}\n\n{about}\n\n");
+            settings(&mut page, definition, &[]);
+        }
+        for (name, title) in values {
             let _ = write!(page, "\n## Values of `{title}`\n\n");
             for value in definitions[name]["oneOf"].as_array().expect("its values") {
                 let _ = writeln!(

@@ -120,6 +120,11 @@ pub(super) fn meta<'e>(event: &'e Event) -> Box<dyn Val + 'e> {
                 .collect();
             fields.insert(CelMapKey::from("headers"), Box::new(CelMap::from(headers)));
         }
+        Facts::Esc(event) => {
+            for (name, text) in event.texts() {
+                add_text(name, Some(text));
+            }
+        }
         Facts::Masakari(told) => {
             add_text("notification_uuid", Some(&told.uuid));
             add_text("type", Some(&told.kind));

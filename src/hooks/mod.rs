@@ -3,6 +3,7 @@
 pub mod check;
 mod command_line;
 pub mod compile;
+mod esc;
 pub mod fault;
 pub mod folder;
 pub mod invocation;
@@ -21,6 +22,7 @@ mod yaml;
 pub mod yaml_text;
 
 pub use self::compile::parse_definition;
+pub use self::esc::EscTrigger;
 pub use self::fault::{Fault, Severity};
 pub use self::own::{OwnTrigger, Patterns};
 pub use self::schema::json_schema;
@@ -152,6 +154,8 @@ pub enum Trigger {
     Own(OwnTrigger),
     /// Somebody sent a request over HTTP.
     Webhook(WebhookTrigger),
+    /// Cisco ESC reports a step.
+    Esc(EscTrigger),
     /// Masakari: a host, a process or a virtual machine failed or came back.
     Masakari(MasakariTrigger),
 }
@@ -164,7 +168,19 @@ impl Trigger {
             Self::Api(trigger) => trigger.source.as_deref(),
             Self::Own(_) => None,
             Self::Webhook(trigger) => trigger.source.as_deref(),
+            Self::Esc(trigger) => trigger.source.as_deref(),
             Self::Masakari(trigger) => trigger.source.as_deref(),
+        }
+    }
+
+    /// The type of the sources that raise what it asks for; none for what hem itself raises.
+    pub const fn source_type(&self) -> Option<&'static str> {
+        match self {
+            Self::State(_) | Self::Api(_) => Some("opennebula"),
+            Self::Own(_) => None,
+            Self::Webhook(_) => Some("webhook"),
+            Self::Esc(_) => Some("esc"),
+            Self::Masakari(_) => Some("masakari"),
         }
     }
 }

@@ -95,7 +95,7 @@ pub(super) struct RawHook {
     pub(super) tests: Option<At<Vec<At<RawTest>>>>,
 }
 
-/// One trigger: exactly one of `state`, `api`, `webhook` and `masakari`, and perhaps the source; or one of those on what hem did
+/// One trigger: exactly one of `state`, `api`, `webhook`, `esc` and `masakari`, and perhaps the source; or one of those on what hem did
 /// itself: `gap`, `execution`, `muted`, `blocked`, `source_down`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -103,6 +103,7 @@ pub(super) struct RawHook {
     { "required": ["state"] },
     { "required": ["api"] },
     { "required": ["webhook"] },
+    { "required": ["esc"] },
     { "required": ["masakari"] },
     { "required": ["gap"] },
     { "required": ["execution"] },
@@ -120,6 +121,8 @@ pub(super) struct RawTrigger {
     pub(super) api: Option<At<RawApiTrigger>>,
     /// HTTP: somebody sent a request to an endpoint of a source of type `webhook`.
     pub(super) webhook: Option<At<RawWebhookTrigger>>,
+    /// Cisco ESC: a step of a workflow ended, as a callback or a notification says.
+    pub(super) esc: Option<At<RawEscTrigger>>,
     /// Masakari: a host, a process or a virtual machine failed or came back.
     pub(super) masakari: Option<At<RawMasakariTrigger>>,
     /// hem: events of a source may be missing.
@@ -132,8 +135,6 @@ pub(super) struct RawTrigger {
     pub(super) blocked: Option<At<RawBlockedTrigger>>,
     /// hem: a source is not connected.
     pub(super) source_down: Option<At<RawSourceDownTrigger>>,
-    #[schemars(skip)]
-    pub(super) esc: Option<At<Foreign>>,
     #[schemars(skip)]
     pub(super) ncmp: Option<At<Foreign>>,
 }
@@ -187,6 +188,27 @@ pub(super) struct RawApiTrigger {
 pub(super) struct RawWebhookTrigger {
     /// The endpoint: a name, a list, or `any`; `*` in a name stands for any characters.
     pub(super) name: Option<At<RawNames>>,
+}
+
+/// Cisco ESC: a step of a workflow ended. Each name may be a list, or `any`; `*` in a name stands for any characters. Success and
+/// failure have the same type: ask for the `status` too.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["event"]))]
+#[schemars(rename = "EscTrigger")]
+pub(super) struct RawEscTrigger {
+    /// The type of the event: `VM_ALIVE`.
+    pub(super) event: Option<At<RawNames>>,
+    /// How the step ended: `SUCCESS` or `FAILURE`. Default: any.
+    pub(super) status: Option<At<RawNames>>,
+    /// The tenant. Default: any, and none.
+    pub(super) tenant: Option<At<RawNames>>,
+    /// The deployment. Default: any, and none.
+    pub(super) deployment: Option<At<RawNames>>,
+    /// The group of VMs, which callbacks over REST do not name. Default: any, and none.
+    pub(super) vm_group: Option<At<RawNames>>,
+    /// The way it came: `rest` or `netconf`. Default: any.
+    pub(super) via: Option<At<String>>,
 }
 
 /// Masakari: a host, a process or a virtual machine failed or came back. Each attribute is a name, a list, or `any`; `*` in a name

@@ -35,7 +35,7 @@ enum Vocabulary {
 impl Compiler<'_> {
     /// Checks one trigger; several come of a list of short names.
     pub(super) fn trigger(&mut self, raw: RawTrigger, mark: Mark) -> Vec<Trigger> {
-        let foreign = [("esc", &raw.esc), ("ncmp", &raw.ncmp)];
+        let foreign = [("ncmp", &raw.ncmp)];
         let mut others = 0;
         for (name, found) in foreign {
             if let Some(found) = found {
@@ -52,6 +52,7 @@ impl Compiler<'_> {
             raw.state.is_some(),
             raw.api.is_some(),
             raw.webhook.is_some(),
+            raw.esc.is_some(),
             raw.masakari.is_some(),
             raw.gap.is_some(),
             raw.execution.is_some(),
@@ -63,7 +64,7 @@ impl Compiler<'_> {
             (0, 0) => {
                 self.missing(
                     mark,
-                    "a trigger needs `state`, `api`, `webhook`, `masakari`, or one of hem's own: `gap`, `execution`, `muted`, `blocked`, `source_down`",
+                    "a trigger needs `state`, `api`, `webhook`, `esc`, `masakari`, or one of hem's own: `gap`, `execution`, `muted`, `blocked`, `source_down`",
                     "write `state: { resource: VM, on: RUNNING }`",
                 );
                 return Vec::new();
@@ -87,13 +88,16 @@ impl Compiler<'_> {
         if let Some(webhook) = raw.webhook {
             return self.webhook_trigger(webhook, source).into_iter().collect();
         }
+        if let Some(esc) = raw.esc {
+            return self.esc_trigger(esc, source).into_iter().collect();
+        }
         if let Some(masakari) = raw.masakari {
             return vec![self.masakari_trigger(masakari.value, source)];
         }
         if let Some(mark) = source_mark {
             self.error(
                 mark,
-                "`source` beside it is for `state`, `api`, `webhook` and `masakari`".to_owned(),
+                "`source` beside it is for `state`, `api`, `webhook`, `esc` and `masakari`".to_owned(),
             )
             .help("write it inside: `gap: { source: … }`, `source_down: { source: … }`");
         }

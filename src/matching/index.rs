@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use super::own::{own_fits, why_own};
 use super::{catch_up_fits, from_fits, result_fits, result_name, source_fits, told_of};
+use crate::event::esc::EscEvent;
 use crate::event::masakari::MasakariNotification;
 use crate::event::opennebula::Resource;
 use crate::event::webhook::WebhookRequest;
 use crate::event::{ApiCall, Event, Facts, StateChange};
 use crate::expression::{EvaluationContext, EvaluationError};
 use crate::hooks::{
-    ApiTrigger, Hook, HookSet, MasakariTrigger, Names, OwnTrigger, StateTrigger, Trigger, WebhookTrigger,
+    ApiTrigger, EscTrigger, Hook, HookSet, MasakariTrigger, Names, OwnTrigger, StateTrigger, Trigger,
+    WebhookTrigger,
 };
 
 /// One hook that an event triggers.
@@ -47,6 +49,8 @@ pub struct Index {
     own: Vec<Candidate>,
     /// Those that ask for requests over HTTP, likewise.
     webhooks: Vec<Candidate>,
+    /// Those that ask for events of ESC, likewise.
+    esc: Vec<Candidate>,
     /// Those that ask for notifications of Masakari, likewise.
     masakari: Vec<Candidate>,
     /// All hooks that stand for one of the controller's, enabled or not.
@@ -105,6 +109,7 @@ impl Index {
             calls: ByName::default(),
             own: Vec::new(),
             webhooks: Vec::new(),
+            esc: Vec::new(),
             masakari: Vec::new(),
             by_oned_id: HashMap::new(),
         };
@@ -135,6 +140,7 @@ impl Index {
                 Trigger::Api(asked) => self.calls.places(&asked.call, |list| list.push(candidate)),
                 Trigger::Own(_) => self.own.push(candidate),
                 Trigger::Webhook(_) => self.webhooks.push(candidate),
+                Trigger::Esc(_) => self.esc.push(candidate),
                 Trigger::Masakari(_) => self.masakari.push(candidate),
             }
         }
@@ -189,6 +195,11 @@ impl Index {
                     found.consider(candidate);
                 }
             }
+            Facts::Esc(_) => {
+                for candidate in in_order([Some(&self.esc)]) {
+                    found.consider(candidate);
+                }
+            }
             Facts::Masakari(_) => {
                 for candidate in in_order([Some(&self.masakari)]) {
                     found.consider(candidate);
@@ -205,7 +216,11 @@ impl Index {
             let hook = self.hooks.get(candidate.hook)?;
             match hook.triggers.get(candidate.trigger)? {
                 Trigger::Own(asked) => Some((&**hook, asked)),
-                Trigger::State(_) | Trigger::Api(_) | Trigger::Webhook(_) | Trigger::Masakari(_) => None,
+                Trigger::State(_)
+                | Trigger::Api(_)
+                | Trigger::Webhook(_)
+                | Trigger::Esc(_)
+                | Trigger::Masakari(_) => None,
             }
         })
     }
@@ -275,6 +290,9 @@ impl Found<'_> {
             (Some(Trigger::Webhook(asked)), Facts::Webhook(request)) => {
                 request_fits(asked, source, request).then(|| format!("webhook {}", request.endpoint))
             }
+            (Some(Trigger::Esc(asked)), Facts::Esc(event)) => {
+                esc_fits(asked, source, event).then(|| why_esc(event))
+            }
             (Some(Trigger::Masakari(asked)), Facts::Masakari(told)) => {
                 notification_fits(asked, source, told).then(|| why_notification(told))
             }
@@ -316,6 +334,23 @@ fn call_fits(asked: &ApiTrigger, source: &str, call: &ApiCall) -> bool {
 
 fn request_fits(asked: &WebhookTrigger, source: &str, request: &WebhookRequest) -> bool {
     source_fits(asked.source.as_deref(), source) && asked.name.fit(Some(&request.endpoint))
+}
+
+fn esc_fits(asked: &EscTrigger, source: &str, event: &EscEvent) -> bool {
+    source_fits(asked.source.as_deref(), source)
+        && asked.event.fit(Some(&event.event))
+        && asked.status.fit(event.status.as_deref())
+        && asked.tenant.fit(event.tenant.as_deref())
+        && asked.deployment.fit(event.deployment.as_deref())
+        && asked.vm_group.fit(event.vm_group.as_deref())
+        && asked.via.is_none_or(|via| via == event.via)
+}
+
+fn why_esc(event: &EscEvent) -> String {
+    match &event.status {
+        Some(status) => format!("esc {} {status}", event.event),
+        None => format!("esc {}", event.event),
+    }
 }
 
 fn notification_fits(asked: &MasakariTrigger, source: &str, told: &MasakariNotification) -> bool {

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::format::AttemptParts;
+use super::blob::GetError;
+use super::draft::{Lines, attempt_apart};
+use super::format::StoredAttempt;
 use super::keys::{AttemptPart, Space};
 use super::{
     AuditEntry, Definition, EventQuery, ExecutionQuery, ListedEvent, Override, ReadError, Store, blob,
@@ -38,7 +40,7 @@ impl Store {
         };
         let what = || format!("event {seq}");
         let mut listed = self.listed_event(seq, &bytes)?;
-        let payload = blob::get(&self.shared.tree, &keys::payload(seq)).map_err(ReadError::blob(what()))?;
+        let payload = self.payload(seq, &bytes).map_err(ReadError::blob(what()))?;
         listed.event.payload = listed.event.facts.payload(payload.unwrap_or_default().into());
         Ok(Some(listed))
     }
@@ -67,7 +69,8 @@ impl Store {
     /// When the store cannot be read or a record is damaged.
     pub fn events(&self, query: &EventQuery) -> Result<Vec<ListedEvent>, ReadError> {
         let mut found = Vec::new();
-        for entry in self.shared.tree.scan_prefix(keys::space(Space::Event)).rev() {
+        let before = query.before.map(keys::event);
+        for entry in self.below(keys::space(Space::Event), before).rev() {
             if found.len() >= query.limit {
                 break;
             }
@@ -84,6 +87,14 @@ impl Store {
             }
         }
         Ok(found)
+    }
+
+    /// What stands under keys that begin with `prefix`, and below `before`, one of those keys.
+    fn below(&self, prefix: Vec<u8>, before: Option<Vec<u8>>) -> sled::Iter {
+        match before {
+            None => self.shared.tree.scan_prefix(prefix),
+            Some(before) => self.shared.tree.range(prefix..before),
+        }
     }
 
     /// Visits events, newest first, without payloads, for as long as `visit` says.
@@ -112,12 +123,21 @@ impl Store {
             .map_err(ReadError::Read)
     }
 
-    /// The event of which `stored` stands under its key, without its payload.
-    pub(super) fn listed_event(&self, seq: Seq, stored: &[u8]) -> Result<ListedEvent, ReadError> {
-        let what = format!("event {seq}");
-        let record = blob::record(&self.shared.tree, seq, &keys::event(seq), stored)
-            .map_err(ReadError::blob(what.clone()))?;
-        format::read_event(seq, &record).map_err(ReadError::format(what))
+    /// The event whose record this is, without its payload.
+    pub(super) fn listed_event(&self, seq: Seq, record: &[u8]) -> Result<ListedEvent, ReadError> {
+        let what = || format!("event {seq}");
+        let (line, _) = blob::split_line(record);
+        let line =
+            blob::line(&self.shared.tree, seq, &keys::event(seq), line).map_err(ReadError::blob(what()))?;
+        format::read_event(seq, &line).map_err(ReadError::format(what()))
+    }
+
+    /// The payload of the event whose record this is.
+    fn payload(&self, seq: Seq, record: &[u8]) -> Result<Option<Vec<u8>>, GetError> {
+        match blob::split_line(record) {
+            (_, []) => blob::get(&self.shared.tree, &keys::payload(seq)),
+            (_, packed) => blob::unpack(packed).map(Some).map_err(GetError::Pieces),
+        }
     }
 
     /// One execution.
@@ -127,24 +147,14 @@ impl Store {
     pub fn execution(&self, key: &ExecutionKey) -> Result<Option<Execution>, ReadError> {
         let tree = &self.shared.tree;
         let place = keys::of_execution(Space::Execution, key);
-        let execution = tree.get(&place).map_err(ReadError::Read)?;
-        let progress = tree
-            .get(keys::of_execution(Space::Progress, key))
-            .map_err(ReadError::Read)?;
-        let (Some(execution), Some(progress)) = (execution, progress) else {
+        let Some(record) = tree.get(&place).map_err(ReadError::Read)? else {
             return Ok(None);
         };
-        let what = format!("execution {key}");
+        let what = || format!("execution {key}");
+        let lines = Lines::of(&record);
+        let fixed = blob::line(tree, key.event, &place, lines.fixed).map_err(ReadError::blob(what()))?;
         let execution =
-            blob::record(tree, key.event, &place, &execution).map_err(ReadError::blob(what.clone()))?;
-        let mut execution =
-            format::read_execution(key.clone(), &execution, &progress).map_err(ReadError::format(what))?;
-        // Records of the first versions do not name the source; their event does.
-        if execution.source.is_empty()
-            && let Some(listed) = self.event_header(key.event)?
-        {
-            execution.source = listed.event.source;
-        }
+            format::read_execution(key.clone(), &fixed, lines.progress).map_err(ReadError::format(what()))?;
         Ok(Some(execution))
     }
 
@@ -170,18 +180,20 @@ impl Store {
     pub fn executions(&self, query: &ExecutionQuery) -> Result<Vec<Execution>, ReadError> {
         let selects = |execution: &Execution| query.selects(execution);
         match &query.hook {
-            None => self.listed_executions(
-                self.shared
-                    .tree
-                    .scan_prefix(keys::space(Space::Execution))
-                    .keys()
-                    .rev(),
-                query.limit,
-                selects,
-            ),
+            None => {
+                let before = query.before.as_ref();
+                let before = before.map(|key| keys::of_execution(Space::Execution, key));
+                let all = self.below(keys::space(Space::Execution), before).keys().rev();
+                self.listed_executions(all, query.limit, selects)
+            }
             Some(hook) => {
                 let prefix = keys::by_hook(hook);
-                let of_hook = self.shared.tree.scan_prefix(&prefix).keys().rev().map(|key| {
+                let before = query.before.as_ref().map(|key| {
+                    let mut bytes = prefix.clone();
+                    bytes.extend_from_slice(&key.event.0.to_be_bytes());
+                    bytes
+                });
+                let of_hook = self.below(prefix.clone(), before).keys().rev().map(|key| {
                     key.map(|key| {
                         let event = key.get(prefix.len()..).and_then(|number| number.try_into().ok());
                         let event = Seq(u64::from_be_bytes(event.unwrap_or_default()));
@@ -282,35 +294,43 @@ impl Store {
     /// # Errors
     /// When the store cannot be read or a record is damaged.
     pub fn attempts(&self, key: &ExecutionKey) -> Result<Vec<Attempt>, ReadError> {
+        let tree = &self.shared.tree;
+        let damaged = |number: u32| ReadError::attempt(format!("attempt {number} of {key}"));
+        // The record first: an attempt that leaves it meanwhile stands apart afterwards.
+        let record = tree
+            .get(keys::of_execution(Space::Execution, key))
+            .map_err(ReadError::Read)?
+            .unwrap_or_default();
+        let within = Lines::of(&record)
+            .attempt()
+            .map_err(ReadError::attempt(format!("an attempt of {key}")))?;
+        let mut found: BTreeMap<u32, StoredAttempt> = within
+            .into_iter()
+            .map(|attempt| (attempt.number(), attempt))
+            .collect();
         let prefix = keys::attempts(key);
-        let mut numbers = Vec::new();
-        for entry in self.shared.tree.scan_prefix(&prefix).keys() {
+        for entry in tree.scan_prefix(&prefix).keys() {
             let entry = entry.map_err(ReadError::Read)?;
             if let Some(number) = keys::attempt_number(&entry, prefix.len())
-                && numbers.last() != Some(&number)
+                && !found.contains_key(&number)
+                && let Some(attempt) = attempt_apart(tree, key, number).map_err(damaged(number))?
             {
-                numbers.push(number);
+                found.insert(number, attempt);
             }
         }
-        numbers
+        found
             .into_iter()
-            .map(|number| self.attempt(key, number))
+            .map(|(number, attempt)| {
+                let what = || format!("attempt {number} of {key}");
+                let output = |part| {
+                    let kept = blob::get(tree, &keys::attempt(key, number, part));
+                    Ok::<Bytes, ReadError>(kept.map_err(ReadError::blob(what()))?.unwrap_or_default().into())
+                };
+                attempt
+                    .with_outputs(output(AttemptPart::Stdout)?, output(AttemptPart::Stderr)?)
+                    .map_err(ReadError::format(what()))
+            })
             .collect()
-    }
-
-    fn attempt(&self, key: &ExecutionKey, number: u32) -> Result<Attempt, ReadError> {
-        let what = || format!("attempt {number} of {key}");
-        let part = |part| {
-            blob::get(&self.shared.tree, &keys::attempt(key, number, part)).map_err(ReadError::blob(what()))
-        };
-        let parts = AttemptParts {
-            released: part(AttemptPart::Released)?.unwrap_or_default(),
-            started: part(AttemptPart::Started)?,
-            ended: part(AttemptPart::Ended)?,
-            stdout: part(AttemptPart::Stdout)?.unwrap_or_default(),
-            stderr: part(AttemptPart::Stderr)?.unwrap_or_default(),
-        };
-        format::read_attempt(number, parts).map_err(ReadError::format(what()))
     }
 
     /// The definition of that version.
@@ -331,10 +351,16 @@ impl Store {
     /// # Errors
     /// When the store cannot be read or a line is damaged.
     pub fn audit(&self, limit: usize) -> Result<Vec<AuditEntry>, ReadError> {
+        self.audit_before(None, limit)
+    }
+
+    /// The `limit` lines of the audit log that were written last before line `before`, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a line is damaged.
+    pub fn audit_before(&self, before: Option<u64>, limit: usize) -> Result<Vec<AuditEntry>, ReadError> {
         let lines = self
-            .shared
-            .tree
-            .scan_prefix(keys::space(Space::Audit))
+            .below(keys::space(Space::Audit), before.map(keys::audit))
             .rev()
             .take(limit);
         lines
@@ -565,6 +591,10 @@ impl ExecutionQuery {
                     .as_ref()
                     .is_some_and(|found| found.as_str() == wanted)
             })
+            && self
+                .source
+                .as_deref()
+                .is_none_or(|wanted| *execution.source == *wanted)
             && self.since.is_none_or(|since| execution.accepted >= since)
             && self.until.is_none_or(|until| execution.accepted <= until)
     }

@@ -1,7 +1,6 @@
 //! A source of type `webhook`, as it is written.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -9,9 +8,9 @@ use serde_saphyr::Spanned;
 
 use super::RawSourceType;
 use super::listen::{RawHttpLimits, RawTls};
+use super::secret::RawSecret;
 use crate::config::scalar::{
     DurationText, EndpointName, HeaderName, ListenAddress, MethodName, Network, SubjectExpression, UrlPath,
-    VariableName,
 };
 
 /// A source of type `webhook`: whoever sends requests over HTTP. Each request that one of its endpoints takes is an event.
@@ -142,17 +141,6 @@ pub struct RawToken {
     /// The tokens; any one of them will do, so that an old and a new one both work for a while.
     #[schemars(with = "Vec<RawSecret>")]
     pub secrets: Spanned<Vec<Spanned<RawSecret>>>,
-}
-
-/// Where a secret is: in a file or in a variable of the daemon's environment. Never in this file.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(extend("oneOf" = [{ "required": ["file"] }, { "required": ["env"] }]))]
-pub struct RawSecret {
-    /// A file that holds it; one newline at its end is not part of it. Read again when it changes.
-    pub file: Option<PathBuf>,
-    /// A variable of the daemon's environment.
-    pub env: Option<VariableName>,
 }
 
 /// A header by which the sender tells deliveries apart.

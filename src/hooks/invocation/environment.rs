@@ -156,6 +156,12 @@ fn own(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) -> Vec<(Cow<'static
             (Cow::Owned(format!("HEM_HEADER_{name}")), without_nul(value))
         }));
     }
+    if let Facts::Esc(event) = &event.facts {
+        own.extend(event.texts().map(|(name, text)| {
+            let name = name.to_ascii_uppercase();
+            (Cow::Owned(format!("HEM_ESC_{name}")), without_nul(text))
+        }));
+    }
     if let Facts::Masakari(told) = &event.facts {
         own.extend(told.payload.iter().map(|(name, value)| {
             let name = variable_part(name);

@@ -22,6 +22,7 @@ pub(super) fn resource_element(event: &Event, layout: Layout) -> String {
         | Facts::Gap(_)
         | Facts::Own(_)
         | Facts::Webhook(_)
+        | Facts::Esc(_)
         | Facts::Masakari(_) => String::new(),
     }
 }
@@ -37,6 +38,7 @@ pub(super) fn call_info(event: &Event, layout: Layout) -> String {
         | Facts::Gap(_)
         | Facts::Own(_)
         | Facts::Webhook(_)
+        | Facts::Esc(_)
         | Facts::Masakari(_) => String::new(),
     }
 }
@@ -116,6 +118,10 @@ fn facts(facts: &Facts) -> Value {
             "headers": request.headers,
             "sender": request.sender,
         }),
+        Facts::Esc(event) => event
+            .texts()
+            .map(|(name, text)| (name, Value::from(text)))
+            .collect(),
         Facts::Masakari(told) => json!({
             "notification_uuid": told.uuid,
             "type": told.kind,

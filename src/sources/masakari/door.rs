@@ -39,7 +39,7 @@ pub(super) struct Door {
     pub(super) source: String,
     pub(super) names_source: bool,
     pub(super) rules: MasakariSource,
-    pub(super) authentication: Authentication,
+    pub(super) authentication: Arc<Authentication>,
     pub(super) inventory: Inventory,
     pub(super) register: Arc<Register>,
     pub(super) intake: Intake,

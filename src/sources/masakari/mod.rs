@@ -10,6 +10,7 @@ mod inventory;
 mod keeper;
 mod microversion;
 mod notifications;
+mod poll;
 mod python;
 mod query;
 mod register;
@@ -19,6 +20,8 @@ mod version;
 mod workflow;
 
 use std::sync::{Arc, Mutex};
+
+pub use self::authentication::HtpasswdError;
 
 use self::authentication::Authentication;
 use self::door::{Door, Gates};
@@ -46,7 +49,7 @@ impl Source for MasakariSource {
     }
 
     fn build(&self, site: &Site<'_>) -> Result<Built, BuildError> {
-        let authentication = Authentication::build(&self.auth);
+        let authentication = Arc::new(Authentication::build(&self.auth, site.redaction)?);
         let bound = listener::bind(&self.listen).map_err(BuildError::Listen)?;
         if self.listen.tls.is_none() && !self.listen.is_loopback() {
             tracing::warn!(
@@ -67,7 +70,7 @@ impl Source for MasakariSource {
 fn start(
     bound: Bound,
     rules: MasakariSource,
-    authentication: Authentication,
+    authentication: Arc<Authentication>,
     names_source: bool,
     wires: Wires,
 ) {
@@ -79,6 +82,8 @@ fn start(
         ..
     } = wires;
     let followers = readers.clone();
+    let watched = Arc::clone(&authentication);
+    readers.spawn(|until| async move { watched.keep_fresh(&until).await });
     readers.spawn(|until| async move {
         let register = Arc::new(Register::default());
         let changes = records.changes();

@@ -94,6 +94,7 @@ impl Decoder {
             | Facts::Gap(_)
             | Facts::Own(_)
             | Facts::Webhook(_)
+            | Facts::Esc(_)
             | Facts::Masakari(_) => return,
         };
         let faults = schema::validate(document);

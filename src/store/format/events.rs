@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::super::ListedEvent;
+use super::esc::StoredEsc;
 use super::{FormatError, is_false, read, write};
 use crate::event::id::{HookName, Seq};
 use crate::event::masakari::{MasakariNotification, Observed};
@@ -87,6 +88,7 @@ enum StoredFacts {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         request: Option<String>,
     },
+    Esc(StoredEsc),
     Masakari {
         uuid: String,
         #[serde(rename = "type")]
@@ -157,6 +159,7 @@ pub(in crate::store) fn write_event(event: &Event, payload_len: u64, hooks: &[Ho
             sender: webhook.sender.clone(),
             request: webhook.request.clone(),
         },
+        Facts::Esc(event) => StoredFacts::Esc(StoredEsc::of(event)),
         Facts::Masakari(told) => StoredFacts::Masakari {
             uuid: told.uuid.clone(),
             notification_type: told.kind.clone(),
@@ -253,6 +256,7 @@ pub(in crate::store) fn read_event(seq: Seq, bytes: &[u8]) -> Result<ListedEvent
             sender,
             request,
         }),
+        StoredFacts::Esc(stored) => Facts::Esc(Box::new(stored.into_event()?)),
         StoredFacts::Masakari {
             uuid,
             notification_type,

@@ -8,6 +8,7 @@
 mod attempts;
 mod audit;
 mod definitions;
+mod esc;
 mod events;
 mod executions;
 mod known;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::attempts::{AttemptParts, read_attempt, write_ended, write_released, write_started};
+pub(super) use self::attempts::StoredAttempt;
 pub(super) use self::audit::{read_audit, write_audit};
 pub(super) use self::definitions::{
     read_definition, read_last_good, read_override, write_definition, write_last_good, write_override,
@@ -93,6 +94,7 @@ fn millis(duration: Duration) -> u64 {
 #[serde(tag = "is", rename_all = "snake_case")]
 enum StoredActor {
     User { uid: u32 },
+    Token { name: String },
     Daemon,
 }
 
@@ -100,6 +102,9 @@ impl From<&Actor> for StoredActor {
     fn from(actor: &Actor) -> Self {
         match actor {
             Actor::User { uid } => Self::User { uid: *uid },
+            Actor::Token { name } => Self::Token {
+                name: name.to_string(),
+            },
             Actor::Daemon => Self::Daemon,
         }
     }
@@ -109,6 +114,7 @@ impl From<StoredActor> for Actor {
     fn from(stored: StoredActor) -> Self {
         match stored {
             StoredActor::User { uid } => Self::User { uid },
+            StoredActor::Token { name } => Self::Token { name: name.into() },
             StoredActor::Daemon => Self::Daemon,
         }
     }
