@@ -393,7 +393,10 @@ fn check(
             Some(RawOnehemShell::Never) => OnehemShell::Never,
         },
         control: super::Control::from_raw(raw.control.unwrap_or_default(), defaults.control, folder)
-            .map_err(|found| Fault::at(path, text, found.line, found.column, found.message))?,
+            .map_err(|found| match found.line {
+                0 => fault_at(path, text, &["control"], found.message),
+                line => Fault::at(path, text, line, found.column, found.message),
+            })?,
         concurrency: raw.concurrency.map_or(defaults.concurrency, |number| number.0),
         blocked_after: raw.blocked_after.map_or(defaults.blocked_after, |after| after.0),
         shutdown_grace: raw
@@ -548,7 +551,7 @@ hooks_dir: hooks.d
 scripts_dir: ../scripts
 onehem_scripts_dir: /var/lib/one/remotes/hooks
 oned:
-  { shell: never, source: zone1, auth: one_auth, hooks: none, leader_only: true, catch_up: true, max_gap: 5m,
+  { shell: never, source: zone1, auth: one_auth, hooks: none, leader_only: true, catch_up: true, max_gap: 5m, look_every: 10m,
     endpoint: "http://10.0.0.1:2633/RPC2" }
 control: { socket: /run/one/hem.sock, socket_mode: "0660", socket_group: oneadmin }
 concurrency: 32
@@ -582,6 +585,7 @@ redact: ["//MY_TOKEN"]
             leader_only: true,
             catch_up: true,
             max_gap: Duration::from_secs(300),
+            look_every: Some(Duration::from_secs(600)),
         };
         assert_eq!(config.oned, Some(oned));
         assert_eq!(config.control.socket_mode, 0o660);
