@@ -66,7 +66,7 @@ Run:
   publish         Act as an OpenNebula hook manager: publish saved events
 
 Write hooks:
-  check           Check hook files and run their tests
+  check           Check hem.yaml and hook files, and run their tests
   match           Say which hooks an event triggers, and why not the others
   try             Run one hook once on a saved event, without a daemon
   emit            Hand an event to the daemon

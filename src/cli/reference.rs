@@ -86,17 +86,18 @@ mod tests {
             ("RawOned", "oned"),
             ("RawControl", "control"),
             ("RawTokenFile", "control: { tokens: [ … ] }"),
+            ("RawSsh", "ssh"),
             ("RawOpennebula", "sources: { NAME: { type: opennebula } }"),
             ("RawQueue", "sources: { NAME: { type: opennebula, queue } }"),
             ("RawWebhook", "sources: { NAME: { type: webhook } }"),
-            ("RawTls", "control: { tls }, sources: { NAME: { tls } }"),
-            (
-                "RawHttpLimits",
-                "control: { limits }, sources: { NAME: { limits } }",
-            ),
+            ("RawTls", "tls, wherever hem listens"),
+            ("RawHttpLimits", "limits, wherever hem listens"),
             ("RawEndpoint", "endpoints: { NAME: … }"),
             ("RawSignature", "endpoints: { NAME: { signature } }"),
             ("RawToken", "endpoints: { NAME: { token } }"),
+            ("RawEsc", "sources: { NAME: { type: esc } }"),
+            ("RawCallbacks", "sources: { NAME: { type: esc, callbacks } }"),
+            ("RawCallbackToken", "callbacks: { token }"),
             ("RawSecret", "secrets: [ … ]"),
             ("RawDelivery", "endpoints: { NAME: { delivery } }"),
             ("RawMasakari", "sources: { NAME: { type: masakari } }"),
@@ -105,18 +106,13 @@ mod tests {
             ("RawRetention", "retention"),
             ("RawLimits", "limits"),
         ];
-        for (name, title) in titles {
-            let definition = &definitions[name];
-            let about = definition["description"].as_str().unwrap_or_default();
-            let _ = write!(page, "\n## {title}\n\n{about}\n\n");
-            settings(&mut page, definition, &[]);
-        }
-        for (name, title) in [
+        let values = [
             ("RawOnedHooks", "oned: { hooks }"),
             ("RawOnehemShell", "oned: { shell }"),
             ("RawRole", "role"),
             ("RawReload", "reload"),
             ("RawPermissions", "permissions"),
+            ("RawDamagedStore", "on_damaged_store"),
             ("RawValidate", "validate"),
             ("RawBody", "body"),
             ("RawRespond", "respond"),
@@ -125,7 +121,26 @@ mod tests {
             ("RawMasakariAuth", "auth"),
             ("RawMaintenance", "maintenance"),
             ("RawRecoveryMethod", "recovery_method"),
-        ] {
+        ];
+        let has_a_section = |name: &str| {
+            let mut sections = titles.iter().chain(&values);
+            sections.any(|(section, _)| *section == name)
+        };
+        for (name, definition) in definitions {
+            let is_of_settings = definition["properties"].is_object();
+            let is_of_values = definition["oneOf"][0]["const"].is_string();
+            assert!(
+                !(is_of_settings || is_of_values) || has_a_section(name),
+                "the page has no section for `{name}`"
+            );
+        }
+        for (name, title) in titles {
+            let definition = &definitions[name];
+            let about = definition["description"].as_str().unwrap_or_default();
+            let _ = write!(page, "\n## {title}\n\n{about}\n\n");
+            settings(&mut page, definition, &[]);
+        }
+        for (name, title) in values {
             let _ = write!(page, "\n## Values of `{title}`\n\n");
             for value in definitions[name]["oneOf"].as_array().expect("its values") {
                 let _ = writeln!(

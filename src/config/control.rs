@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_saphyr::Spanned;
 
+use super::NamedFile;
 use super::listen::{self, Listen};
 use super::load::SourceFault;
 use super::raw::{RawControl, RawRole, RawTokenFile};
@@ -62,6 +63,18 @@ impl Role {
             Self::Viewer => "viewer",
             Self::Operator => "operator",
         }
+    }
+}
+
+impl Tcp {
+    /// The files that its settings name, by the path below `control`.
+    pub(super) fn named_files(&self) -> Vec<NamedFile<'_>> {
+        let mut files = self.listen.named_files();
+        files.extend(self.tokens.iter().enumerate().map(|(index, token)| {
+            let index = index.to_string();
+            NamedFile::secret(&token.file, &["tokens", &index, "file"])
+        }));
+        files
     }
 }
 

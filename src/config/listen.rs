@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::NamedFile;
 use super::load::SourceFault;
 use super::raw::listen::{RawHttpLimits, RawTls};
 use super::scalar::ListenAddress;
@@ -29,6 +30,26 @@ impl Listen {
     /// Whether only this machine can reach it.
     pub fn is_loopback(&self) -> bool {
         self.address.ip().to_canonical().is_loopback()
+    }
+
+    /// Whether the two cannot listen at once. With port 0 each gets one of its own.
+    pub fn collides_with(&self, other: &Self) -> bool {
+        let (here, there) = (self.address, other.address);
+        let is_all = |address: SocketAddr| address.ip().is_unspecified();
+        here.port() == there.port()
+            && here.port() != 0
+            && (here.ip().to_canonical() == there.ip().to_canonical() || is_all(here) || is_all(there))
+    }
+
+    /// The files that its settings name, by the path below the one that holds them.
+    pub(super) fn named_files(&self) -> Vec<NamedFile<'_>> {
+        let Some(tls) = &self.tls else {
+            return Vec::new();
+        };
+        vec![
+            NamedFile::plain(&tls.certificate, &["tls", "certificate"]),
+            NamedFile::secret(&tls.key, &["tls", "key"]),
+        ]
     }
 }
 

@@ -1,8 +1,11 @@
 //! `hem.yaml` as it is written. The doc comments are the reference manual: `docs/configuration.md` is made from them.
 
+pub mod esc;
 pub mod keystone;
 pub mod listen;
 pub mod masakari;
+pub mod masakari_auth;
+pub mod masakari_poll;
 pub mod opennebula;
 pub mod secret;
 pub mod webhook;
@@ -14,6 +17,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+use self::esc::RawEsc;
 use self::listen::{RawHttpLimits, RawTls};
 use self::masakari::RawMasakari;
 use self::opennebula::RawOpennebula;
@@ -95,6 +99,9 @@ pub struct RawOned {
     pub catch_up: Option<bool>,
     /// After a longer gap nothing is caught up. Default `15m`.
     pub max_gap: Option<DurationText>,
+    /// How often, without a gap, the present states are asked for too, to find those that the hook manager dropped in silence; at
+    /// least `1m`. Default: never.
+    pub look_every: Option<DurationText>,
     /// Whether a shell may read the command lines of hooks of the profile `onehem`. Default `auto`.
     pub shell: Option<RawOnehemShell>,
 }
@@ -223,6 +230,8 @@ pub enum RawSource {
     Webhook(RawWebhook),
     /// `type: masakari`.
     Masakari(RawMasakari),
+    /// `type: esc`.
+    Esc(RawEsc),
 }
 
 /// What of a source is read first: its type says how the rest is to be read.
@@ -243,6 +252,8 @@ pub enum RawSourceType {
     Webhook,
     /// The notifications API of Masakari.
     Masakari,
+    /// A Cisco Elastic Services Controller.
+    Esc,
 }
 
 /// What the store keeps.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_saphyr::Spanned;
 
+use super::NamedFile;
 use super::load::SourceFault;
 use super::raw::secret::RawSecret;
 
@@ -24,6 +25,26 @@ impl fmt::Display for SecretPlace {
             Self::Variable(name) => write!(f, "the variable `{name}`"),
         }
     }
+}
+
+/// The file that this setting names, if it is one.
+pub(super) fn named_file<'a>(place: &'a SecretPlace, setting: &[&str]) -> Option<NamedFile<'a>> {
+    match place {
+        SecretPlace::File(path) => Some(NamedFile::secret(path, &[setting, &["file"]].concat())),
+        SecretPlace::Variable(_) => None,
+    }
+}
+
+/// The files among the places that a list of this setting names.
+pub(super) fn named_files<'a>(
+    places: impl Iterator<Item = &'a SecretPlace>,
+    setting: &[&str],
+) -> Vec<NamedFile<'a>> {
+    let file = |(index, place): (usize, &'a SecretPlace)| {
+        let index = index.to_string();
+        named_file(place, &[setting, &[index.as_str()]].concat())
+    };
+    places.enumerate().filter_map(file).collect()
 }
 
 /// Of a list of secrets any one will do. `folder` is what relative paths are relative to.

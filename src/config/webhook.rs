@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_saphyr::Spanned;
 
+use super::NamedFile;
 use super::listen::{self, Listen};
 use super::load::SourceFault;
 use super::raw::webhook::{
@@ -29,6 +30,27 @@ pub struct WebhookSource {
     pub listen: Listen,
     /// The endpoints by name.
     pub endpoints: BTreeMap<String, Endpoint>,
+}
+
+impl WebhookSource {
+    /// The files that its settings name, by the path below the source's own.
+    pub(super) fn named_files(&self) -> Vec<NamedFile<'_>> {
+        let mut files = self.listen.named_files();
+        for (name, endpoint) in &self.endpoints {
+            let secrets = [
+                (
+                    "signature",
+                    endpoint.signature.as_ref().map(|rules| &rules.secrets),
+                ),
+                ("token", endpoint.token.as_ref().map(|rules| &rules.secrets)),
+            ];
+            for (by, places) in secrets {
+                let setting = ["endpoints", name, by, "secrets"];
+                files.extend(secret::named_files(places.into_iter().flatten(), &setting));
+            }
+        }
+        files
+    }
 }
 
 /// One address that requests are sent to.

@@ -332,6 +332,7 @@ impl Dispatcher {
                 let Ran {
                     unrecorded,
                     ended,
+                    wording,
                     showing,
                 } = ran;
                 let verdict = verdict(&ended.outcome, self.parts.draining.is_cancelled());
@@ -340,15 +341,15 @@ impl Dispatcher {
                     attempt,
                     process,
                 });
+                let outbox = self.parts.outbox.clone();
+                let letter = outbox.letter(&hook, &key, attempt, &ended, wording);
                 let mut changes = Vec::from_iter(started);
                 changes.push(Change::Ended {
                     key: key.clone(),
                     attempt,
                     ended,
                 });
-                let outbox = self.parts.outbox.clone();
-                let owed = outbox.owed_for(&hook, &key, attempt);
-                changes.extend(owed.clone().map(Change::Owed));
+                changes.extend(letter.as_ref().map(|letter| Change::Owed(letter.owed.clone())));
                 self.decide(
                     Input::Ended {
                         key,
@@ -358,8 +359,8 @@ impl Dispatcher {
                     changes,
                     move || {
                         drop(showing);
-                        if let Some(owed) = owed {
-                            outbox.post(owed);
+                        if let Some(letter) = letter {
+                            outbox.post(letter);
                         }
                     },
                 )

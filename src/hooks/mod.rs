@@ -172,6 +172,17 @@ impl Trigger {
             Self::Masakari(trigger) => trigger.source.as_deref(),
         }
     }
+
+    /// The type of the sources that raise what it asks for; none for what hem itself raises.
+    pub const fn source_type(&self) -> Option<&'static str> {
+        match self {
+            Self::State(_) | Self::Api(_) => Some("opennebula"),
+            Self::Own(_) => None,
+            Self::Webhook(_) => Some("webhook"),
+            Self::Esc(_) => Some("esc"),
+            Self::Masakari(_) => Some("masakari"),
+        }
+    }
 }
 
 /// A choice of names: all of them, or a list. Compared exactly; a name may be one this program does not know.

@@ -215,6 +215,11 @@ pub(super) trait Exchange: Sized + Send + Sync + 'static {
         place: &Arc<Place>,
     ) -> impl Future<Output = (hyper::Response<Outbound>, bool)> + Send;
 
+    /// What of a path may stand in the log.
+    fn shown<'a>(&self, path: &'a str) -> &'a str {
+        path
+    }
+
     /// Something came that is no request or did not become one, and why in a few words.
     fn broken(&self, why: &'static str);
 }
@@ -321,6 +326,7 @@ impl<E: Exchange> Server<E> {
             body,
         };
         let (mut response, is_read) = E::exchange(self, arrived, place).await;
+        let path = self.exchange.shown(&path);
         tracing::debug!(
             request = id, %peer, %method, path, status = response.status().as_u16(), millis = began.elapsed().as_millis(),
             "a request was answered"

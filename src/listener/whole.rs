@@ -41,6 +41,10 @@ impl<S: Serve> Exchange for Whole<S> {
         (on_the_wire(response), is_read)
     }
 
+    fn shown<'a>(&self, path: &'a str) -> &'a str {
+        self.0.shown(path)
+    }
+
     fn broken(&self, why: &'static str) {
         self.0.broken(why);
     }

@@ -5,6 +5,7 @@
 //! from being durable; what was acknowledged is durable.
 
 mod blob;
+mod draft;
 mod format;
 mod full_sync;
 pub mod import;
@@ -16,6 +17,7 @@ mod retention;
 pub mod salvage;
 #[cfg(test)]
 mod tests;
+mod unlisted;
 pub mod writer;
 
 use std::collections::BTreeMap;
@@ -99,6 +101,14 @@ impl ReadError {
         move |source| Self::Damaged {
             what,
             source: source.into(),
+        }
+    }
+
+    fn attempt(what: impl ToString) -> impl FnOnce(draft::ReadError) -> Self {
+        let what = what.to_string();
+        move |error| match error {
+            draft::ReadError::Get(error) => Self::blob(what)(error),
+            draft::ReadError::Format(error) => Self::format(what)(error),
         }
     }
 
@@ -283,6 +293,12 @@ impl Store {
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<Seq, usize>> {
         self.shared.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Unsettled executions of events below this number are listed; of the others only their records say it.
+    fn listed_below(&self) -> u64 {
+        let totals = self.shared.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        totals.listed_below
     }
 
     /// How much the store holds and what it counted, as of the last batch that was written.
