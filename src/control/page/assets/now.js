@@ -217,12 +217,17 @@ export async function now({ signal, hear, title, operator }) {
       if (error.status !== 0) sayFailure(error);
     }
   };
+  let asked;
   const all = async () => {
+    // Of several reasons at once, one asks.
+    asked ??= asking();
     try {
-      [status, activity, lately] = await asking();
+      [status, activity, lately] = await asked;
       draw();
     } catch (error) {
       if (error.status !== 0) sayFailure(error);
+    } finally {
+      asked = undefined;
     }
   };
   let soon;
@@ -233,8 +238,9 @@ export async function now({ signal, hear, title, operator }) {
     }, 300);
   };
   const settled = new Map();
-  hear((line) => {
-    if (line.type === "missed" || line.type === "back") {
+  hear((line, early) => {
+    // What was told meanwhile may be counted already.
+    if (early || line.type === "missed" || line.type === "back") {
       void all();
       return;
     }
