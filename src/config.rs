@@ -2,6 +2,7 @@
 
 mod change;
 pub mod control;
+pub mod esc;
 mod fault;
 pub mod keystone;
 pub mod listen;
@@ -28,6 +29,7 @@ use crate::event::redaction::Redaction;
 
 pub use self::change::{Changes, Reread, TAKES_EFFECT_AT_ONCE};
 pub use self::control::Control;
+pub use self::esc::EscSource;
 pub use self::fault::Fault;
 pub use self::load::{ConfigError, Overrides, Place};
 pub use self::masakari::MasakariSource;
@@ -139,6 +141,8 @@ pub enum Source {
     Webhook(WebhookSource),
     /// The notifications API of Masakari.
     Masakari(MasakariSource),
+    /// A Cisco Elastic Services Controller.
+    Esc(EscSource),
 }
 
 /// A file that a setting names and that hem reads while it runs.
@@ -152,16 +156,6 @@ pub struct NamedFile<'a> {
     pub is_secret: bool,
 }
 
-/// The same files, by the path from further out.
-fn below<'a>(path: &[&str], files: Vec<NamedFile<'a>>) -> Vec<NamedFile<'a>> {
-    let path: Vec<String> = path.iter().map(|step| (*step).to_owned()).collect();
-    let files = files.into_iter().map(|file| NamedFile {
-        setting: [path.clone(), file.setting].concat(),
-        ..file
-    });
-    files.collect()
-}
-
 impl Source {
     /// What stands in `type:`.
     pub const fn type_name(&self) -> &'static str {
@@ -169,6 +163,7 @@ impl Source {
             Self::Opennebula(_) => "opennebula",
             Self::Webhook(_) => "webhook",
             Self::Masakari(_) => "masakari",
+            Self::Esc(_) => "esc",
         }
     }
 
@@ -178,6 +173,7 @@ impl Source {
             Self::Opennebula(_) => None,
             Self::Webhook(source) => Some(&source.listen),
             Self::Masakari(source) => Some(&source.listen),
+            Self::Esc(source) => Some(&source.callbacks.listen),
         }
     }
 
@@ -187,6 +183,7 @@ impl Source {
             Self::Opennebula(_) => Vec::new(),
             Self::Webhook(source) => source.named_files(),
             Self::Masakari(source) => source.listen.named_files(),
+            Self::Esc(source) => source.named_files(),
         }
     }
 }
@@ -238,7 +235,7 @@ impl Config {
     pub fn opennebula_sources(&self) -> impl Iterator<Item = (&str, &OpennebulaSource)> {
         self.sources.iter().filter_map(|(name, source)| match source {
             Source::Opennebula(source) => Some((name.as_str(), source)),
-            Source::Webhook(_) | Source::Masakari(_) => None,
+            Source::Webhook(_) | Source::Masakari(_) | Source::Esc(_) => None,
         })
     }
 
@@ -259,11 +256,7 @@ impl Config {
             let setting = ["sources", name, "listen"].map(str::to_owned).to_vec();
             Some((setting, source.listen()?))
         });
-        let control = self.control.tcp.iter().map(|tcp| {
-            let setting = ["control", "listen"].map(str::to_owned).to_vec();
-            (setting, &tcp.listen)
-        });
-        sources.chain(control).collect()
+        sources.collect()
     }
 
     /// The files that settings name and that are read while hem runs: secrets, certificates, the configuration of `ssh`.
@@ -273,16 +266,16 @@ impl Config {
             path,
             is_secret: false,
         });
-        let of_control = self
-            .control
-            .tcp
-            .iter()
-            .flat_map(|tcp| below(&["control"], tcp.named_files()));
-        let of_sources = self
-            .sources
-            .iter()
-            .flat_map(|(name, source)| below(&["sources", name], source.named_files()));
-        of_ssh.chain(of_control).chain(of_sources).collect()
+        let of_sources = self.sources.iter().flat_map(|(name, source)| {
+            source.named_files().into_iter().map(|file| NamedFile {
+                setting: ["sources".to_owned(), name.clone()]
+                    .into_iter()
+                    .chain(file.setting)
+                    .collect(),
+                ..file
+            })
+        });
+        of_ssh.chain(of_sources).collect()
     }
 
     /// What is never printed: the built-in table and `redact:`.

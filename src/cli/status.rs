@@ -409,6 +409,7 @@ mod tests {
             store: "k3vd".to_owned(),
             started: time(-3_600_000),
             now: time(0),
+            url: None,
             last_seq: 12_300,
             events: BTreeMap::from([("opennebula".to_owned(), sums)]),
             executions: BTreeMap::from([("succeeded".to_owned(), 1200), ("failed".to_owned(), 3)]),

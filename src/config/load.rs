@@ -15,7 +15,7 @@ use super::raw::{
 use super::scalar::{Endpoint, SourceName};
 use super::typed::read_sources;
 use super::{Config, Oned, OnehemConf, OpennebulaSource, Permissions, Reload, Retention, Source};
-use super::{DamagedStore, OnehemShell, Ssh, masakari, opennebula, webhook};
+use super::{DamagedStore, OnehemShell, Ssh, esc, masakari, opennebula, webhook};
 
 /// The installed configuration file.
 const INSTALLED: &str = "/etc/hem/hem.yaml";
@@ -295,7 +295,9 @@ fn source_of_oned(raw: &RawOned, sources: &BTreeMap<String, Source>) -> Result<S
     match &raw.source {
         Some(name) => match sources.get(&name.0) {
             Some(Source::Opennebula(_)) => Ok(name.0.clone()),
-            Some(Source::Webhook(_) | Source::Masakari(_)) => Err(format!("`oned`: the source `{}` has no controller", name.0)),
+            Some(Source::Webhook(_) | Source::Masakari(_) | Source::Esc(_)) => {
+                Err(format!("`oned`: the source `{}` has no controller", name.0))
+            }
             None => Err(format!("`oned`: there is no source `{}`", name.0)),
         },
         None => only_opennebula(sources).map(str::to_owned).ok_or_else(|| {
@@ -481,6 +483,7 @@ fn check_source(raw: RawSource, folder: &Path) -> Result<Source, SourceFault> {
         RawSource::Opennebula(raw) => opennebula::check(raw).map(Source::Opennebula),
         RawSource::Webhook(raw) => webhook::check(raw, folder).map(Source::Webhook),
         RawSource::Masakari(raw) => masakari::check(raw, folder).map(Source::Masakari),
+        RawSource::Esc(raw) => esc::check(raw, folder).map(Source::Esc),
     }
 }
 

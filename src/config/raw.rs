@@ -1,5 +1,6 @@
 //! `hem.yaml` as it is written. The doc comments are the reference manual: `docs/configuration.md` is made from them.
 
+pub mod esc;
 pub mod keystone;
 pub mod listen;
 pub mod masakari;
@@ -14,6 +15,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+use self::esc::RawEsc;
 use self::listen::{RawHttpLimits, RawTls};
 use self::masakari::RawMasakari;
 use self::opennebula::RawOpennebula;
@@ -223,6 +225,8 @@ pub enum RawSource {
     Webhook(RawWebhook),
     /// `type: masakari`.
     Masakari(RawMasakari),
+    /// `type: esc`.
+    Esc(RawEsc),
 }
 
 /// What of a source is read first: its type says how the rest is to be read.
@@ -243,6 +247,8 @@ pub enum RawSourceType {
     Webhook,
     /// The notifications API of Masakari.
     Masakari,
+    /// A Cisco Elastic Services Controller.
+    Esc,
 }
 
 /// What the store keeps.

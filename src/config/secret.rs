@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_saphyr::Spanned;
 
+use super::NamedFile;
 use super::load::SourceFault;
 use super::raw::secret::RawSecret;
 
@@ -24,6 +25,26 @@ impl fmt::Display for SecretPlace {
             Self::Variable(name) => write!(f, "the variable `{name}`"),
         }
     }
+}
+
+/// The files among the places that a list of this setting names.
+pub(super) fn named_files<'a>(
+    places: impl Iterator<Item = &'a SecretPlace>,
+    setting: &[&str],
+) -> Vec<NamedFile<'a>> {
+    let file = |(index, place): (usize, &'a SecretPlace)| match place {
+        SecretPlace::File(path) => Some(NamedFile {
+            setting: setting
+                .iter()
+                .map(|&name| name.to_owned())
+                .chain([index.to_string(), "file".to_owned()])
+                .collect(),
+            path,
+            is_secret: true,
+        }),
+        SecretPlace::Variable(_) => None,
+    };
+    places.enumerate().filter_map(file).collect()
 }
 
 /// Of a list of secrets any one will do. `folder` is what relative paths are relative to.

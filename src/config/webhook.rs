@@ -45,18 +45,8 @@ impl WebhookSource {
                 ("token", endpoint.token.as_ref().map(|rules| &rules.secrets)),
             ];
             for (by, places) in secrets {
-                for (index, place) in places.into_iter().flatten().enumerate() {
-                    if let SecretPlace::File(path) = place {
-                        let index = index.to_string();
-                        files.push(NamedFile {
-                            setting: ["endpoints", name, by, "secrets", &index, "file"]
-                                .map(str::to_owned)
-                                .to_vec(),
-                            path,
-                            is_secret: true,
-                        });
-                    }
-                }
+                let setting = ["endpoints", name, by, "secrets"];
+                files.extend(secret::named_files(places.into_iter().flatten(), &setting));
             }
         }
         files

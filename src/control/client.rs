@@ -16,10 +16,10 @@ use tokio::net::UnixStream;
 use tokio_util::task::TaskTracker;
 
 use super::api::{
-    AuditFilter, AuditView, EmitOrder, EmitReply, ErrorBody, ErrorDetail, EventFilter, EventView,
-    ExecutionFilter, ExecutionView, ExportFilter, ExportLine, FeedLine, HookView, MuteOrder, MuteReply,
-    Ordered, ReloadOrder, ReloadReply, RetryOrder, RetryReply, Reveal, StatusView, StopOrder, StopReply,
-    Story, UnmuteOrder, UnmuteReply,
+    AuditFilter, AuditView, EmitOrder, EmitReply, EventFilter, EventView, ExecutionFilter, ExecutionView,
+    ExportFilter, ExportLine, FeedLine, HookView, MuteOrder, MuteReply, Ordered, Problem, ReloadOrder,
+    ReloadReply, RetryOrder, RetryReply, Reveal, StatusView, StopOrder, StopReply, Story, UnmuteOrder,
+    UnmuteReply,
 };
 
 /// Why a call failed.
@@ -42,8 +42,8 @@ pub enum ClientError {
         source: io::Error,
     },
     /// The daemon refused; the sentence is its own.
-    #[error("{}", .0.message)]
-    Refused(ErrorDetail),
+    #[error("{}", .0.detail)]
+    Refused(Box<Problem>),
     /// The connection broke.
     #[error("the connection to the daemon broke")]
     Broken(#[source] hyper::Error),
@@ -127,8 +127,8 @@ impl Client {
             return Ok(response);
         }
         let body = collect(response).await?;
-        match serde_json::from_slice::<ErrorBody>(&body) {
-            Ok(ErrorBody { error }) => Err(ClientError::Refused(error)),
+        match serde_json::from_slice(&body) {
+            Ok(problem) => Err(ClientError::Refused(problem)),
             Err(error) => Err(ClientError::Answer(error)),
         }
     }

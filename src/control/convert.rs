@@ -711,6 +711,7 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
         store: status.store.to_string(),
         started: Time(status.started),
         now: Time(now),
+        url: None,
         last_seq: status.last_seq.0,
         events,
         executions: status

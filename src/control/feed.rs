@@ -3,6 +3,9 @@
 //! The subscription is made before the listing is read, so nothing falls between; what the listing already showed
 //! is dropped from the feed.
 
+pub(super) mod ring;
+pub(super) mod sse;
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::time::Duration;

@@ -4,49 +4,41 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
-use axum::extract::{
-    ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request, State,
-};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures_util::stream::{self, StreamExt as _};
-use serde::de::DeserializeOwned;
-use tokio_util::sync::CancellationToken;
 
+use super::access::Door;
 use super::activity;
 use super::api::{
-    ActivityFilter, ActivityView, AuditFilter, AuditView, DefinitionView, EmitOrder, EmitReply, ErrorBody,
-    ErrorCode, ErrorDetail, EventFilter, EventView, ExecutionFilter, ExplanationView, ExportFilter, FeedLine,
-    HookView, MuteOrder, MuteReply, Ordered, ReloadOrder, ReloadReply, RetryOrder, RetryReply, RetryResult,
-    Reveal, StatusView, StopOrder, StopReply, Story, UnmuteOrder, UnmuteReply,
+    ActivityFilter, ActivityView, AuditFilter, AuditView, DefinitionView, EmitOrder, EmitReply, ErrorCode,
+    EventFilter, EventView, ExecutionFilter, ExplanationView, ExportFilter, FeedFilter, FeedLine, HookView,
+    MuteOrder, MuteReply, Ordered, ReloadOrder, ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal,
+    SessionOrder, SessionView, StatusView, StopOrder, StopReply, Story, UnmuteOrder, UnmuteReply,
 };
+use super::asked::{Asked, By, Named, Told};
 use super::convert;
 use super::explanation;
 use super::export::Exporter;
-use super::feed::{self, Follow, Progress};
+use super::feed::{self, Follow, Progress, sse};
+use super::health;
 use super::metrics::{self, Format};
 use super::mutes;
-use super::pool;
-use super::query::{self, QueryError, Reader};
-use super::server::Caller;
-use super::veil::Veil;
-use crate::engine::execution::{Actor, State as ExecutionState};
-use crate::engine::handle::{Handle, OrderError, Stopping};
+use super::page;
+use super::problem::Failure;
+use super::query;
+use super::room::{Answer, Room};
+use crate::engine::execution::State as ExecutionState;
 use crate::event::id::{ExecutionKey, HookName, Reference, Seq};
 use crate::event::payload::Payload;
-use crate::event::redaction::Redaction;
 use crate::event::time::Timestamp;
 use crate::event::{EMITTED, Event, Facts, Subject, esc, masakari, opennebula, own, webhook};
-use crate::hooks::Hook;
-use crate::store::ReadError;
 
 /// Requests above this many bytes are refused; an event's document in base64 is the largest thing sent.
 const LARGEST_REQUEST: usize = 96 << 20;
@@ -57,19 +49,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// At most this many executions in one order.
 const LARGEST_ORDER: usize = 1000;
 
-#[derive(Debug, Clone)]
-struct Room {
-    handle: Handle,
-    veil: Veil,
-    shutdown: CancellationToken,
-}
+type Rooms = State<Arc<Room>>;
 
-pub(super) fn router(handle: Handle, redaction: Redaction, shutdown: CancellationToken) -> Router {
-    let room = Arc::new(Room {
-        handle,
-        veil: Veil::new(redaction),
-        shutdown,
-    });
+pub(super) fn router(room: Arc<Room>) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/events", get(events).post(emit))
@@ -89,172 +71,22 @@ pub(super) fn router(handle: Handle, redaction: Redaction, shutdown: Cancellatio
         .route("/v1/mutes/end", post(unmute))
         .route("/v1/reload", post(reload))
         .route("/v1/audit", get(audit))
+        .route("/v1/feed", get(follow))
+        .route(
+            "/v1/session",
+            get(session).post(begin_session).delete(end_session),
+        )
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/", get(page::asset))
+        .route("/assets/{file}", get(page::asset))
         .route("/metrics", get(scrape))
         .route("/v1/export", get(export))
         .fallback(no_such_address)
-        .method_not_allowed_fallback(no_such_address)
+        .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
         .layer(middleware::from_fn(in_time))
         .with_state(room)
-}
-
-/// An answer that is no success.
-#[derive(Debug)]
-struct Failure {
-    status: StatusCode,
-    detail: ErrorDetail,
-}
-
-impl Failure {
-    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        let status = match code {
-            ErrorCode::BadRequest => StatusCode::BAD_REQUEST,
-            ErrorCode::NotFound => StatusCode::NOT_FOUND,
-            ErrorCode::NotPossible => StatusCode::CONFLICT,
-            ErrorCode::Forbidden => StatusCode::FORBIDDEN,
-            ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            ErrorCode::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-            ErrorCode::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-            ErrorCode::StoreUnreadable | ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        Self {
-            status,
-            detail: ErrorDetail {
-                code,
-                message: message.into(),
-                hint: None,
-            },
-        }
-    }
-
-    fn with_hint(mut self, hint: Option<String>) -> Self {
-        self.detail.hint = hint;
-        self
-    }
-}
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        (self.status, Json(ErrorBody { error: self.detail })).into_response()
-    }
-}
-
-impl From<Stopping> for Failure {
-    fn from(stopping: Stopping) -> Self {
-        Self::new(ErrorCode::Stopping, stopping.to_string())
-    }
-}
-
-impl From<OrderError> for Failure {
-    fn from(error: OrderError) -> Self {
-        let message = error.to_string();
-        match error {
-            OrderError::Stopping(_) => Self::new(ErrorCode::Stopping, message),
-            OrderError::NoSuchExecution(key) => {
-                let hint = format!("`hem show {}` shows what event {} caused", key.event, key.event);
-                Self::new(ErrorCode::NotFound, message).with_hint(Some(hint))
-            }
-            OrderError::NoSuchSource(_) => Self::new(ErrorCode::NotFound, message),
-            OrderError::NoSuchHook(_) => Self::new(ErrorCode::NotFound, message)
-                .with_hint(Some("`hem hooks` lists the hooks in force".to_owned())),
-            OrderError::NotPossible(_) => Self::new(ErrorCode::NotPossible, message),
-        }
-    }
-}
-
-impl From<ReadError> for Failure {
-    fn from(error: ReadError) -> Self {
-        QueryError::from(error).into()
-    }
-}
-
-impl From<QueryError> for Failure {
-    fn from(error: QueryError) -> Self {
-        match error {
-            QueryError::Question { message, hint } => {
-                Self::new(ErrorCode::BadRequest, message).with_hint(hint)
-            }
-            QueryError::Absent { message, hint } => Self::new(ErrorCode::NotFound, message).with_hint(hint),
-            QueryError::Read(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "a query failed");
-                Self::new(ErrorCode::StoreUnreadable, error.to_string())
-                    .with_hint(Some("the daemon's log says more".to_owned()))
-            }
-        }
-    }
-}
-
-/// The parameters of the address.
-struct Asked<T>(T);
-
-impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Asked<T> {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let asked: Result<Query<T>, QueryRejection> = Query::from_request_parts(parts, state).await;
-        asked
-            .map(|Query(asked)| Self(asked))
-            .map_err(|rejection| Failure::new(ErrorCode::BadRequest, rejection.body_text()))
-    }
-}
-
-/// A part of the path, read as `T`.
-struct Named<T>(T);
-
-impl<T, S> FromRequestParts<S> for Named<T>
-where
-    T: std::str::FromStr<Err: std::fmt::Display> + Send,
-    S: Send + Sync,
-{
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let named: Result<Path<String>, PathRejection> = Path::from_request_parts(parts, state).await;
-        let bad = |message: String| Failure::new(ErrorCode::BadRequest, message);
-        let Path(text) = named.map_err(|rejection| bad(rejection.body_text()))?;
-        text.parse()
-            .map(Self)
-            .map_err(|error: T::Err| bad(error.to_string()))
-    }
-}
-
-/// The body, in JSON; an empty one stands for `{}`.
-struct Told<T>(T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Told<T> {
-    type Rejection = Failure;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        let body: Result<Bytes, BytesRejection> = Bytes::from_request(request, state).await;
-        let body = body.map_err(|rejection| {
-            let code = match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
-                _ => ErrorCode::BadRequest,
-            };
-            Failure::new(code, rejection.body_text())
-        })?;
-        let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
-        serde_json::from_slice(text)
-            .map(Self)
-            .map_err(|error| Failure::new(ErrorCode::BadRequest, format!("the body cannot be read: {error}")))
-    }
-}
-
-/// Who calls.
-struct By(Actor);
-
-impl<S: Send + Sync> FromRequestParts<S> for By {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        match ConnectInfo::<Caller>::from_request_parts(parts, state).await {
-            Ok(ConnectInfo(Caller(Some(actor)))) => Ok(Self(actor)),
-            _ => Err(Failure::new(
-                ErrorCode::Forbidden,
-                "the kernel does not say who is calling, and orders need a name",
-            )),
-        }
-    }
 }
 
 async fn in_time(request: Request, next: Next) -> Response {
@@ -271,86 +103,27 @@ async fn in_time(request: Request, next: Next) -> Response {
 async fn no_such_address(request: Request) -> Failure {
     Failure::new(
         ErrorCode::NotFound,
-        format!(
-            "there is nothing at {} {}",
-            request.method(),
-            request.uri().path()
-        ),
+        format!("there is nothing at {}", request.uri().path()),
     )
     .with_hint(Some(
         "client and daemon may be of different versions; `hem status` says the daemon's".to_owned(),
     ))
 }
 
-type Answer<T> = Result<Json<T>, Failure>;
-type Rooms = State<Arc<Room>>;
-
-impl Room {
-    fn reader(&self, veil: Veil) -> Reader {
-        Reader::new(self.handle.store().clone(), Some(self.handle.hooks()), veil)
-    }
-
-    /// Reads on a thread that may wait for the disk.
-    async fn read<T: Send + 'static>(
-        &self,
-        veil: Veil,
-        read: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
-    ) -> Result<T, Failure> {
-        let reader = self.reader(veil);
-        match tokio::task::spawn_blocking(move || read(&reader)).await {
-            Ok(result) => Ok(result?),
-            Err(error) => {
-                tracing::error!(%error, "a query broke down");
-                Err(Failure::new(
-                    ErrorCode::Internal,
-                    "the query broke down; the daemon's log says more",
-                ))
-            }
-        }
-    }
-
-    /// What may be shown; lifting the veil is written down first.
-    async fn veil(&self, reveal: bool, actor: Actor, target: &str) -> Result<Veil, Failure> {
-        if !reveal {
-            return Ok(self.veil.clone());
-        }
-        self.handle.audit(actor, "reveal", target).await?;
-        Ok(Veil::lifted())
-    }
-
-    async fn set_enabled(&self, name: HookName, enabled: Option<bool>, actor: Actor) -> Answer<HookView> {
-        self.handle.set_enabled(name.clone(), enabled, actor).await?;
-        let views = self.hook_views().await?;
-        let view = views.into_iter().find(|view| view.name == name.as_str());
-        view.map(Json)
-            .ok_or_else(|| Failure::from(OrderError::NoSuchHook(name)))
-    }
-
-    /// All hooks in force, and behind them those of the controller that others stand for.
-    async fn hook_views(&self) -> Result<Vec<HookView>, Failure> {
-        let mutes = self.read(self.veil.clone(), Reader::mutes).await?;
-        let (overrides, pool) = (self.handle.overrides(), self.handle.pool());
-        let view = |hook: &Hook| {
-            let said = overrides.get(&hook.name);
-            let mut view = convert::hook(hook, said, self.handle.onehem_shell(), &pool);
-            let about_it = mutes.iter().filter(|mute| mute.scope.is_about(&view.name));
-            view.muted = about_it.cloned().collect();
-            self.veil.definition(&mut view.definition);
-            view
-        };
-        let mut views: Vec<HookView> = self.handle.hooks().iter().map(|hook| view(hook)).collect();
-        views.extend(self.handle.shadowed().iter().map(|shadowed| HookView {
-            shadowed_by: Some(pool::place(&shadowed.by)),
-            ..view(&shadowed.hook)
-        }));
-        Ok(views)
-    }
+async fn no_such_method(request: Request) -> Failure {
+    Failure::new(
+        ErrorCode::MethodNotAllowed,
+        format!("{} takes no {}", request.uri().path(), request.method()),
+    )
 }
 
 async fn status(State(room): Rooms) -> Answer<StatusView> {
     let status = room.handle.status().await?;
     let hooks = room.handle.hooks().len();
-    Ok(Json(convert::status(&status, hooks, Timestamp::now())))
+    Ok(Json(StatusView {
+        url: room.url.clone(),
+        ..convert::status(&status, hooks, Timestamp::now())
+    }))
 }
 
 /// Prometheus' own address, outside of the versioned ones.
@@ -369,12 +142,12 @@ async fn scrape(State(room): Rooms, headers: HeaderMap) -> Result<Response, Fail
 
 async fn events(
     State(room): Rooms,
-    By(actor): By,
+    By(caller): By,
     Asked(filter): Asked<EventFilter>,
 ) -> Result<Response, Failure> {
     let live = filter.follow.then(|| room.handle.subscribe());
     let query = query::event_query(&filter)?;
-    let veil = room.veil(filter.reveal, actor, "events").await?;
+    let veil = room.veil(filter.reveal, &caller, "events").await?;
     let listed = room
         .read(veil.clone(), move |reader| reader.events(&filter))
         .await?;
@@ -401,11 +174,11 @@ async fn events(
 
 async fn event(
     State(room): Rooms,
-    By(actor): By,
+    By(caller): By,
     Named(seq): Named<u64>,
     Asked(Reveal { reveal }): Asked<Reveal>,
 ) -> Answer<EventView> {
-    let veil = room.veil(reveal, actor, &format!("event {seq}")).await?;
+    let veil = room.veil(reveal, &caller, &format!("event {seq}")).await?;
     room.read(veil, move |reader| reader.event(Seq(seq)))
         .await
         .map(Json)
@@ -466,7 +239,7 @@ async fn executions(State(room): Rooms, Asked(filter): Asked<ExecutionFilter>) -
 
 async fn story(
     State(room): Rooms,
-    By(actor): By,
+    By(caller): By,
     Named(reference): Named<Reference>,
     Asked(Reveal { reveal }): Asked<Reveal>,
 ) -> Answer<Story> {
@@ -475,13 +248,13 @@ async fn story(
         Reference::Event(_, seq) => format!("event {seq}"),
         Reference::Execution(_, key) => key.to_string(),
     };
-    let veil = room.veil(reveal, actor, &target).await?;
+    let veil = room.veil(reveal, &caller, &target).await?;
     room.read(veil, move |reader| reader.story(&reference))
         .await
         .map(Json)
 }
 
-async fn retry(State(room): Rooms, By(actor): By, Told(order): Told<RetryOrder>) -> Answer<RetryReply> {
+async fn retry(State(room): Rooms, By(caller): By, Told(order): Told<RetryOrder>) -> Answer<RetryReply> {
     room.handle.may_start()?;
     let references = order
         .executions
@@ -550,7 +323,7 @@ async fn retry(State(room): Rooms, By(actor): By, Told(order): Told<RetryOrder>)
             .filter(|(_, result)| result.refused.is_none())
             .map(|(key, _)| key.clone())
             .collect();
-        let answers = room.handle.retry(keys, order.as_recorded, actor).await?;
+        let answers = room.handle.retry(keys, order.as_recorded, caller.actor).await?;
         let ordered = planned.iter_mut().filter(|(_, result)| result.refused.is_none());
         for ((_, result), answer) in ordered.zip(answers) {
             result.refused = answer.err().map(|error| error.to_string());
@@ -572,7 +345,7 @@ fn not_settled(state: &ExecutionState) -> Option<String> {
     }
 }
 
-async fn cancel(State(room): Rooms, By(actor): By, Named(reference): Named<Reference>) -> Answer<Ordered> {
+async fn cancel(State(room): Rooms, By(caller): By, Named(reference): Named<Reference>) -> Answer<Ordered> {
     let keys = room
         .read(room.veil.clone(), move |reader| reader.resolve(&reference))
         .await?;
@@ -584,7 +357,7 @@ async fn cancel(State(room): Rooms, By(actor): By, Named(reference): Named<Refer
         )
         .with_hint(Some("name one of them".to_owned())));
     };
-    room.handle.cancel(key.clone(), actor).await?;
+    room.handle.cancel(key.clone(), caller.actor).await?;
     Ok(Json(Ordered {
         execution: key.to_string(),
     }))
@@ -594,44 +367,49 @@ async fn hooks(State(room): Rooms) -> Answer<Vec<HookView>> {
     room.hook_views().await.map(Json)
 }
 
-async fn enable(State(room): Rooms, By(actor): By, Named(name): Named<String>) -> Answer<HookView> {
-    room.set_enabled(HookName::trusted(&name), Some(true), actor)
+async fn enable(State(room): Rooms, By(caller): By, Named(name): Named<String>) -> Answer<HookView> {
+    room.set_enabled(HookName::trusted(&name), Some(true), caller.actor)
         .await
 }
 
-async fn disable(State(room): Rooms, By(actor): By, Named(name): Named<String>) -> Answer<HookView> {
-    room.set_enabled(HookName::trusted(&name), Some(false), actor)
+async fn disable(State(room): Rooms, By(caller): By, Named(name): Named<String>) -> Answer<HookView> {
+    room.set_enabled(HookName::trusted(&name), Some(false), caller.actor)
         .await
 }
 
-async fn reset(State(room): Rooms, By(actor): By, Named(name): Named<String>) -> Answer<HookView> {
-    room.set_enabled(HookName::trusted(&name), None, actor).await
+async fn reset(State(room): Rooms, By(caller): By, Named(name): Named<String>) -> Answer<HookView> {
+    room.set_enabled(HookName::trusted(&name), None, caller.actor)
+        .await
 }
 
 async fn stop(
     State(room): Rooms,
-    By(actor): By,
+    By(caller): By,
     Named(name): Named<String>,
     Told(order): Told<StopOrder>,
 ) -> Answer<StopReply> {
     let hook = HookName::trusted(&name);
-    Ok(Json(mutes::order_stop(&room.handle, hook, order, actor).await?))
+    Ok(Json(
+        mutes::order_stop(&room.handle, hook, order, caller.actor).await?,
+    ))
 }
 
-async fn mute(State(room): Rooms, By(actor): By, Told(order): Told<MuteOrder>) -> Answer<MuteReply> {
-    Ok(Json(mutes::order_mute(&room.handle, order, actor).await?))
+async fn mute(State(room): Rooms, By(caller): By, Told(order): Told<MuteOrder>) -> Answer<MuteReply> {
+    Ok(Json(mutes::order_mute(&room.handle, order, caller.actor).await?))
 }
 
-async fn unmute(State(room): Rooms, By(actor): By, Told(order): Told<UnmuteOrder>) -> Answer<UnmuteReply> {
-    Ok(Json(mutes::order_unmute(&room.handle, order, actor).await?))
+async fn unmute(State(room): Rooms, By(caller): By, Told(order): Told<UnmuteOrder>) -> Answer<UnmuteReply> {
+    Ok(Json(
+        mutes::order_unmute(&room.handle, order, caller.actor).await?,
+    ))
 }
 
-async fn reload(State(room): Rooms, By(actor): By, Told(order): Told<ReloadOrder>) -> Answer<ReloadReply> {
-    let report = room.handle.reload(order.accept, actor).await?;
+async fn reload(State(room): Rooms, By(caller): By, Told(order): Told<ReloadOrder>) -> Answer<ReloadReply> {
+    let report = room.handle.reload(order.accept, caller.actor).await?;
     Ok(Json(convert::reload(&report)))
 }
 
-async fn emit(State(room): Rooms, By(actor): By, Told(order): Told<EmitOrder>) -> Answer<EmitReply> {
+async fn emit(State(room): Rooms, By(caller): By, Told(order): Told<EmitOrder>) -> Answer<EmitReply> {
     let document = BASE64.decode(&order.payload).map_err(|error| {
         Failure::new(
             ErrorCode::BadRequest,
@@ -669,7 +447,7 @@ async fn emit(State(room): Rooms, By(actor): By, Told(order): Told<EmitOrder>) -
         emitted(order.key, document)
     };
     let hook = order.hook.as_deref().map(HookName::trusted);
-    let accepted = room.handle.emit(event, hook, actor).await?;
+    let accepted = room.handle.emit(event, hook, caller.actor).await?;
     Ok(Json(EmitReply {
         seq: accepted.seq.0,
         executions: accepted.executions.iter().map(ToString::to_string).collect(),
@@ -692,6 +470,28 @@ fn emitted(key: String, document: Vec<u8>) -> Event {
     }
 }
 
+/// The live feed.
+async fn follow(State(room): Rooms, Asked(filter): Asked<FeedFilter>, headers: HeaderMap) -> Response {
+    let last_seen = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    sse::feed(&room, filter, last_seen.filter(|id| !id.is_empty()))
+}
+
+async fn session(Door(guard): Door, headers: HeaderMap) -> Answer<SessionView> {
+    guard.present(&headers).map(Json)
+}
+
+async fn begin_session(
+    Door(guard): Door,
+    headers: HeaderMap,
+    Told(order): Told<SessionOrder>,
+) -> Result<Response, Failure> {
+    guard.begin(&order.token, &headers)
+}
+
+async fn end_session(Door(guard): Door, headers: HeaderMap) -> Result<Response, Failure> {
+    guard.end(&headers)
+}
+
 async fn audit(State(room): Rooms, Asked(filter): Asked<AuditFilter>) -> Answer<Vec<AuditView>> {
     room.read(room.veil.clone(), move |reader| reader.audit(filter.limit))
         .await
@@ -700,10 +500,10 @@ async fn audit(State(room): Rooms, Asked(filter): Asked<AuditFilter>) -> Answer<
 
 async fn export(
     State(room): Rooms,
-    By(actor): By,
+    By(caller): By,
     Asked(filter): Asked<ExportFilter>,
 ) -> Result<Response, Failure> {
-    let veil = room.veil(filter.reveal, actor, "export").await?;
+    let veil = room.veil(filter.reveal, &caller, "export").await?;
     let exporter = Exporter::new(room.handle.store().clone(), veil, filter)?;
     Ok(feed::chunks(exporter, room.shutdown.clone()))
 }

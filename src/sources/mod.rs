@@ -2,9 +2,12 @@
 //! the intake. Sources know nothing else of the engine.
 
 mod deliveries;
+mod esc;
 mod masakari;
 pub mod opennebula;
+mod refusal;
 mod repeats;
+mod senders;
 mod webhook;
 
 use std::future::Future;
@@ -46,6 +49,7 @@ pub fn configured(source: &config::Source) -> &dyn Source {
         config::Source::Opennebula(source) => source,
         config::Source::Webhook(source) => source,
         config::Source::Masakari(source) => source,
+        config::Source::Esc(source) => source,
     }
 }
 

@@ -13,13 +13,16 @@ use crate::event::id::Seq;
 /// Small enough that sled keeps a leaf of such values inside its log. A leaf that takes more than a quarter of a segment
 /// (128 KiB) goes to a file of its own, and a leaf is split once it has more than 16 entries: with pieces of 8,000 bytes the
 /// seventeenth entry was too much.
-const PIECE: usize = 4_000;
+pub(super) const PIECE: usize = 4_000;
 
 /// Below this, compressing does not pay for itself.
 const WORTH_COMPRESSING: usize = 200;
 
-/// Stands in place of a record that was too long. Records are JSON objects, so that none begins like it.
+/// Stands in place of a line that was too long. Lines are JSON objects, so that none begins like it.
 const LONG: &[u8] = b"+";
+
+/// Ends each line of a record. JSON is written without one.
+const NEW_LINE: u8 = b'\n';
 
 const PLAIN: u8 = 0;
 const LZ4: u8 = 1;
@@ -31,7 +34,11 @@ pub(super) struct BadPieces;
 
 /// Adds a value below `prefix`; returns the bytes it takes.
 pub(super) fn put(batch: &mut Batch, prefix: &[u8], value: &[u8]) -> u64 {
-    let packed = pack(value);
+    put_packed(batch, prefix, &pack(value))
+}
+
+/// Adds a value that is packed already.
+pub(super) fn put_packed(batch: &mut Batch, prefix: &[u8], packed: &[u8]) -> u64 {
     for (number, piece) in packed.chunks(PIECE).enumerate() {
         let mut key = prefix.to_vec();
         key.extend_from_slice(&u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes());
@@ -40,30 +47,56 @@ pub(super) fn put(batch: &mut Batch, prefix: &[u8], value: &[u8]) -> u64 {
     packed.len() as u64
 }
 
-/// Adds a record of event `seq` that is short as a rule. What the controller or an operator writes into one has no limit,
-/// so a long one goes into pieces.
-pub(super) fn put_record(batch: &mut Batch, seq: Seq, key: Vec<u8>, record: &[u8]) {
-    if record.len() <= PIECE {
-        batch.insert(key, record);
+/// The line that stands for `line` at the beginning of the record at `key`, which belongs to event `seq`: as a rule itself.
+/// What the controller or an operator writes into one has no limit, so one of more than `at_most` bytes goes into pieces.
+pub(super) fn put_line<'a>(
+    batch: &mut Batch,
+    seq: Seq,
+    key: &[u8],
+    line: &'a [u8],
+    at_most: usize,
+) -> &'a [u8] {
+    if line.len() <= at_most {
+        line
     } else {
-        put(batch, &keys::long(seq, &key), record);
-        batch.insert(key, LONG);
+        put(batch, &keys::long(seq, key), line);
+        LONG
     }
 }
 
-/// The record of event `seq` of which `stored` stands at `key`.
-pub(super) fn record<'a>(
+/// The line for which `stored` stands at the beginning of the record at `key`, which belongs to event `seq`.
+pub(super) fn line<'a>(
     tree: &Tree,
     seq: Seq,
     key: &[u8],
     stored: &'a [u8],
 ) -> Result<Cow<'a, [u8]>, GetError> {
     if stored == LONG {
-        let record = get(tree, &keys::long(seq, key))?;
-        record.map(Cow::Owned).ok_or(GetError::Pieces(BadPieces))
+        let line = get(tree, &keys::long(seq, key))?;
+        line.map(Cow::Owned).ok_or(GetError::Pieces(BadPieces))
     } else {
         Ok(Cow::Borrowed(stored))
     }
+}
+
+/// A record's first line, and what is behind it.
+pub(super) fn split_line(record: &[u8]) -> (&[u8], &[u8]) {
+    match record.iter().position(|byte| *byte == NEW_LINE) {
+        Some(end) => (&record[..end], &record[end + 1..]),
+        None => (record, &[]),
+    }
+}
+
+/// A record of lines, and of what may stand behind the last of them.
+pub(super) fn record(lines: &[&[u8]], behind: &[u8]) -> Vec<u8> {
+    let length = lines.iter().map(|line| line.len() + 1).sum::<usize>() + behind.len();
+    let mut record = Vec::with_capacity(length);
+    for line in lines {
+        record.extend_from_slice(line);
+        record.push(NEW_LINE);
+    }
+    record.extend_from_slice(behind);
+    record
 }
 
 /// Reads a value back; none when there is nothing below `prefix`.
@@ -122,7 +155,8 @@ pub(super) enum GetError {
     Pieces(BadPieces),
 }
 
-fn pack(value: &[u8]) -> Vec<u8> {
+/// A value as it is stored.
+pub(super) fn pack(value: &[u8]) -> Vec<u8> {
     if value.len() >= WORTH_COMPRESSING {
         let compressed = lz4_flex::block::compress_prepend_size(value);
         if compressed.len() < value.len() {
@@ -138,7 +172,8 @@ fn pack(value: &[u8]) -> Vec<u8> {
     packed
 }
 
-fn unpack(packed: &[u8]) -> Result<Vec<u8>, BadPieces> {
+/// The value that was packed so.
+pub(super) fn unpack(packed: &[u8]) -> Result<Vec<u8>, BadPieces> {
     match packed.split_first() {
         Some((&PLAIN, value)) => Ok(value.to_vec()),
         Some((&LZ4, compressed)) => {

@@ -15,7 +15,7 @@ use sled::Batch;
 
 use super::format::{self, StoredCounters, Totals};
 use super::open::Label;
-use super::writer::{Change, Closed, Writer, durable};
+use super::writer::{Change, Closed, Writer, durable, put_event};
 use super::{
     AuditEntry, Definition, EventCounters, ListedEvent, OpenError, Override, Shared, Store, blob, keys,
 };
@@ -80,20 +80,10 @@ impl Imported {
         match self {
             Self::Event { listed, keep_payload } => {
                 let event = &listed.event;
-                let record = format::write_event(event, listed.payload_len, &listed.hooks);
-                blob::put_record(batch, event.seq, keys::event(event.seq), &record);
-                let payload = event.payload.bytes();
-                let bytes = if *keep_payload && !payload.is_empty() {
-                    blob::put(batch, &keys::payload(event.seq), payload)
-                } else {
-                    0
-                };
-                if listed.hooks.is_empty() {
-                    batch.insert(keys::unmatched(event.seq), &[]);
-                }
+                let bytes = put_event(batch, event, listed.payload_len, &listed.hooks, *keep_payload);
                 totals.keep(listed.hooks.is_empty(), bytes);
                 totals.last_seq = totals.last_seq.max(event.seq.0);
-                payload.len()
+                event.payload.bytes().len()
             }
             Self::Definition(version, definition) => {
                 blob::put(

@@ -12,17 +12,15 @@ use crate::hooks::Version;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Space {
-    /// An event without its payload, by number.
+    /// An event, by number; its payload behind it where that is short.
     Event = b'E',
-    /// A piece of an event's payload, by number and piece.
+    /// A piece of an event's payload that does not stand behind its event, by number and piece.
     Payload = b'P',
-    /// The part of an execution that never changes, by event and hook.
+    /// An execution, how far it got, and one of its attempts, the newest as a rule, by event and hook.
     Execution = b'X',
-    /// How far an execution got, by event and hook.
-    Progress = b'S',
     /// Executions that have not reached their end, by event and hook.
     Unsettled = b'Q',
-    /// Attempts, by event, hook, attempt and part.
+    /// Attempts that do not stand in their execution's record, and outputs, by event, hook, attempt, part and piece.
     Attempt = b'A',
     /// Executions by hook and event, so that one hook's are found without looking at the others.
     ByHook = b'H',
@@ -56,15 +54,14 @@ pub(super) enum Space {
     Long = b'Z',
 }
 
-/// The parts of an attempt's record, each written when it is known.
+/// What of an attempt stands apart from its execution's record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum AttemptPart {
-    Released = 0,
-    Started = 1,
-    Ended = 2,
-    Stdout = 3,
-    Stderr = 4,
+    /// Its release, its process and its end.
+    Record = 0,
+    Stdout = 1,
+    Stderr = 2,
 }
 
 pub(super) fn space(space: Space) -> Vec<u8> {

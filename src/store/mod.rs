@@ -5,6 +5,7 @@
 //! from being durable; what was acknowledged is durable.
 
 mod blob;
+mod draft;
 mod format;
 mod full_sync;
 pub mod import;
@@ -99,6 +100,14 @@ impl ReadError {
         move |source| Self::Damaged {
             what,
             source: source.into(),
+        }
+    }
+
+    fn attempt(what: impl ToString) -> impl FnOnce(draft::ReadError) -> Self {
+        let what = what.to_string();
+        move |error| match error {
+            draft::ReadError::Get(error) => Self::blob(what)(error),
+            draft::ReadError::Format(error) => Self::format(what)(error),
         }
     }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::format::AttemptParts;
+use super::blob::GetError;
+use super::draft::{Lines, attempt_apart};
+use super::format::StoredAttempt;
 use super::keys::{AttemptPart, Space};
 use super::{
     AuditEntry, Definition, EventQuery, ExecutionQuery, ListedEvent, Override, ReadError, Store, blob,
@@ -38,7 +40,7 @@ impl Store {
         };
         let what = || format!("event {seq}");
         let mut listed = self.listed_event(seq, &bytes)?;
-        let payload = blob::get(&self.shared.tree, &keys::payload(seq)).map_err(ReadError::blob(what()))?;
+        let payload = self.payload(seq, &bytes).map_err(ReadError::blob(what()))?;
         listed.event.payload = listed.event.facts.payload(payload.unwrap_or_default().into());
         Ok(Some(listed))
     }
@@ -86,12 +88,21 @@ impl Store {
         Ok(found)
     }
 
-    /// The event of which `stored` stands under its key, without its payload.
-    pub(super) fn listed_event(&self, seq: Seq, stored: &[u8]) -> Result<ListedEvent, ReadError> {
-        let what = format!("event {seq}");
-        let record = blob::record(&self.shared.tree, seq, &keys::event(seq), stored)
-            .map_err(ReadError::blob(what.clone()))?;
-        format::read_event(seq, &record).map_err(ReadError::format(what))
+    /// The event whose record this is, without its payload.
+    pub(super) fn listed_event(&self, seq: Seq, record: &[u8]) -> Result<ListedEvent, ReadError> {
+        let what = || format!("event {seq}");
+        let (line, _) = blob::split_line(record);
+        let line =
+            blob::line(&self.shared.tree, seq, &keys::event(seq), line).map_err(ReadError::blob(what()))?;
+        format::read_event(seq, &line).map_err(ReadError::format(what()))
+    }
+
+    /// The payload of the event whose record this is.
+    fn payload(&self, seq: Seq, record: &[u8]) -> Result<Option<Vec<u8>>, GetError> {
+        match blob::split_line(record) {
+            (_, []) => blob::get(&self.shared.tree, &keys::payload(seq)),
+            (_, packed) => blob::unpack(packed).map(Some).map_err(GetError::Pieces),
+        }
     }
 
     /// One execution.
@@ -101,24 +112,14 @@ impl Store {
     pub fn execution(&self, key: &ExecutionKey) -> Result<Option<Execution>, ReadError> {
         let tree = &self.shared.tree;
         let place = keys::of_execution(Space::Execution, key);
-        let execution = tree.get(&place).map_err(ReadError::Read)?;
-        let progress = tree
-            .get(keys::of_execution(Space::Progress, key))
-            .map_err(ReadError::Read)?;
-        let (Some(execution), Some(progress)) = (execution, progress) else {
+        let Some(record) = tree.get(&place).map_err(ReadError::Read)? else {
             return Ok(None);
         };
-        let what = format!("execution {key}");
+        let what = || format!("execution {key}");
+        let lines = Lines::of(&record);
+        let fixed = blob::line(tree, key.event, &place, lines.fixed).map_err(ReadError::blob(what()))?;
         let execution =
-            blob::record(tree, key.event, &place, &execution).map_err(ReadError::blob(what.clone()))?;
-        let mut execution =
-            format::read_execution(key.clone(), &execution, &progress).map_err(ReadError::format(what))?;
-        // Records of the first versions do not name the source; their event does.
-        if execution.source.is_empty()
-            && let Some(listed) = self.event_header(key.event)?
-        {
-            execution.source = listed.event.source;
-        }
+            format::read_execution(key.clone(), &fixed, lines.progress).map_err(ReadError::format(what()))?;
         Ok(Some(execution))
     }
 
@@ -256,35 +257,43 @@ impl Store {
     /// # Errors
     /// When the store cannot be read or a record is damaged.
     pub fn attempts(&self, key: &ExecutionKey) -> Result<Vec<Attempt>, ReadError> {
+        let tree = &self.shared.tree;
+        let damaged = |number: u32| ReadError::attempt(format!("attempt {number} of {key}"));
+        // The record first: an attempt that leaves it meanwhile stands apart afterwards.
+        let record = tree
+            .get(keys::of_execution(Space::Execution, key))
+            .map_err(ReadError::Read)?
+            .unwrap_or_default();
+        let within = Lines::of(&record)
+            .attempt()
+            .map_err(ReadError::attempt(format!("an attempt of {key}")))?;
+        let mut found: BTreeMap<u32, StoredAttempt> = within
+            .into_iter()
+            .map(|attempt| (attempt.number(), attempt))
+            .collect();
         let prefix = keys::attempts(key);
-        let mut numbers = Vec::new();
-        for entry in self.shared.tree.scan_prefix(&prefix).keys() {
+        for entry in tree.scan_prefix(&prefix).keys() {
             let entry = entry.map_err(ReadError::Read)?;
             if let Some(number) = keys::attempt_number(&entry, prefix.len())
-                && numbers.last() != Some(&number)
+                && !found.contains_key(&number)
+                && let Some(attempt) = attempt_apart(tree, key, number).map_err(damaged(number))?
             {
-                numbers.push(number);
+                found.insert(number, attempt);
             }
         }
-        numbers
+        found
             .into_iter()
-            .map(|number| self.attempt(key, number))
+            .map(|(number, attempt)| {
+                let what = || format!("attempt {number} of {key}");
+                let output = |part| {
+                    let kept = blob::get(tree, &keys::attempt(key, number, part));
+                    Ok::<Bytes, ReadError>(kept.map_err(ReadError::blob(what()))?.unwrap_or_default().into())
+                };
+                attempt
+                    .with_outputs(output(AttemptPart::Stdout)?, output(AttemptPart::Stderr)?)
+                    .map_err(ReadError::format(what()))
+            })
             .collect()
-    }
-
-    fn attempt(&self, key: &ExecutionKey, number: u32) -> Result<Attempt, ReadError> {
-        let what = || format!("attempt {number} of {key}");
-        let part = |part| {
-            blob::get(&self.shared.tree, &keys::attempt(key, number, part)).map_err(ReadError::blob(what()))
-        };
-        let parts = AttemptParts {
-            released: part(AttemptPart::Released)?.unwrap_or_default(),
-            started: part(AttemptPart::Started)?,
-            ended: part(AttemptPart::Ended)?,
-            stdout: part(AttemptPart::Stdout)?.unwrap_or_default(),
-            stderr: part(AttemptPart::Stderr)?.unwrap_or_default(),
-        };
-        format::read_attempt(number, parts).map_err(ReadError::format(what()))
     }
 
     /// The definition of that version.

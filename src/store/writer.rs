@@ -3,7 +3,8 @@
 //! The journal is one sequence: what is durable implies everything submitted before it. After a failed write or
 //! sync nothing is acknowledged any more; a failed sync is never tried again, for nobody can tell what it left.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -13,11 +14,13 @@ use sled::Batch;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::format::{self, Totals};
+use super::blob::{GetError, PIECE};
+use super::draft::Draft;
+use super::format::{self, StoredAttempt, Totals};
 use super::import::Imported;
 use super::keys::{AttemptPart, Space};
 use super::retention::{Pass, Pruner};
-use super::{Definition, EventCounters, Override, Store, blob, keys};
+use super::{Definition, EventCounters, Override, Store, blob, draft, keys};
 use crate::config::Retention;
 use crate::engine::bookmark::Bookmark;
 use crate::engine::core::Record;
@@ -229,6 +232,7 @@ impl Writer {
             store,
             retention: Arc::clone(&retention),
             definitions: HashSet::new(),
+            drafts: HashMap::new(),
             pruner: Pruner::default(),
             looked: None,
         };
@@ -306,6 +310,8 @@ struct WriterThread {
     retention: Arc<ArcSwap<Retention>>,
     totals: Totals,
     definitions: HashSet<Version>,
+    /// Executions' records that the batch under way changes.
+    drafts: HashMap<ExecutionKey, Draft>,
     pruner: Pruner,
     /// When it was last looked whether something is to be pruned.
     looked: Option<Instant>,
@@ -324,7 +330,13 @@ impl WriterThread {
             while let Some(submission) = next {
                 for change in submission.changes {
                     is_empty = false;
-                    bytes += self.add(&mut batch, change);
+                    match self.add(&mut batch, change) {
+                        Ok(brought) => bytes += brought,
+                        Err(error) => {
+                            fail(&error, failed);
+                            return;
+                        }
+                    }
                 }
                 durable.extend(submission.on_durable);
                 rooms.extend(submission.room);
@@ -350,8 +362,11 @@ impl WriterThread {
         }
     }
 
-    fn commit(&self, batch: Batch) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    fn commit(&mut self, mut batch: Batch) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let shared = &self.store.shared;
+        for (key, draft) in self.drafts.drain() {
+            draft.write(&shared.tree, &key, &mut batch)?;
+        }
         self.apply(batch)?;
         kill_point::reach("mid-batch");
         shared.tree.flush()?;
@@ -422,8 +437,11 @@ impl WriterThread {
     }
 
     /// Adds a change to the batch; returns the bytes of payload or output it brought.
-    fn add(&mut self, batch: &mut Batch, change: Change) -> usize {
-        match change {
+    ///
+    /// # Errors
+    /// When what it changes cannot be read: as good as a write that failed.
+    fn add(&mut self, batch: &mut Batch, change: Change) -> sled::Result<usize> {
+        Ok(match change {
             Change::Event {
                 event,
                 hooks,
@@ -436,7 +454,7 @@ impl WriterThread {
                 self.add_event(batch, &event, &hooks, keep_payload)
             }
             Change::Record(record) => {
-                self.add_record(batch, record);
+                self.add_record(batch, record)?;
                 0
             }
             Change::Definition(hook) => {
@@ -462,17 +480,17 @@ impl WriterThread {
                 attempt,
                 process,
             } => {
-                let value = format::write_started(&process);
-                blob::put(batch, &keys::attempt(&key, attempt, AttemptPart::Started), &value);
                 if let Some(arguments) = &process.arguments_sha256 {
                     let newest = keys::by_hook_and_arguments(&key.hook, arguments);
                     batch.insert(newest, &key.event.0.to_be_bytes());
                 }
-                value.len()
+                self.change_attempt(&key, attempt, |attempt| attempt.start(&process))?;
+                0
             }
             Change::Ended { key, attempt, ended } => {
-                let part = |part| keys::attempt(&key, attempt, part);
-                blob::put(batch, &part(AttemptPart::Ended), &format::write_ended(&ended));
+                if !self.change_attempt(&key, attempt, |attempt| attempt.end(&ended))? {
+                    return Ok(0);
+                }
                 let mut brought = 0;
                 for (stream, captured) in [
                     (AttemptPart::Stdout, &ended.stdout),
@@ -480,7 +498,7 @@ impl WriterThread {
                 ] {
                     let kept = [captured.head.as_ref(), captured.tail.as_ref()].concat();
                     if !kept.is_empty() {
-                        let bytes = blob::put(batch, &part(stream), &kept);
+                        let bytes = blob::put(batch, &keys::attempt(&key, attempt, stream), &kept);
                         self.totals.bytes += bytes;
                         self.totals.output_bytes += bytes;
                         brought += kept.len();
@@ -589,6 +607,51 @@ impl WriterThread {
                 }
                 0
             }
+        })
+    }
+
+    /// The record of an execution, to be written with the batch under way; none when there is none.
+    fn draft(&mut self, key: &ExecutionKey) -> sled::Result<Option<&mut Draft>> {
+        match self.drafts.entry(key.clone()) {
+            Entry::Occupied(draft) => Ok(Some(draft.into_mut())),
+            Entry::Vacant(place) => {
+                let draft = Draft::read(&self.store.shared.tree, key)?;
+                Ok(draft.map(|draft| place.insert(draft)))
+            }
+        }
+    }
+
+    /// Changes the record of an attempt; false when there is none that could be changed.
+    fn change_attempt(
+        &mut self,
+        key: &ExecutionKey,
+        number: u32,
+        change: impl FnOnce(&mut StoredAttempt),
+    ) -> sled::Result<bool> {
+        let tree = self.store.shared.tree.clone();
+        let Some(draft) = self.draft(key)? else {
+            tracing::error!(execution = %key, attempt = number, "there is no record of what an attempt belongs to");
+            return Ok(false);
+        };
+        match draft.attempt(&tree, key, number) {
+            Ok(Some(attempt)) => {
+                change(attempt);
+                Ok(true)
+            }
+            Ok(None) => {
+                tracing::error!(execution = %key, attempt = number, "there is no record of an attempt's release");
+                Ok(false)
+            }
+            Err(draft::ReadError::Get(GetError::Sled(error))) => Err(error),
+            Err(error) => {
+                tracing::error!(
+                    execution = %key,
+                    attempt = number,
+                    error = &error as &dyn std::error::Error,
+                    "the record of an attempt is damaged"
+                );
+                Ok(false)
+            }
         }
     }
 
@@ -606,40 +669,32 @@ impl WriterThread {
         keep_payload: bool,
     ) -> usize {
         let payload = event.payload.bytes();
-        let record = format::write_event(event, payload.len() as u64, hooks);
-        blob::put_record(batch, event.seq, keys::event(event.seq), &record);
-        let bytes = if keep_payload && !payload.is_empty() {
-            blob::put(batch, &keys::payload(event.seq), payload)
-        } else {
-            0
-        };
-        if hooks.is_empty() {
-            batch.insert(keys::unmatched(event.seq), &[]);
-        }
+        let bytes = put_event(batch, event, payload.len() as u64, hooks, keep_payload);
         self.totals.keep(hooks.is_empty(), bytes);
         self.totals.count(event, hooks.is_empty());
         self.totals.last_seq = self.totals.last_seq.max(event.seq.0);
         payload.len()
     }
 
-    fn add_record(&mut self, batch: &mut Batch, record: Record) {
+    fn add_record(&mut self, batch: &mut Batch, record: Record) -> sled::Result<()> {
         match record {
             Record::Created(execution) => {
                 let Execution { key, progress, .. } = execution.as_ref();
-                blob::put_record(
-                    batch,
-                    key.event,
-                    keys::of_execution(Space::Execution, key),
-                    &format::write_execution(&execution),
-                );
+                self.drafts.insert(key.clone(), Draft::new(&execution, batch));
                 batch.insert(keys::by_hook_and_event(key), &[]);
-                self.add_progress(batch, key, None, progress);
+                self.add_progress(batch, key, None, &progress.state);
             }
             Record::Progressed { key, left, progress } => {
                 if !State::UNSETTLED.contains(&left) {
                     self.doubt_former_version(&key, &progress.version);
                 }
-                self.add_progress(batch, &key, Some(left), &progress);
+                match self.draft(&key)? {
+                    Some(draft) => {
+                        draft.progress(&progress);
+                        self.add_progress(batch, &key, Some(left), &progress.state);
+                    }
+                    None => tracing::error!(execution = %key, "there is no record of what goes on"),
+                }
             }
             Record::Muted(mute) | Record::MuteShortened(mute) => {
                 batch.insert(keys::of_mute(&mute.scope), format::write_mute(&mute));
@@ -650,15 +705,12 @@ impl WriterThread {
                 attempt,
                 cause,
                 at,
-            } => {
-                let value = format::write_released(&cause, at);
-                blob::put(
-                    batch,
-                    &keys::attempt(&key, attempt, AttemptPart::Released),
-                    &value,
-                );
-            }
+            } => match self.draft(&key)? {
+                Some(draft) => draft.release(StoredAttempt::new(attempt, &cause, at)),
+                None => tracing::error!(execution = %key, attempt, "there is no record of what is released"),
+            },
         }
+        Ok(())
     }
 
     /// An execution is reopened, with another version perhaps: the former one may be referred to no more.
@@ -676,16 +728,12 @@ impl WriterThread {
         batch: &mut Batch,
         key: &ExecutionKey,
         left: Option<&'static str>,
-        progress: &crate::engine::execution::Progress,
+        state: &State,
     ) {
-        batch.insert(
-            keys::of_execution(Space::Progress, key),
-            format::write_progress(progress),
-        );
         let unsettled = keys::of_execution(Space::Unsettled, key);
         let stands_there = left.is_some_and(|left| State::UNSETTLED.contains(&left));
         let was_settled = left.is_some() && !stands_there;
-        if progress.state.is_settled() {
+        if state.is_settled() {
             batch.remove(unsettled);
             if !was_settled {
                 self.pruner.settled(key);
@@ -701,12 +749,37 @@ impl WriterThread {
         {
             *count = count.saturating_sub(1);
         }
-        *self
-            .totals
-            .executions
-            .entry(progress.state.name().to_owned())
-            .or_default() += 1;
+        *self.totals.executions.entry(state.name().to_owned()).or_default() += 1;
     }
+}
+
+/// Adds an event; returns the bytes its payload takes.
+pub(super) fn put_event(
+    batch: &mut Batch,
+    event: &Event,
+    payload_len: u64,
+    hooks: &[HookName],
+    keep_payload: bool,
+) -> u64 {
+    let place = keys::event(event.seq);
+    let record = format::write_event(event, payload_len, hooks);
+    let line = blob::put_line(batch, event.seq, &place, &record, PIECE - 1);
+    let payload = event.payload.bytes();
+    let packed = if keep_payload && !payload.is_empty() {
+        blob::pack(payload)
+    } else {
+        Vec::new()
+    };
+    let stands_behind = line.len() + 1 + packed.len() <= PIECE;
+    if !stands_behind {
+        blob::put_packed(batch, &keys::payload(event.seq), &packed);
+    }
+    let behind = if stands_behind { packed.as_slice() } else { &[] };
+    batch.insert(place, blob::record(&[line], behind));
+    if hooks.is_empty() {
+        batch.insert(keys::unmatched(event.seq), &[]);
+    }
+    packed.len() as u64
 }
 
 fn fail(error: &(dyn std::error::Error + 'static), failed: &CancellationToken) {

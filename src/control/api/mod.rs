@@ -4,6 +4,8 @@
 //!
 //! * `records`: what is kept: events, executions, their attempts, and how they are asked for.
 //! * `esc`: what is known of an event of Cisco ESC.
+//! * `feed`: what the live feed says, and the sessions of browsers that listen to it.
+//! * `health`: whether the daemon can do its work.
 //! * `mutes`: what holds executions back.
 //! * `orders`: what the daemon is told to do and what comes of it, with the hooks it is done to.
 //! * `status`: how the daemon does.
@@ -12,6 +14,8 @@
 //! Here stand the failures and what all of them are built of.
 
 mod esc;
+mod feed;
+mod health;
 mod mutes;
 mod notification;
 mod orders;
@@ -22,6 +26,8 @@ mod transfer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 pub use self::esc::{EscView, MachineView};
+pub use self::feed::{FeedFilter, FeedMessage, SessionOrder, SessionView};
+pub use self::health::{AliveView, ReadyView, UnreadyReason};
 pub use self::mutes::{
     MuteOrder, MuteReply, MuteStatusView, MuteView, MutedByView, QueueView, ScopeView, StopOrder, StopReply,
     ThenView, UnmuteOrder, UnmuteReply,
@@ -95,22 +101,22 @@ pub enum ActorView {
     Daemon,
 }
 
-/// The body of every answer that is no success.
+/// The body of every answer that is no success: problem details (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorBody {
-    /// What went wrong.
-    pub error: ErrorDetail,
-}
-
-/// What went wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorDetail {
-    /// For programs; never changes its meaning.
+pub struct Problem {
+    /// `about:blank`: the status says the class, and `code` the rest.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status in words.
+    pub title: String,
+    /// The status.
+    pub status: u16,
+    /// What went wrong, for people.
+    pub detail: String,
+    /// What went wrong, for programs; never changes its meaning.
     pub code: ErrorCode,
-    /// For people.
-    pub message: String,
     /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 
@@ -124,8 +130,16 @@ pub enum ErrorCode {
     NotFound,
     /// The state of the execution does not allow it.
     NotPossible,
-    /// The caller may not use the daemon.
+    /// The address takes no such method.
+    MethodNotAllowed,
+    /// The caller does not say who they are, or is nobody known.
+    Unauthenticated,
+    /// The caller may not do this.
     Forbidden,
+    /// The request is for a host that the daemon does not know itself by.
+    Misdirected,
+    /// The request did not arrive in time.
+    TooSlow,
     /// The request is larger than allowed.
     TooLarge,
     /// The answer took too long.

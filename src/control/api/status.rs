@@ -17,6 +17,9 @@ pub struct StatusView {
     pub started: Time,
     /// When this was said.
     pub now: Time,
+    /// Where the control API and the page are over TCP, where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// The last number given to an event.
     pub last_seq: u64,
     /// Where the events of each source ended.

@@ -3,7 +3,6 @@
 
 mod answer;
 mod endpoint;
-mod refusal;
 mod signature;
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! How an attempt is stored: its release, its process and its end, each when it happens.
+//! How an attempt is stored: its release, and its process and its end once they are known.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,14 +13,20 @@ use crate::event::time::Timestamp;
 use crate::hooks::Version;
 use crate::runner::{Captured, Outcome, StartFailure, StartFailureKind};
 
+/// What is known of an attempt but for its outputs.
 #[derive(Serialize, Deserialize)]
-struct StoredReleased {
+pub(in crate::store) struct StoredAttempt {
+    number: u32,
     cause: StoredCause,
-    at: i64,
+    released: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    process: Option<StoredProcess>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ended: Option<StoredEnded>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct StoredStarted {
+struct StoredProcess {
     pid: u32,
     start_ticks: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,15 +107,71 @@ enum StoredStartFailure {
     Other,
 }
 
-pub(in crate::store) fn write_released(cause: &Cause, at: Timestamp) -> Vec<u8> {
-    write(&StoredReleased {
-        cause: cause.into(),
-        at: at.as_millis(),
-    })
+impl StoredAttempt {
+    /// One that was just released.
+    pub(in crate::store) fn new(number: u32, cause: &Cause, at: Timestamp) -> Self {
+        Self {
+            number,
+            cause: cause.into(),
+            released: at.as_millis(),
+            process: None,
+            ended: None,
+        }
+    }
+
+    /// # Errors
+    /// When it is not what was written.
+    pub(in crate::store) fn read(bytes: &[u8]) -> Result<Self, FormatError> {
+        read(bytes)
+    }
+
+    pub(in crate::store) fn write(&self) -> Vec<u8> {
+        write(self)
+    }
+
+    pub(in crate::store) fn number(&self) -> u32 {
+        self.number
+    }
+
+    pub(in crate::store) fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// Its process exists.
+    pub(in crate::store) fn start(&mut self, process: &StartedProcess) {
+        self.process = Some(stored_process(process));
+    }
+
+    /// It ended.
+    pub(in crate::store) fn end(&mut self, ended: &EndedAttempt) {
+        self.ended = Some(stored_end(ended));
+    }
+
+    /// Its outputs are kept no longer.
+    pub(in crate::store) fn drop_outputs(&mut self) {
+        if let Some(ended) = &mut self.ended {
+            (ended.stdout.head, ended.stderr.head) = (0, 0);
+            ended.outputs_pruned = true;
+        }
+    }
+
+    /// The attempt with what it printed.
+    ///
+    /// # Errors
+    /// When a value cannot stand where it does.
+    pub(in crate::store) fn with_outputs(self, stdout: Bytes, stderr: Bytes) -> Result<Attempt, FormatError> {
+        Ok(Attempt {
+            number: self.number,
+            cause: self.cause.into(),
+            released: Timestamp::from_millis(self.released),
+            process: self.process.map(read_process).transpose()?,
+            ended: self.ended.map(|ended| read_end(ended, stdout, stderr)),
+        })
+    }
 }
 
-pub(in crate::store) fn write_started(process: &StartedProcess) -> Vec<u8> {
-    write(&StoredStarted {
+fn stored_process(process: &StartedProcess) -> StoredProcess {
+    StoredProcess {
         pid: process.pid,
         start_ticks: process.start_ticks,
         boot_id: process.boot_id.clone(),
@@ -131,15 +193,15 @@ pub(in crate::store) fn write_started(process: &StartedProcess) -> Vec<u8> {
                 size: file.size,
             })
             .collect(),
-    })
+    }
 }
 
-pub(in crate::store) fn write_ended(ended: &EndedAttempt) -> Vec<u8> {
+fn stored_end(ended: &EndedAttempt) -> StoredEnded {
     let extent = |captured: &Captured| StoredExtent {
         head: captured.head.len(),
         total: captured.total,
     };
-    write(&StoredEnded {
+    StoredEnded {
         at: ended.at.as_millis(),
         outcome: match &ended.outcome {
             Outcome::Exited { code } => StoredOutcome::Exited { code: *code },
@@ -166,40 +228,10 @@ pub(in crate::store) fn write_ended(ended: &EndedAttempt) -> Vec<u8> {
         stdout: extent(&ended.stdout),
         stderr: extent(&ended.stderr),
         outputs_pruned: ended.outputs_pruned,
-    })
+    }
 }
 
-/// The parts of an attempt's record, as they stand in the store.
-#[derive(Debug, Default)]
-pub(in crate::store) struct AttemptParts {
-    pub(in crate::store) released: Vec<u8>,
-    pub(in crate::store) started: Option<Vec<u8>>,
-    pub(in crate::store) ended: Option<Vec<u8>>,
-    pub(in crate::store) stdout: Vec<u8>,
-    pub(in crate::store) stderr: Vec<u8>,
-}
-
-pub(in crate::store) fn read_attempt(number: u32, parts: AttemptParts) -> Result<Attempt, FormatError> {
-    let released: StoredReleased = read(&parts.released)?;
-    let process = match &parts.started {
-        Some(bytes) => Some(read_started(bytes)?),
-        None => None,
-    };
-    let ended = match &parts.ended {
-        Some(bytes) => Some(read_ended(bytes, parts.stdout.into(), parts.stderr.into())?),
-        None => None,
-    };
-    Ok(Attempt {
-        number,
-        cause: released.cause.into(),
-        released: Timestamp::from_millis(released.at),
-        process,
-        ended,
-    })
-}
-
-fn read_started(bytes: &[u8]) -> Result<StartedProcess, FormatError> {
-    let stored: StoredStarted = read(bytes)?;
+fn read_process(stored: StoredProcess) -> Result<StartedProcess, FormatError> {
     let files: Result<Vec<FileFingerprint>, FormatError> = stored
         .files
         .into_iter()
@@ -228,8 +260,7 @@ fn read_started(bytes: &[u8]) -> Result<StartedProcess, FormatError> {
     })
 }
 
-fn read_ended(bytes: &[u8], stdout: Bytes, stderr: Bytes) -> Result<EndedAttempt, FormatError> {
-    let stored: StoredEnded = read(bytes)?;
+fn read_end(stored: StoredEnded, stdout: Bytes, stderr: Bytes) -> EndedAttempt {
     let captured = |extent: &StoredExtent, kept: Bytes| {
         let head = extent.head.min(kept.len());
         Captured {
@@ -238,7 +269,7 @@ fn read_ended(bytes: &[u8], stdout: Bytes, stderr: Bytes) -> Result<EndedAttempt
             total: extent.total,
         }
     };
-    Ok(EndedAttempt {
+    EndedAttempt {
         at: Timestamp::from_millis(stored.at),
         outcome: match stored.outcome {
             StoredOutcome::Exited { code } => Outcome::Exited { code },
@@ -265,5 +296,5 @@ fn read_ended(bytes: &[u8], stdout: Bytes, stderr: Bytes) -> Result<EndedAttempt
         stdout: captured(&stored.stdout, stdout),
         stderr: captured(&stored.stderr, stderr),
         outputs_pruned: stored.outputs_pruned,
-    })
+    }
 }

@@ -1,4 +1,4 @@
-//! How an execution is stored: what never changes, and apart from it where it stands.
+//! How an execution is stored: what never changes, and in a line of its own how far it got.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,6 @@ use crate::hooks::Version;
 struct StoredExecution {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     source: String,
     accepted: i64,
     why: String,

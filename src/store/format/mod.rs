@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::attempts::{AttemptParts, read_attempt, write_ended, write_released, write_started};
+pub(super) use self::attempts::StoredAttempt;
 pub(super) use self::audit::{read_audit, write_audit};
 pub(super) use self::definitions::{
     read_definition, read_last_good, read_override, write_definition, write_last_good, write_override,

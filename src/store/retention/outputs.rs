@@ -3,15 +3,14 @@
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use sled::Batch;
 
 use super::Pass;
 use super::per_hook::is_settled;
-use crate::engine::execution::{Attempt, EndedAttempt};
-use crate::event::id::{ExecutionKey, Seq};
-use crate::runner::Captured;
-use crate::store::format::{self, Totals};
+use crate::engine::execution::Attempt;
+use crate::event::id::Seq;
+use crate::store::draft::Draft;
+use crate::store::format::Totals;
 use crate::store::keys::{self, AttemptPart, Space};
 use crate::store::{ReadError, Store, blob};
 
@@ -95,44 +94,43 @@ fn drop_outputs(store: &Store, seq: Seq, batch: &mut Batch) -> Result<u64, ReadE
         if !is_settled(store, &execution.key)? {
             continue;
         }
-        for attempt in store.attempts(&execution.key)? {
-            freed += drop_output(store, &execution.key, attempt, batch)?;
+        let key = &execution.key;
+        let printed: Vec<u32> = store
+            .attempts(key)?
+            .iter()
+            .filter(|attempt| has_printed(attempt))
+            .map(|attempt| attempt.number)
+            .collect();
+        if printed.is_empty() {
+            continue;
         }
+        let tree = &store.shared.tree;
+        let Some(mut draft) = Draft::read(tree, key).map_err(ReadError::Read)? else {
+            continue;
+        };
+        for number in printed {
+            for stream in [AttemptPart::Stdout, AttemptPart::Stderr] {
+                let output = keys::attempt(key, number, stream);
+                freed += blob::remove(tree, batch, &output).map_err(ReadError::Read)?;
+            }
+            let what = format!("attempt {number} of {key}");
+            let attempt = draft
+                .attempt(tree, key, number)
+                .map_err(ReadError::attempt(what))?;
+            if let Some(attempt) = attempt {
+                attempt.drop_outputs();
+            }
+        }
+        draft.write(tree, key, batch).map_err(ReadError::Read)?;
     }
     Ok(freed)
 }
 
-fn drop_output(
-    store: &Store,
-    key: &ExecutionKey,
-    attempt: Attempt,
-    batch: &mut Batch,
-) -> Result<u64, ReadError> {
-    let Some(ended) = attempt.ended else {
-        return Ok(0);
-    };
-    let is_kept = |captured: &Captured| !captured.head.is_empty() || !captured.tail.is_empty();
-    if !is_kept(&ended.stdout) && !is_kept(&ended.stderr) {
-        return Ok(0);
-    }
-    let tree = &store.shared.tree;
-    let part = |part| keys::attempt(key, attempt.number, part);
-    let mut freed = 0;
-    for stream in [AttemptPart::Stdout, AttemptPart::Stderr] {
-        freed += blob::remove(tree, batch, &part(stream)).map_err(ReadError::Read)?;
-    }
-    blob::remove(tree, batch, &part(AttemptPart::Ended)).map_err(ReadError::Read)?;
-    let without = |captured: &Captured| Captured {
-        head: Bytes::new(),
-        tail: Bytes::new(),
-        total: captured.total,
-    };
-    let ended = EndedAttempt {
-        stdout: without(&ended.stdout),
-        stderr: without(&ended.stderr),
-        outputs_pruned: true,
-        ..ended
-    };
-    blob::put(batch, &part(AttemptPart::Ended), &format::write_ended(&ended));
-    Ok(freed)
+/// Whether something of what it printed is kept.
+fn has_printed(attempt: &Attempt) -> bool {
+    attempt.ended.as_ref().is_some_and(|ended| {
+        [&ended.stdout, &ended.stderr]
+            .iter()
+            .any(|captured| !captured.head.is_empty() || !captured.tail.is_empty())
+    })
 }

@@ -10,7 +10,7 @@ use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::hooks::Version;
 use crate::store::format::Totals;
 use crate::store::keys::{self, Space};
-use crate::store::{ReadError, Store};
+use crate::store::{ReadError, Store, blob};
 
 /// Entries that go together.
 #[derive(Default)]
@@ -72,6 +72,12 @@ impl Removal {
 
     fn add_event(&mut self, store: &Store, seq: Seq) -> Result<(), ReadError> {
         let tree = &store.shared.tree;
+        let record = tree
+            .get(keys::event(seq))
+            .map_err(ReadError::Read)?
+            .unwrap_or_default();
+        let (_, packed) = blob::split_line(&record);
+        self.bytes += packed.len() as u64;
         for entry in tree.scan_prefix(keys::payload(seq)) {
             let (piece, value) = entry.map_err(ReadError::Read)?;
             self.bytes += value.len() as u64;
@@ -93,11 +99,8 @@ impl Removal {
         self.keys.extend(arguments_of(store, key)?);
         let place = keys::of_execution(Space::Execution, key);
         self.add_below(store, &keys::long(key.event, &place))?;
-        self.keys.extend([
-            place.into(),
-            keys::of_execution(Space::Progress, key).into(),
-            keys::by_hook_and_event(key).into(),
-        ]);
+        self.keys
+            .extend([place.into(), keys::by_hook_and_event(key).into()]);
         let attempts = keys::attempts(key);
         for entry in store.shared.tree.scan_prefix(&attempts) {
             let (part, value) = entry.map_err(ReadError::Read)?;

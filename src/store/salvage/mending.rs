@@ -8,7 +8,8 @@ use sled::{Batch, IVec, Tree};
 use super::{Meta, Salvaged};
 use crate::engine::execution::Execution;
 use crate::event::id::{ExecutionKey, Seq, StoreId};
-use crate::store::format::{self, AttemptParts, FORMAT};
+use crate::store::draft::{Lines, attempt_apart};
+use crate::store::format::{self, FORMAT, StoredAttempt};
 use crate::store::keys::{self, AttemptPart, Space};
 use crate::store::{ListedEvent, blob};
 
@@ -48,7 +49,7 @@ pub(super) fn mend(
         totals.last_seq = totals.last_seq.max(seq.0);
         if listed.hooks.is_empty() {
             totals.unmatched_kept += 1;
-            totals.unmatched_bytes += blob::length(to, &keys::payload(seq))?;
+            totals.unmatched_bytes += payload_stored(to, seq, &value)?;
             batch.insert(keys::unmatched(seq), &[]);
         } else {
             totals.matched_kept += 1;
@@ -104,12 +105,9 @@ pub(super) fn mend(
     })
 }
 
-/// The execution, if its event and both parts of its record are there and make sense.
+/// The execution, if its event is there, and its record makes sense but perhaps for an attempt.
 fn whole_execution(tree: &Tree, key: &IVec, value: &IVec) -> sled::Result<Option<Execution>> {
     let Some(name) = keys::execution(key) else {
-        return Ok(None);
-    };
-    let Some(progress) = tree.get(keys::of_execution(Space::Progress, &name))? else {
         return Ok(None);
     };
     let Some(event) = tree.get(keys::event(name.event))? else {
@@ -118,15 +116,22 @@ fn whole_execution(tree: &Tree, key: &IVec, value: &IVec) -> sled::Result<Option
     if whole_event(tree, name.event, &event).is_none() {
         return Ok(None);
     }
-    let record = blob::record(tree, name.event, key, value).ok();
-    Ok(record.and_then(|record| format::read_execution(name, &record, &progress).ok()))
+    let lines = Lines::of(value);
+    let fixed = blob::line(tree, name.event, key, lines.fixed).ok();
+    Ok(fixed.and_then(|fixed| format::read_execution(name, &fixed, lines.progress).ok()))
 }
 
 /// The event, if its record makes sense and its payload is as long as the record says.
 fn whole_event(tree: &Tree, seq: Seq, stored: &[u8]) -> Option<ListedEvent> {
-    let record = blob::record(tree, seq, &keys::event(seq), stored).ok()?;
-    let listed = format::read_event(seq, &record).ok()?;
-    let is_whole = match blob::get(tree, &keys::payload(seq)).ok()? {
+    let (line, packed) = blob::split_line(stored);
+    let line = blob::line(tree, seq, &keys::event(seq), line).ok()?;
+    let listed = format::read_event(seq, &line).ok()?;
+    let payload = if packed.is_empty() {
+        blob::get(tree, &keys::payload(seq)).ok()?
+    } else {
+        Some(blob::unpack(packed).ok()?)
+    };
+    let is_whole = match payload {
         Some(payload) => payload.len() as u64 == listed.payload_len,
         // Of some events that match nothing only the record is kept.
         None => listed.payload_len == 0 || listed.hooks.is_empty(),
@@ -134,12 +139,17 @@ fn whole_event(tree: &Tree, seq: Seq, stored: &[u8]) -> Option<ListedEvent> {
     is_whole.then_some(listed)
 }
 
+/// The bytes that the payload of the event takes whose record this is.
+fn payload_stored(tree: &Tree, seq: Seq, record: &[u8]) -> sled::Result<u64> {
+    let (_, packed) = blob::split_line(record);
+    Ok(packed.len() as u64 + blob::length(tree, &keys::payload(seq))?)
+}
+
 fn remove_execution(tree: &Tree, key: &IVec, batch: &mut Batch) -> sled::Result<()> {
     batch.remove(key.clone());
     let Some(name) = keys::execution(key) else {
         return Ok(());
     };
-    batch.remove(keys::of_execution(Space::Progress, &name));
     batch.remove(keys::by_hook_and_event(&name));
     for part in tree.scan_prefix(keys::attempts(&name)).keys() {
         batch.remove(part?);
@@ -159,11 +169,10 @@ fn drop_orphans(tree: &Tree) -> sled::Result<()> {
             }
         }
     }
-    for space in [Space::Progress, Space::Attempt, Space::ByHook] {
+    for space in [Space::Attempt, Space::ByHook] {
         for key in tree.scan_prefix(keys::space(space)).keys() {
             let key = key?;
             let execution = match space {
-                Space::Progress => keys::execution(&key),
                 Space::Attempt => keys::execution_of_attempt(&key),
                 _ => keys::of_hook(&key),
             };
@@ -183,9 +192,15 @@ fn is_there(tree: &Tree, key: Option<Vec<u8>>) -> sled::Result<bool> {
 /// Takes out what would be told to be damaged whenever it is read, and would keep a daemon from starting.
 fn drop_unreadable(tree: &Tree) -> sled::Result<()> {
     let mut batch = Batch::default();
-    for key in tree.scan_prefix(keys::space(Space::Execution)).keys() {
-        if let Some(key) = keys::execution(&key?) {
-            drop_unreadable_attempts(tree, &key, &mut batch)?;
+    for entry in tree.scan_prefix(keys::space(Space::Execution)) {
+        let (place, record) = entry?;
+        if let Some(key) = keys::execution(&place) {
+            let lines = Lines::of(&record);
+            let within = lines.attempt().ok().flatten();
+            if within.is_none() && !lines.attempt.is_empty() {
+                batch.insert(place, blob::record(&[lines.fixed, lines.progress], &[]));
+            }
+            drop_unreadable_attempts(tree, &key, within, &mut batch)?;
         }
     }
     for entry in tree.scan_prefix(keys::space(Space::Audit)) {
@@ -223,45 +238,32 @@ fn drop_unreadable(tree: &Tree) -> sled::Result<()> {
     tree.apply_batch(batch)
 }
 
-/// Of an attempt, the release is the record; what is unreadable of the rest goes by itself.
-fn drop_unreadable_attempts(tree: &Tree, key: &ExecutionKey, batch: &mut Batch) -> sled::Result<()> {
+/// Takes out what is unreadable of the attempts that stand apart, and outputs of attempts that have no end. `within` is the
+/// attempt in the execution's own record.
+fn drop_unreadable_attempts(
+    tree: &Tree,
+    key: &ExecutionKey,
+    within: Option<StoredAttempt>,
+    batch: &mut Batch,
+) -> sled::Result<()> {
     let prefix = keys::attempts(key);
     let mut numbers = BTreeSet::new();
     for part in tree.scan_prefix(&prefix).keys() {
         numbers.extend(keys::attempt_number(&part?, prefix.len()));
     }
     for number in numbers {
-        let place = |part| keys::attempt(key, number, part);
-        let read = |part| blob::get(tree, &place(part)).unwrap_or_default();
-        let makes_sense = |parts| format::read_attempt(number, parts).is_ok();
-        let released = read(AttemptPart::Released).unwrap_or_default();
-        let with = |started, ended| AttemptParts {
-            released: released.clone(),
-            started,
-            ended,
-            ..AttemptParts::default()
+        let apart = attempt_apart(tree, key, number);
+        if apart.is_err() {
+            blob::remove(tree, batch, &keys::attempt(key, number, AttemptPart::Record))?;
+        }
+        let has_end = match &within {
+            Some(within) if within.number() == number => within.has_ended(),
+            _ => apart.is_ok_and(|apart| apart.is_some_and(|apart| apart.has_ended())),
         };
-        if !makes_sense(with(None, None)) {
-            let whole = place(AttemptPart::Released);
-            // All its parts begin alike, but for the last byte.
-            let attempt = whole.get(..whole.len() - 1).unwrap_or_default();
-            for part in tree.scan_prefix(attempt).keys() {
-                batch.remove(part?);
-            }
-            continue;
-        }
-        let started = read(AttemptPart::Started);
-        if started.is_none() || !makes_sense(with(started, None)) {
-            blob::remove(tree, batch, &place(AttemptPart::Started))?;
-        }
-        let ended = read(AttemptPart::Ended);
-        let has_end = ended.is_some() && makes_sense(with(None, ended));
-        if !has_end {
-            blob::remove(tree, batch, &place(AttemptPart::Ended))?;
-        }
         for stream in [AttemptPart::Stdout, AttemptPart::Stderr] {
-            if !has_end || read(stream).is_none() {
-                blob::remove(tree, batch, &place(stream))?;
+            let output = keys::attempt(key, number, stream);
+            if !has_end || !matches!(blob::get(tree, &output), Ok(Some(_))) {
+                blob::remove(tree, batch, &output)?;
             }
         }
     }
@@ -271,6 +273,9 @@ fn drop_unreadable_attempts(tree: &Tree, key: &ExecutionKey, batch: &mut Batch) 
 /// Bytes of payloads, and of outputs.
 fn bytes_kept(tree: &Tree) -> sled::Result<(u64, u64)> {
     let (mut payloads, mut outputs) = (0, 0);
+    for entry in tree.scan_prefix(keys::space(Space::Event)) {
+        payloads += blob::split_line(&entry?.1).1.len() as u64;
+    }
     for entry in tree.scan_prefix(keys::space(Space::Payload)) {
         payloads += entry?.1.len() as u64;
     }

@@ -209,13 +209,7 @@ async fn a_start_reads_only_what_is_unsettled() {
     }
     let tree = desk.store.shared.tree.clone();
     for seq in (1..=100_u64).filter(|seq| seq % 10 != 0) {
-        for space in [
-            Space::Event,
-            Space::Payload,
-            Space::Execution,
-            Space::Progress,
-            Space::Attempt,
-        ] {
+        for space in [Space::Event, Space::Payload, Space::Execution, Space::Attempt] {
             for key in tree.scan_prefix(keys::numbered(space, seq)).keys() {
                 tree.insert(key.expect("a key"), b"damaged".as_slice())
                     .expect("a write");

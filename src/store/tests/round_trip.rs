@@ -6,10 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::super::draft::Lines;
 use super::super::format::{
-    AttemptParts, read_attempt, read_audit, read_definition, read_event, read_execution, read_last_good,
-    read_mute, read_override, write_audit, write_definition, write_ended, write_event, write_execution,
-    write_last_good, write_mute, write_override, write_progress, write_released, write_started,
+    StoredAttempt, read_audit, read_definition, read_event, read_execution, read_last_good, read_mute,
+    read_override, write_audit, write_definition, write_event, write_execution, write_last_good, write_mute,
+    write_override, write_progress,
 };
 use super::super::{Definition, Override};
 use crate::engine::execution::{
@@ -405,15 +406,19 @@ proptest! {
 
     #[test]
     fn attempts(attempt in attempt()) {
-        let kept = |captured: &Captured| [captured.head.as_ref(), captured.tail.as_ref()].concat();
-        let parts = AttemptParts {
-            released: write_released(&attempt.cause, attempt.released),
-            started: attempt.process.as_ref().map(write_started),
-            ended: attempt.ended.as_ref().map(write_ended),
-            stdout: attempt.ended.as_ref().map(|ended| kept(&ended.stdout)).unwrap_or_default(),
-            stderr: attempt.ended.as_ref().map(|ended| kept(&ended.stderr)).unwrap_or_default(),
-        };
-        prop_assert_eq!(read_attempt(attempt.number, parts).expect("what was written"), attempt);
+        let mut stored = StoredAttempt::new(attempt.number, &attempt.cause, attempt.released);
+        if let Some(process) = &attempt.process {
+            stored.start(process);
+        }
+        let (mut stdout, mut stderr) = (Bytes::new(), Bytes::new());
+        if let Some(ended) = &attempt.ended {
+            stored.end(ended);
+            let kept = |captured: &Captured| [captured.head.as_ref(), captured.tail.as_ref()].concat().into();
+            (stdout, stderr) = (kept(&ended.stdout), kept(&ended.stderr));
+        }
+        let back = StoredAttempt::read(&stored.write()).expect("what was written");
+        prop_assert_eq!(back.number(), attempt.number);
+        prop_assert_eq!(back.with_outputs(stdout, stderr).expect("what was written"), attempt);
     }
 
     #[test]
@@ -473,15 +478,15 @@ proptest! {
     fn no_bytes_make_reading_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
         let _ = read_event(Seq(1), &bytes);
         let key = ExecutionKey::new(Seq(1), HookName::trusted("a"));
-        let fixed: &[u8] = br#"{"accepted":0,"why":""}"#;
+        let fixed: &[u8] = br#"{"source":"one","accepted":0,"why":""}"#;
         let _ = read_execution(key.clone(), fixed, &bytes);
         let _ = read_execution(key, &bytes, &bytes);
         let _ = read_definition(&bytes);
         let _ = read_override(&bytes);
         let _ = read_mute(&bytes);
         let _ = read_audit(1, &bytes);
-        let parts = AttemptParts { released: bytes.clone(), ..AttemptParts::default() };
-        let _ = read_attempt(1, parts);
+        let _ = StoredAttempt::read(&bytes);
+        let _ = Lines::of(&bytes).attempt();
     }
 }
 
@@ -509,12 +514,11 @@ fn a_path_that_is_no_utf8_makes_no_record_unreadable() {
             size: 1,
         }],
     };
-    let parts = AttemptParts {
-        released: write_released(&Cause::Event, Timestamp::from_millis(1)),
-        started: Some(write_started(&process)),
-        ..AttemptParts::default()
-    };
-    let back = read_attempt(1, parts).expect("a record");
+    let mut stored = StoredAttempt::new(1, &Cause::Event, Timestamp::from_millis(1));
+    stored.start(&process);
+    let back = StoredAttempt::read(&stored.write())
+        .and_then(|stored| stored.with_outputs(Bytes::new(), Bytes::new()))
+        .expect("a record");
     assert_eq!(
         back.process.expect("a process").hook_file,
         PathBuf::from("/etc/\u{fffd}.yaml")
@@ -525,7 +529,7 @@ fn a_path_that_is_no_utf8_makes_no_record_unreadable() {
 #[test]
 fn what_format_1_wrote_is_read() {
     let execution =
-        br#"{"subject":"vm/12","accepted":1700000000000,"why":"state VM ACTIVE/RUNNING","retry_of":[3,"a"]}"#;
+        br#"{"subject":"vm/12","source":"one","accepted":1700000000000,"why":"state VM ACTIVE/RUNNING","retry_of":[3,"a"]}"#;
     let moving = br#"{"state":{"is":"retrying","due":1700000005000,"delay":5000},"turn":9,"version":"0707070707070707070707070707070707070707070707070707070707070707","attempts":2,"budget_used":1}"#;
     let key = ExecutionKey::new(Seq(7), HookName::trusted("vm-running"));
     let back = read_execution(key, execution, moving).expect("a record");
