@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use self::control::Tcp;
 use self::listen::Listen;
 use self::scalar::LogFilter;
 use crate::event::redaction::Redaction;
@@ -33,6 +34,7 @@ pub use self::esc::EscSource;
 pub use self::fault::Fault;
 pub use self::load::{ConfigError, Overrides, Place};
 pub use self::masakari::MasakariSource;
+pub use self::masakari::poll::MasakariPoll;
 pub use self::oned::Oned;
 pub use self::onehem_conf::OnehemConf;
 pub use self::opennebula::OpennebulaSource;
@@ -141,6 +143,8 @@ pub enum Source {
     Webhook(WebhookSource),
     /// The notifications API of Masakari.
     Masakari(MasakariSource),
+    /// An existing Masakari that is read.
+    MasakariPoll(MasakariPoll),
     /// A Cisco Elastic Services Controller.
     Esc(EscSource),
 }
@@ -156,13 +160,37 @@ pub struct NamedFile<'a> {
     pub is_secret: bool,
 }
 
+impl<'a> NamedFile<'a> {
+    fn secret(path: &'a Path, setting: &[&str]) -> Self {
+        Self {
+            is_secret: true,
+            ..Self::plain(path, setting)
+        }
+    }
+
+    fn plain(path: &'a Path, setting: &[&str]) -> Self {
+        Self {
+            setting: setting.iter().map(|&name| name.to_owned()).collect(),
+            path,
+            is_secret: false,
+        }
+    }
+
+    /// The same below further settings.
+    fn below(mut self, settings: &[&str]) -> Self {
+        self.setting
+            .splice(0..0, settings.iter().map(|&name| name.to_owned()));
+        self
+    }
+}
+
 impl Source {
     /// What stands in `type:`.
     pub const fn type_name(&self) -> &'static str {
         match self {
             Self::Opennebula(_) => "opennebula",
             Self::Webhook(_) => "webhook",
-            Self::Masakari(_) => "masakari",
+            Self::Masakari(_) | Self::MasakariPoll(_) => "masakari",
             Self::Esc(_) => "esc",
         }
     }
@@ -170,7 +198,7 @@ impl Source {
     /// Where it listens for HTTP, if it does.
     pub const fn listen(&self) -> Option<&Listen> {
         match self {
-            Self::Opennebula(_) => None,
+            Self::Opennebula(_) | Self::MasakariPoll(_) => None,
             Self::Webhook(source) => Some(&source.listen),
             Self::Masakari(source) => Some(&source.listen),
             Self::Esc(source) => Some(&source.callbacks.listen),
@@ -181,8 +209,9 @@ impl Source {
     fn named_files(&self) -> Vec<NamedFile<'_>> {
         match self {
             Self::Opennebula(_) => Vec::new(),
+            Self::MasakariPoll(source) => source.named_files(),
             Self::Webhook(source) => source.named_files(),
-            Self::Masakari(source) => source.listen.named_files(),
+            Self::Masakari(source) => source.named_files(),
             Self::Esc(source) => source.named_files(),
         }
     }
@@ -235,7 +264,7 @@ impl Config {
     pub fn opennebula_sources(&self) -> impl Iterator<Item = (&str, &OpennebulaSource)> {
         self.sources.iter().filter_map(|(name, source)| match source {
             Source::Opennebula(source) => Some((name.as_str(), source)),
-            Source::Webhook(_) | Source::Masakari(_) | Source::Esc(_) => None,
+            Source::Webhook(_) | Source::Masakari(_) | Source::MasakariPoll(_) | Source::Esc(_) => None,
         })
     }
 
@@ -261,21 +290,20 @@ impl Config {
 
     /// The files that settings name and that are read while hem runs: secrets, certificates, the configuration of `ssh`.
     pub fn named_files(&self) -> Vec<NamedFile<'_>> {
-        let of_ssh = self.ssh.config.iter().map(|path| NamedFile {
-            setting: ["ssh", "config"].map(str::to_owned).to_vec(),
-            path,
-            is_secret: false,
-        });
+        let of_ssh = self
+            .ssh
+            .config
+            .iter()
+            .map(|path| NamedFile::plain(path, &["ssh", "config"]));
+        let of_control = self.control.tcp.iter().flat_map(Tcp::named_files);
         let of_sources = self.sources.iter().flat_map(|(name, source)| {
-            source.named_files().into_iter().map(|file| NamedFile {
-                setting: ["sources".to_owned(), name.clone()]
-                    .into_iter()
-                    .chain(file.setting)
-                    .collect(),
-                ..file
-            })
+            let files = source.named_files().into_iter();
+            files.map(|file| file.below(&["sources", name]))
         });
-        of_ssh.chain(of_sources).collect()
+        of_ssh
+            .chain(of_control.map(|file| file.below(&["control"])))
+            .chain(of_sources)
+            .collect()
     }
 
     /// What is never printed: the built-in table and `redact:`.

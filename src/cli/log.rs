@@ -49,6 +49,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(global: Global, arguments: Arguments) -> Outcome {
     let filter = ExecutionFilter {
+        cursor: None,
         hook: arguments.hook,
         status: arguments.status,
         subject: arguments.subject,

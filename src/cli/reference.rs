@@ -53,6 +53,14 @@ mod tests {
     }
 
     #[test]
+    fn the_document_of_the_control_api_is_up_to_date() {
+        let document = crate::control::openapi::document();
+        let mut text = serde_json::to_string_pretty(&document).expect("JSON");
+        text.push('\n');
+        compare("docs/schema/openapi.json", &text);
+    }
+
+    #[test]
     fn the_configuration_manual_is_up_to_date() {
         let schema = serde_json::to_value(schemars::schema_for!(RawConfig)).expect("JSON");
         let mut page = format!(
@@ -77,6 +85,7 @@ mod tests {
         let titles = [
             ("RawOned", "oned"),
             ("RawControl", "control"),
+            ("RawTokenFile", "control: { tokens: [ … ] }"),
             ("RawSsh", "ssh"),
             ("RawOpennebula", "sources: { NAME: { type: opennebula } }"),
             ("RawQueue", "sources: { NAME: { type: opennebula, queue } }"),
@@ -100,6 +109,7 @@ mod tests {
         let values = [
             ("RawOnedHooks", "oned: { hooks }"),
             ("RawOnehemShell", "oned: { shell }"),
+            ("RawRole", "role"),
             ("RawReload", "reload"),
             ("RawPermissions", "permissions"),
             ("RawDamagedStore", "on_damaged_store"),

@@ -78,6 +78,18 @@ impl Role {
     }
 }
 
+impl Tcp {
+    /// The files that its settings name, by the path below `control`.
+    pub(super) fn named_files(&self) -> Vec<NamedFile<'_>> {
+        let mut files = self.listen.named_files();
+        files.extend(self.tokens.iter().enumerate().map(|(index, token)| {
+            let index = index.to_string();
+            NamedFile::secret(&token.file, &["tokens", &index, "file"])
+        }));
+        files
+    }
+}
+
 impl Control {
     /// `folder` is what relative paths are relative to.
     pub(super) fn from_raw(raw: RawControl, defaults: Self, folder: &Path) -> Result<Self, SourceFault> {

@@ -27,10 +27,7 @@ impl EscSource {
         let secrets = self.callbacks.token.iter().flat_map(|token| &token.secrets);
         let mut files = self.callbacks.listen.named_files();
         files.extend(secret::named_files(secrets, &["token", "secrets"]));
-        for file in &mut files {
-            file.setting.insert(0, "callbacks".to_owned());
-        }
-        files
+        files.into_iter().map(|file| file.below(&["callbacks"])).collect()
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::NamedFile;
 use super::load::SourceFault;
-use super::raw::keystone::RawKeystone;
+use super::raw::keystone::{RawKeystone, RawKeystoneUser};
 use super::scalar::HttpUrl;
 use super::secret::{self, SecretPlace};
 
@@ -17,10 +18,17 @@ pub struct Keystone {
     pub url: HttpUrl,
     /// Who may vouch for it; the system's authorities where unset.
     pub ca_file: Option<PathBuf>,
-    /// The name of the user.
+    /// The user.
+    pub user: KeystoneUser,
+}
+
+/// A user of Keystone's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeystoneUser {
+    /// Its name.
     pub username: String,
-    /// The domain of the user.
-    pub user_domain: String,
+    /// The domain that it belongs to.
+    pub domain: String,
     /// Where its password is.
     pub password: SecretPlace,
     /// The project in which it works.
@@ -29,21 +37,38 @@ pub struct Keystone {
     pub project_domain: String,
 }
 
+impl Keystone {
+    /// The files that its settings name.
+    pub(super) fn named_files(&self) -> Vec<NamedFile<'_>> {
+        let authorities = self
+            .ca_file
+            .iter()
+            .map(|path| NamedFile::plain(path, &["ca_file"]));
+        let password = secret::named_file(&self.user.password, &["user", "password"]);
+        authorities.chain(password).collect()
+    }
+}
+
 /// `folder` is what relative paths are relative to.
 pub(super) fn check(raw: RawKeystone, folder: &Path) -> Result<Keystone, SourceFault> {
-    let at_password = |message| SourceFault::at(&raw.password, message);
-    let url = if raw.url.path().ends_with("/v3") {
-        raw.url
-    } else {
-        format!("{}/v3", raw.url).parse().map_err(at_password)?
-    };
+    check_parts(raw.url, raw.ca_file, raw.user, folder)
+}
+
+pub(super) fn check_parts(
+    url: HttpUrl,
+    ca_file: Option<PathBuf>,
+    user: RawKeystoneUser,
+    folder: &Path,
+) -> Result<Keystone, SourceFault> {
     Ok(Keystone {
-        url,
-        ca_file: raw.ca_file.map(|file| folder.join(file)),
-        username: raw.username,
-        user_domain: raw.user_domain.unwrap_or_else(|| DOMAIN.to_owned()),
-        password: secret::check(raw.password, folder)?,
-        project: raw.project,
-        project_domain: raw.project_domain.unwrap_or_else(|| DOMAIN.to_owned()),
+        url: url.of_version("/v3"),
+        ca_file: ca_file.map(|file| folder.join(file)),
+        user: KeystoneUser {
+            username: user.username,
+            domain: user.domain.unwrap_or_else(|| DOMAIN.to_owned()),
+            password: secret::check(user.password, folder)?,
+            project: user.project,
+            project_domain: user.project_domain.unwrap_or_else(|| DOMAIN.to_owned()),
+        },
     })
 }

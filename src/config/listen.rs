@@ -46,13 +46,10 @@ impl Listen {
         let Some(tls) = &self.tls else {
             return Vec::new();
         };
-        [("certificate", &tls.certificate, false), ("key", &tls.key, true)]
-            .map(|(name, path, is_secret)| NamedFile {
-                setting: ["tls", name].map(str::to_owned).to_vec(),
-                path,
-                is_secret,
-            })
-            .to_vec()
+        vec![
+            NamedFile::plain(&tls.certificate, &["tls", "certificate"]),
+            NamedFile::secret(&tls.key, &["tls", "key"]),
+        ]
     }
 }
 

@@ -295,7 +295,7 @@ fn source_of_oned(raw: &RawOned, sources: &BTreeMap<String, Source>) -> Result<S
     match &raw.source {
         Some(name) => match sources.get(&name.0) {
             Some(Source::Opennebula(_)) => Ok(name.0.clone()),
-            Some(Source::Webhook(_) | Source::Masakari(_) | Source::Esc(_)) => {
+            Some(Source::Webhook(_) | Source::Masakari(_) | Source::MasakariPoll(_) | Source::Esc(_)) => {
                 Err(format!("`oned`: the source `{}` has no controller", name.0))
             }
             None => Err(format!("`oned`: there is no source `{}`", name.0)),
@@ -482,7 +482,7 @@ fn check_source(raw: RawSource, folder: &Path) -> Result<Source, SourceFault> {
     match raw {
         RawSource::Opennebula(raw) => opennebula::check(raw).map(Source::Opennebula),
         RawSource::Webhook(raw) => webhook::check(raw, folder).map(Source::Webhook),
-        RawSource::Masakari(raw) => masakari::check(raw, folder).map(Source::Masakari),
+        RawSource::Masakari(raw) => masakari::check(raw, folder),
         RawSource::Esc(raw) => esc::check(raw, folder).map(Source::Esc),
     }
 }

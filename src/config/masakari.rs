@@ -1,13 +1,19 @@
 //! A source of type `masakari`, checked.
 
+pub mod auth;
+pub mod poll;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use serde_saphyr::Spanned;
 
+use self::auth::MasakariAuth;
+use super::NamedFile;
+use super::Source;
 use super::listen::{self, Listen};
 use super::load::SourceFault;
-use super::raw::masakari::{RawMaintenance, RawMasakari, RawMasakariAuth, RawRecoveryMethod, RawSegment};
+use super::raw::masakari::{RawMaintenance, RawMasakari, RawRecoveryMethod, RawSegment};
 use super::scalar::ListenAddress;
 
 /// Where Masakari itself listens.
@@ -30,11 +36,15 @@ pub struct MasakariSource {
     pub segments: Vec<Segment>,
 }
 
-/// Who may use the API.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MasakariAuth {
-    /// Anybody who can reach it.
-    None,
+impl MasakariSource {
+    /// The files that its settings name, by the path below the source's own.
+    pub(super) fn named_files(&self) -> Vec<NamedFile<'_>> {
+        let of_auth = self.auth.named_files().into_iter();
+        let of_listen = self.listen.named_files().into_iter();
+        of_listen
+            .chain(of_auth.map(|file| file.below(&["auth"])))
+            .collect()
+    }
 }
 
 /// What sets a host's `on_maintenance`.
@@ -82,8 +92,20 @@ pub struct SegmentHost {
     pub on_maintenance: bool,
 }
 
-/// `folder` is what relative paths are relative to.
-pub(super) fn check(raw: RawMasakari, folder: &Path) -> Result<MasakariSource, SourceFault> {
+/// A Masakari that hem is, or one that it reads. `folder` is what relative paths are relative to.
+pub(super) fn check(mut raw: RawMasakari, folder: &Path) -> Result<Source, SourceFault> {
+    match raw.poll.take() {
+        None => check_api(raw, folder).map(Source::Masakari),
+        Some(poll) if raw.says_what_it_is() => Err(SourceFault::at(
+            &poll,
+            "with `poll` hem reads another Masakari and is none itself; leave out everything beside it"
+                .to_owned(),
+        )),
+        Some(poll) => poll::check(poll, folder).map(Source::MasakariPoll),
+    }
+}
+
+fn check_api(raw: RawMasakari, folder: &Path) -> Result<MasakariSource, SourceFault> {
     let address = raw
         .listen
         .as_ref()
@@ -119,9 +141,9 @@ pub(super) fn check(raw: RawMasakari, folder: &Path) -> Result<MasakariSource, S
     Ok(MasakariSource {
         listen,
         base_path,
-        auth: match raw.auth {
-            None | Some(RawMasakariAuth::None) => MasakariAuth::None,
-        },
+        auth: raw
+            .auth
+            .map_or(Ok(MasakariAuth::None), |auth| auth::check(auth, folder))?,
         strict_hosts: raw.strict_hosts.unwrap_or(false),
         maintenance: match raw.maintenance {
             None | Some(RawMaintenance::Manual) => Maintenance::Manual,

@@ -4,6 +4,8 @@ pub mod esc;
 pub mod keystone;
 pub mod listen;
 pub mod masakari;
+pub mod masakari_auth;
+pub mod masakari_poll;
 pub mod opennebula;
 pub mod secret;
 pub mod webhook;

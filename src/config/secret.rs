@@ -27,22 +27,22 @@ impl fmt::Display for SecretPlace {
     }
 }
 
+/// The file that this setting names, if it is one.
+pub(super) fn named_file<'a>(place: &'a SecretPlace, setting: &[&str]) -> Option<NamedFile<'a>> {
+    match place {
+        SecretPlace::File(path) => Some(NamedFile::secret(path, &[setting, &["file"]].concat())),
+        SecretPlace::Variable(_) => None,
+    }
+}
+
 /// The files among the places that a list of this setting names.
 pub(super) fn named_files<'a>(
     places: impl Iterator<Item = &'a SecretPlace>,
     setting: &[&str],
 ) -> Vec<NamedFile<'a>> {
-    let file = |(index, place): (usize, &'a SecretPlace)| match place {
-        SecretPlace::File(path) => Some(NamedFile {
-            setting: setting
-                .iter()
-                .map(|&name| name.to_owned())
-                .chain([index.to_string(), "file".to_owned()])
-                .collect(),
-            path,
-            is_secret: true,
-        }),
-        SecretPlace::Variable(_) => None,
+    let file = |(index, place): (usize, &'a SecretPlace)| {
+        let index = index.to_string();
+        named_file(place, &[setting, &[index.as_str()]].concat())
     };
     places.enumerate().filter_map(file).collect()
 }

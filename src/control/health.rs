@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Json, Response};
+use axum::response::{IntoResponse as _, Json};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::api::{AliveView, ReadyView, UnreadyReason};
+use super::operations::As;
 use super::room::Room;
 use crate::engine::handle::{Standing, Stopping};
 
@@ -29,7 +30,7 @@ pub(super) async fn alive() -> Json<AliveView> {
 pub(super) struct Last(Mutex<Option<(Instant, ReadyView)>>);
 
 /// Whether intake, scheduler and writer make their rounds, and new work is accepted.
-pub(super) async fn ready(State(room): State<Arc<Room>>) -> Response {
+pub(super) async fn ready(State(room): State<Arc<Room>>) -> As<Json<ReadyView>> {
     // Anybody may ask, so asking often must not cost more.
     let mut last = room.ready.0.lock().await;
     let view = match &*last {
@@ -46,7 +47,7 @@ pub(super) async fn ready(State(room): State<Arc<Room>>) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    (code, Json(view)).into_response()
+    As::new((code, Json(view)).into_response())
 }
 
 async fn look(room: &Room) -> ReadyView {

@@ -11,11 +11,13 @@
 
 mod access;
 mod activity;
+mod address;
 pub mod api;
 mod arguments;
 mod asked;
 pub mod client;
 mod convert;
+pub mod cursor;
 mod explanation;
 pub mod export;
 mod feed;
@@ -23,6 +25,8 @@ mod health;
 pub mod import;
 mod metrics;
 mod mutes;
+pub mod openapi;
+mod operations;
 mod page;
 mod pool;
 mod problem;

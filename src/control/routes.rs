@@ -9,7 +9,7 @@ use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures_util::stream::{self, StreamExt as _};
@@ -18,9 +18,10 @@ use super::access::Door;
 use super::activity;
 use super::api::{
     ActivityFilter, ActivityView, AuditFilter, AuditView, DefinitionView, EmitOrder, EmitReply, ErrorCode,
-    EventFilter, EventView, ExecutionFilter, ExplanationView, ExportFilter, FeedFilter, FeedLine, HookView,
-    MuteOrder, MuteReply, Ordered, ReloadOrder, ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal,
-    SessionOrder, SessionView, StatusView, StopOrder, StopReply, Story, UnmuteOrder, UnmuteReply,
+    EventFilter, EventView, ExecutionFilter, ExecutionView, ExplanationView, ExportFilter, ExportLine,
+    FeedFilter, FeedLine, FeedMessage, HookView, LiveOutputView, MuteOrder, MuteReply, Ordered, ReloadOrder,
+    ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SessionView, StatusView, StopOrder, StopReply,
+    Story, UnmuteOrder, UnmuteReply,
 };
 use super::asked::{Asked, By, Named, Told};
 use super::convert;
@@ -30,6 +31,8 @@ use super::feed::{self, Follow, Progress, sse};
 use super::health;
 use super::metrics::{self, Format};
 use super::mutes;
+use super::openapi;
+use super::operations::{AnyJson, As, Events, Lines, Listed, Method, Metrics, Nothing, Operation};
 use super::page;
 use super::problem::Failure;
 use super::query;
@@ -51,37 +54,152 @@ const LARGEST_ORDER: usize = 1000;
 
 type Rooms = State<Arc<Room>>;
 
-pub(super) fn router(room: Arc<Room>) -> Router {
-    Router::new()
-        .route("/v1/status", get(status))
-        .route("/v1/events", get(events).post(emit))
-        .route("/v1/events/{seq}", get(event))
-        .route("/v1/events/{seq}/explanation", get(explanation))
-        .route("/v1/activity", get(activity))
-        .route("/v1/executions", get(executions))
-        .route("/v1/executions/retry", post(retry))
-        .route("/v1/executions/{reference}", get(story))
-        .route("/v1/executions/{reference}/cancel", post(cancel))
-        .route("/v1/hooks", get(hooks))
-        .route("/v1/hooks/{name}/enable", post(enable))
-        .route("/v1/hooks/{name}/disable", post(disable))
-        .route("/v1/hooks/{name}/reset", post(reset))
-        .route("/v1/hooks/{name}/stop", post(stop))
-        .route("/v1/mutes", post(mute))
-        .route("/v1/mutes/end", post(unmute))
-        .route("/v1/reload", post(reload))
-        .route("/v1/audit", get(audit))
-        .route("/v1/feed", get(follow))
-        .route(
+/// Everything that the interface can do.
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::open("/healthz", "alive", "Whether the daemon lives.", health::alive),
+        Operation::open(
+            "/readyz",
+            "ready",
+            "Whether the daemon can do its work; 503 with the reasons where it cannot.",
+            health::ready,
+        ),
+        Operation::get(
+            "/metrics",
+            "metrics",
+            "How the daemon does, for Prometheus.",
+            scrape,
+        ),
+        Operation::get("/v1/status", "status", "How the daemon does.", status),
+        Operation::get(
+            "/v1/activity",
+            "activity",
+            "What ended in each of the last minutes.",
+            activity,
+        ),
+        Operation::get(
+            "/v1/feed",
+            "feed",
+            "The live feed: what becomes durable from now on, or from what the reader has seen last.",
+            follow,
+        ),
+        Operation::get(
+            "/v1/events",
+            "events",
+            "Events, the newest first; with `follow` the oldest first, and then what arrives.",
+            events,
+        ),
+        Operation::post(
+            "/v1/events",
+            "emit",
+            "Hands a synthetic event to the daemon.",
+            emit,
+        ),
+        Operation::get("/v1/events/{seq}", "event", "One event with its payload.", event),
+        Operation::get(
+            "/v1/events/{seq}/explanation",
+            "explanation",
+            "Why each hook matches an event, or does not.",
+            explanation,
+        ),
+        Operation::get(
+            "/v1/executions",
+            "executions",
+            "Executions, the newest first; with `follow` the oldest first, and then each change.",
+            executions,
+        ),
+        Operation::post("/v1/executions/retry", "retry", "Runs executions again.", retry),
+        Operation::get(
+            "/v1/executions/{reference}",
+            "story",
+            "The whole story of an execution, or of an event and all it caused.",
+            story,
+        ),
+        Operation::get(
+            "/v1/executions/{reference}/output",
+            "output",
+            "What an execution's attempt has written, so far while it runs.",
+            output,
+        ),
+        Operation::post(
+            "/v1/executions/{reference}/cancel",
+            "cancel",
+            "Cancels an execution that waits, or ends one that runs.",
+            cancel,
+        ),
+        Operation::get("/v1/hooks", "hooks", "The hooks in force.", hooks),
+        Operation::post(
+            "/v1/hooks/{name}/enable",
+            "enable",
+            "Enables a hook, whatever its file says.",
+            enable,
+        ),
+        Operation::post(
+            "/v1/hooks/{name}/disable",
+            "disable",
+            "Disables a hook, whatever its file says.",
+            disable,
+        ),
+        Operation::post(
+            "/v1/hooks/{name}/reset",
+            "reset",
+            "Lets a hook's file decide again.",
+            reset,
+        ),
+        Operation::post(
+            "/v1/hooks/{name}/stop",
+            "stop",
+            "Mutes a hook, cancels what waits of it and ends what runs.",
+            stop,
+        ),
+        Operation::post("/v1/mutes", "mute", "Holds executions back.", mute),
+        Operation::post("/v1/mutes/end", "unmute", "Takes a mute back.", unmute),
+        Operation::post(
+            "/v1/reload",
+            "reload",
+            "Reads the configuration and the hooks folder now.",
+            reload,
+        ),
+        Operation::get("/v1/audit", "audit", "Who ordered what, the newest first.", audit),
+        Operation::get(
+            "/v1/export",
+            "export",
+            "Records as lines, the oldest first.",
+            export,
+        ),
+        Operation::own(
+            Method::Get,
             "/v1/session",
-            get(session).post(begin_session).delete(end_session),
-        )
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
+            "session",
+            "The browser's own session. There are none over the Unix socket.",
+            session,
+        ),
+        Operation::own(
+            Method::Post,
+            "/v1/session",
+            "begin_session",
+            "Begins a session: the answer sets its cookie. Whoever asks shows a token.",
+            begin_session,
+        ),
+        Operation::own(
+            Method::Delete,
+            "/v1/session",
+            "end_session",
+            "Ends the session.",
+            end_session,
+        ),
+        Operation::get("/v1/openapi.json", "openapi", "This document.", document),
+    ]
+}
+
+pub(super) fn router(room: Arc<Room>) -> Router {
+    operations()
+        .into_iter()
+        .fold(Router::new(), |router, operation| {
+            router.route(operation.path, operation.handler)
+        })
         .route("/", get(page::asset))
         .route("/assets/{file}", get(page::asset))
-        .route("/metrics", get(scrape))
-        .route("/v1/export", get(export))
         .fallback(no_such_address)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
@@ -127,7 +245,7 @@ async fn status(State(room): Rooms) -> Answer<StatusView> {
 }
 
 /// Prometheus' own address, outside of the versioned ones.
-async fn scrape(State(room): Rooms, headers: HeaderMap) -> Result<Response, Failure> {
+async fn scrape(State(room): Rooms, headers: HeaderMap) -> Result<As<Metrics>, Failure> {
     let format = Format::wanted(headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()));
     let status = room.handle.status().await?;
     let hooks = room.handle.hooks().len();
@@ -137,23 +255,33 @@ async fn scrape(State(room): Rooms, headers: HeaderMap) -> Result<Response, Fail
             format!("the metrics cannot be written: {error}"),
         )
     })?;
-    Ok(([(CONTENT_TYPE, format.content_type())], text).into_response())
+    Ok(As::new(
+        ([(CONTENT_TYPE, format.content_type())], text).into_response(),
+    ))
 }
+
+type Either<T> = As<(Listed<T>, Lines<FeedLine>)>;
 
 async fn events(
     State(room): Rooms,
     By(caller): By,
     Asked(filter): Asked<EventFilter>,
-) -> Result<Response, Failure> {
+) -> Result<Either<EventView>, Failure> {
     let live = filter.follow.then(|| room.handle.subscribe());
     let query = query::event_query(&filter)?;
     let veil = room.veil(filter.reveal, &caller, "events").await?;
-    let listed = room
-        .read(veil.clone(), move |reader| reader.events(&filter))
+    let asked = filter.clone();
+    let page = room
+        .read(veil.clone(), move |reader| reader.events(&asked))
         .await?;
     let Some(live) = live else {
-        return Ok(Json(listed).into_response());
+        let listed = Listed::new("/v1/events", page, |cursor| EventFilter {
+            cursor: Some(cursor),
+            ..filter
+        });
+        return Ok(As::new(listed.into_response()));
     };
+    let listed = page.items;
     let follow = Follow::Events {
         query,
         listed: Seq(listed.first().map_or(0, |event| event.seq)),
@@ -169,7 +297,7 @@ async fn events(
         room.handle.store().id().clone(),
         room.shutdown.clone(),
     );
-    Ok(feed::lines(stream::iter(past).chain(news)))
+    Ok(As::new(feed::lines(stream::iter(past).chain(news))))
 }
 
 async fn event(
@@ -203,11 +331,19 @@ async fn activity(State(room): Rooms, Asked(filter): Asked<ActivityFilter>) -> A
     .map(Json)
 }
 
-async fn executions(State(room): Rooms, Asked(filter): Asked<ExecutionFilter>) -> Result<Response, Failure> {
+async fn executions(
+    State(room): Rooms,
+    Asked(filter): Asked<ExecutionFilter>,
+) -> Result<Either<ExecutionView>, Failure> {
     let veil = room.veil.clone();
     if !filter.follow {
-        let listed = room.read(veil, move |reader| reader.executions(&filter)).await?;
-        return Ok(Json(listed).into_response());
+        let asked = filter.clone();
+        let page = room.read(veil, move |reader| reader.executions(&asked)).await?;
+        let listed = Listed::new("/v1/executions", page, |cursor| ExecutionFilter {
+            cursor: Some(cursor),
+            ..filter
+        });
+        return Ok(As::new(listed.into_response()));
     }
     let live = room.handle.subscribe();
     let query = query::execution_query(&filter)?;
@@ -234,7 +370,7 @@ async fn executions(State(room): Rooms, Asked(filter): Asked<ExecutionFilter>) -
             .collect(),
     };
     let news = feed::news(live, follow, id, room.shutdown.clone());
-    Ok(feed::lines(stream::iter(past).chain(news)))
+    Ok(As::new(feed::lines(stream::iter(past).chain(news))))
 }
 
 async fn story(
@@ -252,6 +388,15 @@ async fn story(
     room.read(veil, move |reader| reader.story(&reference))
         .await
         .map(Json)
+}
+
+async fn output(State(room): Rooms, Named(reference): Named<Reference>) -> Answer<LiveOutputView> {
+    let handle = room.handle.clone();
+    room.read(room.veil.clone(), move |reader| {
+        reader.output(&reference, |key| handle.live_output(key))
+    })
+    .await
+    .map(Json)
 }
 
 async fn retry(State(room): Rooms, By(caller): By, Told(order): Told<RetryOrder>) -> Answer<RetryReply> {
@@ -346,17 +491,9 @@ fn not_settled(state: &ExecutionState) -> Option<String> {
 }
 
 async fn cancel(State(room): Rooms, By(caller): By, Named(reference): Named<Reference>) -> Answer<Ordered> {
-    let keys = room
-        .read(room.veil.clone(), move |reader| reader.resolve(&reference))
+    let key = room
+        .read(room.veil.clone(), move |reader| reader.one(&reference))
         .await?;
-    let [key] = keys.as_slice() else {
-        let all: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
-        return Err(Failure::new(
-            ErrorCode::BadRequest,
-            format!("the event caused {} executions: {}", keys.len(), all.join(", ")),
-        )
-        .with_hint(Some("name one of them".to_owned())));
-    };
     room.handle.cancel(key.clone(), caller.actor).await?;
     Ok(Json(Ordered {
         execution: key.to_string(),
@@ -471,39 +608,48 @@ fn emitted(key: String, document: Vec<u8>) -> Event {
 }
 
 /// The live feed.
-async fn follow(State(room): Rooms, Asked(filter): Asked<FeedFilter>, headers: HeaderMap) -> Response {
+async fn follow(
+    State(room): Rooms,
+    Asked(filter): Asked<FeedFilter>,
+    headers: HeaderMap,
+) -> As<Events<FeedMessage>> {
     let last_seen = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    sse::feed(&room, filter, last_seen.filter(|id| !id.is_empty()))
+    As::new(sse::feed(&room, filter, last_seen.filter(|id| !id.is_empty())))
 }
 
 async fn session(Door(guard): Door, headers: HeaderMap) -> Answer<SessionView> {
     guard.present(&headers).map(Json)
 }
 
-async fn begin_session(
-    Door(guard): Door,
-    headers: HeaderMap,
-    Told(order): Told<SessionOrder>,
-) -> Result<Response, Failure> {
-    guard.begin(&order.token, &headers)
+async fn begin_session(Door(guard): Door, headers: HeaderMap) -> Result<As<Json<SessionView>>, Failure> {
+    guard.begin(&headers).map(As::new)
 }
 
-async fn end_session(Door(guard): Door, headers: HeaderMap) -> Result<Response, Failure> {
-    guard.end(&headers)
+async fn end_session(Door(guard): Door, headers: HeaderMap) -> Result<As<Nothing>, Failure> {
+    guard.end(&headers).map(As::new)
 }
 
-async fn audit(State(room): Rooms, Asked(filter): Asked<AuditFilter>) -> Answer<Vec<AuditView>> {
-    room.read(room.veil.clone(), move |reader| reader.audit(filter.limit))
-        .await
-        .map(Json)
+async fn document() -> As<AnyJson> {
+    As::new(Json(openapi::document()).into_response())
+}
+
+async fn audit(State(room): Rooms, Asked(filter): Asked<AuditFilter>) -> Result<Listed<AuditView>, Failure> {
+    let asked = filter.clone();
+    let page = room
+        .read(room.veil.clone(), move |reader| reader.audit(&asked))
+        .await?;
+    Ok(Listed::new("/v1/audit", page, |cursor| AuditFilter {
+        cursor: Some(cursor),
+        ..filter
+    }))
 }
 
 async fn export(
     State(room): Rooms,
     By(caller): By,
     Asked(filter): Asked<ExportFilter>,
-) -> Result<Response, Failure> {
+) -> Result<As<Lines<ExportLine>>, Failure> {
     let veil = room.veil(filter.reveal, &caller, "export").await?;
     let exporter = Exporter::new(room.handle.store().clone(), veil, filter)?;
-    Ok(feed::chunks(exporter, room.shutdown.clone()))
+    Ok(As::new(feed::chunks(exporter, room.shutdown.clone())))
 }

@@ -151,6 +151,15 @@ impl Veil {
     }
 }
 
+impl Veil {
+    /// What a script wrote.
+    pub(super) fn output(&self, stream: &mut OutputView, call: Option<&str>) {
+        if let Some(redaction) = &self.0 {
+            output(redaction, stream, call);
+        }
+    }
+}
+
 fn output(redaction: &Redaction, stream: &mut OutputView, call: Option<&str>) {
     if let Some(shown) = hidden_in(&stream.head, |text| redaction.text(text, call)) {
         stream.head = shown;

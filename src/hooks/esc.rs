@@ -113,3 +113,41 @@ impl Compiler<'_> {
         Patterns::Of(names)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::declared;
+
+    #[test]
+    fn a_hook_that_both_ways_trigger_runs_twice() {
+        let hook = |trigger: &str| declared(&format!("name: x\ntrigger: {trigger}\ncommand: /bin/true\n"));
+        for (trigger, rest, netconf, twice) in [
+            ("{ esc: { event: VM_ALIVE } }", &["esc"][..], &["esc"][..], true),
+            ("{ esc: { event: VM_ALIVE, via: any } }", &["a"], &["b"], true),
+            ("{ esc: { event: VM_ALIVE, via: rest } }", &["a"], &["b"], false),
+            (
+                "{ esc: { event: VM_ALIVE, via: netconf } }",
+                &["a"],
+                &["b"],
+                false,
+            ),
+            ("{ esc: { event: VM_ALIVE }, source: a }", &["a"], &["b"], false),
+            (
+                "{ esc: { event: VM_ALIVE }, source: a }",
+                &["a"],
+                &["a", "b"],
+                true,
+            ),
+            ("{ esc: { event: VM_ALIVE } }", &["a", "b"], &[], false),
+            ("{ webhook: { name: any } }", &["a"], &["b"], false),
+            (
+                "[{ esc: { event: VM_ALIVE, via: rest } }, { esc: { event: VM_ALIVE, via: netconf } }]",
+                &["a"],
+                &["b"],
+                false,
+            ),
+        ] {
+            assert_eq!(hook(trigger).takes_esc_twice(rest, netconf), twice, "{trigger}");
+        }
+    }
+}

@@ -104,7 +104,7 @@ enum Admission {
 /// Keystone, with the user that hem is to it. May be shared.
 pub struct Session {
     client: Client,
-    user: config::keystone::Keystone,
+    user: config::keystone::KeystoneUser,
     password: Keyring,
     admission: Mutex<Admission>,
 }
@@ -124,11 +124,11 @@ impl Session {
     /// # Errors
     /// See [`SetUpError`].
     pub fn new(config: &config::keystone::Keystone, redaction: &Redaction) -> Result<Self, SetUpError> {
-        let password = std::slice::from_ref(&config.password);
+        let password = std::slice::from_ref(&config.user.password);
         Ok(Self {
             client: Client::new(&config.url, config.ca_file.as_deref(), LIMITS).map_err(SetUpError::Trust)?,
             password: Keyring::read(password, redaction).map_err(SetUpError::Password)?,
-            user: config.clone(),
+            user: config.user.clone(),
             admission: Mutex::new(Admission::Unasked),
         })
     }
@@ -215,7 +215,7 @@ impl Session {
         let body = json!({"auth": {
             "identity": {"methods": ["password"], "password": {"user": {
                 "name": self.user.username,
-                "domain": {"name": self.user.user_domain},
+                "domain": {"name": self.user.domain},
                 "password": String::from_utf8_lossy(password),
             }}},
             "scope": {"project": {

@@ -24,8 +24,11 @@ use crate::engine::pool::{Followed, Inlet};
 use crate::engine::records::Records;
 use crate::engine::role::Leadership;
 use crate::event::redaction::Redaction;
+use crate::http_client::TrustError;
+use crate::keystone;
 use crate::secrets::SecretError;
 
+pub use self::masakari::HtpasswdError;
 pub use crate::listener::BindError;
 
 /// A source as it is configured.
@@ -50,6 +53,7 @@ pub fn configured(source: &config::Source) -> &dyn Source {
         config::Source::Webhook(source) => source,
         config::Source::Masakari(source) => source,
         config::Source::Esc(source) => source,
+        config::Source::MasakariPoll(source) => source,
     }
 }
 
@@ -75,6 +79,15 @@ pub enum BuildError {
     /// A secret that it needs cannot be had.
     #[error("a secret cannot be had")]
     Secret(#[source] SecretError),
+    /// The users who may use it cannot be had.
+    #[error("there are no users")]
+    Users(#[source] HtpasswdError),
+    /// Keystone cannot be asked.
+    #[error("Keystone cannot be asked")]
+    Keystone(#[source] keystone::SetUpError),
+    /// Whom it asks cannot be told from somebody else.
+    #[error("the other end cannot be told from somebody else")]
+    Trust(#[source] TrustError),
 }
 
 impl BuildError {
@@ -124,6 +137,18 @@ pub struct Wires {
 pub struct Tasks {
     tracker: TaskTracker,
     stop: CancellationToken,
+}
+
+/// An error with all that is behind it, as one sentence.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let mut sentence = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        sentence.push_str(": ");
+        sentence.push_str(&error.to_string());
+        cause = error.source();
+    }
+    sentence
 }
 
 impl Tasks {

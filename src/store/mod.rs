@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use self::format::{FormatError, Totals};
 pub use self::open::{OpenError, set_aside};
 use crate::engine::execution::Actor;
-use crate::event::id::{HookName, Seq, StoreId};
+use crate::event::id::{ExecutionKey, HookName, Seq, StoreId};
 use crate::event::time::Timestamp;
 use crate::event::{Event, Kind};
 
@@ -174,6 +174,8 @@ pub struct EventQuery {
     pub since: Option<Timestamp>,
     /// Only events received at or before this time.
     pub until: Option<Timestamp>,
+    /// Only events that were accepted before this one.
+    pub before: Option<Seq>,
     /// At most this many.
     pub limit: usize,
 }
@@ -193,6 +195,8 @@ pub struct ExecutionQuery {
     pub since: Option<Timestamp>,
     /// Only executions accepted at or before this time.
     pub until: Option<Timestamp>,
+    /// Only executions that stand behind this one in the order of the list.
+    pub before: Option<ExecutionKey>,
     /// At most this many.
     pub limit: usize,
 }

@@ -17,14 +17,22 @@ pub struct RawKeystone {
     pub url: HttpUrl,
     /// With `https`: a file in PEM form with the authorities that may vouch for it. Default: the system's own.
     pub ca_file: Option<PathBuf>,
-    /// The name of hem's user.
+    /// The user that hem is.
+    pub user: RawKeystoneUser,
+}
+
+/// A user of Keystone's.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawKeystoneUser {
+    /// Its name.
     pub username: String,
-    /// The domain of that user. Default `Default`.
-    pub user_domain: Option<String>,
-    /// The password, in a file or in the environment; it is read again when the file changes.
+    /// The domain that it belongs to. Default `Default`.
+    pub domain: Option<String>,
+    /// Its password, in a file or in the environment; it is read again when the file changes.
     #[schemars(with = "RawSecret")]
     pub password: Spanned<RawSecret>,
-    /// The project in which that user works: `service`.
+    /// The project in which it works: `service`.
     pub project: String,
     /// The domain of that project. Default `Default`.
     pub project_domain: Option<String>,

@@ -8,6 +8,8 @@ use serde_saphyr::Spanned;
 
 use super::RawSourceType;
 use super::listen::{RawHttpLimits, RawTls};
+use super::masakari_auth::RawMasakariAuth;
+use super::masakari_poll::RawPoll;
 use crate::config::scalar::{ListenAddress, MasakariHostName, SegmentName, UrlPath, UuidText};
 
 /// A source of type `masakari`: the notifications API of OpenStack Masakari, for its monitors and for operators' tools. Each
@@ -19,6 +21,9 @@ pub struct RawMasakari {
     #[serde(rename = "type")]
     #[schemars(with = "String", extend("const" = "masakari"))]
     pub kind: RawSourceType,
+    /// An existing Masakari that is read, instead of being one: with it, there is no `listen` and nothing else of what follows.
+    #[schemars(with = "Option<RawPoll>")]
+    pub poll: Option<Spanned<RawPoll>>,
     /// The address and the port it listens on: `127.0.0.1:15868`, `"[::1]:15868"`. With port 0 any free one, which `hem status`
     /// tells. On other addresses than this machine's own ones `auth` must be set. Default `127.0.0.1:15868`.
     #[schemars(with = "Option<ListenAddress>")]
@@ -43,12 +48,18 @@ pub struct RawMasakari {
     pub segments: BTreeMap<SegmentName, Spanned<RawSegment>>,
 }
 
-/// Who may use it.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum RawMasakariAuth {
-    /// Anybody who can reach it.
-    None,
+impl RawMasakari {
+    /// Whether it says anything of a Masakari that hem is to be.
+    pub(in crate::config) fn says_what_it_is(&self) -> bool {
+        self.listen.is_some()
+            || self.tls.is_some()
+            || self.limits.is_some()
+            || self.base_path.is_some()
+            || self.auth.is_some()
+            || self.strict_hosts.is_some()
+            || self.maintenance.is_some()
+            || !self.segments.is_empty()
+    }
 }
 
 /// What sets a host's `on_maintenance`.

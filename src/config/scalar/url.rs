@@ -46,6 +46,19 @@ impl HttpUrl {
         &self.path
     }
 
+    /// The address with `version` (`/v3`) at its end, where it does not stand there already.
+    #[must_use]
+    pub fn of_version(self, version: &str) -> Self {
+        if self.path.ends_with(version) {
+            return self;
+        }
+        Self {
+            text: self.text + version,
+            path: self.path + version,
+            ..self
+        }
+    }
+
     /// Whether only this machine can be meant.
     pub fn is_loopback(&self) -> bool {
         self.host == "localhost"
@@ -200,6 +213,18 @@ mod tests {
             .parse::<HttpUrl>()
             .expect_err("credentials");
         assert!(!said.contains("hunter2"), "{said}");
+    }
+
+    #[test]
+    fn a_version_is_put_at_its_end_once() {
+        for (text, with_it) in [
+            ("http://keystone:5000", "http://keystone:5000/v3"),
+            ("http://keystone/identity/", "http://keystone/identity/v3"),
+            ("http://keystone/identity/v3/", "http://keystone/identity/v3"),
+        ] {
+            let url: HttpUrl = text.parse().expect("an address");
+            assert_eq!(Ok(url.of_version("/v3")), with_it.parse(), "{text}");
+        }
     }
 
     #[test]

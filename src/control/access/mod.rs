@@ -128,7 +128,6 @@ impl Guard {
                 session.holder
             }
         };
-        // Its own session a viewer may end.
         if writes && holder.role < Role::Operator && request.uri().path() != SESSION {
             return Err(Failure::new(
                 ErrorCode::Forbidden,
@@ -207,18 +206,14 @@ impl Guard {
             .map_err(|_| Failure::new(ErrorCode::Internal, "the cookie cannot be written"))
     }
 
-    /// Begins a session for whoever has the token.
-    pub(super) fn begin(&self, token: &str, headers: &HeaderMap) -> Result<Response, Failure> {
-        let host = headers
-            .get(HOST)
-            .and_then(|host| host.to_str().ok())
-            .unwrap_or_default();
-        if headers.contains_key(ORIGIN) && !is_same_origin(headers, host) {
-            return Err(Failure::new(
-                ErrorCode::Forbidden,
-                "a session begins on hem's own page alone",
-            ));
-        }
+    /// Begins a session for whoever shows a token. A page from elsewhere cannot: no browser lets it send the header.
+    pub(super) fn begin(&self, headers: &HeaderMap) -> Result<Response, Failure> {
+        let token = bearer(headers)?.ok_or_else(|| {
+            Failure::new(
+                ErrorCode::BadRequest,
+                "a session begins with a token: `Authorization: Bearer …`",
+            )
+        })?;
         let holder: Holder = self
             .tokens
             .holder(token)
@@ -250,17 +245,13 @@ impl Guard {
     }
 }
 
+/// Where sessions begin and end, which whoever may read may do.
 const SESSION: &str = "/v1/session";
 
-/// What is answered to anybody: it says nothing that is secret, or takes the token itself.
+/// What is answered to anybody, because it says nothing that is secret.
 fn is_open(method: &Method, path: &str) -> bool {
-    match *method {
-        Method::GET | Method::HEAD => {
-            matches!(path, "/" | "/healthz" | "/readyz") || path.starts_with("/assets/")
-        }
-        Method::POST => path == SESSION,
-        _ => false,
-    }
+    matches!(*method, Method::GET | Method::HEAD)
+        && (matches!(path, "/" | "/healthz" | "/readyz") || path.starts_with("/assets/"))
 }
 
 fn unauthenticated(why: &str) -> Failure {

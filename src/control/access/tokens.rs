@@ -1,6 +1,6 @@
 //! Tokens, read from files and read again when those change.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::control::{Role, TokenFile};
 use crate::event::redaction::Redaction;
+use crate::file_stamp::FileStamp;
 
 /// What is larger was not meant as a list of tokens.
 const LARGEST: u64 = 64 << 10;
@@ -87,15 +88,8 @@ struct Kept {
 
 #[derive(Debug)]
 struct Read {
-    stamp: Option<Stamp>,
+    stamp: Option<FileStamp>,
     digests: Vec<Digest>,
-}
-
-/// By what a file that was replaced, written to or given other rights is told from what it was.
-type Stamp = (u64, u64, i64, i64);
-
-fn stamp(file: &Metadata) -> Stamp {
-    (file.ino(), file.size(), file.ctime(), file.ctime_nsec())
 }
 
 impl Tokens {
@@ -142,7 +136,7 @@ impl Tokens {
 
     /// Looks at the file first: what was taken out of it must not work for a moment longer. One that cannot be used lets nobody in.
     fn holds(&self, file: &Kept, digest: &Digest) -> bool {
-        let now = std::fs::metadata(&file.path).ok().map(|file| stamp(&file));
+        let now = FileStamp::of(&file.path).ok();
         let mut kept = file.read.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.stamp != now {
             *kept = match read(&file.path, &self.redaction) {
@@ -171,6 +165,8 @@ fn read(path: &Path, redaction: &Redaction) -> Result<Read, TokenError> {
         path: path.to_owned(),
         source,
     };
+    // Taken first: what is written meanwhile is seen the next time.
+    let stamp = FileStamp::of(path).map_err(unreadable)?;
     let mut file = File::open(path).map_err(unreadable)?;
     let about = file.metadata().map_err(unreadable)?;
     let mode = about.mode() & 0o7777;
@@ -211,7 +207,7 @@ fn read(path: &Path, redaction: &Redaction) -> Result<Read, TokenError> {
         });
     }
     Ok(Read {
-        stamp: Some(stamp(&about)),
+        stamp: Some(stamp),
         digests,
     })
 }

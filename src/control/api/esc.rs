@@ -1,12 +1,13 @@
 //! An event of Cisco ESC as the API gives it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::esc::{EscEvent, Machine, Via};
 use crate::event::webhook::Form;
 
 /// What is known of an event of ESC; what it does not say is null.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EscView {
     /// The way it came: `rest` or `netconf`.
     pub via: String,
@@ -45,7 +46,7 @@ pub struct EscView {
 }
 
 /// A VM and where it runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MachineView {
     /// Its id, a UUID.
     pub id: Option<String>,

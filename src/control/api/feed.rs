@@ -1,11 +1,12 @@
 //! What the live feed says, and who listens in a browser.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{EventView, ExecutionView, MuteView, ScopeView, Time, is_false};
 
 /// What of the live feed is asked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FeedFilter {
     /// No events.
@@ -23,7 +24,7 @@ pub struct FeedFilter {
 }
 
 /// A message of the live feed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum FeedMessage {
     /// The feed begins: whatever becomes durable from now on follows.
@@ -66,22 +67,8 @@ impl FeedMessage {
     }
 }
 
-/// What a browser begins a session with.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SessionOrder {
-    /// The token.
-    pub token: String,
-}
-
-impl std::fmt::Debug for SessionOrder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SessionOrder(…)")
-    }
-}
-
 /// A browser's session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionView {
     /// The name of the token that began it.
     pub name: String,

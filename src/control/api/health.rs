@@ -1,16 +1,17 @@
 //! Whether the daemon lives and can do its work.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The daemon lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AliveView {
     /// Always.
     pub alive: bool,
 }
 
 /// Whether the daemon can do its work.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReadyView {
     /// Whether it can.
     pub ready: bool,
@@ -21,7 +22,7 @@ pub struct ReadyView {
 }
 
 /// Why the daemon cannot do its work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnreadyReason {
     /// It is stopping, or the store takes no more writes.

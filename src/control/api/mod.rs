@@ -23,10 +23,13 @@ mod records;
 mod status;
 mod transfer;
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 pub use self::esc::{EscView, MachineView};
-pub use self::feed::{FeedFilter, FeedMessage, SessionOrder, SessionView};
+pub use self::feed::{FeedFilter, FeedMessage, SessionView};
 pub use self::health::{AliveView, ReadyView, UnreadyReason};
 pub use self::mutes::{
     MuteOrder, MuteReply, MuteStatusView, MuteView, MutedByView, QueueView, ScopeView, StopOrder, StopReply,
@@ -40,8 +43,8 @@ pub use self::orders::{
 pub use self::records::{
     ArgumentsView, AttemptView, CancelReasonView, CaughtUpView, CauseView, DefinitionView, EndedView,
     EventFilter, EventView, ExecutionFilter, ExecutionStory, ExecutionView, ExplanationView, FactsView,
-    FeedLine, FileView, NotedOnlyView, OutcomeView, OutputView, ProcessView, SkipReasonView, StateView,
-    StepView, Story, Today,
+    FeedLine, FileView, LiveOutputView, NotedOnlyView, OutcomeView, OutputView, ProcessView, SkipReasonView,
+    StateView, StepView, Story, Today,
 };
 pub use self::status::{
     AcceptanceBucket, ActivityFilter, ActivityView, BlockedView, CatchUpView, EventSums, KeptView,
@@ -64,6 +67,20 @@ impl Serialize for Time {
     }
 }
 
+impl JsonSchema for Time {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
@@ -72,7 +89,7 @@ impl<'de> Deserialize<'de> for Time {
 }
 
 /// Bytes that are text most of the time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Text {
     /// Valid UTF-8.
@@ -82,7 +99,7 @@ pub enum Text {
 }
 
 /// Who asked for something.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ActorView {
     /// A user of this machine.
@@ -102,7 +119,7 @@ pub enum ActorView {
 }
 
 /// The body of every answer that is no success: problem details (RFC 9457).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// `about:blank`: the status says the class, and `code` the rest.
     #[serde(rename = "type")]
@@ -121,7 +138,7 @@ pub struct Problem {
 }
 
 /// The classes of failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
     /// The request cannot be read.

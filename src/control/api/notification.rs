@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::masakari::{MasakariNotification, Observed};
 
 /// Masakari: a host, a process or a virtual machine failed or came back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NotificationView {
     /// The notification's UUID.
     pub notification_uuid: String,
@@ -33,7 +34,7 @@ pub struct NotificationView {
 }
 
 /// What another Masakari said of a notification.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ObservedView {
     /// Its number there.
     pub id: u64,

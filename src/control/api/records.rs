@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -10,7 +11,7 @@ use super::esc::EscView;
 use super::{ActorView, MuteView, NotificationView, SourceErrorView, Text, Time, is_false};
 
 /// Which events are asked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventFilter {
     /// Only events about this subject, `vm/12`.
@@ -37,6 +38,9 @@ pub struct EventFilter {
     /// At most this many, the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// Only those behind what an answer before named as the next: its `Next-Cursor`. Not together with `follow`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
     /// Go on with what becomes durable from now on, as lines of JSON.
     #[serde(default, skip_serializing_if = "is_false")]
     pub follow: bool,
@@ -46,7 +50,7 @@ pub struct EventFilter {
 }
 
 /// Which executions are asked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionFilter {
     /// Only executions of this hook.
@@ -70,6 +74,9 @@ pub struct ExecutionFilter {
     /// At most this many, the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// Only those behind what an answer before named as the next: its `Next-Cursor`. Not together with `follow`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
     /// Go on with what becomes durable from now on, as lines of JSON.
     #[serde(default, skip_serializing_if = "is_false")]
     pub follow: bool,
@@ -79,7 +86,7 @@ pub struct ExecutionFilter {
 }
 
 /// An event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventView {
     /// Its number in this store.
     pub seq: u64,
@@ -109,7 +116,7 @@ pub struct EventView {
 }
 
 /// What an event says happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum FactsView {
     /// A resource changed its state.
@@ -291,7 +298,7 @@ impl FactsView {
 }
 
 /// An execution.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecutionView {
     /// Its id in this store, `1042.vm-running`.
     pub execution: String,
@@ -331,7 +338,7 @@ pub struct ExecutionView {
 }
 
 /// The arguments of an execution, as the controller's records have them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ArgumentsView {
     /// The controller's number of the hook.
     pub oned_id: u64,
@@ -370,7 +377,7 @@ impl ArgumentsView {
 }
 
 /// Where an execution stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum StateView {
     /// It waits for its turn.
@@ -471,7 +478,7 @@ impl StateView {
 }
 
 /// Why an execution was skipped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SkipReasonView {
     /// It was not started within `start_within`.
@@ -489,7 +496,7 @@ pub enum SkipReasonView {
 }
 
 /// Why an execution was cancelled.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CancelReasonView {
     /// Somebody asked for it.
@@ -507,7 +514,7 @@ pub enum CancelReasonView {
 }
 
 /// What caused an attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum CauseView {
     /// The event itself.
@@ -531,7 +538,7 @@ pub enum CauseView {
 }
 
 /// The whole story of an event and what it caused, or of one execution.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Story {
     /// The event; none when it is no longer kept.
     pub event: Option<EventView>,
@@ -543,7 +550,7 @@ pub struct Story {
 }
 
 /// How a gap was caught up with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CaughtUpView {
     /// States that were missed and raised.
     pub raised: u64,
@@ -562,7 +569,7 @@ pub struct CaughtUpView {
 }
 
 /// Why states were noted and not raised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NotedOnlyView {
     /// None were known before.
@@ -574,7 +581,7 @@ pub enum NotedOnlyView {
 }
 
 /// The whole story of one execution.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecutionStory {
     /// The execution.
     pub execution: ExecutionView,
@@ -587,7 +594,7 @@ pub struct ExecutionStory {
 }
 
 /// How a recorded hook stands today.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Today {
     /// The definition in force is the one that matched.
@@ -601,7 +608,7 @@ pub enum Today {
 }
 
 /// A hook's definition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DefinitionView {
     /// Its version, a SHA-256 in hexadecimal.
     pub version: String,
@@ -616,7 +623,7 @@ pub struct DefinitionView {
 }
 
 /// One start of the script.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptView {
     /// Its number, from 1.
     pub number: u32,
@@ -631,7 +638,7 @@ pub struct AttemptView {
 }
 
 /// What was started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProcessView {
     /// The process id.
     pub pid: u32,
@@ -656,7 +663,7 @@ pub struct ProcessView {
 }
 
 /// What a file was when it was run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileView {
     /// Its path.
     pub path: String,
@@ -667,7 +674,7 @@ pub struct FileView {
 }
 
 /// How an attempt ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EndedView {
     /// When.
     pub at: Time,
@@ -683,7 +690,7 @@ pub struct EndedView {
 }
 
 /// How an attempt ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum OutcomeView {
     /// The script ended by itself.
@@ -724,8 +731,23 @@ pub enum OutcomeView {
     Interrupted,
 }
 
+/// What an execution's attempt has written, while it runs as well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LiveOutputView {
+    /// The execution.
+    pub execution: String,
+    /// The attempt's number: the one that runs, or the last one that ended. None before the first.
+    pub attempt: Option<u32>,
+    /// Whether it runs: there may be more.
+    pub running: bool,
+    /// What it has written to its standard output.
+    pub stdout: OutputView,
+    /// What it has written to its standard error.
+    pub stderr: OutputView,
+}
+
 /// One output stream, as kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OutputView {
     /// The beginning; all of it when nothing was cut.
     pub head: Text,
@@ -738,7 +760,7 @@ pub struct OutputView {
 }
 
 /// A line of the live feed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum FeedLine {
     /// An event was accepted.
@@ -753,7 +775,7 @@ pub enum FeedLine {
 }
 
 /// Why a kept event does or does not trigger a hook in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExplanationView {
     /// The hook.
     pub hook: String,
@@ -768,7 +790,7 @@ pub struct ExplanationView {
 }
 
 /// One thing that was looked at to find whether a hook matches.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StepView {
     /// Which of the hook's triggers it belongs to, from 0; none for its condition.
     pub trigger: Option<usize>,

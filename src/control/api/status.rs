@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{MuteStatusView, QueueView, Time, is_false};
 
 /// How the daemon does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusView {
     /// The version of the program.
     pub version: String,
@@ -82,7 +83,7 @@ pub struct StatusView {
 }
 
 /// How it stands with the hooks that `oned` keeps.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PoolView {
     /// The source whose controller it is.
     pub source: String,
@@ -108,7 +109,7 @@ pub struct PoolView {
 }
 
 /// A hook of `oned` that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UnusableView {
     /// Its number, where that can be read.
     pub id: Option<u64>,
@@ -119,7 +120,7 @@ pub struct UnusableView {
 }
 
 /// The part that a daemon plays among those of several front-ends.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RoleView {
     /// `leader`, `solo` or `standby`.
     pub name: String,
@@ -131,7 +132,7 @@ pub struct RoleView {
 }
 
 /// How much the store keeps.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeptView {
     /// Events that matched something.
     pub matched_events: u64,
@@ -142,7 +143,7 @@ pub struct KeptView {
 }
 
 /// Where the events of one source ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventSums {
     /// accepted + duplicate + refused + lost.
     pub received: u64,
@@ -168,7 +169,7 @@ pub struct EventSums {
 }
 
 /// A source's connection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceView {
     /// Its type.
     #[serde(rename = "type")]
@@ -191,7 +192,7 @@ pub struct SourceView {
 }
 
 /// How catching up with what a source missed goes. The sums are those since the store was made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CatchUpView {
     /// Resources whose state is known.
     pub known: u64,
@@ -212,7 +213,7 @@ pub struct CatchUpView {
 }
 
 /// How the telling of results to a controller goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ResultsView {
     /// Attempts that it is still to be told of.
     pub waiting: u64,
@@ -225,7 +226,7 @@ pub struct ResultsView {
 }
 
 /// An error of a source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceErrorView {
     /// When.
     pub at: Time,
@@ -234,7 +235,7 @@ pub struct SourceErrorView {
 }
 
 /// An execution that waits too long for another one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BlockedView {
     /// The subject of the lane.
     pub subject: Option<String>,
@@ -247,7 +248,7 @@ pub struct BlockedView {
 }
 
 /// A broken hook file whose last good version is in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StaleView {
     /// The file.
     pub file: String,
@@ -258,7 +259,7 @@ pub struct StaleView {
 }
 
 /// Events accepted within a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AcceptanceBucket {
     /// Milliseconds from receipt to acceptance, at most.
     pub up_to_ms: u64,
@@ -267,7 +268,7 @@ pub struct AcceptanceBucket {
 }
 
 /// Over which time the activity is asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ActivityFilter {
     /// So many minutes, the last of which goes on now; 60 when unset, at most 1440.
@@ -276,7 +277,7 @@ pub struct ActivityFilter {
 }
 
 /// How many executions reached their end in each of the last minutes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ActivityView {
     /// The minutes, in order; the last one goes on.
     pub minutes: Vec<MinuteView>,
@@ -285,7 +286,7 @@ pub struct ActivityView {
 }
 
 /// A minute.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MinuteView {
     /// When it began.
     pub begin: Time,

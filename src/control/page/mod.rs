@@ -17,22 +17,40 @@ struct Asset {
     content: &'static [u8],
 }
 
+const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+const DRAWING: &str = "image/svg+xml";
+
+/// An asset by its name.
+macro_rules! asset {
+    ($path:literal, $kind:expr, $file:literal) => {
+        Asset {
+            path: $path,
+            kind: $kind,
+            content: include_bytes!(concat!("assets/", $file)),
+        }
+    };
+}
+
 const ASSETS: &[Asset] = &[
-    Asset {
-        path: "/",
-        kind: "text/html; charset=utf-8",
-        content: include_bytes!("assets/index.html"),
-    },
-    Asset {
-        path: "/assets/app.js",
-        kind: "text/javascript; charset=utf-8",
-        content: include_bytes!("assets/app.js"),
-    },
-    Asset {
-        path: "/assets/style.css",
-        kind: "text/css; charset=utf-8",
-        content: include_bytes!("assets/style.css"),
-    },
+    asset!("/", HTML, "index.html"),
+    asset!("/assets/style.css", STYLE, "style.css"),
+    asset!("/assets/icon.svg", DRAWING, "icon.svg"),
+    asset!("/assets/api.js", SCRIPT, "api.js"),
+    asset!("/assets/app.js", SCRIPT, "app.js"),
+    asset!("/assets/chart.js", SCRIPT, "chart.js"),
+    asset!("/assets/dialogs.js", SCRIPT, "dialogs.js"),
+    asset!("/assets/dom.js", SCRIPT, "dom.js"),
+    asset!("/assets/events.js", SCRIPT, "events.js"),
+    asset!("/assets/execution.js", SCRIPT, "execution.js"),
+    asset!("/assets/executions.js", SCRIPT, "executions.js"),
+    asset!("/assets/filters.js", SCRIPT, "filters.js"),
+    asset!("/assets/hooks.js", SCRIPT, "hooks.js"),
+    asset!("/assets/layout.js", SCRIPT, "layout.js"),
+    asset!("/assets/notice.js", SCRIPT, "notice.js"),
+    asset!("/assets/now.js", SCRIPT, "now.js"),
+    asset!("/assets/words.js", SCRIPT, "words.js"),
 ];
 
 /// A file of the page. Browsers keep it and ask each time whether it is still the same.
@@ -82,6 +100,38 @@ mod tests {
         }
         for asked in html.split('"').filter(|text| text.starts_with("/assets/")) {
             assert!(ASSETS.iter().any(|asset| asset.path == asked), "{asked}");
+        }
+    }
+
+    #[test]
+    fn no_module_makes_markup_of_a_text_or_names_another_place() {
+        for asset in ASSETS.iter().filter(|asset| asset.kind == SCRIPT) {
+            let text = std::str::from_utf8(asset.content).expect("text");
+            for forbidden in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "DOMParser",
+                "createContextualFragment",
+                "setHTML",
+                "srcdoc",
+                "eval(",
+                "new Function",
+                "//cdn",
+                "https://",
+            ] {
+                assert!(!text.contains(forbidden), "{} has {forbidden}", asset.path);
+            }
+            for line in text.lines().filter(|line| line.starts_with("import ")) {
+                let module = line.rsplit('"').nth(1).expect("a module");
+                let path = format!("/assets/{}", module.trim_start_matches("./"));
+                assert!(
+                    ASSETS.iter().any(|known| known.path == path),
+                    "{}: {line}",
+                    asset.path
+                );
+            }
         }
     }
 }

@@ -127,3 +127,73 @@ fn read_event(source: Option<String>, event: EscEvent, payload: Payload) -> Even
         payload,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::event::esc::Via;
+
+    const NOTIFICATION: &str = "<?xml version='1.0'?>\n<!-- kept -->\n<notification xmlns='urn:x'><eventTime>2026-06-23T18:15:04.27+00:00\
+        </eventTime><escEvent><status>SUCCESS</status><depname>dep1</depname><tenant>t1</tenant><event><type>VM_ALIVE</type></event>\
+        </escEvent></notification>\n";
+
+    #[test]
+    fn a_saved_event_is_the_event_that_it_was() {
+        let callback = json!({
+            "kind": "esc", "headers": {"ESC_TRANSACTION_ID": "x", "ESC-Status-Code": "200"}, "sender": "192.0.2.7",
+            "body": {"event_type": "VM_ALIVE", "internal_tenant_id": "t1", "internal_deployment_id": "dep1"},
+        });
+        let xml = json!({
+            "kind": "esc", "source": "esc2", "headers": {"ESC-Status-Code": "200"},
+            "text": "<d><event_type>VM_ALIVE</event_type><internal_tenant_id>t1</internal_tenant_id>\
+                <internal_deployment_id>dep1</internal_deployment_id></d>",
+        });
+        for (document, via) in [
+            (NOTIFICATION.to_owned(), Via::Netconf),
+            (callback.to_string(), Via::Rest),
+            (xml.to_string(), Via::Rest),
+        ] {
+            assert!(is_saved(document.as_bytes()), "{document}");
+            let event = from_saved(document.as_bytes());
+            let Facts::Esc(esc) = &event.facts else {
+                panic!("{:?}", event.facts)
+            };
+            assert_eq!(
+                (esc.via, esc.event.as_str(), esc.status.as_deref()),
+                (via, "VM_ALIVE", Some("SUCCESS"))
+            );
+            assert_eq!(event.subject, Some(Subject::new("deployment/t1/dep1")));
+            assert_eq!(event.key, "ESC VM_ALIVE SUCCESS");
+        }
+    }
+
+    #[test]
+    fn what_is_none_is_left_to_others_or_says_why() {
+        for other in [
+            "",
+            "{}",
+            r#"{"kind": "webhook", "endpoint": "x", "body": {}}"#,
+            "<HOOK_MESSAGE><notification/></HOOK_MESSAGE>",
+            "<notifications/>",
+            "text <notification/>",
+            "<!DOCTYPE notification><notification/>",
+        ] {
+            assert!(!is_saved(other.as_bytes()), "{other}");
+        }
+        for wrong in [
+            json!({"kind": "esc"}).to_string(),
+            json!({"kind": "esc", "body": {}, "text": "{}"}).to_string(),
+            json!({"kind": "esc", "body": {"a": 1}}).to_string(),
+            json!({"kind": "esc", "text": "VM_ALIVE"}).to_string(),
+            json!({"kind": "esc", "bodi": {}}).to_string(),
+            "<notification><replayComplete/></notification>".to_owned(),
+            "<notification><linkDown/></notification>".to_owned(),
+        ] {
+            assert!(is_saved(wrong.as_bytes()), "{wrong}");
+            let event = from_saved(wrong.as_bytes());
+            assert!(matches!(event.facts, Facts::Undecodable { .. }), "{wrong}");
+        }
+    }
+}

@@ -100,8 +100,13 @@ impl Users {
 impl Hash {
     fn read(text: &str) -> Result<Self, fn(usize, String) -> HtpasswdFault> {
         let other_kind: fn(usize, String) -> HtpasswdFault = |line, user| HtpasswdFault::Kind { line, user };
-        if let Some(rest) = ["$2y$", "$2a$", "$2b$"].iter().find_map(|kind| text.strip_prefix(kind)) {
-            let cost = rest.split_once('$').and_then(|(cost, _)| cost.parse::<u32>().ok());
+        if let Some(rest) = ["$2y$", "$2a$", "$2b$"]
+            .iter()
+            .find_map(|kind| text.strip_prefix(kind))
+        {
+            let cost = rest
+                .split_once('$')
+                .and_then(|(cost, _)| cost.parse::<u32>().ok());
             return match cost {
                 Some(cost) if cost > HIGHEST_COST => Err(|line, user| HtpasswdFault::Cost { line, user }),
                 Some(_) if text.len() == 60 && text.is_ascii() => Ok(Self::Bcrypt(text.to_owned())),
@@ -139,7 +144,9 @@ impl Hash {
     pub(super) fn is_of(&self, password: &[u8]) -> bool {
         match self {
             Self::Bcrypt(hash) => bcrypt::verify(password, hash).unwrap_or(false),
-            Self::Apr1 { salt, digest } => is_same(apr1(password, salt.as_bytes()).as_bytes(), digest.as_bytes()),
+            Self::Apr1 { salt, digest } => {
+                is_same(apr1(password, salt.as_bytes()).as_bytes(), digest.as_bytes())
+            }
             Self::Sha1(digest) => is_same(&Sha1::digest(password), digest),
         }
     }
@@ -218,7 +225,11 @@ long:$apr1$qB7Cwwfj$f2OnMgpLjsynWth7rVCVz1
     fn what_htpasswd_makes_is_taken() {
         let users = Users::read(FILE).expect("a file");
         for user in ["bcrypt", "md5", "sha", "long"] {
-            let password = if user == "long" { "a password of more than sixteen characters" } else { "secret" };
+            let password = if user == "long" {
+                "a password of more than sixteen characters"
+            } else {
+                "secret"
+            };
             assert!(is_user(&users, user, password), "{user}");
             for wrong in ["", "Secret", "secret ", "secre"] {
                 assert!(!is_user(&users, user, wrong), "{user} {wrong}");
@@ -236,11 +247,26 @@ long:$apr1$qB7Cwwfj$f2OnMgpLjsynWth7rVCVz1
             ("\nbob", "line 2 is not `USER:HASH`"),
             (":x", "line 1 is not `USER:HASH`"),
             ("bob:", "line 1 is not `USER:HASH`"),
-            ("bob:secret", "line 1: the hash of `bob` is of a kind that is not taken; make it with `htpasswd -B`"),
-            ("bob:$1$x$y", "line 1: the hash of `bob` is of a kind that is not taken; make it with `htpasswd -B`"),
-            ("bob:$2y$05$short", "line 1: the hash of `bob` is of a kind that is not taken; make it with `htpasswd -B`"),
-            ("bob:{SHA}AAAA", "line 1: the hash of `bob` is of a kind that is not taken; make it with `htpasswd -B`"),
-            ("bob:$2y$31$", "line 1: the hash of `bob` has a cost of more than 17"),
+            (
+                "bob:secret",
+                "line 1: the hash of `bob` is of a kind that is not taken; make it with `htpasswd -B`",
+            ),
+            (
+                "bob:$1$x$y",
+                "line 1: the hash of `bob` is of a kind that is not taken; make it with `htpasswd -B`",
+            ),
+            (
+                "bob:$2y$05$short",
+                "line 1: the hash of `bob` is of a kind that is not taken; make it with `htpasswd -B`",
+            ),
+            (
+                "bob:{SHA}AAAA",
+                "line 1: the hash of `bob` is of a kind that is not taken; make it with `htpasswd -B`",
+            ),
+            (
+                "bob:$2y$31$",
+                "line 1: the hash of `bob` has a cost of more than 17",
+            ),
         ] {
             assert_eq!(Users::read(text).expect_err(text).to_string(), said, "{text}");
         }

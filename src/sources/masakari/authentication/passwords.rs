@@ -55,7 +55,7 @@ pub enum HtpasswdError {
 
 /// A file of users that is read again when it changes.
 #[derive(Debug)]
-pub(super) struct Passwords {
+pub(in crate::sources::masakari) struct Passwords {
     path: PathBuf,
     users: ArcSwap<Users>,
     seen: Mutex<Option<FileStamp>>,
@@ -193,8 +193,15 @@ mod tests {
         assert!(passwords.is_user("alice", b"secret").await);
         assert!(!passwords.is_user("alice", b"wrong").await);
         assert!(!passwords.is_user("bob", b"secret").await);
-        assert_eq!(passwords.right.lock().expect("a lock").len(), 1, "only what was right");
-        let _all = passwords.turns.acquire_many(u32::try_from(AT_ONCE).expect("few")).await;
+        assert_eq!(
+            passwords.right.lock().expect("a lock").len(),
+            1,
+            "only what was right"
+        );
+        let _all = passwords
+            .turns
+            .acquire_many(u32::try_from(AT_ONCE).expect("few"))
+            .await;
         // With nobody to check it, it is still taken.
         assert!(passwords.is_user("alice", b"secret").await);
     }
@@ -209,7 +216,10 @@ mod tests {
         std::fs::write(&file, format!("bob:{SHA}\n")).expect("a file");
         passwords.look();
         assert!(passwords.is_user("bob", b"secret").await);
-        assert!(!passwords.is_user("alice", b"secret").await, "who left is not let in");
+        assert!(
+            !passwords.is_user("alice", b"secret").await,
+            "who left is not let in"
+        );
         std::fs::write(&file, "bob:plain\n").expect("a file");
         passwords.look();
         assert!(passwords.is_user("bob", b"secret").await);

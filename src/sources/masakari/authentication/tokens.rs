@@ -29,7 +29,7 @@ struct Said {
 
 /// Tokens that Keystone knows.
 #[derive(Debug)]
-pub(super) struct Tokens {
+pub(in crate::sources::masakari) struct Tokens {
     session: Session,
     keep: Duration,
     said: Mutex<HashMap<[u8; 32], Said>>,
