@@ -285,7 +285,11 @@ impl Config {
             let setting = ["sources", name, "listen"].map(str::to_owned).to_vec();
             Some((setting, source.listen()?))
         });
-        sources.collect()
+        let control = self.control.tcp.iter().map(|tcp| {
+            let setting = ["control", "listen"].map(str::to_owned).to_vec();
+            (setting, &tcp.listen)
+        });
+        sources.chain(control).collect()
     }
 
     /// The files that settings name and that are read while hem runs: secrets, certificates, the configuration of `ssh`.

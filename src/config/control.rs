@@ -36,18 +36,6 @@ pub struct Tcp {
     pub hosts: Vec<HostPattern>,
 }
 
-impl Tcp {
-    /// The files that its settings name, by the path below `control`.
-    pub(super) fn named_files(&self) -> Vec<NamedFile<'_>> {
-        let tokens = self.tokens.iter().enumerate().map(|(index, tokens)| NamedFile {
-            setting: ["tokens", &index.to_string(), "file"].map(str::to_owned).to_vec(),
-            path: &tokens.file,
-            is_secret: true,
-        });
-        self.listen.named_files().into_iter().chain(tokens).collect()
-    }
-}
-
 /// A file of tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenFile {
