@@ -3,7 +3,8 @@
 //!
 //! `cargo bench --bench executions` prints both rates for each of several rounds, one after the other on the same machine,
 //! and the ratio of the best of each, with 10 at once; then what processor time an execution takes on either side, and which
-//! threads take it. Other work on the machine moves the rates; it hardly moves the processor time.
+//! threads take it. Other work on the machine moves the rates; it hardly moves the processor time. Last comes what the entries
+//! of an execution cost where nothing but the store's library writes them, and what ratio that alone would allow.
 
 #![allow(
     clippy::print_stdout,
@@ -18,8 +19,10 @@ mod daemon;
 mod recorded;
 mod site;
 
-use std::io::Read as _;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -33,6 +36,9 @@ const AIM: f64 = 0.8;
 const AT_ONCE: usize = 10;
 const EACH_ROUND: usize = 3_000;
 const ROUNDS: usize = 5;
+
+/// Events accepted in one commit of the store alone, as many as the matching thread hands on together.
+const ACCEPTED_TOGETHER: usize = 256;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() {
@@ -83,6 +89,144 @@ async fn main() {
     );
     print_used(&used_whole, &used_bare);
     daemon.stop().await;
+    let lives = tokio::task::block_in_place(|| lives(&house.config.state_dir));
+    tokio::task::block_in_place(|| print_floor(&lives, &used_bare));
+}
+
+/// A key and its value.
+type Entry = (Vec<u8>, Vec<u8>);
+
+/// The entries of one execution with its event, in the commits they are written in: accepted, begun, ended.
+type Life = [Vec<Entry>; 3];
+
+/// What the last round left in the store, by execution. The record of an execution is written in each of the commits, and the
+/// attempt that stands behind its second line in the last one.
+fn lives(store: &Path) -> Vec<Life> {
+    let tree = open(store);
+    let entries = |space: &[u8]| -> Vec<Entry> {
+        let found = tree.scan_prefix(space).rev().take(EACH_ROUND);
+        let found = found.map(|entry| entry.expect("an entry"));
+        found.map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
+    };
+    let (events, by_hook, records) = (entries(b"E"), entries(b"H"), entries(b"X"));
+    assert!(
+        [&events, &by_hook, &records]
+            .iter()
+            .all(|found| found.len() == EACH_ROUND),
+        "each event of the last round has one execution"
+    );
+    let mut lives: Vec<Life> = events
+        .into_iter()
+        .zip(by_hook)
+        .zip(records)
+        .map(|((event, by_hook), (key, record))| {
+            let lines = record
+                .split(|byte| *byte == b'\n')
+                .take(2)
+                .map(|line| line.len() + 1);
+            let begun = record[..lines.sum::<usize>().min(record.len())].to_vec();
+            [
+                vec![event, by_hook, (key.clone(), begun.clone())],
+                vec![(key.clone(), begun)],
+                vec![(key, record)],
+            ]
+        })
+        .collect();
+    lives.reverse();
+    lives
+}
+
+/// A store of sled's with the settings that hem gives it.
+fn open(path: &Path) -> sled::Tree {
+    let open = || {
+        sled::Config::new()
+            .path(path)
+            .cache_capacity(64 << 20)
+            .flush_every_ms(None)
+            .mode(sled::Mode::HighThroughput)
+            .open()
+    };
+    // The daemon's threads let go of the files a moment after it has stopped.
+    let began = Instant::now();
+    let mut opened = open();
+    while opened.is_err() && began.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(20));
+        opened = open();
+    }
+    opened.and_then(|db| db.open_tree(b"hem")).expect("a store")
+}
+
+/// The commits that these lives take at least: what is accepted comes in large ones, and the end of as many as run at once goes
+/// with the start of the next.
+fn commits<'a>(lives: &'a [Life]) -> Vec<Vec<&'a Entry>> {
+    let step = |lives: &'a [Life], step: usize| lives.iter().flat_map(move |life| &life[step]);
+    let mut commits: Vec<Vec<_>> = lives
+        .chunks(ACCEPTED_TOGETHER)
+        .map(|accepted| step(accepted, 0).collect())
+        .collect();
+    let mut ended: &[Life] = &[];
+    for begun in lives.chunks(AT_ONCE).chain([&[][..]]) {
+        commits.push(step(ended, 2).chain(step(begun, 1)).collect());
+        ended = begun;
+    }
+    commits
+}
+
+/// Prints what it costs to write these lives durably with nothing else to do, and what ratio would be left.
+fn print_floor(lives: &[Life], bare: &Used) {
+    let house = site::house();
+    let commits = commits(lives);
+    let inserts: usize = commits.iter().map(Vec::len).sum();
+    let micros = |used: Duration, count: usize| used.as_secs_f64() * 1e6 / count as f64;
+
+    let path = house.folder.path().join("sled-alone");
+    let tree = open(&path);
+    let log = File::open(path.join("db")).expect("the log");
+    let before = Used::now();
+    for commit in &commits {
+        let mut batch = sled::Batch::default();
+        for (key, value) in commit {
+            batch.insert(key.as_slice(), value.as_slice());
+        }
+        tree.apply_batch(batch).expect("a write");
+        tree.flush().expect("a flush");
+        log.sync_all().expect("a sync");
+    }
+    let sled = micros(Used::now().since(&before).own, lives.len());
+
+    let mut file = File::create(house.folder.path().join("appended")).expect("a file");
+    let before = Used::now();
+    for commit in &commits {
+        let bytes: Vec<u8> = commit
+            .iter()
+            .flat_map(|(key, value)| [key.as_slice(), value].concat())
+            .collect();
+        file.write_all(&bytes).expect("a write");
+        file.sync_all().expect("a sync");
+    }
+    let appended = micros(Used::now().since(&before).own, lives.len());
+
+    let bare_whole = micros(bare.whole(), ROUNDS * EACH_ROUND);
+    println!(
+        "\nwhat the store alone would allow: {:.1} inserts an execution, {} executions in {} commits",
+        inserts as f64 / lives.len() as f64,
+        lives.len(),
+        commits.len()
+    );
+    println!("{:<38}  {:>8}  {:>14}", "", "µs each", "ratio at most");
+    for (what, cost) in [
+        ("a bare start, and sled alone", sled),
+        ("a bare start, and one file appended to", appended),
+    ] {
+        println!(
+            "{what:<38}  {cost:>8.0}  {:>14.2}",
+            bare_whole / (bare_whole + cost)
+        );
+    }
+    println!(
+        "a ratio of {AIM} leaves {:.0} µs for all that is done beside a bare start",
+        bare_whole / AIM - bare_whole
+    );
 }
 
 /// Processor time an execution, over all rounds.

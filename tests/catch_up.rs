@@ -49,6 +49,7 @@ fn house(oned: &Oned) -> House {
         leader_only: false,
         catch_up: false,
         max_gap: Duration::from_secs(900),
+        look_every: None,
     });
     let ran = house.path("ran").display().to_string();
     house.script(
@@ -462,6 +463,53 @@ async fn what_another_front_end_led_through_is_not_caught_up_with() {
         house.lines("ran"),
         ["wants vm/1 POWEROFF 1", "wants vm/1 SUSPENDED 1"]
     );
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_dropped_without_a_gap_is_found_by_looking_twice() {
+    let mut oned = Oned::start(&[]);
+    for id in 1..=2 {
+        vm_unheard(&mut oned, id, "POWEROFF");
+    }
+    let mut house = house(&oned);
+    let asked = house.config.oned.as_mut().expect("oned");
+    asked.look_every = Some(Duration::from_secs(1));
+    on_states(&house, "wants", "VM", "catch_up: true\n");
+    let daemon = house.daemon().await;
+    until_known(&daemon).await;
+    oned.wait_for_subscriber();
+
+    // The hook manager says nothing of one, and the other one's event comes.
+    vm_unheard(&mut oned, 1, "SUSPENDED");
+    oned.vm(2, "SUSPENDED", "LCM_INIT");
+    let before = polls(&mut oned);
+    until("both ran", || house.lines("ran").len() == 2).await;
+    let status = until_it_is(daemon.handle(), "it is counted", |status| {
+        status.totals.raised == 1
+    })
+    .await;
+    assert_eq!(status.open_since, None);
+    assert_eq!(raised(daemon.handle()), ["vm/1 SUSPENDED"]);
+    let mut ran = house.lines("ran");
+    ran.sort();
+    assert_eq!(ran, ["wants vm/1 SUSPENDED 1", "wants vm/2 SUSPENDED live"]);
+    let took = polls(&mut oned) - before;
+    assert!(
+        took >= 4,
+        "one look may only meet an event on its way: {took} pools were asked for"
+    );
+
+    // It is told once, and what ends is found as well.
+    vm_unheard(&mut oned, 2, "DONE");
+    until_it_is(daemon.handle(), "its end is found", |status| {
+        status.totals.raised == 2
+    })
+    .await;
+    let looked = polls(&mut oned);
+    oned.tell(json!({ "do": "wait", "method": "one.hostpool.info", "calls": looked / 2 + 3 }));
+    assert_eq!(raised(daemon.handle()), ["vm/1 SUSPENDED", "vm/2 DONE"]);
+    assert_eq!(events(daemon.handle(), Kind::Gap).len(), 0);
     daemon.stop().await;
 }
 

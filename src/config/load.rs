@@ -551,7 +551,7 @@ hooks_dir: hooks.d
 scripts_dir: ../scripts
 onehem_scripts_dir: /var/lib/one/remotes/hooks
 oned:
-  { shell: never, source: zone1, auth: one_auth, hooks: none, leader_only: true, catch_up: true, max_gap: 5m,
+  { shell: never, source: zone1, auth: one_auth, hooks: none, leader_only: true, catch_up: true, max_gap: 5m, look_every: 10m,
     endpoint: "http://10.0.0.1:2633/RPC2" }
 control: { socket: /run/one/hem.sock, socket_mode: "0660", socket_group: oneadmin }
 concurrency: 32
@@ -585,6 +585,7 @@ redact: ["//MY_TOKEN"]
             leader_only: true,
             catch_up: true,
             max_gap: Duration::from_secs(300),
+            look_every: Some(Duration::from_secs(600)),
         };
         assert_eq!(config.oned, Some(oned));
         assert_eq!(config.control.socket_mode, 0o660);

@@ -99,6 +99,9 @@ pub struct RawOned {
     pub catch_up: Option<bool>,
     /// After a longer gap nothing is caught up. Default `15m`.
     pub max_gap: Option<DurationText>,
+    /// How often, without a gap, the present states are asked for too, to find those that the hook manager dropped in silence; at
+    /// least `1m`. Default: never.
+    pub look_every: Option<DurationText>,
     /// Whether a shell may read the command lines of hooks of the profile `onehem`. Default `auto`.
     pub shell: Option<RawOnehemShell>,
 }

@@ -18,7 +18,7 @@ pub(super) enum Space {
     Payload = b'P',
     /// An execution, how far it got, and one of its attempts, the newest as a rule, by event and hook.
     Execution = b'X',
-    /// Executions that have not reached their end, by event and hook.
+    /// Executions that have not reached their end, by event and hook; not those of the newest events.
     Unsettled = b'Q',
     /// Attempts that do not stand in their execution's record, and outputs, by event, hook, attempt, part and piece.
     Attempt = b'A',

@@ -17,6 +17,7 @@ mod retention;
 pub mod salvage;
 #[cfg(test)]
 mod tests;
+mod unlisted;
 pub mod writer;
 
 use std::collections::BTreeMap;
@@ -292,6 +293,12 @@ impl Store {
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<Seq, usize>> {
         self.shared.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Unsettled executions of events below this number are listed; of the others only their records say it.
+    fn listed_below(&self) -> u64 {
+        let totals = self.shared.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        totals.listed_below
     }
 
     /// How much the store holds and what it counted, as of the last batch that was written.

@@ -277,16 +277,29 @@ impl Store {
     /// # Errors
     /// When the store cannot be read or a record is damaged.
     pub fn unsettled(&self) -> Result<Vec<Execution>, ReadError> {
-        let mut found = Vec::new();
+        // In this order none is missed that is listed meanwhile; it may come twice.
+        let newest = self.unsettled_from(Seq(self.listed_below()))?;
+        let mut found: BTreeMap<ExecutionKey, Execution> = newest
+            .into_iter()
+            .map(|execution| (execution.key.clone(), execution))
+            .collect();
         for key in self.shared.tree.scan_prefix(keys::space(Space::Unsettled)).keys() {
             let key = key.map_err(ReadError::Read)?;
             if let Some(key) = keys::execution(&key)
                 && let Some(execution) = self.execution(&key)?
             {
-                found.push(execution);
+                found.insert(key, execution);
             }
         }
-        Ok(found)
+        Ok(found.into_values().collect())
+    }
+
+    /// The unsettled executions of events from number `from` on, whether they are listed or not.
+    pub(super) fn unsettled_from(&self, from: Seq) -> Result<Vec<Execution>, ReadError> {
+        let range = keys::numbered(Space::Execution, from.0)..keys::space_after(Space::Execution);
+        self.listed_executions(self.shared.tree.range(range).keys(), usize::MAX, |execution| {
+            !execution.progress.state.is_settled()
+        })
     }
 
     /// The attempts of an execution, in order, with their output.

@@ -15,10 +15,11 @@ use std::time::Duration;
 use sled::Batch;
 
 use self::outputs::OutputPruner;
-use self::per_hook::{PerHook, is_settled};
+use self::per_hook::PerHook;
 use self::removal::Removal;
 use super::format::Totals;
 use super::keys::Space;
+use super::unlisted::Unlisted;
 use super::{ReadError, Store, blob, keys};
 use crate::config::Retention;
 use crate::engine::execution::State;
@@ -54,6 +55,8 @@ pub(super) struct Pass<'a> {
     pub(super) limits: &'a Retention,
     /// Events that are not to be touched.
     pub(super) held: &'a BTreeMap<Seq, usize>,
+    /// Which of the newest executions are unsettled.
+    pub(super) unlisted: &'a Unlisted,
     pub(super) now: Timestamp,
 }
 
@@ -62,6 +65,16 @@ impl Pass<'_> {
     fn oldest_kept(&self, age: Duration) -> Timestamp {
         let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
         Timestamp::from_millis(self.now.as_millis().saturating_sub(age))
+    }
+
+    /// Whether an execution of which there is a record is at its end.
+    fn is_settled(&self, key: &ExecutionKey) -> Result<bool, ReadError> {
+        if self.unlisted.contains(key) {
+            return Ok(false);
+        }
+        let unsettled = keys::of_execution(Space::Unsettled, key);
+        let is_listed = self.store.shared.tree.contains_key(unsettled);
+        Ok(!is_listed.map_err(ReadError::Read)?)
     }
 }
 
@@ -179,7 +192,7 @@ impl Pruner {
             let own = self.per_hook.own().clone();
             self.per_hook.limit(own, pass.limits.executions_per_hook);
         }
-        if let Err(error) = self.per_hook.count(pass.store, LOOKED_AT) {
+        if let Err(error) = self.per_hook.count(pass, LOOKED_AT) {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "cannot count the executions of all hooks"
@@ -222,7 +235,7 @@ impl Pruner {
             let is_untouchable = pass.held.contains_key(&key.event)
                 || removed.events.contains(&key.event)
                 || removed.executions.contains(&key);
-            if is_untouchable || !is_settled(pass.store, &key)? {
+            if is_untouchable || !pass.is_settled(&key)? {
                 continue;
             }
             let Some(execution) = pass.store.execution(&key)? else {

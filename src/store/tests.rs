@@ -5,6 +5,7 @@ mod damage;
 mod keeping;
 mod known;
 mod opening;
+mod records;
 mod retention;
 mod round_trip;
 mod salvage;

@@ -18,8 +18,9 @@ use super::blob::{GetError, PIECE};
 use super::draft::Draft;
 use super::format::{self, StoredAttempt, Totals};
 use super::import::Imported;
-use super::keys::{AttemptPart, Space};
+use super::keys::AttemptPart;
 use super::retention::{Pass, Pruner};
+use super::unlisted::Unlisted;
 use super::{Definition, EventCounters, Override, Store, blob, draft, keys};
 use crate::config::Retention;
 use crate::engine::bookmark::Bookmark;
@@ -216,8 +217,9 @@ impl Writer {
     /// Starts the thread. It ends, everything written, once all writers are dropped.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the system gives no thread, or the newest records cannot be read.
     pub fn start(store: Store, retention: Retention) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let unlisted = Unlisted::read(&store).map_err(std::io::Error::other)?;
         let (submissions, queue) = mpsc::channel(QUEUE);
         let failed = CancellationToken::new();
         let totals = store
@@ -233,6 +235,7 @@ impl Writer {
             retention: Arc::clone(&retention),
             definitions: HashSet::new(),
             drafts: HashMap::new(),
+            unlisted,
             pruner: Pruner::default(),
             looked: None,
         };
@@ -312,6 +315,7 @@ struct WriterThread {
     definitions: HashSet<Version>,
     /// Executions' records that the batch under way changes.
     drafts: HashMap<ExecutionKey, Draft>,
+    unlisted: Unlisted,
     pruner: Pruner,
     /// When it was last looked whether something is to be pruned.
     looked: Option<Instant>,
@@ -367,6 +371,7 @@ impl WriterThread {
         for (key, draft) in self.drafts.drain() {
             draft.write(&shared.tree, &key, &mut batch)?;
         }
+        self.totals.listed_below = self.unlisted.move_border(self.totals.last_seq, &mut batch);
         self.apply(batch)?;
         kill_point::reach("mid-batch");
         shared.tree.flush()?;
@@ -407,6 +412,7 @@ impl WriterThread {
                 store: &store,
                 limits: &limits,
                 held: &held,
+                unlisted: &self.unlisted,
                 now: Timestamp::now(),
             },
             &mut self.totals,
@@ -730,16 +736,17 @@ impl WriterThread {
         left: Option<&'static str>,
         state: &State,
     ) {
-        let unsettled = keys::of_execution(Space::Unsettled, key);
         let stands_there = left.is_some_and(|left| State::UNSETTLED.contains(&left));
         let was_settled = left.is_some() && !stands_there;
         if state.is_settled() {
-            batch.remove(unsettled);
+            if stands_there {
+                self.unlisted.remove(key, batch);
+            }
             if !was_settled {
                 self.pruner.settled(key);
             }
         } else if !stands_there {
-            batch.insert(unsettled, &[]);
+            self.unlisted.add(key, batch);
             if was_settled {
                 self.pruner.reopened(key);
             }

@@ -78,10 +78,10 @@ fn start(config: OpennebulaSource, decoder: Arc<Decoder>, oned: Option<&Oned>, w
             .spawn(|until| async move { replier::run(&endpoint, &name, results, until).await });
     }
     if let Some((oned, catch_up)) = oned.zip(wires.catch_up) {
-        let (client, name) = (Client::new(oned), name.clone());
-        wires
-            .readers
-            .spawn(|until| async move { catch_up::run(client, &name, decoder, catch_up, until).await });
+        let (client, name, look_every) = (Client::new(oned), name.clone(), oned.look_every);
+        wires.readers.spawn(move |until| async move {
+            catch_up::run(client, &name, decoder, catch_up, look_every, until).await;
+        });
     }
     let intake = wires.intake;
     wires

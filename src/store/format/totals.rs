@@ -29,6 +29,8 @@ pub(in crate::store) struct Totals {
     #[serde(default)]
     pub(in crate::store) unmatched_bytes: u64,
     pub(in crate::store) sources: BTreeMap<String, StoredCounters>,
+    /// Unsettled executions of events below this number are listed.
+    pub(in crate::store) listed_below: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

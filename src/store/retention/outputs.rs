@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 use sled::Batch;
 
 use super::Pass;
-use super::per_hook::is_settled;
 use crate::engine::execution::Attempt;
 use crate::event::id::Seq;
 use crate::store::draft::Draft;
 use crate::store::format::Totals;
 use crate::store::keys::{self, AttemptPart, Space};
-use crate::store::{ReadError, Store, blob};
+use crate::store::{ReadError, blob};
 
 /// At most this many events' outputs are looked at in one go: they are read, so that what is left of their records is right.
 const LOOKED_AT: usize = 100;
@@ -72,7 +71,7 @@ impl OutputPruner {
             if listed.hooks.is_empty() || removed(seq) || pass.held.contains_key(&seq) {
                 continue;
             }
-            match drop_outputs(pass.store, seq, batch) {
+            match drop_outputs(pass, seq, batch) {
                 Ok(freed) => {
                     is_something |= freed > 0;
                     totals.bytes = totals.bytes.saturating_sub(freed);
@@ -88,10 +87,10 @@ impl OutputPruner {
 }
 
 /// Takes the outputs of what an event caused and is settled; returns the bytes that frees.
-fn drop_outputs(store: &Store, seq: Seq, batch: &mut Batch) -> Result<u64, ReadError> {
-    let mut freed = 0;
+fn drop_outputs(pass: &Pass<'_>, seq: Seq, batch: &mut Batch) -> Result<u64, ReadError> {
+    let (store, mut freed) = (pass.store, 0);
     for execution in store.executions_of(seq)? {
-        if !is_settled(store, &execution.key)? {
+        if !pass.is_settled(&execution.key)? {
             continue;
         }
         let key = &execution.key;

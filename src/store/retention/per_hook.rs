@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::Pass;
 use crate::event::id::{ExecutionKey, HookName, Seq};
+use crate::store::ReadError;
 use crate::store::keys::{self, Space};
-use crate::store::{ReadError, Store};
 
 /// What is kept of each hook.
 #[derive(Debug, Default)]
@@ -158,13 +159,14 @@ impl PerHook {
     }
 
     /// Counts on, this many executions at most.
-    pub(super) fn count(&mut self, store: &Store, at_most: usize) -> Result<(), ReadError> {
+    pub(super) fn count(&mut self, pass: &Pass<'_>, at_most: usize) -> Result<(), ReadError> {
         for _ in 0..at_most {
             let Counting::At { hook, next, settled } = &mut self.counting else {
                 return Ok(());
             };
             let from = keys::by_hook_and_event(&ExecutionKey::new(Seq(*next), hook.clone()));
-            let mut following = store
+            let mut following = pass
+                .store
                 .shared
                 .tree
                 .range(from..keys::space_after(Space::ByHook))
@@ -173,7 +175,7 @@ impl PerHook {
             match found.as_deref().and_then(keys::of_hook) {
                 Some(key) if key.hook == *hook => {
                     *next = key.event.0 + 1;
-                    *settled += u64::from(is_settled(store, &key)?);
+                    *settled += u64::from(pass.is_settled(&key)?);
                 }
                 another => {
                     let done = (hook.clone(), *settled);
@@ -193,15 +195,4 @@ impl PerHook {
         }
         Ok(())
     }
-}
-
-/// Whether an execution of which there is a record is at its end.
-pub(super) fn is_settled(store: &Store, key: &ExecutionKey) -> Result<bool, ReadError> {
-    let unsettled = keys::of_execution(Space::Unsettled, key);
-    let is_unsettled = store
-        .shared
-        .tree
-        .contains_key(unsettled)
-        .map_err(ReadError::Read)?;
-    Ok(!is_unsettled)
 }

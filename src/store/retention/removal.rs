@@ -33,13 +33,11 @@ pub(super) struct Gone {
 impl Removal {
     /// An event with all it caused; none when something of it is still to be done.
     pub(super) fn of(store: &Store, seq: Seq) -> Result<Option<Self>, ReadError> {
-        let tree = &store.shared.tree;
-        let mut unsettled = tree.scan_prefix(keys::numbered(Space::Unsettled, seq.0));
-        if unsettled.next().transpose().map_err(ReadError::Read)?.is_some() {
-            return Ok(None);
-        }
         let mut removal = Self::default();
         for execution in store.executions_of(seq)? {
+            if !execution.progress.state.is_settled() {
+                return Ok(None);
+            }
             removal.add_execution(store, &execution)?;
         }
         removal.add_event(store, seq)?;

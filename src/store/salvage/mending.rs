@@ -90,6 +90,8 @@ pub(super) fn mend(
     if loses_its_end || former.is_none() {
         totals.last_seq += NUMBERS_SKIPPED;
     }
+    // Whatever is unsettled was listed above.
+    totals.listed_below = totals.last_seq + 1;
     batch.insert(keys::meta("format"), &FORMAT.to_be_bytes());
     batch.insert(keys::meta("id"), id.as_str());
     batch.insert(keys::meta("totals"), format::write(&totals));
