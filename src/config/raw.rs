@@ -229,7 +229,7 @@ pub enum RawSource {
     /// `type: webhook`.
     Webhook(RawWebhook),
     /// `type: masakari`.
-    Masakari(RawMasakari),
+    Masakari(Box<RawMasakari>),
     /// `type: esc`.
     Esc(RawEsc),
 }
