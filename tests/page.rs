@@ -695,6 +695,60 @@ async fn a_lost_connection_is_said_and_resumes_and_the_end_of_a_session_leads_to
     site.assert_in_order(&page);
 }
 
+/// Lays out ten thousand documents of random parts. Gives those that lost or won more than blanks, or that took an exception.
+const LAID_OUT: &str = r#"(async () => {
+  const { laidOut } = await import('/assets/layout.js');
+  const parts = ['<a>', '</a>', '<b x="1>2">', '<c/>', '<', '>', '&lt;', '<![CDATA[', ']]>', '<!--', '-->', '<?x?>', '{', '}', '[', ']', '"', '\', ':', ',', '1e5', 'ü', ' ', '
+', '	', 'text'];
+  let seed = 20261122;
+  const draw = (below) => {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+    return Math.floor((seed / 2 ** 32) * below);
+  };
+  const bare = (text) => text.replaceAll(/\s/g, '');
+  const wrong = [];
+  for (let round = 0; round < 10000; round += 1) {
+    const document = '<{[ '[draw(4)] + Array.from({ length: draw(24) }, () => parts[draw(parts.length)]).join('');
+    try {
+      if (bare(laidOut(document)) !== bare(document)) wrong.push(document);
+    } catch (error) {
+      wrong.push(`${document}: ${error}`);
+    }
+  }
+  return wrong.slice(0, 5);
+})()"#;
+
+/// Points in time as they are written, from a fixed one, in minutes; none where it is none.
+const WRITTEN: &str = r#"(async () => {
+  const { instant } = await import('/assets/words.js');
+  const now = new Date(2026, 10, 22, 12, 30);
+  const midnight = (12 * 60 + 30);
+  const asked = { '15m': 15, '2h': 120, '3d ago': 4320, 'today': midnight, '02:00': 630, '2026-11-22': midnight, '2026-11-22 12:00': 30, 'soon': null, '': null, '99:99:99': null, '2026-13-45': null };
+  return Object.entries(asked).filter(([text, minutes]) => {
+    const found = instant(text, now);
+    return (found === undefined ? null : (now - found) / 60000) !== minutes;
+  });
+})()"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_are_laid_out_and_times_read_whatever_they_are() {
+    let site = Site::open().await;
+    let page = site.page(VIEWER).await;
+    assert_eq!(page.value(LAID_OUT).await, json!([]));
+    let laid_out = page
+        .value(r#"import('/assets/layout.js').then(({ laidOut }) => [laidOut('<a><b>1</b><c x="y"/></a>'), laidOut('{"a":[1,{}],"b":"}"}')])"#)
+        .await;
+    assert_eq!(
+        laid_out,
+        json!([
+            "<a>\n  <b>1</b>\n  <c x=\"y\"/>\n</a>",
+            "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": \"}\"\n}"
+        ])
+    );
+    assert_eq!(page.value(WRITTEN).await, json!([]));
+    site.assert_in_order(&page);
+}
+
 /// Goes to a view that may not be shown.
 async fn visit_any(page: &Page, view: &str) {
     page.value(&format!("location.hash = {}", json!(format!("#/{view}"))))
