@@ -11,6 +11,7 @@ mod tokens;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::header::{
@@ -174,7 +175,7 @@ impl Guard {
         let cookie = self.cookie(headers).ok_or_else(|| {
             unauthenticated("whoever calls over TCP needs a token: `Authorization: Bearer …`")
         })?;
-        let session = self.sessions.get(cookie);
+        let session = self.sessions.get(cookie, Instant::now());
         if let Some(session) = &session
             && !self.tokens.still_knows(&session.holder)
         {
@@ -191,7 +192,7 @@ impl Guard {
             name: session.holder.name.to_string(),
             role: session.holder.role.name().to_owned(),
             csrf: session.csrf.clone(),
-            expires: Time(Timestamp::now().plus(session.left())),
+            expires: Time(Timestamp::now().plus(session.left(Instant::now()))),
         }
     }
 
@@ -219,13 +220,16 @@ impl Guard {
             .holder(token)
             .ok_or_else(|| unauthenticated("nobody knows this token"))?;
         tracing::info!(token = %holder.name, "a session begins");
-        let (cookie, session) = self.sessions.begin(holder).map_err(|error: io::Error| {
-            tracing::error!(%error, "no session can begin: there is no randomness");
-            Failure::new(
-                ErrorCode::Internal,
-                "no session can begin; the daemon's log says more",
-            )
-        })?;
+        let (cookie, session) = self
+            .sessions
+            .begin(holder, Instant::now())
+            .map_err(|error: io::Error| {
+                tracing::error!(%error, "no session can begin: there is no randomness");
+                Failure::new(
+                    ErrorCode::Internal,
+                    "no session can begin; the daemon's log says more",
+                )
+            })?;
         let cookie = self.set_cookie(&cookie, sessions::LONGEST.as_secs())?;
         Ok(([(SET_COOKIE, cookie)], Json(Self::view(&session))).into_response())
     }

@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
-use tokio::time::Instant;
 
 use super::random::secret;
 use super::tokens::{Digest, Holder};
@@ -29,8 +28,8 @@ pub(super) struct Session {
 
 impl Session {
     /// For how long it goes on.
-    pub(super) fn left(&self) -> Duration {
-        LONGEST.saturating_sub(self.began.elapsed())
+    pub(super) fn left(&self, now: Instant) -> Duration {
+        LONGEST.saturating_sub(now.saturating_duration_since(self.began))
     }
 }
 
@@ -39,21 +38,21 @@ impl Session {
 pub(super) struct Sessions(Mutex<HashMap<Digest, Session>>);
 
 impl Sessions {
-    fn live(&self) -> MutexGuard<'_, HashMap<Digest, Session>> {
+    fn live(&self, now: Instant) -> MutexGuard<'_, HashMap<Digest, Session>> {
         let mut live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        live.retain(|_, session| !session.left().is_zero());
+        live.retain(|_, session| !session.left(now).is_zero());
         live
     }
 
     /// Begins one, and gives what its cookie holds.
-    pub(super) fn begin(&self, holder: Holder) -> io::Result<(String, Session)> {
+    pub(super) fn begin(&self, holder: Holder, now: Instant) -> io::Result<(String, Session)> {
         let (cookie, csrf) = (secret()?, secret()?);
         let session = Session {
             holder,
             csrf,
-            began: Instant::now(),
+            began: now,
         };
-        let mut live = self.live();
+        let mut live = self.live(now);
         if live.len() >= MOST
             && let Some(first) = live
                 .iter()
@@ -67,15 +66,16 @@ impl Sessions {
     }
 
     /// The session of a cookie.
-    pub(super) fn get(&self, cookie: &str) -> Option<Session> {
+    pub(super) fn get(&self, cookie: &str, now: Instant) -> Option<Session> {
         let digest: Digest = Sha256::digest(cookie).into();
-        self.live().get(&digest).cloned()
+        self.live(now).get(&digest).cloned()
     }
 
     /// Ends the session of a cookie.
     pub(super) fn end(&self, cookie: &str) {
         let digest: Digest = Sha256::digest(cookie).into();
-        self.live().remove(&digest);
+        let mut live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        live.remove(&digest);
     }
 }
 
@@ -102,31 +102,31 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_session_ends_when_it_is_told_to_or_its_time_is_up() {
-        let sessions = Sessions::default();
-        let (first, session) = sessions.begin(holder()).expect("a session");
-        let (second, _) = sessions.begin(holder()).expect("a session");
-        assert_eq!(sessions.get(&first).map(|found| found.csrf), Some(session.csrf));
-        assert!(sessions.get("another").is_none());
+    #[test]
+    fn a_session_ends_when_it_is_told_to_or_its_time_is_up() {
+        let (sessions, began) = (Sessions::default(), Instant::now());
+        let (first, session) = sessions.begin(holder(), began).expect("a session");
+        let (second, _) = sessions.begin(holder(), began).expect("a session");
+        let csrf = sessions.get(&first, began).map(|found| found.csrf);
+        assert_eq!(csrf, Some(session.csrf));
+        assert!(sessions.get("another", began).is_none());
         sessions.end(&first);
-        assert!(sessions.get(&first).is_none() && sessions.get(&second).is_some());
-        tokio::time::advance(LONGEST - Duration::from_secs(1)).await;
-        assert!(sessions.get(&second).is_some());
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(sessions.get(&second).is_none());
+        assert!(sessions.get(&first, began).is_none() && sessions.get(&second, began).is_some());
+        let nearly = began + LONGEST - Duration::from_secs(1);
+        assert!(sessions.get(&second, nearly).is_some());
+        assert!(sessions.get(&second, began + LONGEST).is_none());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_oldest_session_makes_place() {
-        let sessions = Sessions::default();
+    #[test]
+    fn the_oldest_session_makes_place() {
+        let (sessions, mut now) = (Sessions::default(), Instant::now());
         let mut cookies = Vec::new();
         for _ in 0..=MOST {
-            tokio::time::advance(Duration::from_millis(1)).await;
-            cookies.push(sessions.begin(holder()).expect("a session").0);
+            now += Duration::from_millis(1);
+            cookies.push(sessions.begin(holder(), now).expect("a session").0);
         }
-        assert!(sessions.get(&cookies[0]).is_none());
-        assert!(sessions.get(&cookies[1]).is_some() && sessions.get(&cookies[MOST]).is_some());
+        assert!(sessions.get(&cookies[0], now).is_none());
+        assert!(sessions.get(&cookies[1], now).is_some() && sessions.get(&cookies[MOST], now).is_some());
     }
 
     #[test]
