@@ -220,13 +220,16 @@ impl Guard {
             .holder(token)
             .ok_or_else(|| unauthenticated("nobody knows this token"))?;
         tracing::info!(token = %holder.name, "a session begins");
-        let (cookie, session) = self.sessions.begin(holder, Instant::now()).map_err(|error: io::Error| {
-            tracing::error!(%error, "no session can begin: there is no randomness");
-            Failure::new(
-                ErrorCode::Internal,
-                "no session can begin; the daemon's log says more",
-            )
-        })?;
+        let (cookie, session) = self
+            .sessions
+            .begin(holder, Instant::now())
+            .map_err(|error: io::Error| {
+                tracing::error!(%error, "no session can begin: there is no randomness");
+                Failure::new(
+                    ErrorCode::Internal,
+                    "no session can begin; the daemon's log says more",
+                )
+            })?;
         let cookie = self.set_cookie(&cookie, sessions::LONGEST.as_secs())?;
         Ok(([(SET_COOKIE, cookie)], Json(Self::view(&session))).into_response())
     }

@@ -262,6 +262,12 @@ export function happened({ facts }) {
       return `source ${facts.source} is not connected`;
     case "webhook":
       return ["webhook", facts.endpoint, facts.delivery].filter(Boolean).join(" ");
+    case "esc":
+      return ["esc", facts.event, facts.status].filter(Boolean).join(" ");
+    case "masakari": {
+      const what = `${facts.notification_type} ${facts.payload.event ?? ""} on ${facts.hostname}`;
+      return facts.observed ? `${what}: ${facts.observed.status}` : what;
+    }
     default: {
       const said = Object.entries(facts).filter(([name, value]) => name !== "kind" && ["string", "number"].includes(typeof value));
       return [facts.kind.replaceAll("_", " "), ...said.slice(0, 3).map(([, value]) => value)].join(" ");
@@ -271,7 +277,7 @@ export function happened({ facts }) {
 
 /** The events' kinds that filters know. */
 export const KINDS = [
-  "state", "api", "retry", "webhook", "undecodable", "gap", "execution", "muted", "blocked", "source_down",
+  "state", "api", "retry", "webhook", "esc", "masakari", "undecodable", "gap", "execution", "muted", "blocked", "source_down",
 ];
 
 /** Bytes that are text most of the time, as text; what is none is said to be base64. */
