@@ -93,7 +93,7 @@ impl Decoder {
     ///
     /// # Errors
     /// Nobody can say where the next message begins: the connection has to be given up.
-    pub fn next(&mut self) -> Result<Option<Frame>, FramingFault> {
+    pub fn frame(&mut self) -> Result<Option<Frame>, FramingFault> {
         match self.framing {
             Framing::EndMark => self.marked(),
             Framing::Chunks => self.chunked(),
@@ -270,7 +270,7 @@ mod tests {
         for piece in pieces {
             decoder.push(piece);
             loop {
-                match decoder.next() {
+                match decoder.frame() {
                     Ok(Some(frame)) => frames.push(frame),
                     Ok(None) => break,
                     Err(fault) => return (frames, Some(fault)),
@@ -312,10 +312,10 @@ mod tests {
     fn chunks_begin_behind_the_hello_in_the_middle_of_what_was_received() {
         let mut decoder = Decoder::new(100);
         decoder.push(b"<hello/>]]>]]>\n#4\n<a/>\n##\n");
-        assert_eq!(decoder.next(), Ok(Some(message("<hello/>"))));
+        assert_eq!(decoder.frame(), Ok(Some(message("<hello/>"))));
         decoder.expect_chunks();
-        assert_eq!(decoder.next(), Ok(Some(message("<a/>"))));
-        assert_eq!((decoder.next(), decoder.held()), (Ok(None), 0));
+        assert_eq!(decoder.frame(), Ok(Some(message("<a/>"))));
+        assert_eq!((decoder.frame(), decoder.held()), (Ok(None), 0));
     }
 
     #[test]

@@ -171,7 +171,7 @@ impl Session {
     ///
     /// # Errors
     /// The session cannot go on; nothing is heard behind that.
-    pub fn next(&mut self) -> Result<Option<Heard>, SessionFault> {
+    pub fn hear(&mut self) -> Result<Option<Heard>, SessionFault> {
         if self.stage == Stage::Over {
             return Ok(None);
         }
@@ -183,7 +183,7 @@ impl Session {
     }
 
     fn heard(&mut self) -> Result<Option<Heard>, SessionFault> {
-        let message = match self.decoder.next()? {
+        let message = match self.decoder.frame()? {
             None => return Ok(None),
             Some(Frame::TooLong(_)) if self.stage == Stage::Hello => {
                 return Err(SessionFault::Hello("it is too long".to_owned()));

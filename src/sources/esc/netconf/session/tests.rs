@@ -49,7 +49,7 @@ fn heard(session: &mut Session, pieces: &[&[u8]]) -> (Vec<Heard>, Option<Session
     for piece in pieces {
         session.push(piece);
         loop {
-            match session.next() {
+            match session.hear() {
                 Ok(Some(heard)) => all.push(heard),
                 Ok(None) => break,
                 Err(fault) => return (all, Some(fault)),
@@ -183,9 +183,9 @@ fn a_server_that_cannot_be_listened_to_is_told_why() {
         assert_eq!(all, []);
         let fault = fault.expect("an end");
         assert!(fault.to_string().contains(why), "{why}: {fault}");
-        assert_eq!(session.next(), Ok(None), "nothing is heard behind that");
+        assert_eq!(session.hear(), Ok(None), "nothing is heard behind that");
         session.push(&hello(NEW));
-        assert_eq!(session.next(), Ok(None));
+        assert_eq!(session.hear(), Ok(None));
     }
 }
 
