@@ -50,6 +50,9 @@ const UNWANTED_TIME: Duration = Duration::from_secs(2);
 /// After the system had no file or memory for a connection.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
 
+/// Open files that connections leave for everything else, where there are many: a thousand scripts take three each.
+const FOR_ALL_ELSE: u64 = 4_096;
+
 /// Longer ids of requests are none that people compare.
 const LONGEST_ID: usize = 64;
 
@@ -154,7 +157,7 @@ impl Bound {
             limits,
             address,
         } = self;
-        let connections = Connections::new(limits.connections.min(half_of_the_files()));
+        let connections = Connections::new(limits.connections.min(within_the_files()));
         let server = Arc::new(Server {
             exchange,
             limits,
@@ -357,10 +360,13 @@ pub(super) async fn is_read_to_its_end(mut body: Incoming) -> bool {
     timeout(UNWANTED_TIME, read).await.unwrap_or(false)
 }
 
-/// The other half is for the store, the scripts and everything else.
-fn half_of_the_files() -> usize {
+/// How many connections the files allow that the process may open. Half of them, or what is enough in any case, is for the store, the
+/// scripts and everything else.
+fn within_the_files() -> usize {
     let soft = getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(soft, _)| soft);
-    usize::try_from(soft / 2).unwrap_or(usize::MAX).max(1)
+    usize::try_from(soft - (soft / 2).min(FOR_ALL_ELSE))
+        .unwrap_or(usize::MAX)
+        .max(1)
 }
 
 /// Names for requests that bring none.
