@@ -25,11 +25,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connections::{Connections, Place};
+use super::forwarded;
 use super::message::Serve;
 use super::stream::{Inbound, Streamed};
 use super::tls::{Tls, TlsError};
 use super::whole::Whole;
 use crate::config::listen::{HttpLimits, Listen};
+use crate::config::scalar::Network;
 
 /// Connections that the kernel keeps until they are taken.
 const BACKLOG: u32 = 1_024;
@@ -79,6 +81,7 @@ pub struct Bound {
     address: SocketAddr,
     tls: Option<Tls>,
     limits: HttpLimits,
+    trusted_proxies: Vec<Network>,
 }
 
 /// Binds the address and reads the files of TLS; must be called inside a tokio runtime.
@@ -113,6 +116,7 @@ pub fn bind(config: &Listen) -> Result<Bound, BindError> {
         address,
         tls,
         limits: config.limits.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
     })
 }
 
@@ -155,12 +159,14 @@ impl Bound {
             listener,
             tls,
             limits,
+            trusted_proxies,
             address,
         } = self;
         let connections = Connections::new(limits.connections.min(within_the_files()));
         let server = Arc::new(Server {
             exchange,
             limits,
+            trusted_proxies,
             tls,
             until: until.clone(),
             tasks: TaskTracker::new(),
@@ -231,6 +237,7 @@ pub(super) trait Exchange: Sized + Send + Sync + 'static {
 pub(super) struct Arrived {
     /// Names it in the log and in the answer.
     pub(super) id: String,
+    /// Who sent it, where a trusted proxy handed it on.
     pub(super) peer: IpAddr,
     pub(super) parts: hyper::http::request::Parts,
     pub(super) body: Incoming,
@@ -240,6 +247,7 @@ pub(super) struct Arrived {
 pub(super) struct Server<E> {
     pub(super) exchange: E,
     pub(super) limits: HttpLimits,
+    pub(super) trusted_proxies: Vec<Network>,
     pub(super) tls: Option<Tls>,
     pub(super) until: CancellationToken,
     /// What was begun for a peer is carried to its end, also when the peer goes away.
@@ -324,7 +332,7 @@ impl<E: Exchange> Server<E> {
         let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
         let arrived = Arrived {
             id: id.clone(),
-            peer: peer.to_canonical(),
+            peer: forwarded::sender(peer, &parts.headers, &self.trusted_proxies),
             parts,
             body,
         };

@@ -2,7 +2,7 @@
 //! the intake. Sources know nothing else of the engine.
 
 mod deliveries;
-mod esc;
+pub mod esc;
 mod masakari;
 pub mod opennebula;
 mod refusal;
