@@ -78,7 +78,7 @@ def main():
                 "sorted": uuids(masakari.notifications(sort_key="generated_time", sort_dir="asc")),
                 "shown": {"uuid": shown.notification_uuid, "type": shown.type, "payload": shown.payload},
                 "segments": [segment.name for segment in masakari.segments()],
-                "hosts": [host.name for segment in masakari.segments() for host in masakari.hosts(segment.uuid)],
+                "hosts": sorted(host.name for segment in masakari.segments() for host in masakari.hosts(segment.uuid)),
             }
         )
     )

@@ -219,7 +219,7 @@ mod tests {
 
     /// What the service itself answers, as it was recorded: the part of the file behind a title.
     fn recorded(title: &str) -> (Vec<String>, String) {
-        let file = include_str!("../../../tests/data/masakari/http-401-403.txt");
+        let file = include_str!("../../../tests/data/masakari/http-401-403.txt").replace("\r\n", "\n");
         let (_, rest) = file.split_once(title).expect("it is recorded");
         let rest = rest.split("### ").next().expect("a part");
         let (head, body) = rest.trim_start_matches('\n').split_once("\n\n").expect("a body");
