@@ -6,8 +6,8 @@
 
 A third of the connections sends nothing, a third half of a head, a third half of a body. It prints how long other requests take
 without them and with them, what they cost hem in memory, and that every one of them is still there: those that began a request
-finish it, and are answered. It needs as many open files as connections, and hem twice as many, because half of them are for
-everything else (`ulimit -Hn`; `LimitNOFILE=` of a unit).
+finish it, and are answered. It takes as many open files as connections, and hem 4,096 more, which it leaves for everything else
+(`ulimit -Hn`; `LimitNOFILE=` of a unit).
 """
 
 import argparse
@@ -95,7 +95,7 @@ def main():
         raise SystemExit(f"there is no {arguments.hem}: run `cargo build --release`")
     # A few more than are idle: those beside them must not push one out.
     limit = arguments.connections + 100
-    allow_files(2 * limit + 200)
+    allow_files(limit + 4_096)
     port = free_port()
     with tempfile.TemporaryDirectory(dir=ROOT / "target", prefix="http-idle-") as folder:
         hem = start(arguments.hem.resolve(), pathlib.Path(folder), port, limit)

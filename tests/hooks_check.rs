@@ -216,6 +216,16 @@ fn faults_are_told_with_place_and_cure() {
             triggered("{ api: { call: any, result: sucess } }"),
         ),
         ("foreign trigger", triggered("{ ncmp: { event: create } }")),
+        (
+            "Masakari with words that are nearly known",
+            triggered(
+                "{ masakari: { type: [VN, \"=CLUSTER\"], event: [STOPED, LIFE*, FIRE], status: done, host: \"a b\", host_status: ok } }",
+            ),
+        ),
+        (
+            "Masakari with no such attribute",
+            triggered("{ masakari: { process_name: x } }"),
+        ),
         ("ESC without an event", triggered("{ esc: { status: SUCCESS } }")),
         (
             "ESC with words that are nearly known",

@@ -101,8 +101,15 @@ mod tests {
             ("RawSecret", "secrets: [ … ]"),
             ("RawDelivery", "endpoints: { NAME: { delivery } }"),
             ("RawMasakari", "sources: { NAME: { type: masakari } }"),
+            ("RawHttpBasic", "auth: { http_basic }"),
+            ("RawSharedToken", "auth: { token }"),
+            ("RawKeystoneAuth", "auth: { keystone }"),
+            ("RawKeystoneUser", "keystone: { user }"),
             ("RawSegment", "segments: { NAME: … }"),
             ("RawHost", "hosts: { NAME: … }"),
+            ("RawPoll", "sources: { NAME: { type: masakari, poll } }"),
+            ("RawPollUser", "poll: { auth: { http_basic } }"),
+            ("RawKeystone", "poll: { auth: { keystone } }"),
             ("RawRetention", "retention"),
             ("RawLimits", "limits"),
         ];
@@ -119,6 +126,8 @@ mod tests {
             ("RawAlgorithm", "algorithm"),
             ("RawEncoding", "encoding"),
             ("RawMasakariAuth", "auth"),
+            ("RawPollAuth", "poll: { auth }"),
+            ("RawPollStart", "poll: { start }"),
             ("RawMaintenance", "maintenance"),
             ("RawRecoveryMethod", "recovery_method"),
         ];
@@ -143,10 +152,12 @@ mod tests {
         for (name, title) in values {
             let _ = write!(page, "\n## Values of `{title}`\n\n");
             for value in definitions[name]["oneOf"].as_array().expect("its values") {
+                // A value with settings of its own is a mapping of one key.
+                let with_settings = || value["required"][0].as_str();
                 let _ = writeln!(
                     page,
                     "- `{}`: {}",
-                    value["const"].as_str().expect("a value"),
+                    value["const"].as_str().or_else(with_settings).expect("a value"),
                     value["description"]
                         .as_str()
                         .expect("what it means")

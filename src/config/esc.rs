@@ -61,7 +61,10 @@ pub(super) fn check(raw: RawEsc, folder: &Path) -> Result<EscSource, SourceFault
     let defined = raw.callbacks.defined;
     let raw = raw.callbacks.value;
     let address = raw.listen.as_ref().map_or(&LISTEN, |address| &address.value);
-    let listen = listen::check(Some(address), raw.tls, raw.limits, folder)?;
+    let listen = Listen {
+        trusted_proxies: raw.trusted_proxies.unwrap_or_default(),
+        ..listen::check(Some(address), raw.tls, raw.limits, folder)?
+    };
     if let Some(empty) = raw.addresses.as_ref().filter(|list| list.value.is_empty()) {
         return Err(SourceFault::at(
             empty,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::NamedFile;
 use super::load::SourceFault;
 use super::raw::listen::{RawHttpLimits, RawTls};
-use super::scalar::ListenAddress;
+use super::scalar::{ListenAddress, Network};
 
 /// A body may not be larger, whatever the configuration says: it is held in memory.
 const LARGEST_BODY: u64 = 64 << 20;
@@ -24,6 +24,8 @@ pub struct Listen {
     pub tls: Option<Tls>,
     /// What one sender may take.
     pub limits: HttpLimits,
+    /// Proxies whose `X-Forwarded-For` says who sent a request.
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl Listen {
@@ -92,6 +94,7 @@ impl Default for Listen {
             address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
             tls: None,
             limits: HttpLimits::default(),
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -135,5 +138,6 @@ pub(super) fn check(
                 .connections
                 .map_or(defaults.limits.connections, |number| number.max(1)),
         },
+        trusted_proxies: Vec::new(),
     })
 }

@@ -153,7 +153,10 @@ pub struct Delivery {
 /// `folder` is what relative paths are relative to.
 pub(super) fn check(raw: RawWebhook, folder: &Path) -> Result<WebhookSource, SourceFault> {
     let address = raw.listen.as_ref().map(|address| &address.value);
-    let listen = listen::check(address, raw.tls, raw.limits, folder)?;
+    let listen = Listen {
+        trusted_proxies: raw.trusted_proxies.unwrap_or_default(),
+        ..listen::check(address, raw.tls, raw.limits, folder)?
+    };
     let mut endpoints: BTreeMap<String, Endpoint> = BTreeMap::new();
     for (name, raw) in raw.endpoints {
         let place = (raw.referenced, raw.defined);

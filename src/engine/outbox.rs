@@ -97,6 +97,22 @@ struct AtHand {
     _room: OwnedSemaphorePermit,
 }
 
+impl AtHand {
+    /// Keeps it in memory, if there is room.
+    fn keep(attempt: FinishedAttempt, room: &Arc<Semaphore>) -> Option<Self> {
+        let output = |captured: &Captured| captured.head.len() + captured.tail.len();
+        let texts = attempt.arguments.len() + attempt.command.len();
+        let bytes = size_of::<FinishedAttempt>() + texts + output(&attempt.stdout) + output(&attempt.stderr);
+        let room = Arc::clone(room)
+            .try_acquire_many_owned(u32::try_from(bytes).ok()?)
+            .ok()?;
+        Some(Self {
+            attempt: Arc::new(attempt),
+            _room: room,
+        })
+    }
+}
+
 /// How the telling goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OutboxStatus {
@@ -203,11 +219,15 @@ impl Queue {
         let since = *self.acknowledged_since.get_or_insert_with(Instant::now);
         let is_time =
             self.acknowledged.len() >= ACKNOWLEDGED_TOGETHER || since.elapsed() >= ACKNOWLEDGED_WITHIN;
-        if is_time { self.to_settle() } else { Vec::new() }
+        if is_time {
+            self.take_acknowledged()
+        } else {
+            Vec::new()
+        }
     }
 
     /// The acknowledgements that are not written yet.
-    fn to_settle(&mut self) -> Vec<u64> {
+    fn take_acknowledged(&mut self) -> Vec<u64> {
         self.acknowledged_since = None;
         std::mem::take(&mut self.acknowledged)
     }
@@ -269,8 +289,8 @@ impl Outbox {
         };
         let at_hand = wording.and_then(|wording| {
             let (stdout, stderr) = (ended.stdout.clone(), ended.stderr.clone());
-            self.shared
-                .keep(wording.finished(&owed, ended.outcome.clone(), stdout, stderr))
+            let finished = wording.finished(&owed, ended.outcome.clone(), stdout, stderr);
+            AtHand::keep(finished, &self.shared.room)
         });
         Some(Letter { owed, at_hand })
     }
@@ -364,7 +384,7 @@ impl Outbox {
         // What takes longer is told by the next life.
         let _ = tokio::time::timeout(grace, all_told).await;
         for tray in self.shared.trays.values() {
-            let to_settle = tray.queue().to_settle();
+            let to_settle = tray.queue().take_acknowledged();
             self.shared.settle(to_settle).await;
         }
         let writer = self
@@ -418,7 +438,7 @@ impl Results {
                     Some(since) => {
                         let until = (since + ACKNOWLEDGED_WITHIN).into();
                         if tokio::time::timeout_at(until, changed).await.is_err() {
-                            let to_settle = tray.queue().to_settle();
+                            let to_settle = tray.queue().take_acknowledged();
                             self.shared.settle(to_settle).await;
                         }
                     }
@@ -481,7 +501,7 @@ impl Results {
                 .map_or_else(Timestamp::now, |(since, _)| *since);
             queue.status.away = Some((since, why.to_owned()));
             queue.backlog = queue.newest().unwrap_or(queue.backlog);
-            let mut to_settle = queue.to_settle();
+            let mut to_settle = queue.take_acknowledged();
             to_settle.extend(queue.supersede());
             to_settle
         };
@@ -499,20 +519,6 @@ impl Shared {
         self.paused.load(Ordering::Relaxed)
     }
 
-    /// Keeps it in memory, if there is room.
-    fn keep(&self, attempt: FinishedAttempt) -> Option<AtHand> {
-        let output = |captured: &Captured| captured.head.len() + captured.tail.len();
-        let texts = attempt.arguments.len() + attempt.command.len();
-        let bytes = size_of::<FinishedAttempt>() + texts + output(&attempt.stdout) + output(&attempt.stderr);
-        let room = Arc::clone(&self.room)
-            .try_acquire_many_owned(u32::try_from(bytes).ok()?)
-            .ok()?;
-        Some(AtHand {
-            attempt: Arc::new(attempt),
-            _room: room,
-        })
-    }
-
     /// Takes what is no longer owed out of the store. Nobody waits for that: what is told twice does no harm.
     async fn settle(&self, numbers: Vec<u64>) {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -523,5 +529,61 @@ impl Shared {
             // After a failed write the next life tells it again.
             let _ = writer.submit(changes, || ()).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finished(bytes: usize) -> FinishedAttempt {
+        FinishedAttempt {
+            hook_id: 7,
+            arguments: String::new(),
+            command: String::new(),
+            outcome: Outcome::Exited { code: 0 },
+            stdout: Captured {
+                head: vec![b'x'; bytes].into(),
+                ..Captured::default()
+            },
+            stderr: Captured::default(),
+            remote_host: None,
+            repeats: false,
+        }
+    }
+
+    #[test]
+    fn no_more_is_kept_in_memory_than_there_is_room_for() {
+        let room = Arc::new(Semaphore::new(AT_HAND));
+        let first = AtHand::keep(finished(AT_HAND / 2), &room).expect("there is room");
+        assert!(AtHand::keep(finished(AT_HAND / 2), &room).is_none());
+        let small = AtHand::keep(finished(1_000), &room);
+        assert!(small.is_some(), "what is smaller still goes in");
+        drop(first);
+        assert!(AtHand::keep(finished(AT_HAND / 2), &room).is_some());
+        drop(small);
+        assert_eq!(room.available_permits(), AT_HAND, "all is given back");
+        assert!(AtHand::keep(finished(AT_HAND), &room).is_none());
+    }
+
+    #[test]
+    fn acknowledgements_are_written_together_and_none_twice() {
+        let mut queue = Queue::default();
+        let mut written = Vec::new();
+        for number in 0..100 {
+            // The oldest waits as if it had come just now.
+            queue.acknowledged_since = Some(Instant::now());
+            let now = queue.acknowledge(number);
+            assert!(now.is_empty() || now.len() == ACKNOWLEDGED_TOGETHER, "{now:?}");
+            written.extend(now);
+        }
+        assert_eq!(written.len(), 96);
+        written.extend(queue.take_acknowledged());
+        assert_eq!(written, (0..100).collect::<Vec<u64>>());
+        assert_eq!(queue.acknowledged_since, None);
+
+        let long_ago = Instant::now().checked_sub(ACKNOWLEDGED_WITHIN);
+        queue.acknowledged_since = Some(long_ago.expect("the machine runs for longer"));
+        assert_eq!(queue.acknowledge(100), [100], "it has waited long enough");
     }
 }

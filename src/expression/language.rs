@@ -28,7 +28,7 @@ pub(super) const PRESENT: &str = "@present";
 pub(super) const ELEMENTS: &str = "@elements";
 
 /// The names of `meta`'s fields.
-pub(super) const META_FIELDS: [&str; 41] = [
+pub(super) const META_FIELDS: [&str; 50] = [
     "seq",
     "source",
     "kind",
@@ -70,6 +70,15 @@ pub(super) const META_FIELDS: [&str; 41] = [
     "new_host_name",
     "transaction",
     "time",
+    "type",
+    "notification_uuid",
+    "generated_time",
+    "previous_status",
+    "host_status",
+    "cluster_status",
+    "process_name",
+    "instance_uuid",
+    "vir_domain_event",
 ];
 
 /// Functions called as `name(x)`; all take one argument.

@@ -128,7 +128,6 @@ pub(super) fn meta<'e>(event: &'e Event) -> Box<dyn Val + 'e> {
         Facts::Masakari(told) => {
             add_text("notification_uuid", Some(&told.uuid));
             add_text("type", Some(&told.kind));
-            add_text("hostname", Some(&told.hostname));
             add_text("generated_time", Some(&told.generated_time));
             add_text("status", Some(told.status()));
             add_text("previous_status", told.previous_status());

@@ -7,6 +7,7 @@
 //! sender goes away.
 
 mod connections;
+mod forwarded;
 mod message;
 mod server;
 mod stream;

@@ -25,11 +25,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connections::{Connections, Place};
+use super::forwarded;
 use super::message::Serve;
 use super::stream::{Inbound, Streamed};
 use super::tls::{Tls, TlsError};
 use super::whole::Whole;
 use crate::config::listen::{HttpLimits, Listen};
+use crate::config::scalar::Network;
 
 /// Connections that the kernel keeps until they are taken.
 const BACKLOG: u32 = 1_024;
@@ -49,6 +51,9 @@ const UNWANTED_TIME: Duration = Duration::from_secs(2);
 
 /// After the system had no file or memory for a connection.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
+
+/// Open files that connections leave for everything else, where there are many: a thousand scripts take three each.
+const FOR_ALL_ELSE: u64 = 4_096;
 
 /// Longer ids of requests are none that people compare.
 const LONGEST_ID: usize = 64;
@@ -76,6 +81,7 @@ pub struct Bound {
     address: SocketAddr,
     tls: Option<Tls>,
     limits: HttpLimits,
+    trusted_proxies: Vec<Network>,
 }
 
 /// Binds the address and reads the files of TLS; must be called inside a tokio runtime.
@@ -110,6 +116,7 @@ pub fn bind(config: &Listen) -> Result<Bound, BindError> {
         address,
         tls,
         limits: config.limits.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
     })
 }
 
@@ -152,12 +159,14 @@ impl Bound {
             listener,
             tls,
             limits,
+            trusted_proxies,
             address,
         } = self;
-        let connections = Connections::new(limits.connections.min(half_of_the_files()));
+        let connections = Connections::new(limits.connections.min(within_the_files()));
         let server = Arc::new(Server {
             exchange,
             limits,
+            trusted_proxies,
             tls,
             until: until.clone(),
             tasks: TaskTracker::new(),
@@ -228,6 +237,7 @@ pub(super) trait Exchange: Sized + Send + Sync + 'static {
 pub(super) struct Arrived {
     /// Names it in the log and in the answer.
     pub(super) id: String,
+    /// Who sent it, where a trusted proxy handed it on.
     pub(super) peer: IpAddr,
     pub(super) parts: hyper::http::request::Parts,
     pub(super) body: Incoming,
@@ -237,6 +247,7 @@ pub(super) struct Arrived {
 pub(super) struct Server<E> {
     pub(super) exchange: E,
     pub(super) limits: HttpLimits,
+    pub(super) trusted_proxies: Vec<Network>,
     pub(super) tls: Option<Tls>,
     pub(super) until: CancellationToken,
     /// What was begun for a peer is carried to its end, also when the peer goes away.
@@ -321,7 +332,7 @@ impl<E: Exchange> Server<E> {
         let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
         let arrived = Arrived {
             id: id.clone(),
-            peer: peer.to_canonical(),
+            peer: forwarded::sender(peer, &parts.headers, &self.trusted_proxies),
             parts,
             body,
         };
@@ -357,10 +368,13 @@ pub(super) async fn is_read_to_its_end(mut body: Incoming) -> bool {
     timeout(UNWANTED_TIME, read).await.unwrap_or(false)
 }
 
-/// The other half is for the store, the scripts and everything else.
-fn half_of_the_files() -> usize {
+/// How many connections the files allow that the process may open. Half of them, or what is enough in any case, is for the store, the
+/// scripts and everything else.
+fn within_the_files() -> usize {
     let soft = getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(soft, _)| soft);
-    usize::try_from(soft / 2).unwrap_or(usize::MAX).max(1)
+    usize::try_from(soft - (soft / 2).min(FOR_ALL_ELSE))
+        .unwrap_or(usize::MAX)
+        .max(1)
 }
 
 /// Names for requests that bring none.

@@ -158,6 +158,7 @@ mod tests {
         let server = Server {
             exchange: Whole(Arc::clone(&service)),
             limits: HttpLimits::default(),
+            trusted_proxies: Vec::new(),
             tls: None,
             until: CancellationToken::new(),
             tasks: TaskTracker::new(),

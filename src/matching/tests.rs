@@ -8,6 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::event::esc::{EscEvent, Machine, Via};
 use crate::event::id::{ExecutionKey, HookName, Seq};
+use crate::event::masakari::{MasakariNotification, Observed};
 use crate::event::opennebula::Resource;
 use crate::event::own::{Blocked, ExecutionEnded, Muted, Outcome, OwnEvent, SourceDown};
 use crate::event::payload::Payload;
@@ -16,7 +17,8 @@ use crate::event::webhook::Form;
 use crate::event::{Event, Facts, Gap, RetryRequest};
 use crate::expression::Expression;
 use crate::hooks::{
-    ApiTrigger, EscTrigger, Hook, HookSet, OwnTrigger, Patterns, StateTrigger, Trigger, declared,
+    ApiTrigger, EscTrigger, Hook, HookSet, MasakariTrigger, OwnTrigger, Patterns, StateTrigger, Trigger,
+    declared,
 };
 
 fn hook(name: &str, triggers: Vec<Trigger>, when: Option<&str>) -> Hook {
@@ -406,6 +408,7 @@ fn some_trigger() -> impl Strategy<Value = Trigger> {
             }),
         some_own_trigger().prop_map(Trigger::Own),
         some_esc_trigger().prop_map(Trigger::Esc),
+        some_masakari_trigger().prop_map(Trigger::Masakari),
         (source, some_names(CALLS), prop::option::of(any::<bool>())).prop_map(|(source, call, success)| {
             Trigger::Api(ApiTrigger {
                 source,
@@ -483,6 +486,98 @@ fn some_esc_facts() -> impl Strategy<Value = Facts> {
                 ..step(via, event, status.as_deref())
             }))
         })
+}
+
+fn some_masakari_trigger() -> impl Strategy<Value = MasakariTrigger> {
+    let few = |of| prop_oneof![3 => Just(Patterns::Any), 1 => some_patterns(of)];
+    (
+        some_patterns(&["VM", "PROCESS", "*"]),
+        few(&["STOPPED", "LIFECYCLE"]),
+        few(&["node1", "node*"]),
+        prop::option::of(some_patterns(&["new", "failed"])),
+        [
+            few(&["NORMAL"]),
+            few(&["OFFLINE"]),
+            few(&["nova-compute"]),
+            few(&["STOPPED_*"]),
+            few(&["96ab"]),
+        ],
+    )
+        .prop_map(|(kind, event, host, status, texts)| {
+            let [
+                host_status,
+                cluster_status,
+                process,
+                vir_domain_event,
+                instance_uuid,
+            ] = texts;
+            MasakariTrigger {
+                source: None,
+                kind,
+                event,
+                host,
+                status,
+                host_status,
+                cluster_status,
+                process,
+                vir_domain_event,
+                instance_uuid,
+            }
+        })
+}
+
+fn notification(kind: &str, host: &str, seen: Option<(&str, Option<&str>)>) -> MasakariNotification {
+    MasakariNotification {
+        uuid: String::new(),
+        kind: kind.to_owned(),
+        hostname: host.to_owned(),
+        generated_time: String::new(),
+        payload: [("event", "STOPPED"), ("process_name", "nova-compute")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        host_uuid: None,
+        segment_uuid: None,
+        observed: seen.map(|(status, previous)| Observed {
+            id: 1,
+            status: status.to_owned(),
+            previous: previous.map(str::to_owned),
+        }),
+        sender: None,
+        request: None,
+    }
+}
+
+fn some_notification() -> impl Strategy<Value = Facts> {
+    let seen = prop::sample::select(vec![
+        None,
+        Some(("new", None)),
+        Some(("failed", None)),
+        Some(("failed", Some("running"))),
+    ]);
+    (
+        prop::sample::select(vec!["VM", "PROCESS"]),
+        prop::sample::select(vec!["node1", "other"]),
+        seen,
+    )
+        .prop_map(|(kind, host, seen)| Facts::Masakari(notification(kind, host, seen)))
+}
+
+#[test]
+fn a_change_of_a_notification_triggers_those_that_ask_for_a_status() {
+    let hooks = ["", "status: failed, ", "status: any, "].map(|status| {
+        let yaml = format!(
+            "name: h\ntrigger: {{ masakari: {{ {status}type: VM, host: \"node*\" }} }}\ncommand: /bin/true\n"
+        );
+        declared(&yaml)
+    });
+    let fitting = |seen| {
+        let event = event(Facts::Masakari(notification("VM", "node1", seen)));
+        hooks.each_ref().map(|hook| explain(hook, &event).matches)
+    };
+    assert_eq!(fitting(None), [true, false, true], "it was sent");
+    assert_eq!(fitting(Some(("failed", None))), [true, true, true], "first seen");
+    assert_eq!(fitting(Some(("failed", Some("running")))), [false, true, true]);
+    assert_eq!(fitting(Some(("running", Some("new")))), [false, false, true]);
 }
 
 /// A step of ESC that names nothing.
@@ -709,6 +804,7 @@ fn some_event() -> impl Strategy<Value = Event> {
         }),
         3 => some_own_facts(),
         3 => some_esc_facts(),
+        3 => some_notification(),
         1 => Just(Facts::Undecodable { reason: String::new() }),
         1 => Just(Facts::Retry(RetryRequest {
             hook_id: 1,

@@ -75,7 +75,11 @@ impl Browser {
         let errors = File::create(profile.path().join("stderr")).expect("a file");
         // The protocol is spoken over the descriptors 3 and 4, where the shell puts its own two ends.
         let mut child = Command::new("sh")
-            .args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null", "chromium"])
+            .args([
+                "-c",
+                "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null",
+                "chromium",
+            ])
             .args([
                 "--headless",
                 "--no-sandbox",
@@ -91,7 +95,10 @@ impl Browser {
                 "--hide-scrollbars",
                 "--remote-debugging-pipe",
             ])
-            .arg(format!("--user-data-dir={}", profile.path().join("data").display()))
+            .arg(format!(
+                "--user-data-dir={}",
+                profile.path().join("data").display()
+            ))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(errors)
@@ -249,7 +256,10 @@ impl Page {
         ];
         let is_fault = |event: &Value| match event["method"].as_str() {
             Some("Runtime.consoleAPICalled") => {
-                matches!(event["params"]["type"].as_str(), Some("error" | "warning" | "assert"))
+                matches!(
+                    event["params"]["type"].as_str(),
+                    Some("error" | "warning" | "assert")
+                )
             }
             Some("Log.entryAdded") => {
                 let entry = &event["params"]["entry"];
@@ -268,7 +278,12 @@ impl Page {
     pub(crate) fn requests(&self) -> Vec<String> {
         self.events(&["Network.requestWillBeSent"])
             .iter()
-            .map(|event| event["params"]["request"]["url"].as_str().expect("an address").to_owned())
+            .map(|event| {
+                event["params"]["request"]["url"]
+                    .as_str()
+                    .expect("an address")
+                    .to_owned()
+            })
             .collect()
     }
 
@@ -340,7 +355,9 @@ impl Page {
         let (selector, text) = (json!(selector), json!(text));
         self.until(
             &format!("{text} is in {selector}"),
-            &format!("[...document.querySelectorAll({selector})].some((one) => one.textContent.includes({text}))"),
+            &format!(
+                "[...document.querySelectorAll({selector})].some((one) => one.textContent.includes({text}))"
+            ),
         )
         .await;
     }

@@ -358,7 +358,8 @@ class Oned:
 
     def took(self, message, at):
         """A result came. It was acknowledged already; what is no XML is dropped and nothing is said about it."""
-        code, number, encoded = message.split(b" ", 2)
+        code, _, rest = message.partition(b" ")
+        number, _, encoded = rest.partition(b" ")
         code, number = int(code), int(number)
         document = base64.b64decode(encoded).decode(errors="replace")
         with self.lock:

@@ -255,24 +255,33 @@ pub(crate) fn noting() -> House {
 }
 
 pub(crate) async fn refused(service: &mut Service, reason: &str, number: u64) {
+    refused_by(service, "web", reason, number).await;
+}
+
+pub(crate) async fn refused_by(service: &mut Service, source: &str, reason: &str, number: u64) {
     service
         .until(&format!("{number} refused for `{reason}`"), |status| {
-            status.sources["web"].refused.get(reason) == Some(&number)
+            status.sources[source].refused.get(reason) == Some(&number)
         })
         .await;
 }
 
 /// Every request is in exactly one counter.
 pub(crate) async fn sums_add_up(service: &mut Service, received: u64) {
+    sums_of(service, "web", received).await;
+}
+
+/// Every request that a source received is in exactly one counter.
+pub(crate) async fn sums_of(service: &mut Service, source: &str, received: u64) {
     let status = service
         .until(&format!("{received} requests are counted"), |status| {
             status
                 .events
-                .get("web")
+                .get(source)
                 .is_some_and(|sums| sums.received >= received)
         })
         .await;
-    let sums = &status.events["web"];
+    let sums = &status.events[source];
     assert!(sums.adds_up, "{sums:?}");
     assert_eq!(sums.received, received, "{sums:?}");
 }

@@ -13,7 +13,7 @@ use crate::config::scalar::HttpUrl;
 use crate::config::secret::{self, SecretPlace};
 
 /// How often it may be asked at most, and must be at least.
-const EVERY: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
+const EVERY: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3_600);
 
 /// An existing Masakari that is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +90,7 @@ pub(super) fn check(raw: Spanned<RawPoll>, folder: &Path) -> Result<MasakariPoll
         Some(every) => {
             return Err(SourceFault::at(
                 &every,
-                "it can be asked from every `1s` to every `1h`".to_owned(),
+                "it can be asked every `100ms` to every `1h`".to_owned(),
             ));
         }
     };

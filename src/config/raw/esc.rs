@@ -35,6 +35,9 @@ pub struct RawCallbacks {
     pub tls: Option<RawTls>,
     /// What one sender may take.
     pub limits: Option<RawHttpLimits>,
+    /// Proxies, by address or network, whose header `X-Forwarded-For` says who sent a request. Default: none; then it is whoever the
+    /// connection comes from.
+    pub trusted_proxies: Option<Vec<Network>>,
     /// The path that callbacks are sent to, compared exactly. Default `/esc`.
     pub path: Option<UrlPath>,
     /// Callbacks must carry a token.

@@ -19,7 +19,7 @@ pub struct RawPoll {
     pub endpoint: HttpUrl,
     /// With `https`: a file in PEM form with the authorities that may vouch for it. Default: the system's own.
     pub ca_file: Option<PathBuf>,
-    /// How often it is asked, from `1s` to `1h`. Default `10s`.
+    /// How often it is asked, from `100ms` to `1h`. Default `10s`.
     #[schemars(with = "Option<DurationText>")]
     pub every: Option<Spanned<DurationText>>,
     /// Where the first reading begins. Later ones go on where the last one stopped. Default `latest`.

@@ -30,6 +30,9 @@ pub struct RawWebhook {
     pub tls: Option<RawTls>,
     /// What one sender may take.
     pub limits: Option<RawHttpLimits>,
+    /// Proxies, by address or network, whose header `X-Forwarded-For` says who sent a request. Default: none; then it is whoever the
+    /// connection comes from.
+    pub trusted_proxies: Option<Vec<Network>>,
     /// The endpoints by name; hooks ask for them by it.
     #[schemars(with = "BTreeMap<EndpointName, RawEndpoint>")]
     pub endpoints: BTreeMap<EndpointName, Spanned<RawEndpoint>>,
@@ -50,7 +53,7 @@ pub struct RawEndpoint {
     /// Requests must carry a token.
     pub token: Option<RawToken>,
     /// Requests must come from one of these addresses or networks: `192.0.2.7`, `10.0.0.0/8`, `"2001:db8::/32"`. Behind a proxy it
-    /// is the proxy's.
+    /// is the proxy's, unless `trusted_proxies` names that.
     #[schemars(with = "Option<Vec<Network>>")]
     pub addresses: Option<Spanned<Vec<Network>>>,
     /// What the answer waits for. Default `accepted`.

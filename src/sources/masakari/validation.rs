@@ -366,3 +366,153 @@ impl<'a> Place<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(body: &Value) -> Result<Told, String> {
+        notification(&Json::parse(body.to_string().as_bytes()).expect("JSON"))
+    }
+
+    /// Made by `tests/data/masakari/validation.py` with the libraries that Masakari uses.
+    #[test]
+    fn what_is_refused_is_refused_in_the_words_of_pythons_libraries() {
+        let recorded = include_str!("../../../tests/data/masakari/validation.jsonl");
+        let mut taken = 0;
+        for line in recorded.lines() {
+            let line = Json::parse(line.as_bytes()).expect("JSON");
+            let body = line.get("body").expect("a body");
+            let said = line.get("said").and_then(Json::text);
+            let here = notification(body);
+            assert_eq!(here.as_ref().err().map(String::as_str), said, "{body:?}");
+            taken += usize::from(here.is_ok());
+        }
+        assert!(taken > 100 && recorded.lines().count() > 700);
+    }
+
+    #[test]
+    fn what_is_taken_is_what_was_said() {
+        let told = read(&json!({"notification": {
+            "type": "COMPUTE_HOST", "hostname": "node1", "generated_time": "2026-11-21T23:30:00+02:00",
+            "payload": {"event": "STOPPED", "host_status": "NORMAL"},
+        }}));
+        let told = told.expect("a notification");
+        assert_eq!(
+            (told.kind.as_str(), told.hostname.as_str()),
+            ("COMPUTE_HOST", "node1")
+        );
+        assert_eq!(told.generated.text(), "2026-11-21T21:30:00.000000");
+        assert_eq!(told.payload["host_status"], "NORMAL");
+    }
+
+    #[test]
+    fn changes_of_hosts_are_read_and_refused_in_the_services_words() {
+        let read = |body: Value| host_change(&Json::parse(body.to_string().as_bytes()).expect("JSON"));
+        for (word, on) in [(json!(true), true), (json!("OFF"), false), (json!("1"), true)] {
+            let change = read(json!({"host": {"on_maintenance": word}})).expect("a change");
+            assert_eq!(change.on_maintenance, Some(on));
+        }
+        for (body, said) in [
+            (json!({}), "'host' is a required property"),
+            (
+                json!({"host": {}}),
+                "Invalid input for field/attribute host. Value: {}. {} is not valid under any of the given schemas",
+            ),
+            (
+                json!({"host": {"on_maintenance": 1}}),
+                "Invalid input for field/attribute on_maintenance. Value: 1. 1 is not of type 'boolean', 'string'",
+            ),
+            (
+                json!({"host": {"type": "a b"}}),
+                "Invalid input for field/attribute type. Value: a b. 'a b' does not match '^[a-zA-Z0-9]*$'",
+            ),
+            (
+                json!({"host": {"color": "red"}}),
+                "Invalid input for field/attribute host. Value: {'color': 'red'}. \
+                 Additional properties are not allowed ('color' was unexpected)",
+            ),
+        ] {
+            assert_eq!(read(body.clone()), Err(said.to_owned()), "{body}");
+        }
+        let maybe = read(json!({"host": {"reserved": "maybe"}})).expect_err("no word");
+        assert!(maybe.ends_with("'maybe' is not one of [True, 'True', 'TRUE', 'true', '1', 'ON', 'On', 'on', 'YES', 'Yes', 'yes', \
+             False, 'False', 'FALSE', 'false', '0', 'OFF', 'Off', 'off', 'NO', 'No', 'no']"), "{maybe}");
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "\\PC{0,6}".prop_map(Value::from),
+            prop_oneof![
+                Just("VM"),
+                Just("PROCESS"),
+                Just("COMPUTE_HOST"),
+                Just("STOPPED"),
+                Just("2026-11-21"),
+                Just("96ab1c42-668c-4f2d-8689-afa3301d4ee9"),
+            ]
+            .prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 24, 6, |inner| {
+            let key = prop_oneof![
+                Just("notification".to_owned()),
+                Just("type".to_owned()),
+                Just("hostname".to_owned()),
+                Just("generated_time".to_owned()),
+                Just("payload".to_owned()),
+                Just("event".to_owned()),
+                Just("process_name".to_owned()),
+                Just("host".to_owned()),
+                Just("on_maintenance".to_owned()),
+                "\\PC{0,4}",
+            ];
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::btree_map(key, inner, 0..6)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_makes_it_panic(body in value()) {
+            let _ = read(&body);
+            let _ = host_change(&Json::parse(body.to_string().as_bytes()).expect("JSON"));
+        }
+
+        #[test]
+        fn what_is_taken_is_what_the_schemas_allow(
+            kind in "(VM|PROCESS|COMPUTE_HOST|Fake)", hostname in "[a-z0-9.-]{0,3}[ ä_\n]?", time in "2026-1[12]-[0-3][0-9]",
+            event in "(STARTED|STOPPED|stopped||LIFECYCLE)", name in "(process_name|host_status|vir_domain_event|instance_uuid)",
+            value in "(nova|NORMAL|96ab1c42-668c-4f2d-8689-afa3301d4ee9|)", more in any::<bool>()
+        ) {
+            let mut payload = json!({"event": event, name: value});
+            if more {
+                payload["vir_domain_event"] = json!("STOPPED_FAILED");
+            }
+            let taken = read(&json!({"notification": {
+                "type": kind, "hostname": hostname, "generated_time": time, "payload": payload,
+            }}));
+            if let Ok(told) = taken {
+                prop_assert!(TYPES.contains(&told.kind.as_str()));
+                prop_assert!(!told.hostname.is_empty());
+                prop_assert!(told.hostname.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)));
+                prop_assert_eq!(told.kind == "VM" || EVENTS.contains(&event.as_str()), true);
+                prop_assert!(told.payload.values().all(|value| value.len() <= LONGEST));
+                let keys: &[&str] = match told.kind.as_str() {
+                    "VM" => &["instance_uuid", "vir_domain_event", "event"],
+                    "PROCESS" => &["process_name", "event"],
+                    _ => &["event", "host_status", "cluster_status"],
+                };
+                prop_assert!(told.payload.keys().all(|key| keys.contains(&key.as_str())));
+            }
+        }
+    }
+}

@@ -3,6 +3,9 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 
+use super::super::blob;
+use super::super::draft::Lines;
+use super::super::keys::{self, AttemptPart, Space};
 use super::super::salvage::{SalvageError, Salvaged, salvage};
 use super::*;
 
@@ -150,4 +153,45 @@ async fn what_is_no_store_or_in_use_is_refused() {
         Err(SalvageError::InUse { .. })
     ));
     drop(store);
+}
+
+/// An attempt that cannot be read is left out with what it printed; its execution, and the other attempts, are not.
+#[tokio::test]
+async fn an_attempt_that_makes_no_sense_goes_alone() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let folder = parent.path().join("state");
+    let desk = Desk::open(&folder, keep_all());
+    let hook = hook("a", "one");
+    for seq in 1..=2 {
+        desk.write(accepted(event(seq, 5, b"<X/>"), &[&hook])).await;
+        for attempt in 1..=2 {
+            desk.write(attempted(&key(seq, "a"), attempt, hook.version, noise(seq, 300)))
+                .await;
+        }
+    }
+    let tree = &desk.store.shared.tree;
+    // Of the first the newest attempt, which stands in its record; of the second the one before it, which stands apart.
+    let place = keys::of_execution(Space::Execution, &key(1, "a"));
+    let record = tree.get(&place).expect("a read").expect("the record");
+    let lines = Lines::of(&record);
+    let damaged = blob::record(&[lines.fixed, lines.progress], b"no attempt");
+    tree.insert(place, damaged).expect("a write");
+    let apart = keys::attempt(&key(2, "a"), 1, AttemptPart::Record);
+    for entry in tree.scan_prefix(apart).keys() {
+        tree.insert(entry.expect("a read"), b"no attempt".as_slice())
+            .expect("a write");
+    }
+    assert!(desk.store.attempts(&key(1, "a")).is_err(), "the damage is real");
+    assert!(desk.store.attempts(&key(2, "a")).is_err(), "the damage is real");
+    desk.close();
+
+    let saved = salvaged(&folder).expect("the rest");
+    assert_eq!((saved.events, saved.executions, saved.left_out), (2, 2, 0));
+    let store = Store::open(&folder).expect("a store");
+    let numbers = |seq| -> Vec<u32> {
+        let attempts = store.attempts(&key(seq, "a")).expect("what is left is whole");
+        attempts.iter().map(|attempt| attempt.number).collect()
+    };
+    assert_eq!((numbers(1), numbers(2)), (vec![1], vec![2]));
+    keeping::assert_counts(&store);
 }

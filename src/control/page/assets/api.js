@@ -50,7 +50,7 @@ async function send(path, options) {
 }
 
 /** Only what is set of the parameters, as the end of an address. */
-export function query(parameters) {
+function query(parameters) {
   const set = Object.entries(parameters ?? {}).filter(([, value]) => value !== undefined && value !== null && value !== "" && value !== false);
   const text = new URLSearchParams(set.map(([name, value]) => [name, String(value)])).toString();
   return text && `?${text}`;
@@ -68,8 +68,7 @@ export async function ask(address, parameters, signal) {
 /** One page of a list: what is on it, and the cursor of the next, if there is one. */
 export async function page(address, parameters, signal) {
   const response = await send(address + query(parameters), { signal, headers: { accept: "application/json" } });
-  const next = /<[^>]*[?&]cursor=([^&>]+)[^>]*>;\s*rel="?next"?/.exec(response.headers.get("link") ?? "");
-  return { items: await response.json(), next: next && decodeURIComponent(next[1]) };
+  return { items: await response.json(), next: response.headers.get("next-cursor") ?? undefined };
 }
 
 /** Gives an order. */

@@ -103,9 +103,14 @@ async function show() {
   };
   if (isNew) fill(main, el("p", { class: "faint", role: "status" }, "Asking hem …"));
   main.setAttribute("aria-busy", "true");
+  // What is told while the view still asks is told again when it listens: between the two nothing may fall.
+  const early = [];
+  const collect = (line) => early.push(line);
+  hearers.add(collect);
   try {
     const parts = await view(context);
     if (signal.aborted) return;
+    hearers.delete(collect);
     const focused = isNew ? undefined : document.activeElement?.name;
     fill(main, parts);
     age(main);
@@ -117,6 +122,7 @@ async function show() {
     } else if (focused) {
       main.querySelector(`form [name="${CSS.escape(focused)}"]`)?.focus();
     }
+    for (const line of early) heard(line, true);
   } catch (error) {
     if (signal.aborted || error.name === "AbortError" || error.status === 401) return;
     fill(
@@ -149,7 +155,7 @@ function gate() {
           return;
         }
         input.value = "";
-        begin();
+        void begin();
       },
     },
     el("h1", {}, "hem"),
@@ -160,17 +166,24 @@ function gate() {
   );
 }
 
-function heard(line) {
-  for (const hearer of hearers) hearer(line);
+/** `early` is a line that the view may have had from hem already, with what it asked for. */
+function heard(line, early = false) {
+  for (const hearer of [...hearers]) hearer(line, early);
 }
 
-/** Begins to listen, and shows what the address names. */
-function begin() {
+/** Begins to listen, and then shows what the address names, so that nothing falls between; at once where nothing is heard. */
+async function begin() {
   feed?.stop();
+  let opened;
+  const listening = new Promise((resolve) => {
+    opened = resolve;
+    setTimeout(resolve, 2000);
+  });
   feed = new Feed({
     told: heard,
     missed: () => heard({ type: "missed" }),
     changed: (state, resumed) => {
+      opened();
       if (state === "lost") {
         lostAt ??= new Date();
         banner(`The connection to hem was lost at ${moment(lostAt)}. What stands here is as of then; it is tried again.`);
@@ -188,7 +201,8 @@ function begin() {
       }
     },
   }).start();
-  void show();
+  await listening;
+  await show();
 }
 
 /** Whoever dictates, or hits keys by chance, can do without keys of a single character. */
@@ -259,7 +273,7 @@ async function start() {
     setTimeout(() => location.reload(), 5000);
     return;
   }
-  if (session.current) begin();
+  if (session.current) void begin();
   else void show();
 }
 

@@ -6,7 +6,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 
 /** The text with its unseen characters made visible; line ends and tabs stay. */
-export function visible(text) {
+function visible(text) {
   return String(text)
     .replaceAll("\r\n", "\n")
     .replace(UNSEEN, (found) => {
@@ -90,26 +90,30 @@ export function section(title, attributes, ...children) {
   return el("section", { "aria-labelledby": id, ...attributes }, el("h2", { id }, title), children);
 }
 
+/** What heads a column of numbers begins with `# `, which is not shown. */
+const OF_NUMBERS = "# ";
+const heading = (column) => column.replace(OF_NUMBERS, "");
+
 /**
  * A table that may be wider than the window: it scrolls by itself and can be scrolled from the keyboard. Where the window
- * is narrow, each row becomes a card whose cells are named by `columns`.
+ * is narrow, each row becomes a card whose cells are named by `columns`; the roles keep it a table for those who listen.
  */
 export function table(label, columns, rows, attributes) {
-  const body = el("tbody", {}, rows);
-  const head = el("thead", {}, el("tr", {}, columns.map((column) => el("th", { scope: "col" }, column))));
-  return el("div", { class: "wide" }, el("table", { "aria-label": label, ...attributes }, head, body));
+  const body = el("tbody", { role: "rowgroup" }, rows);
+  const head = el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, columns.map((column) => el("th", { scope: "col", role: "columnheader", class: column.startsWith(OF_NUMBERS) && "number" }, heading(column)))));
+  return el("div", { class: "wide" }, el("table", { role: "table", "aria-label": label, ...attributes }, head, body));
 }
 
 /** A row of such a table; a cell is what `put` takes, or an object with `class` and `of`. */
 export function row(columns, cells, attributes) {
   return el(
     "tr",
-    attributes ?? {},
+    { role: "row", ...attributes },
     cells.map((cell, at) => {
       const plain = cell === null || cell === undefined || cell instanceof Node || Array.isArray(cell) || typeof cell !== "object";
       const { class: kind, of } = plain ? { of: cell } : cell;
       const given = [of].flat(Infinity).filter((part) => part !== undefined && part !== null && part !== false && part !== "");
-      return el("td", { class: kind, "data-name": columns[at] }, given.length > 0 && el("div", {}, given));
+      return el("td", { role: "cell", class: columns[at].startsWith(OF_NUMBERS) ? `number ${kind ?? ""}` : kind, "data-name": heading(columns[at]) }, given.length > 0 && el("div", {}, given));
     }),
   );
 }

@@ -57,7 +57,7 @@ export async function events({ parameters, signal, hear, title }) {
   const cursor = parameters.get("cursor");
   const { items, next } = await page(path("events"), { ...asked, cursor, limit: PAGE }, signal);
   const shown = new Map(items.map((event) => [event.seq, event]));
-  const body = el("tbody", {});
+  const body = el("tbody", { role: "rowgroup" });
   let begun = false;
   const make = (event) => {
     const made = row(COLUMNS, cells(event), { class: begun && "fresh" });
@@ -165,6 +165,8 @@ function explanation(explained, seq) {
   );
 }
 
+const spelt = (name) => name[0].toUpperCase() + name.slice(1).replaceAll("_", " ");
+
 function told(event) {
   const { kind, ...more } = event.facts;
   const plain = Object.entries(more).flatMap(([name, value]) =>
@@ -173,14 +175,14 @@ function told(event) {
   return facts(
     ["What happened", happened(event)],
     ["Kind", kind.replaceAll("_", " ")],
-    ["Id", el("code", {}, event.id)],
+    ["Event id", el("code", {}, event.id)],
     ["Key", el("code", {}, event.key)],
     ["Subject", event.subject && el("a", { href: address("events", { subject: event.subject }) }, event.subject)],
     ["Source", event.source],
     ["Received", when(event.received)],
     ["Ambiguous", event.ambiguous && "it can be read in more than one way"],
     ["Made here", event.synthesised && "it was not sent by the source"],
-    ...plain.filter(([, value]) => value !== null && value !== "").map(([name, value]) => [name.replaceAll("_", " "), typeof value === "boolean" ? (value ? "yes" : "no") : String(value)]),
+    ...plain.filter(([, value]) => value !== null && value !== "").map(([name, value]) => [spelt(name), typeof value === "boolean" ? (value ? "yes" : "no") : String(value)]),
   );
 }
 

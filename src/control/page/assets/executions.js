@@ -9,7 +9,7 @@ import { about, count, SETTLED, stateBadge, STATES, when } from "./words.js";
 const PAGE = 50;
 /** So many rows at most: a table that only grows makes the browser slow. */
 const MOST = 500;
-const COLUMNS = ["State", "Execution", "Hook", "Subject", "Why", "Source", "Accepted", "Attempts", "Detail"];
+const COLUMNS = ["State", "Execution", "Hook", "Subject", "Why", "Source", "Accepted", "# Attempts", "Detail"];
 
 /** The cells of an execution's row. */
 function cells(execution, parameters) {
@@ -22,7 +22,7 @@ function cells(execution, parameters) {
     { class: "clip", of: execution.why },
     execution.source,
     when(execution.accepted),
-    { class: "number", of: execution.attempts },
+    execution.attempts,
     { class: "detail", of: about(execution) },
   ];
 }
@@ -44,7 +44,7 @@ function selects(asked, execution) {
 }
 
 /** The mute that holds a queued execution: what the feed tells does not say it. */
-export function holding(mutes, execution) {
+function holding(mutes, execution) {
   if (execution.state.name !== "queued") return undefined;
   const found = mutes.find(({ mute: { scope } }) => {
     switch (scope.is) {
@@ -65,7 +65,7 @@ export function holding(mutes, execution) {
 export function liveTable(items, parameters, label) {
   const shown = new Map(items.map((item) => [item.execution, item]));
   const drawn = new WeakMap();
-  const body = el("tbody", {});
+  const body = el("tbody", { role: "rowgroup" });
   let begun = false;
   const make = (execution) => {
     const made = row(COLUMNS, cells(execution, parameters), { class: begun && "fresh" });
@@ -136,11 +136,20 @@ export async function executions({ parameters, signal, hear, title }) {
         changes = 0;
       }, 100);
     };
+    // What is told while a list is under way is newer than what the list says of it.
+    const told = new Set();
     const all = async () => {
+      told.clear();
       try {
         const [fresh, now] = await Promise.all([page(path("executions"), { ...wanted(fields, parameters), limit: PAGE }, signal), ask(path("status"), {}, signal)]);
         mutes = now.mutes;
-        for (const item of fresh.items) list.shown.set(item.execution, item);
+        const names = new Set(fresh.items.map((item) => item.execution));
+        const end = fresh.next && fresh.items.at(-1);
+        for (const [name, item] of list.shown) {
+          // It is not as the filters ask for any more, or not kept.
+          if (!names.has(name) && !told.has(name) && (!end || order(item, end) < 0)) list.shown.delete(name);
+        }
+        for (const item of fresh.items) if (!told.has(item.execution)) list.shown.set(item.execution, item);
         draw();
       } catch (error) {
         if (error.status !== 0) sayFailure(error);
@@ -148,8 +157,9 @@ export async function executions({ parameters, signal, hear, title }) {
     };
     hear((line) => {
       if (line.type === "missed" || line.type === "back") void all();
-      if (line.type === "event" && line.facts?.kind === "muted") void all();
+      if (line.type === "muted" || line.type === "unmuted") void all();
       if (line.type !== "execution") return;
+      told.add(line.execution);
       const execution = { ...line, held_by: line.held_by ?? holding(mutes, line) };
       if (selects(asked, execution)) {
         // What came before stays out of a page that ends behind it.

@@ -18,7 +18,7 @@ const COLUMNS = ["Hook", "State", "Last outcomes", "Trigger", "Declared in", "Ac
 const place = (hook) => (hook.origin.is === "oned" ? `oned, hook ${hook.origin.id}` : `${hook.definition.file}:${hook.definition.line}`);
 
 /** Mutes of the hook itself; those of one subject or of everything are taken back where they are listed. */
-const own = (hook) => hook.muted.find((one) => one.scope.is === "hook" && one.scope.hook === hook.name);
+const own = (hook) => (hook.muted ?? []).find((one) => one.scope.is === "hook" && one.scope.hook === hook.name);
 
 function state(hook, stale) {
   const said = [];
@@ -26,7 +26,7 @@ function state(hook, stale) {
   else if (hook.enabled) said.push(badge("succeeded", "enabled"));
   else said.push(badge("cancelled", "disabled"));
   if (hook.override_) said.push(el("div", { class: "faint" }, `${hook.override_.enabled ? "enabled" : "disabled"} by ${actor(hook.override_.actor)} at `, when(hook.override_.at)));
-  for (const one of hook.muted) said.push(el("div", {}, badge("queued", one.scope.is === "lane" ? `muted for ${one.scope.subject}` : "muted"), el("span", { class: "faint" }, ` by ${mutedBy(one.by)}`, one.until && [" until ", when(one.until)])));
+  for (const one of hook.muted ?? []) said.push(el("div", {}, badge("queued", one.scope.is === "lane" ? `muted for ${one.scope.subject}` : "muted"), el("span", { class: "faint" }, ` by ${mutedBy(one.by)}`, one.until && [" until ", when(one.until)])));
   const broken = stale.find((one) => one.file === hook.definition.file);
   if (broken) said.push(el("div", { class: "bad" }, "its file is broken; the last good version is in force"));
   for (const warning of hook.warnings ?? []) said.push(el("div", { class: "warn" }, warning));
@@ -88,7 +88,7 @@ function follow(hear, signal, again, more) {
     }, 200);
   };
   hear((line) => {
-    if (line.type === "missed" || line.type === "back" || (line.type === "event" && line.facts?.kind === "muted")) shortly();
+    if (["missed", "back", "muted", "unmuted"].includes(line.type)) shortly();
     more?.(line);
   });
   // Orders of others and changed files are not in the feed.
@@ -109,7 +109,7 @@ export async function hooks({ signal, hear, title, operator }) {
   let [list, status] = [first, started];
   const last = grouped(lately.items);
   const columns = operator ? COLUMNS : COLUMNS.slice(0, -1);
-  const body = el("tbody", {});
+  const body = el("tbody", { role: "rowgroup" });
   const whole = table("Hooks", columns, [], { class: "list" });
   whole.querySelector("tbody").replaceWith(body);
   rowKeys(body);

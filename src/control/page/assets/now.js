@@ -25,7 +25,7 @@ function tiles(status) {
     { class: "tiles" },
     tile("Running", number(of("running")), `of ${number(status.concurrency)} at once`, to("running"), of("running") > 0 && "busy"),
     tile("Queued", number(of("queued")), status.held > 0 ? `${number(status.held)} held by mutes` : status.oldest_queued ? ["oldest ", since(status.oldest_queued)] : "nothing waits", to("queued")),
-    tile("Waiting", number(of("retrying") + of("debouncing")), `${number(of("retrying"))} for a retry, ${number(of("debouncing"))} for a newer event`, to("retrying")),
+    tile("Waiting", number(of("retrying") + of("debouncing")), of("debouncing") > 0 ? `${number(of("debouncing"))} for a newer event` : "for a retry", to("retrying")),
     tile("Succeeded", number(of("succeeded")), "of those kept", to("succeeded"), "good"),
     tile("Failed", number(of("failed")), "of those kept", to("failed"), of("failed") > 0 && "bad"),
     tile("Events", number(sum("accepted")), `${number(sum("matched"))} matched`, "#/events"),
@@ -47,7 +47,7 @@ function concerns(status) {
 function sources(status) {
   const names = [...new Set([...Object.keys(status.sources), ...Object.keys(status.events)])].sort();
   if (names.length === 0) return el("p", { class: "faint" }, "No source is configured; events come by ", el("code", {}, "hem emit"), " alone.");
-  const columns = ["Source", "Connection", "Received", "Matched", "Unmatched", "Undecodable", "Duplicate", "Refused", "Lost", "Gaps"];
+  const columns = ["Source", "Connection", "# Received", "# Matched", "# Unmatched", "# Undecodable", "# Duplicate", "# Refused", "# Lost", "# Gaps"];
   const rows = names.map((name) => {
     const source = status.sources[name];
     const sums = status.events[name] ?? {};
@@ -63,7 +63,7 @@ function sources(status) {
     return row(columns, [
       [el("a", { href: address("events", { source: name }) }, name), source && el("div", { class: "faint" }, `${source.type} ${source.endpoint}`)],
       connection,
-      ...amounts.map((amount) => ({ class: `number${["undecodable", "refused", "lost", "gaps"].includes(amount) && sums[amount] > 0 ? " bad" : ""}`, of: number(sums[amount]) })),
+      ...amounts.map((amount) => ({ class: ["undecodable", "refused", "lost", "gaps"].includes(amount) && sums[amount] > 0 && "bad", of: number(sums[amount]) })),
     ]);
   });
   return table("Sources", columns, rows);
@@ -71,14 +71,14 @@ function sources(status) {
 
 function queue(status) {
   if (status.queue.length === 0) return el("p", { class: "faint" }, "Nothing waits and nothing runs.");
-  const columns = ["Hook", "Running", "Queued", "Held", "Debouncing", "Retrying", "Oldest"];
+  const columns = ["Hook", "# Running", "# Queued", "# Held", "# Debouncing", "# Retrying", "Oldest"];
   return table(
     "What waits or runs, by hook",
     columns,
     status.queue.map((one) =>
       row(columns, [
         el("a", { href: address("executions", { hook: one.hook }) }, one.hook),
-        ...[one.running, one.queued, one.held, one.debouncing, one.retrying].map((value) => ({ class: "number", of: number(value) })),
+        ...[one.running, one.queued, one.held, one.debouncing, one.retrying].map(number),
         one.oldest ? since(one.oldest) : "",
       ]),
     ),
@@ -88,7 +88,7 @@ function queue(status) {
 /** The mutes in force, each with what it holds. */
 export function mutes(list, operator, done) {
   if (list.length === 0) return el("p", { class: "faint" }, "Nothing is muted.");
-  const columns = ["Covers", "Holds", "Since", "Until", "By", "Why", ...(operator ? ["Action"] : [])];
+  const columns = ["Covers", "# Holds", "Since", "Until", "By", "Why", ...(operator ? ["Action"] : [])];
   return table(
     "Mutes in force",
     columns,
@@ -96,9 +96,9 @@ export function mutes(list, operator, done) {
       const words = scope(mute.scope);
       return row(columns, [
         mute.scope.hook ? el("a", { href: `#/hook/${encodeURIComponent(mute.scope.hook)}` }, words) : words,
-        { class: "number", of: number(held) },
+        number(held),
         when(mute.since),
-        mute.until ? when(mute.until) : "taken back",
+        mute.until ? when(mute.until) : "it is taken back",
         mutedBy(mute.by),
         mute.reason,
         operator &&
@@ -136,7 +136,7 @@ function blocked(status) {
 
 function gaps(list) {
   if (list.length === 0) return el("p", { class: "faint" }, "No gap is recorded.");
-  const columns = ["Recorded", "Source", "From", "To", "Lost", "Why"];
+  const columns = ["Recorded", "Source", "From", "To", "# Lost", "Why"];
   return table(
     "The last gaps",
     columns,
@@ -146,7 +146,7 @@ function gaps(list) {
         event.source,
         when(event.facts.from),
         when(event.facts.to),
-        { class: "number", of: number(event.facts.lost) },
+        number(event.facts.lost),
         event.facts.why,
       ]),
     ),
@@ -182,6 +182,9 @@ export async function now({ signal, hear, title, operator }) {
   let [status, activity, lately] = await asking();
   const places = Object.fromEntries(["tiles", "concerns", "chart", "sources", "queue", "mutes", "blocked", "gaps", "stale", "about"].map((name) => [name, el("div", {})]));
 
+  const narrow = matchMedia("(width <= 760px)");
+  narrow.addEventListener("change", () => draw(), { signal });
+
   // Whoever reads the table of the chart, or goes through a part by keyboard, is not to lose the place to an unchanged part.
   const written = new Map();
   const write = (name, value, make) => {
@@ -196,7 +199,7 @@ export async function now({ signal, hear, title, operator }) {
   const draw = () => {
     write("tiles", [status.executions, status.events, status.held, status.concurrency, status.hooks, status.stale, status.oldest_queued], () => tiles(status));
     write("concerns", [status.concerns, status.not_accepting, status.observing], () => concerns(status));
-    write("chart", activity, () => chart(activity));
+    write("chart", [activity, narrow.matches], () => chart(activity, narrow.matches));
     write("sources", [status.sources, status.events], () => sources(status));
     write("queue", status.queue, () => queue(status));
     write("mutes", status.mutes, () => mutes(status.mutes, operator, () => void again()));
@@ -214,12 +217,17 @@ export async function now({ signal, hear, title, operator }) {
       if (error.status !== 0) sayFailure(error);
     }
   };
+  let asked;
   const all = async () => {
+    // Of several reasons at once, one asks.
+    asked ??= asking();
     try {
-      [status, activity, lately] = await asking();
+      [status, activity, lately] = await asked;
       draw();
     } catch (error) {
       if (error.status !== 0) sayFailure(error);
+    } finally {
+      asked = undefined;
     }
   };
   let soon;
@@ -230,8 +238,9 @@ export async function now({ signal, hear, title, operator }) {
     }, 300);
   };
   const settled = new Map();
-  hear((line) => {
-    if (line.type === "missed" || line.type === "back") {
+  hear((line, early) => {
+    // What was told meanwhile may be counted already.
+    if (early || line.type === "missed" || line.type === "back") {
       void all();
       return;
     }
@@ -266,6 +275,6 @@ export async function now({ signal, hear, title, operator }) {
     el("div", { class: "pair" }, section("Waiting and running", { class: "card" }, places.queue), section("Mutes", { class: "card" }, places.mutes)),
     el("div", { class: "pair" }, section("Blocked lanes", { class: "card" }, places.blocked), section("Gaps", { class: "card" }, places.gaps)),
     places.stale,
-    places.about,
+    el("footer", {}, places.about),
   ];
 }

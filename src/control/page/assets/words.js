@@ -26,7 +26,7 @@ export function when(text) {
 }
 
 /** A length of time in two parts at most: `340 ms`, `12 s`, `3 min 20 s`, `2 h 5 min`. */
-export function span(ms) {
+function span(ms) {
   const left = Math.max(0, ms);
   if (left < 1000) return `${Math.round(left)} ms`;
   if (left < 10_000) return `${(left / 1000).toFixed(1)} s`;
@@ -185,7 +185,7 @@ const CANCELLED = {
   expired: "not started again in time",
 };
 
-export function cancelled(reason) {
+function cancelled(reason) {
   if (typeof reason === "string") return CANCELLED[reason] ?? reason;
   if (reason.operator !== undefined) return `by ${actor(reason.operator)}`;
   return `${actor(reason.stopped)} stopped its hook`;
@@ -262,6 +262,12 @@ export function happened({ facts }) {
       return `source ${facts.source} is not connected`;
     case "webhook":
       return ["webhook", facts.endpoint, facts.delivery].filter(Boolean).join(" ");
+    case "esc":
+      return ["esc", facts.event, facts.status].filter(Boolean).join(" ");
+    case "masakari": {
+      const what = `${facts.notification_type} ${facts.payload.event ?? ""} on ${facts.hostname}`;
+      return facts.observed ? `${what}: ${facts.observed.status}` : what;
+    }
     default: {
       const said = Object.entries(facts).filter(([name, value]) => name !== "kind" && ["string", "number"].includes(typeof value));
       return [facts.kind.replaceAll("_", " "), ...said.slice(0, 3).map(([, value]) => value)].join(" ");
@@ -271,7 +277,7 @@ export function happened({ facts }) {
 
 /** The events' kinds that filters know. */
 export const KINDS = [
-  "state", "api", "retry", "webhook", "undecodable", "gap", "execution", "muted", "blocked", "source_down",
+  "state", "api", "retry", "webhook", "esc", "masakari", "undecodable", "gap", "execution", "muted", "blocked", "source_down",
 ];
 
 /** Bytes that are text most of the time, as text; what is none is said to be base64. */

@@ -27,7 +27,7 @@ const QUEUE: Limits = Limits {
     bytes: 16 << 20,
 };
 
-/// Names of hosts are asked for again no sooner than this.
+/// A host that is not listed is looked for again no sooner than this.
 const HOSTS_AGAIN: Duration = Duration::from_secs(60);
 
 /// Notifications that are asked for one by one in one round.
@@ -83,7 +83,7 @@ fn start(rules: MasakariPoll, api: Api, names_source: bool, wires: Wires) {
             intake,
             ledger: Ledger::of(&bookmarks),
             hosts: HashMap::new(),
-            hosts_asked: None,
+            unlisted: HashMap::new(),
             is_up: false,
             log: Repeats::default(),
         };
@@ -120,7 +120,8 @@ struct Reader {
     intake: Intake,
     ledger: Ledger,
     hosts: HashMap<String, String>,
-    hosts_asked: Option<Instant>,
+    /// Hosts that were not among them, and when they were looked for.
+    unlisted: HashMap<String, Instant>,
     is_up: bool,
     log: Repeats,
 }
@@ -364,9 +365,12 @@ impl Reader {
         let Some(uuid) = &told.host_uuid else {
             return Ok(String::new());
         };
-        let is_due = self.hosts_asked.is_none_or(|at| at.elapsed() >= HOSTS_AGAIN);
+        // The host of a new notification may be a new one; one that is not listed is asked for only now and then.
+        let is_due = self
+            .unlisted
+            .get(uuid)
+            .is_none_or(|at| at.elapsed() >= HOSTS_AGAIN);
         if !self.hosts.contains_key(uuid) && is_due {
-            self.hosts_asked = Some(Instant::now());
             match self.api.hosts().await {
                 Ok(hosts) => self.hosts = hosts,
                 Err(
@@ -384,10 +388,11 @@ impl Reader {
                         );
                     }
                 }
-                Err(error) => {
-                    self.hosts_asked = None;
-                    return Err(error);
-                }
+                Err(error) => return Err(error),
+            }
+            self.unlisted.retain(|_, at| at.elapsed() < HOSTS_AGAIN);
+            if !self.hosts.contains_key(uuid) {
+                self.unlisted.insert(uuid.clone(), Instant::now());
             }
         }
         Ok(self.hosts.get(uuid).unwrap_or(uuid).clone())
