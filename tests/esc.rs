@@ -556,7 +556,7 @@ async fn what_cannot_be_read_is_kept_with_its_bytes_and_the_reason_and_is_told()
     let kept = cases.len() as u64;
     counted(&mut service, kept, kept, 0, kept).await;
     // The bytes are what came.
-    let exported = hem(&house, &["export"]).await;
+    let exported = hem(&house, &["export", "--reveal"]).await;
     let payloads = exported
         .stdout
         .lines()
