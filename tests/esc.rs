@@ -16,6 +16,8 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use daemon::{House, until};
 use service::{Service, hem, in_state, unsettled};
 use web::{Answer, curl, raw, send, tool};
@@ -554,18 +556,19 @@ async fn what_cannot_be_read_is_kept_with_its_bytes_and_the_reason_and_is_told()
     let kept = cases.len() as u64;
     counted(&mut service, kept, kept, 0, kept).await;
     // The bytes are what came.
-    let exported = hem(&house, &["export"]).await;
+    let exported = hem(&house, &["export", "--reveal"]).await;
     let payloads = exported
         .stdout
         .lines()
-        .filter(|line| line.contains("\"undecodable\""))
+        .filter(|line| line.contains("\"kind\":\"undecodable\""))
         .count();
     assert_eq!(payloads, cases.len(), "{}", exported.stderr);
-    use base64::Engine as _;
-    for body in [latin.as_slice(), utf16.as_slice(), b"\x1f\x8b\x08"] {
-        let encoded = base64::engine::general_purpose::STANDARD.encode(body);
+    for body in [latin.as_slice(), b"\x1f\x8b\x08"] {
+        let encoded = STANDARD.encode(body);
         assert!(exported.stdout.contains(&encoded), "{encoded}");
     }
+    let as_text = serde_json::to_string(&String::from_utf8_lossy(&utf16)).expect("JSON");
+    assert!(exported.stdout.contains(&as_text), "{as_text}");
 
     let too_large = format!("{good}{}", " ".repeat(70_000));
     assert_eq!(

@@ -90,7 +90,7 @@ fn facts(facts: &Facts) -> FactsView {
             sender: request.sender.clone(),
             request: request.request.clone(),
         },
-        Facts::Esc(event) => FactsView::Esc(EscView::of(event)),
+        Facts::Esc(event) => FactsView::Esc(Box::new(EscView::of(event))),
         Facts::Masakari(told) => FactsView::Masakari(told.into()),
     }
 }

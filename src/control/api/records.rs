@@ -226,7 +226,7 @@ pub enum FactsView {
         request: Option<String>,
     },
     /// Cisco ESC reports a step.
-    Esc(EscView),
+    Esc(Box<EscView>),
     /// Masakari: a host, a process or a virtual machine failed or came back.
     Masakari(NotificationView),
 }

@@ -88,7 +88,7 @@ enum StoredFacts {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         request: Option<String>,
     },
-    Esc(StoredEsc),
+    Esc(Box<StoredEsc>),
     Masakari {
         uuid: String,
         #[serde(rename = "type")]
@@ -159,7 +159,7 @@ pub(in crate::store) fn write_event(event: &Event, payload_len: u64, hooks: &[Ho
             sender: webhook.sender.clone(),
             request: webhook.request.clone(),
         },
-        Facts::Esc(event) => StoredFacts::Esc(StoredEsc::of(event)),
+        Facts::Esc(event) => StoredFacts::Esc(Box::new(StoredEsc::of(event))),
         Facts::Masakari(told) => StoredFacts::Masakari {
             uuid: told.uuid.clone(),
             notification_type: told.kind.clone(),
