@@ -110,8 +110,13 @@ struct Message {
 
 impl Feed {
     fn open(url: &str, last_seen: Option<&str>, more: &[&str]) -> Self {
+        Self::open_by(&format!("Authorization: Bearer {VIEWER}"), url, last_seen, more)
+    }
+
+    /// `credentials` is a header.
+    fn open_by(credentials: &str, url: &str, last_seen: Option<&str>, more: &[&str]) -> Self {
         let mut command = Command::new("curl");
-        command.args(["-sSN", "-H", &format!("Authorization: Bearer {VIEWER}")]);
+        command.args(["-sSN", "-H", credentials]);
         if let Some(id) = last_seen {
             command.args(["-H", &format!("Last-Event-ID: {id}")]);
         }
@@ -303,10 +308,21 @@ async fn tokens_are_taken_up_and_taken_back_while_the_daemon_runs() {
         assert_eq!(site.ask(token, "GET", "/v1/status", "").status, 200);
     }
     assert_eq!(by_session(), 200);
+    let url = format!("http://{}/v1/feed", site.address);
+    let of_session = Feed::open_by(&format!("Cookie: {cookie}"), &url, None, &[]);
+    let of_viewer = site.follow(None);
+    for feed in [&of_session, &of_viewer] {
+        assert_eq!(feed.next().expect("a beginning").name, "hello");
+    }
     write_token(&site.house, "operator", new);
     assert_eq!(site.ask(OPERATOR, "GET", "/v1/status", "").status, 401);
     assert_eq!(site.ask(new, "POST", "/v1/reload", "").status, 200);
     assert_eq!(by_session(), 401, "a session ends with its token");
+    // So does what it follows, and nobody else's.
+    let order = json!({ "key": "heard", "payload": "PGEvPg==" }).to_string();
+    assert_eq!(site.ask(new, "POST", "/v1/events", &order).status, 200);
+    assert!(of_session.next().is_none());
+    assert_eq!(of_viewer.event().1, "heard");
     // What others may read lets nobody in.
     let file = site.house.path("operator.tokens");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).expect("its mode");
