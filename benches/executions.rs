@@ -156,16 +156,16 @@ fn open(path: &Path) -> sled::Tree {
     opened.and_then(|db| db.open_tree(b"hem")).expect("a store")
 }
 
-/// The commits that these lives take at least: what is accepted comes in large ones, and the end of as many as run at once goes
-/// with the start of the next.
-fn commits<'a>(lives: &'a [Life]) -> Vec<Vec<&'a Entry>> {
+/// The commits of these lives where so many ends, and the starts that follow them, come together; what is accepted comes in large
+/// ones.
+fn commits<'a>(lives: &'a [Life], together: usize) -> Vec<Vec<&'a Entry>> {
     let step = |lives: &'a [Life], step: usize| lives.iter().flat_map(move |life| &life[step]);
     let mut commits: Vec<Vec<_>> = lives
         .chunks(ACCEPTED_TOGETHER)
         .map(|accepted| step(accepted, 0).collect())
         .collect();
     let mut ended: &[Life] = &[];
-    for begun in lives.chunks(AT_ONCE).chain([&[][..]]) {
+    for begun in lives.chunks(together).chain([&[][..]]) {
         commits.push(step(ended, 2).chain(step(begun, 1)).collect());
         ended = begun;
     }
@@ -174,16 +174,40 @@ fn commits<'a>(lives: &'a [Life]) -> Vec<Vec<&'a Entry>> {
 
 /// Prints what it costs to write these lives durably with nothing else to do, and what ratio would be left.
 fn print_floor(lives: &[Life], bare: &Used) {
-    let house = site::house();
-    let commits = commits(lives);
-    let inserts: usize = commits.iter().map(Vec::len).sum();
-    let micros = |used: Duration, count: usize| used.as_secs_f64() * 1e6 / count as f64;
+    let bare = bare.whole().as_secs_f64() * 1e6 / (ROUNDS * EACH_ROUND) as f64;
+    let inserts: usize = commits(lives, AT_ONCE).iter().map(Vec::len).sum();
+    println!(
+        "\nwhat the store alone would allow: {:.1} inserts an execution, and processor time in microseconds",
+        inserts as f64 / lives.len() as f64
+    );
+    println!(
+        "{:<26}  {:>10}  {:>13}  {:>13}  {:>13}",
+        "starts and ends a commit", "sled alone", "ratio at most", "one file only", "ratio at most"
+    );
+    for together in [AT_ONCE, AT_ONCE / 2, AT_ONCE / 5, 1] {
+        let commits = commits(lives, together);
+        let micros = |used: Used| used.own.as_secs_f64() * 1e6 / lives.len() as f64;
+        let (sled, file) = (micros(through_sled(&commits)), micros(into_a_file(&commits)));
+        println!(
+            "{together:<26}  {sled:>10.0}  {:>13.2}  {file:>13.0}  {:>13.2}",
+            bare / (bare + sled),
+            bare / (bare + file)
+        );
+    }
+    println!(
+        "a ratio of {AIM} leaves {:.0} for all that is done beside a bare start",
+        bare / AIM - bare
+    );
+}
 
+/// What is used to write these commits durably with sled, as hem does.
+fn through_sled(commits: &[Vec<&Entry>]) -> Used {
+    let house = site::house();
     let path = house.folder.path().join("sled-alone");
     let tree = open(&path);
     let log = File::open(path.join("db")).expect("the log");
     let before = Used::now();
-    for commit in &commits {
+    for commit in commits {
         let mut batch = sled::Batch::default();
         for (key, value) in commit {
             batch.insert(key.as_slice(), value.as_slice());
@@ -192,11 +216,15 @@ fn print_floor(lives: &[Life], bare: &Used) {
         tree.flush().expect("a flush");
         log.sync_all().expect("a sync");
     }
-    let sled = micros(Used::now().since(&before).own, lives.len());
+    Used::now().since(&before)
+}
 
+/// What is used to append the same to a file, with a sync for each commit: no index, nothing that could be found again.
+fn into_a_file(commits: &[Vec<&Entry>]) -> Used {
+    let house = site::house();
     let mut file = File::create(house.folder.path().join("appended")).expect("a file");
     let before = Used::now();
-    for commit in &commits {
+    for commit in commits {
         let bytes: Vec<u8> = commit
             .iter()
             .flat_map(|(key, value)| [key.as_slice(), value].concat())
@@ -204,29 +232,7 @@ fn print_floor(lives: &[Life], bare: &Used) {
         file.write_all(&bytes).expect("a write");
         file.sync_all().expect("a sync");
     }
-    let appended = micros(Used::now().since(&before).own, lives.len());
-
-    let bare_whole = micros(bare.whole(), ROUNDS * EACH_ROUND);
-    println!(
-        "\nwhat the store alone would allow: {:.1} inserts an execution, {} executions in {} commits",
-        inserts as f64 / lives.len() as f64,
-        lives.len(),
-        commits.len()
-    );
-    println!("{:<38}  {:>8}  {:>14}", "", "µs each", "ratio at most");
-    for (what, cost) in [
-        ("a bare start, and sled alone", sled),
-        ("a bare start, and one file appended to", appended),
-    ] {
-        println!(
-            "{what:<38}  {cost:>8.0}  {:>14.2}",
-            bare_whole / (bare_whole + cost)
-        );
-    }
-    println!(
-        "a ratio of {AIM} leaves {:.0} µs for all that is done beside a bare start",
-        bare_whole / AIM - bare_whole
-    );
+    Used::now().since(&before)
 }
 
 /// Processor time an execution, over all rounds.

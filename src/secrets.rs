@@ -1,7 +1,7 @@
 //! Secrets that hem shares with others: read from files and from the environment, and again when a file changes. Nothing shows them.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +16,40 @@ use crate::file_stamp::FileStamp;
 
 /// What is longer was not meant as a secret.
 const LONGEST: u64 = 64 << 10;
+
+/// Tells what others send in secret apart without keeping it: a hash under a key that nobody else has, so that what is remembered says
+/// nothing of what it stands for.
+pub struct Disguise {
+    key: [u8; 64],
+}
+
+impl fmt::Debug for Disguise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Disguise(…)")
+    }
+}
+
+impl Disguise {
+    /// One with a key of the kernel's randomness.
+    ///
+    /// # Errors
+    /// When the kernel's randomness cannot be had.
+    pub fn new() -> io::Result<Self> {
+        let mut key = [0; 64];
+        std::fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
+        Ok(Self { key })
+    }
+
+    /// What stands for these texts, taken together in this order.
+    pub fn of(&self, texts: &[&[u8]]) -> [u8; 32] {
+        let mut mac = Hmac::<Sha256>::new(&self.key.into());
+        for text in texts {
+            mac.update(&text.len().to_be_bytes());
+            mac.update(text);
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
 
 /// Why a secret cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -237,6 +271,21 @@ mod tests {
             assert!(!is_one_of(&secrets, wrong.as_bytes()), "{wrong}");
         }
         assert!(!is_one_of(&[], b""));
+    }
+
+    #[test]
+    fn what_stands_for_a_secret_depends_on_all_of_it_and_on_the_key() {
+        let disguise = Disguise::new().expect("randomness");
+        assert_eq!(
+            disguise.of(&[b"user", b"password"]),
+            disguise.of(&[b"user", b"password"])
+        );
+        assert_ne!(
+            disguise.of(&[b"user", b"password"]),
+            disguise.of(&[b"userp", b"assword"])
+        );
+        let other = Disguise::new().expect("randomness");
+        assert_ne!(disguise.of(&[b"token"]), other.of(&[b"token"]));
     }
 
     #[test]

@@ -145,6 +145,8 @@ const HIDDEN: &[(&str, &[&str])] = &[
     ("hyper", &["control", "http_client", "listener", "oned"]),
     ("hyper_util", &["control", "http_client", "listener", "oned"]),
     ("tokio_rustls", &["http_client", "listener"]),
+    ("bcrypt", &["sources::masakari::authentication"]),
+    ("md5", &["sources::masakari::authentication"]),
     ("hmac", &["secrets", "sources::webhook", "sources::masakari"]),
     ("sha1", &["sources::webhook", "sources::masakari"]),
     ("prometheus_client", &["control::metrics"]),
@@ -179,6 +181,9 @@ const PURE: &[&str] = &[
     "hooks::command_line",
     "sources::opennebula::zmtp::codec",
     "oned::xmlrpc",
+    "keystone::answer",
+    "sources::masakari::authentication::htpasswd",
+    "sources::masakari::poll::ledger",
 ];
 const IMPURE: &[&str] = &[
     "tokio",

@@ -20,7 +20,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use service::Service;
-use web::{Answer, configure, connect, noting, post, raw, read_to_end, refused, send, start, tool};
+use web::{Answer, configure, connect, noting, post, raw, read_to_end, refused, send, start};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_wrong_gets_its_code_and_is_counted_and_others_go_on_being_served() {
@@ -408,41 +408,11 @@ async fn one_connection_carries_many_requests_and_idles_no_longer_than_it_may() 
     service.stop().await;
 }
 
-fn make_certificate(house: &House, name: &str) {
-    let (certificate, key) = (
-        house.path(&format!("{name}.pem")),
-        house.path(&format!("{name}.key")),
-    );
-    tool(
-        "openssl",
-        &[
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            &format!("/CN={name}"),
-            "-addext",
-            "subjectAltName=DNS:localhost",
-            "-keyout",
-            key.to_str().expect("a path"),
-            "-out",
-            certificate.to_str().expect("a path"),
-        ],
-        b"",
-    );
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_is_replaced_while_the_daemon_runs() {
     let house = noting();
     for name in ["first", "second"] {
-        make_certificate(&house, name);
+        web::certificate(&house, name);
     }
     let put = |name: &str| {
         for end in ["pem", "key"] {

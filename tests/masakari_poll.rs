@@ -13,6 +13,7 @@ mod recorded;
 mod service;
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use daemon::{House, until};
 use hem::event::Kind;
@@ -343,4 +344,165 @@ async fn a_notification_that_can_be_seen_only_after_a_later_one_is_an_event_too(
     masakari.tell(json!({ "do": "hide", "id": hidden["id"], "hidden": false }));
     until_noted(&house, &["VM node1 - new 2", "PROCESS node1 - new 1"]).await;
     service.stop().await;
+}
+
+/// Runs openssl, which `tests/install-tools` brings.
+async fn openssl(arguments: &[&str]) {
+    let mut command = Command::new("openssl");
+    command.args(arguments);
+    let made = service::said(command).await;
+    assert_eq!(made.code, 0, "openssl {arguments:?}: {}", made.stderr);
+}
+
+/// Makes an authority and a certificate that it gave to 127.0.0.1.
+async fn certify(house: &House) {
+    let file = |name: &str| house.path(name).display().to_string();
+    let (ca, ca_key, certificate, key) = (file("ca.pem"), file("ca.key"), file("tls.pem"), file("tls.key"));
+    let common = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ];
+    let authority = ["-subj", "/CN=authority", "-keyout", &ca_key, "-out", &ca];
+    openssl(&[common.as_slice(), &authority].concat()).await;
+    let server = [
+        "-subj",
+        "/CN=hem",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-CA",
+        &ca,
+        "-CAkey",
+        &ca_key,
+        "-keyout",
+        &key,
+        "-out",
+        &certificate,
+    ];
+    openssl(&[common.as_slice(), &server].concat()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_hem_is_read_over_tls_and_its_statuses_follow_its_hooks() {
+    let other = House::new();
+    certify(&other).await;
+    let bcrypt = "alice:$2y$05$Jj5/p78G5xe9UkfnShcbC.ZQKp1/PuERzuR4Jifeden8JYnOTs/82\n";
+    std::fs::write(other.path("users"), bcrypt).expect("a file");
+    let script = format!(
+        "#!/bin/sh\nuntil test -e {}; do sleep 0.05; done\n",
+        other.path("go").display()
+    );
+    other.script("work.sh", &script).hook(
+        "work",
+        "name: work\ntrigger: { masakari: {} }\ncommand: work.sh\n",
+    );
+    service::configure(
+        &other,
+        "  ha:\n    type: masakari\n    listen: 127.0.0.1:0\n    base_path: /instance-ha\n    \
+         tls: { certificate: tls.pem, key: tls.key }\n    auth: { http_basic: { file: users } }\n    \
+         segments: { rack1: { hosts: { node1: {} } } }\n",
+    );
+    let file = other.path("hem.yaml");
+    let text = std::fs::read_to_string(&file).expect("a file");
+    std::fs::write(&file, text.replace("sources: {}\n", "sources:\n")).expect("a file");
+    let mut masakari = Service::start(&other);
+    let status = masakari
+        .until("it takes notifications", |status| {
+            status.sources.get("ha").is_some_and(|ha| ha.connected)
+        })
+        .await;
+    let endpoint = status.sources["ha"].endpoint.clone();
+    assert!(
+        endpoint.starts_with("https://127.0.0.1:") && endpoint.ends_with("/instance-ha/v1"),
+        "{endpoint}"
+    );
+
+    let house = noting();
+    std::fs::write(house.path("password"), "secret\n").expect("a file");
+    let poll = |more: &str| {
+        let password = house.path("password");
+        configure(
+            &house,
+            &endpoint,
+            &format!(
+                ", auth: {{ http_basic: {{ username: alice, password: {{ file: {} }} }} }}{more}",
+                password.display()
+            ),
+        );
+    };
+    // Nobody vouches for it.
+    poll("");
+    let mut service = Service::start(&house);
+    service
+        .until("its authority is not known", |status| {
+            let site = &status.sources["site"];
+            site.last_error
+                .as_ref()
+                .is_some_and(|error| error.message.contains("there is no TLS with https://127.0.0.1:"))
+        })
+        .await;
+    service.stop().await;
+    poll(&format!(", ca_file: {}", other.path("ca.pem").display()));
+    let mut service = Service::start(&house);
+    up(&mut service).await;
+    service
+        .until("it was read once", |status| status.sources["site"].connected)
+        .await;
+    service.until_logged("the Masakari is read").await;
+
+    let body = json!({"notification": {
+        "type": "VM", "hostname": "node1", "generated_time": "2026-11-21T23:00:00",
+        "payload": {"event": "LIFECYCLE", "instance_uuid": "96ab1c42-668c-4f2d-8689-afa3301d4ee9", "vir_domain_event": "STOPPED_FAILED"},
+    }});
+    let mut curl = Command::new("curl");
+    curl.args([
+        "-sS",
+        "--fail",
+        "-u",
+        "alice:secret",
+        "-H",
+        "Content-Type: application/json",
+        "--cacert",
+    ])
+    .arg(other.path("ca.pem"))
+    .args([
+        "--data-binary",
+        &body.to_string(),
+        &format!("{endpoint}/notifications"),
+    ]);
+    let sent = service::said(curl).await;
+    assert_eq!(sent.code, 0, "{sent:?}");
+    let last = |status: &'static str| {
+        let house = &house;
+        move || {
+            house
+                .lines("notes")
+                .last()
+                .is_some_and(|line| line.ends_with(&format!(" {status} ")))
+        }
+    };
+    until("it is seen at work", last("running")).await;
+    std::fs::write(other.path("go"), "").expect("a file");
+    until("it is seen to have ended", last("finished")).await;
+    let notes = house.lines("notes");
+    assert!(notes[0].starts_with("VM node1 - "), "{notes:?}");
+    assert!(
+        notes[1..].iter().all(|note| !note.contains(" - ")),
+        "one first sight: {notes:?}"
+    );
+    assert_eq!(
+        notes.iter().collect::<BTreeSet<_>>().len(),
+        notes.len(),
+        "each change once: {notes:?}"
+    );
+    service.stop().await;
+    masakari.stop().await;
 }

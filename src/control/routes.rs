@@ -610,11 +610,13 @@ fn emitted(key: String, document: Vec<u8>) -> Event {
 /// The live feed.
 async fn follow(
     State(room): Rooms,
+    By(caller): By,
     Asked(filter): Asked<FeedFilter>,
     headers: HeaderMap,
 ) -> As<Events<FeedMessage>> {
     let last_seen = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    As::new(sse::feed(&room, filter, last_seen.filter(|id| !id.is_empty())))
+    let last_seen = last_seen.filter(|id| !id.is_empty());
+    As::new(sse::feed(&room, caller, filter, last_seen))
 }
 
 async fn session(Door(guard): Door, headers: HeaderMap) -> Answer<SessionView> {

@@ -99,7 +99,7 @@ pub enum Entry {
         source: Arc<str>,
         /// When.
         at: Timestamp,
-        /// What happened meanwhile is still to be had, and is read.
+        /// Nothing was missed: what happened meanwhile is read now.
         reads_on: bool,
     },
     /// The connection went down, or could not be made once more.
@@ -251,7 +251,6 @@ struct SourceState {
 struct HeldBack {
     lost: Option<Loss>,
     disconnected: Option<(Timestamp, String)>,
-    /// With whether the source reads on from where it stopped.
     connected: Option<(Timestamp, bool)>,
 }
 
@@ -425,7 +424,7 @@ impl Intake {
         self.came_up(false);
     }
 
-    /// The connection to the source came up, and what happened meanwhile is still to be had there and is read.
+    /// The same, and what happened meanwhile is still to be had there, and is read.
     pub fn reads_on(&self) {
         self.came_up(true);
     }

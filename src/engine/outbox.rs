@@ -219,11 +219,15 @@ impl Queue {
         let since = *self.acknowledged_since.get_or_insert_with(Instant::now);
         let is_time =
             self.acknowledged.len() >= ACKNOWLEDGED_TOGETHER || since.elapsed() >= ACKNOWLEDGED_WITHIN;
-        if is_time { self.to_settle() } else { Vec::new() }
+        if is_time {
+            self.take_acknowledged()
+        } else {
+            Vec::new()
+        }
     }
 
     /// The acknowledgements that are not written yet.
-    fn to_settle(&mut self) -> Vec<u64> {
+    fn take_acknowledged(&mut self) -> Vec<u64> {
         self.acknowledged_since = None;
         std::mem::take(&mut self.acknowledged)
     }
@@ -380,7 +384,7 @@ impl Outbox {
         // What takes longer is told by the next life.
         let _ = tokio::time::timeout(grace, all_told).await;
         for tray in self.shared.trays.values() {
-            let to_settle = tray.queue().to_settle();
+            let to_settle = tray.queue().take_acknowledged();
             self.shared.settle(to_settle).await;
         }
         let writer = self
@@ -434,7 +438,7 @@ impl Results {
                     Some(since) => {
                         let until = (since + ACKNOWLEDGED_WITHIN).into();
                         if tokio::time::timeout_at(until, changed).await.is_err() {
-                            let to_settle = tray.queue().to_settle();
+                            let to_settle = tray.queue().take_acknowledged();
                             self.shared.settle(to_settle).await;
                         }
                     }
@@ -497,7 +501,7 @@ impl Results {
                 .map_or_else(Timestamp::now, |(since, _)| *since);
             queue.status.away = Some((since, why.to_owned()));
             queue.backlog = queue.newest().unwrap_or(queue.backlog);
-            let mut to_settle = queue.to_settle();
+            let mut to_settle = queue.take_acknowledged();
             to_settle.extend(queue.supersede());
             to_settle
         };
@@ -574,7 +578,7 @@ mod tests {
             written.extend(now);
         }
         assert_eq!(written.len(), 96);
-        written.extend(queue.to_settle());
+        written.extend(queue.take_acknowledged());
         assert_eq!(written, (0..100).collect::<Vec<u64>>());
         assert_eq!(queue.acknowledged_since, None);
 

@@ -246,3 +246,120 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        connect: Duration::from_secs(20),
+        whole: Duration::from_secs(30),
+        answer: 1_000,
+    };
+
+    /// What comes of a question to somebody who sends these bytes, and what was asked; with `stays` it sends no end.
+    async fn asked(
+        path: &str,
+        answer: &'static str,
+        stays: bool,
+        limits: Limits,
+    ) -> (Result<Answer, AskError>, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let others = TaskTracker::new();
+        let peer = others.spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut heard = vec![0; 4_096];
+            let length = stream.read(&mut heard).await.expect("a request");
+            stream.write_all(answer.as_bytes()).await.expect("it reads");
+            if stays {
+                // Until the other end has gone.
+                let _ = stream.read(&mut [0; 1]).await;
+            }
+            String::from_utf8_lossy(&heard[..length]).into_owned()
+        });
+        let url: HttpUrl = format!("http://127.0.0.1:{port}{path}")
+            .parse()
+            .expect("an address");
+        let client = Client::new(&url, None, limits).expect("a client");
+        let question = Question {
+            method: "POST",
+            target: "/auth/tokens?nocatalog",
+            headers: &[("x-auth-token", "t")],
+            body: Bytes::from_static(b"{}"),
+        };
+        let answer = client.ask(&question).await;
+        (answer, peer.await.expect("a peer"))
+    }
+
+    #[tokio::test]
+    async fn a_question_is_put_below_the_path_and_answered_with_status_headers_and_body() {
+        let sent = "HTTP/1.1 201 Created\r\nX-Subject-Token: abc\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
+        let (answer, heard) = asked("/identity/v3", sent, false, LIMITS).await;
+        let answer = answer.expect("an answer");
+        assert_eq!((answer.status, &answer.body[..]), (201, &b"{}"[..]));
+        assert_eq!(
+            (answer.header("x-subject-token"), answer.header("x-other")),
+            (Some("abc"), None)
+        );
+        assert!(
+            heard.starts_with("POST /identity/v3/auth/tokens?nocatalog HTTP/1.1\r\nhost: 127.0.0.1:"),
+            "{heard}"
+        );
+        assert!(
+            heard.contains("x-auth-token: t\r\n") && heard.contains("content-length: 2\r\n"),
+            "{heard}"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_no_answer_in_time_and_size_is_an_error_of_its_kind() {
+        let (endless, _) = asked(
+            "",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n",
+            false,
+            LIMITS,
+        )
+        .await;
+        assert!(matches!(endless, Err(AskError::Broken { .. })), "{endless:?}");
+        let (ssh, _) = asked("", "SSH-2.0-OpenSSH_9.2p1\r\n", false, LIMITS).await;
+        assert!(matches!(ssh, Err(AskError::Broken { .. })), "{ssh:?}");
+        let none = Limits { answer: 1, ..LIMITS };
+        let (long, _) = asked("", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", true, none).await;
+        assert!(
+            matches!(long, Err(AskError::TooLong { limit: 1, .. })),
+            "{long:?}"
+        );
+        let short = Limits {
+            whole: Duration::from_millis(200),
+            ..LIMITS
+        };
+        let (slow, _) = asked("", "HTTP/1.1 200 OK\r\n", true, short).await;
+        assert!(matches!(slow, Err(AskError::TooSlow { .. })), "{slow:?}");
+        let nobody: HttpUrl = "http://127.0.0.1:1".parse().expect("an address");
+        let client = Client::new(&nobody, None, LIMITS).expect("a client");
+        let alone = client
+            .ask(&Question {
+                method: "GET",
+                ..Question::default()
+            })
+            .await;
+        assert!(matches!(alone, Err(AskError::NotReachable { .. })), "{alone:?}");
+    }
+
+    #[test]
+    fn with_https_somebody_must_be_trusted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("ca.pem");
+        let url: HttpUrl = "https://keystone.example.org".parse().expect("an address");
+        let missing = Client::new(&url, Some(&file), LIMITS);
+        assert!(matches!(missing, Err(TrustError::Read { .. })), "{missing:?}");
+        std::fs::write(&file, "nothing\n").expect("a file");
+        let empty = Client::new(&url, Some(&file), LIMITS);
+        assert!(matches!(empty, Err(TrustError::Empty { .. })), "{empty:?}");
+    }
+}

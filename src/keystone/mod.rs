@@ -18,7 +18,7 @@ use crate::config;
 use crate::event::redaction::Redaction;
 use crate::event::time::Timestamp;
 use crate::http_client::{Answer, AskError, Client, Limits, Question, TrustError};
-use crate::secrets::{Keyring, SecretError};
+use crate::secrets::{Keyring, Secret, SecretError};
 
 /// A request of somebody else waits for Keystone's answer; what takes longer is as good as away.
 const LIMITS: Limits = Limits {
@@ -30,7 +30,7 @@ const LIMITS: Limits = Limits {
 /// The own token is renewed so long before its end, so that it does not end on the way.
 const RENEW_BEFORE: Duration = Duration::from_secs(60);
 
-/// After a password was refused it is not tried again so soon: clouds lock users out who try often.
+/// After a password was refused the same is not tried again so soon: clouds lock users out who try often.
 const AFTER_REFUSAL: Duration = Duration::from_secs(10);
 
 /// Why Keystone cannot be asked from the start.
@@ -98,6 +98,8 @@ enum Admission {
     Admitted(OwnToken),
     Refused {
         at: Instant,
+        /// With this password.
+        password: Arc<Vec<Secret>>,
     },
 }
 
@@ -140,21 +142,28 @@ impl Session {
     pub async fn token(&self) -> Result<Arc<str>, KeystoneError> {
         // Whoever waits here needs the same token.
         let mut admission = self.admission.lock().await;
+        self.password.look();
         match &*admission {
             Admission::Admitted(token) if Timestamp::now().plus(RENEW_BEFORE) < token.expires => {
                 return Ok(Arc::clone(&token.text));
             }
-            Admission::Refused { at } if at.elapsed() < AFTER_REFUSAL => {
+            Admission::Refused { at, password }
+                if at.elapsed() < AFTER_REFUSAL && *password == self.password.secrets() =>
+            {
                 return Err(KeystoneError::RefusedBefore {
                     user: self.user.username.clone(),
                 });
             }
             Admission::Unasked | Admission::Admitted(_) | Admission::Refused { .. } => {}
         }
-        let asked = self.log_in().await;
+        let password = self.password.secrets();
+        let asked = self.log_in(&password).await;
         *admission = match &asked {
             Ok(token) => Admission::Admitted(token.clone()),
-            Err(KeystoneError::Refused { .. }) => Admission::Refused { at: Instant::now() },
+            Err(KeystoneError::Refused { .. }) => Admission::Refused {
+                at: Instant::now(),
+                password,
+            },
             Err(_) => Admission::Unasked,
         };
         asked.map(|token| token.text)
@@ -208,10 +217,8 @@ impl Session {
         self.client.ask(&question).await.map_err(KeystoneError::Ask)
     }
 
-    async fn log_in(&self) -> Result<OwnToken, KeystoneError> {
-        self.password.look();
-        let secrets = self.password.secrets();
-        let password = secrets.first().map_or(&[][..], |secret| secret.bytes());
+    async fn log_in(&self, password: &[Secret]) -> Result<OwnToken, KeystoneError> {
+        let password = password.first().map_or(&[][..], |secret| secret.bytes());
         let body = json!({"auth": {
             "identity": {"methods": ["password"], "password": {"user": {
                 "name": self.user.username,

@@ -2,7 +2,7 @@
 //! the intake. Sources know nothing else of the engine.
 
 mod deliveries;
-mod esc;
+pub mod esc;
 mod masakari;
 pub mod opennebula;
 mod refusal;
@@ -82,6 +82,9 @@ pub enum BuildError {
     /// The users who may use it cannot be had.
     #[error("there are no users")]
     Users(#[source] HtpasswdError),
+    /// The kernel has no randomness to give.
+    #[error("the kernel's randomness cannot be had")]
+    Randomness(#[source] std::io::Error),
     /// Keystone cannot be asked.
     #[error("Keystone cannot be asked")]
     Keystone(#[source] keystone::SetUpError),

@@ -205,6 +205,37 @@ pub(crate) fn signature(algorithm: &str, secret: &str, body: &[u8]) -> String {
     said.trim().rsplit(' ').next().expect("digits").to_owned()
 }
 
+/// Makes `NAME.pem` and `NAME.key` for `localhost` in the house.
+pub(crate) fn certificate(house: &House, name: &str) {
+    let (certificate, key) = (
+        house.path(&format!("{name}.pem")),
+        house.path(&format!("{name}.key")),
+    );
+    tool(
+        "openssl",
+        &[
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            &format!("/CN={name}"),
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-keyout",
+            key.to_str().expect("a path"),
+            "-out",
+            certificate.to_str().expect("a path"),
+        ],
+        b"",
+    );
+}
+
 /// A hook for every endpoint, which notes down what it was given.
 pub(crate) const NOTE: &str =
     "name: note\ntrigger: { webhook: { name: any } }\ncommand: note.sh\nstdin: payload\nloop_guard: off\n";

@@ -50,6 +50,27 @@ pub(super) struct Caller {
     pub(super) actor: Actor,
     /// What they may do.
     pub(super) role: Role,
+    /// What lets them in; none over the Unix socket.
+    pass: Option<Pass>,
+}
+
+/// What let a caller in, which may be taken back.
+#[derive(Debug, Clone)]
+struct Pass {
+    guard: Arc<Guard>,
+    holder: Holder,
+    /// When the session ends by itself.
+    until: Option<Instant>,
+}
+
+impl Caller {
+    /// Whether they would still be let in: an answer that goes on for long must not outlast that.
+    pub(super) fn is_still_welcome(&self) -> bool {
+        self.pass.as_ref().is_none_or(|pass| {
+            pass.until.is_none_or(|until| Instant::now() < until)
+                && pass.guard.tokens.still_knows(&pass.holder)
+        })
+    }
 }
 
 /// Who is at the other end of a connection to the Unix socket; none when the kernel does not say.
@@ -66,6 +87,7 @@ pub(super) async fn by_socket(
         request.extensions_mut().insert(Caller {
             actor,
             role: Role::Operator,
+            pass: None,
         });
     }
     next.run(request).await
@@ -97,23 +119,26 @@ impl Guard {
         })
     }
 
-    fn admit(&self, request: &Request) -> Result<Option<Caller>, Failure> {
+    fn admit(self: &Arc<Self>, request: &Request) -> Result<Option<Caller>, Failure> {
         let headers = request.headers();
         let host = self.host(request)?;
         if is_open(request.method(), request.uri().path()) {
             return Ok(None);
         }
         let writes = !matches!(*request.method(), Method::GET | Method::HEAD);
-        let holder = match bearer(headers)? {
-            Some(token) => self.tokens.holder(token).ok_or_else(|| {
-                let peer = request.extensions().get::<Peer>();
-                tracing::info!(
-                    request = peer.map(|peer| peer.request.as_str()),
-                    peer = peer.map(|peer| peer.address.to_string()),
-                    "somebody called with a token that nobody knows"
-                );
-                unauthenticated("nobody knows this token")
-            })?,
+        let (holder, until) = match bearer(headers)? {
+            Some(token) => (
+                self.tokens.holder(token).ok_or_else(|| {
+                    let peer = request.extensions().get::<Peer>();
+                    tracing::info!(
+                        request = peer.map(|peer| peer.request.as_str()),
+                        peer = peer.map(|peer| peer.address.to_string()),
+                        "somebody called with a token that nobody knows"
+                    );
+                    unauthenticated("nobody knows this token")
+                })?,
+                None,
+            ),
             None => {
                 let session = self.session(headers)?;
                 if writes {
@@ -126,7 +151,9 @@ impl Guard {
                         ));
                     }
                 }
-                session.holder
+                let now = Instant::now();
+                let until = now.checked_add(session.left(now));
+                (session.holder, until)
             }
         };
         if writes && holder.role < Role::Operator && request.uri().path() != SESSION {
@@ -139,8 +166,15 @@ impl Guard {
             ));
         }
         Ok(Some(Caller {
-            actor: Actor::Token { name: holder.name },
+            actor: Actor::Token {
+                name: Arc::clone(&holder.name),
+            },
             role: holder.role,
+            pass: Some(Pass {
+                guard: Arc::clone(self),
+                holder,
+                until,
+            }),
         }))
     }
 

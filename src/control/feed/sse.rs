@@ -11,6 +11,7 @@ use futures_util::stream::{self, Stream};
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use super::super::access::Caller;
 use super::super::api::{FeedFilter, FeedMessage};
 use super::super::room::Room;
 use super::ring::{Position, Ring};
@@ -22,7 +23,12 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const COME_BACK_MILLIS: u32 = 2_000;
 
 /// The feed from where a reader stood, or from now on.
-pub(in super::super) fn feed(room: &Arc<Room>, filter: FeedFilter, last_seen: Option<&str>) -> Response {
+pub(in super::super) fn feed(
+    room: &Arc<Room>,
+    caller: Caller,
+    filter: FeedFilter,
+    last_seen: Option<&str>,
+) -> Response {
     room.feed.fill(room);
     let ring = Arc::clone(&room.feed);
     let (position, first) = begin(&ring, last_seen);
@@ -37,6 +43,7 @@ pub(in super::super) fn feed(room: &Arc<Room>, filter: FeedFilter, last_seen: Op
         position,
         first: Some(format!("retry: {COME_BACK_MILLIS}\n{first}")),
         heartbeat,
+        caller,
         room: Arc::clone(room),
     };
     (
@@ -87,6 +94,7 @@ struct Reader {
     /// What is to be said before anything else.
     first: Option<String>,
     heartbeat: Interval,
+    caller: Caller,
     room: Arc<Room>,
 }
 
@@ -98,12 +106,15 @@ impl Reader {
         })
     }
 
-    /// What is to be said next; none when the daemon stops. Nothing of it is lost when it is dropped.
+    /// What is to be said next; none when the daemon stops, or the caller is no longer welcome. Nothing of it is lost when it is dropped.
     async fn next(&mut self) -> Option<String> {
         if let Some(first) = self.first.take() {
             return Some(first);
         }
         loop {
+            if !self.caller.is_still_welcome() {
+                return None;
+            }
             self.news.mark_unchanged();
             let Some(lines) = self.ring.after(self.position) else {
                 self.position = self.ring.end();
@@ -131,7 +142,12 @@ impl Reader {
                 Ok(()) = self.news.changed() => {}
                 () = self.room.shutdown.cancelled() => return None,
                 // A message without data only moves the reader on: what it did not want need not be looked at again.
-                _ = self.heartbeat.tick() => return Some(format!(":\nid: {}\n\n", self.position)),
+                _ = self.heartbeat.tick() => {
+                    if !self.caller.is_still_welcome() {
+                        return None;
+                    }
+                    return Some(format!(":\nid: {}\n\n", self.position));
+                }
             }
         }
     }

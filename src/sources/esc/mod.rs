@@ -1,6 +1,7 @@
 //! Cisco's Elastic Services Controller. Each callback that it sends is an event, and is answered when the event is durable.
 
 mod callbacks;
+pub mod netconf;
 
 use std::sync::Arc;
 use std::time::Duration;

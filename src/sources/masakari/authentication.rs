@@ -21,7 +21,7 @@ use crate::config::masakari::auth::{KeystoneAuth, MasakariAuth};
 use crate::event::redaction::Redaction;
 use crate::keystone::{KeystoneError, Session};
 use crate::listener::{Head, Response};
-use crate::secrets::Keyring;
+use crate::secrets::{Disguise, Keyring};
 use crate::sources::BuildError;
 use crate::sources::repeats::Repeats;
 
@@ -83,8 +83,9 @@ impl Authentication {
 
     fn of_keystone(auth: &KeystoneAuth, redaction: &Redaction) -> Result<Self, BuildError> {
         let session = Session::new(&auth.server, redaction).map_err(BuildError::Keystone)?;
+        let disguise = Disguise::new().map_err(BuildError::Randomness)?;
         Ok(Self::Keystone {
-            tokens: Tokens::new(session, auth.cache),
+            tokens: Tokens::new(session, disguise, auth.cache),
             public_url: auth.public_url.clone(),
             roles: auth.roles.clone(),
             log: Mutex::default(),

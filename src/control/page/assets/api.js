@@ -50,7 +50,7 @@ async function send(path, options) {
 }
 
 /** Only what is set of the parameters, as the end of an address. */
-export function query(parameters) {
+function query(parameters) {
   const set = Object.entries(parameters ?? {}).filter(([, value]) => value !== undefined && value !== null && value !== "" && value !== false);
   const text = new URLSearchParams(set.map(([name, value]) => [name, String(value)])).toString();
   return text && `?${text}`;

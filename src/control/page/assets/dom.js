@@ -6,7 +6,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 
 /** The text with its unseen characters made visible; line ends and tabs stay. */
-export function visible(text) {
+function visible(text) {
   return String(text)
     .replaceAll("\r\n", "\n")
     .replace(UNSEEN, (found) => {

@@ -82,7 +82,7 @@ function attemptOf(attempt, isNewest, isRunning) {
       {},
       el("span", { class: `badge ${tone}` }, el("span", { class: "mark", "aria-hidden": "true" }, mark), `Attempt ${attempt.number}`),
       " ",
-      ended ? outcome(ended.outcome) : started ? ["runs since ", since(started.at)] : "is started",
+      ended ? outcome(ended.outcome) : started ? ["has run for ", since(started.at)] : "is started",
       el("span", { class: "faint" }, ` · caused by ${cause(attempt.cause)}`),
     ),
     facts(

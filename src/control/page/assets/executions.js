@@ -44,7 +44,7 @@ function selects(asked, execution) {
 }
 
 /** The mute that holds a queued execution: what the feed tells does not say it. */
-export function holding(mutes, execution) {
+function holding(mutes, execution) {
   if (execution.state.name !== "queued") return undefined;
   const found = mutes.find(({ mute: { scope } }) => {
     switch (scope.is) {

@@ -18,7 +18,7 @@ function control(asked, value) {
   switch (kind) {
     case "choice": {
       const known = options.includes(value) || !value ? options : [value, ...options];
-      return el("select", { name, value: undefined }, el("option", { value: "" }, "any"), known.map((option) => el("option", { value: option, selected: option === value }, option)));
+      return el("select", { name }, el("option", { value: "" }, "any"), known.map((option) => el("option", { value: option, selected: option === value }, option)));
     }
     case "check":
       return el("input", { type: "checkbox", name, value: "true", checked: value === "true" });

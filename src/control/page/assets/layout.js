@@ -3,7 +3,7 @@
 const DEEPEST = 200;
 
 function xml(text) {
-  const parts = text.match(/<!\[CDATA\[[\s\S]*?\]\]>|<!--[\s\S]*?-->|<[^>]*>|[^<]+/g) ?? [];
+  const parts = text.match(/<!\[CDATA\[[\s\S]*?\]\]>|<!--[\s\S]*?-->|<[^>]*>|[^<]+|</g) ?? [];
   const lines = [];
   let depth = 0;
   let line = "";

@@ -26,7 +26,7 @@ export function when(text) {
 }
 
 /** A length of time in two parts at most: `340 ms`, `12 s`, `3 min 20 s`, `2 h 5 min`. */
-export function span(ms) {
+function span(ms) {
   const left = Math.max(0, ms);
   if (left < 1000) return `${Math.round(left)} ms`;
   if (left < 10_000) return `${(left / 1000).toFixed(1)} s`;
@@ -185,7 +185,7 @@ const CANCELLED = {
   expired: "not started again in time",
 };
 
-export function cancelled(reason) {
+function cancelled(reason) {
   if (typeof reason === "string") return CANCELLED[reason] ?? reason;
   if (reason.operator !== undefined) return `by ${actor(reason.operator)}`;
   return `${actor(reason.stopped)} stopped its hook`;

@@ -7,12 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
 use tokio::sync::Semaphore;
 
-use super::htpasswd::{Hash, HtpasswdFault, Users};
+use super::htpasswd::{HtpasswdFault, Users};
 use crate::file_stamp::FileStamp;
+use crate::secrets::Disguise;
 
 /// A longer file is none of users.
 const LONGEST: u64 = 4 << 20;
@@ -43,6 +42,9 @@ pub enum HtpasswdError {
         /// The file.
         path: PathBuf,
     },
+    /// The kernel has no randomness to give.
+    #[error("the kernel's randomness cannot be had")]
+    Randomness(#[source] io::Error),
     /// It says something else.
     #[error("`{}` is no file of users", path.display())]
     Fault {
@@ -60,8 +62,7 @@ pub(in crate::sources::masakari) struct Passwords {
     users: ArcSwap<Users>,
     seen: Mutex<Option<FileStamp>>,
     right: Mutex<HashMap<[u8; 32], Instant>>,
-    /// Without it nobody can tell from what is remembered which passwords those were.
-    key: [u8; 32],
+    disguise: Disguise,
     turns: Semaphore,
 }
 
@@ -70,14 +71,12 @@ impl Passwords {
     pub(super) fn read(path: &Path) -> Result<Self, HtpasswdError> {
         let seen = FileStamp::of(path).ok();
         let users = read(path)?;
-        let mut key = [0; 32];
-        fastrand::Rng::new().fill(&mut key);
         Ok(Self {
             path: path.to_owned(),
             users: ArcSwap::from_pointee(users),
             seen: Mutex::new(seen),
             right: Mutex::default(),
-            key,
+            disguise: Disguise::new().map_err(HtpasswdError::Randomness)?,
             turns: Semaphore::new(AT_ONCE),
         })
     }
@@ -108,9 +107,7 @@ impl Passwords {
         let (is_known, Some(hash)) = users.hash_of(user) else {
             return false;
         };
-        let Some(identity) = self.identity(user, hash, password) else {
-            return false;
-        };
+        let identity = self.disguise.of(&[user.as_bytes(), hash.identity(), password]);
         if self.was_right(&identity) {
             return is_known;
         }
@@ -131,16 +128,6 @@ impl Passwords {
             self.remember(identity);
         }
         is_user
-    }
-
-    fn identity(&self, user: &str, hash: &Hash, password: &[u8]) -> Option<[u8; 32]> {
-        // A key of any length will do.
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).ok()?;
-        for part in [user.as_bytes(), hash.identity(), password] {
-            mac.update(&part.len().to_be_bytes());
-            mac.update(part);
-        }
-        Some(mac.finalize().into_bytes().into())
     }
 
     fn was_right(&self, identity: &[u8; 32]) -> bool {

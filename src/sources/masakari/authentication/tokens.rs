@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
 use tokio::sync::Semaphore;
 
 use crate::event::time::Timestamp;
 use crate::keystone::{KeystoneError, Session, TokenFacts};
+use crate::secrets::Disguise;
 
 /// Questions to Keystone at once.
 const AT_ONCE: usize = 8;
@@ -33,49 +32,38 @@ pub(in crate::sources::masakari) struct Tokens {
     session: Session,
     keep: Duration,
     said: Mutex<HashMap<[u8; 32], Said>>,
-    /// Without it nobody can tell from what is kept which tokens those were.
-    key: [u8; 32],
+    disguise: Disguise,
     turns: Semaphore,
 }
 
 impl Tokens {
     /// Nothing is asked yet. What Keystone says is kept for `keep`, and never longer than the token is one.
-    pub(super) fn new(session: Session, keep: Duration) -> Self {
-        let mut key = [0; 32];
-        fastrand::Rng::new().fill(&mut key);
+    pub(super) fn new(session: Session, disguise: Disguise, keep: Duration) -> Self {
         Self {
             session,
             keep,
             said: Mutex::default(),
-            key,
+            disguise,
             turns: Semaphore::new(AT_ONCE),
         }
     }
 
     /// What is true of a token; none where it is none, or has ended.
     pub(super) async fn facts(&self, token: &str) -> Result<Option<TokenFacts>, KeystoneError> {
-        let identity = self.identity(token);
-        if let Some(facts) = identity.and_then(|identity| self.kept(&identity)) {
+        let identity = self.disguise.of(&[token.as_bytes()]);
+        if let Some(facts) = self.kept(&identity) {
             return Ok(facts);
         }
         // Closed by nobody.
         let _turn = self.turns.acquire().await;
         // Somebody before in this line may have asked the same.
-        if let Some(facts) = identity.and_then(|identity| self.kept(&identity)) {
+        if let Some(facts) = self.kept(&identity) {
             return Ok(facts);
         }
         let facts = self.session.look_at(token).await?;
         let facts = facts.filter(|facts| Timestamp::now() < facts.expires);
-        if let Some(identity) = identity {
-            self.keep(identity, facts.clone());
-        }
+        self.keep(identity, facts.clone());
         Ok(facts)
-    }
-
-    fn identity(&self, token: &str) -> Option<[u8; 32]> {
-        // A key of any length will do.
-        let mac = Hmac::<Sha256>::new_from_slice(&self.key).ok()?;
-        Some(mac.chain_update(token).finalize().into_bytes().into())
     }
 
     fn kept(&self, identity: &[u8; 32]) -> Option<Option<TokenFacts>> {
