@@ -52,7 +52,7 @@ impl<S: Serve> Exchange for Whole<S> {
 
 impl<S: Serve> Server<Whole<S>> {
     /// The answer, and whether the body was read to its end.
-    async fn response(&self, head: Head, body: Incoming, place: &Place) -> (Response, bool) {
+    async fn response(&self, head: Head, body: Incoming, place: &Arc<Place>) -> (Response, bool) {
         let largest = self.limits.body;
         let refused = match self.exchange.0.admit(&head) {
             Err(response) => Some(response),
@@ -85,13 +85,20 @@ impl<S: Serve> Server<Whole<S>> {
         (self.answer(head, body, place).await, true)
     }
 
-    async fn answer(&self, head: Head, body: Bytes, place: &Place) -> Response {
+    async fn answer(&self, head: Head, body: Bytes, place: &Arc<Place>) -> Response {
         if !place.hem_works() {
             // The connection ends at this: nothing must begin that the sender would not hear of.
             return std::future::pending().await;
         }
-        // On its own: a sender that goes away must not end what has begun.
-        let answer = self.tasks.spawn(Arc::clone(&self.exchange.0).answer(head, body));
+        // On its own: a sender that goes away must not end what has begun. It keeps the connection's place until then, or whoever
+        // hangs up at once could begin any number.
+        let place = Arc::clone(place);
+        let answer = Arc::clone(&self.exchange.0).answer(head, body);
+        let answer = self.tasks.spawn(async move {
+            let answer = answer.await;
+            drop(place);
+            answer
+        });
         answer.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a request could not be answered, a fault of hem");
             Response::problem(500, "fault", "hem failed to answer")
@@ -174,9 +181,9 @@ mod tests {
             headers: hyper::HeaderMap::new(),
         };
         let connections = Connections::new(1);
-        let lost = connections.enter().expect("a place");
+        let lost = Arc::new(connections.enter().expect("a place"));
         // Between the last byte of the body and the answer.
-        let kept = connections.enter().expect("its place");
+        let kept = Arc::new(connections.enter().expect("its place"));
         assert_eq!(server.answer(head(), Bytes::new(), &kept).await.status, 400);
         tokio::select! {
             biased;
