@@ -159,19 +159,20 @@ mod tests {
         fn broken(&self, _why: &'static str) {}
     }
 
-    #[tokio::test]
-    async fn nothing_begins_for_a_connection_that_lost_its_place() {
-        let service = Arc::new(Counting::default());
-        let server = Server {
-            exchange: Whole(Arc::clone(&service)),
+    fn server<S>(service: &Arc<S>) -> Server<Whole<S>> {
+        Server {
+            exchange: Whole(Arc::clone(service)),
             limits: HttpLimits::default(),
             trusted_proxies: Vec::new(),
             tls: None,
             until: CancellationToken::new(),
             tasks: TaskTracker::new(),
             ids: RequestIds::new(),
-        };
-        let head = || Head {
+        }
+    }
+
+    fn head() -> Head {
+        Head {
             id: "1".to_owned(),
             sender: IpAddr::from([127, 0, 0, 1]),
             method: "POST".to_owned(),
@@ -179,7 +180,13 @@ mod tests {
             query: None,
             has_body: true,
             headers: hyper::HeaderMap::new(),
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_begins_for_a_connection_that_lost_its_place() {
+        let service = Arc::new(Counting::default());
+        let server = server(&service);
         let connections = Connections::new(1);
         let lost = Arc::new(connections.enter().expect("a place"));
         // Between the last byte of the body and the answer.
@@ -193,5 +200,41 @@ mod tests {
         server.tasks.close();
         server.tasks.wait().await;
         assert_eq!(service.0.load(Ordering::Relaxed), 1);
+    }
+
+    /// Answers when it is told to.
+    #[derive(Debug, Default)]
+    struct Slow(tokio::sync::Notify);
+
+    impl Serve for Slow {
+        fn admit(&self, _head: &Head) -> Result<(), Response> {
+            Ok(())
+        }
+
+        async fn answer(self: Arc<Self>, _head: Head, _body: Bytes) -> Response {
+            self.0.notified().await;
+            Response::problem(400, "test", "as it should")
+        }
+
+        fn broken(&self, _why: &'static str) {}
+    }
+
+    #[tokio::test]
+    async fn whoever_hangs_up_gives_no_place_back_before_its_request_is_answered() {
+        let service = Arc::new(Slow::default());
+        let server = server(&service);
+        let connections = Connections::new(1);
+        let place = Arc::new(connections.enter().expect("a place"));
+        tokio::select! {
+            biased;
+            _ = server.answer(head(), Bytes::new(), &place) => panic!("an answer that nobody gave"),
+            () = tokio::task::yield_now() => {}
+        }
+        drop(place);
+        assert!(connections.enter().is_none(), "hem works on it still");
+        service.0.notify_one();
+        server.tasks.close();
+        server.tasks.wait().await;
+        assert!(connections.enter().is_some());
     }
 }

@@ -1,5 +1,6 @@
 //! Which requests are taken, and who answers them.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -20,11 +21,12 @@ use crate::config::MasakariSource;
 use crate::config::masakari::Maintenance;
 use crate::engine::bookmark::Bookmark;
 use crate::engine::intake::{Intake, NotAccepted, NotKept};
-use crate::engine::records::{ReadError, Records};
+use crate::engine::records::{ReadError, Records, apart};
 use crate::event::masakari::MasakariNotification;
 use crate::event::time::Timestamp;
 use crate::listener::{Head, Response, Serve};
 use crate::sources::repeats::Repeats;
+use crate::sources::senders::is_of_a_page;
 
 /// Two notifications that say the same pass one after the other; others seldom wait for each other.
 const GATES: usize = 1_024;
@@ -101,11 +103,15 @@ impl Door {
             }
         };
         let Some(action) = resource.action(&head.method) else {
+            self.refused(head, id, "path", "nothing is taken at this path");
             return answer::nothing_here();
         };
         let version = match Microversion::read(head.header("openstack-api-version").as_deref()) {
             Ok(version) => version,
-            Err(unknown) => return version::refusal(&unknown),
+            Err(unknown) => {
+                self.refused(head, id, "version", "the API has no such version");
+                return version::refusal(&unknown);
+            }
         };
         let request = Request {
             head,
@@ -144,6 +150,7 @@ impl Door {
                 | (Resource::Host { .. }, "show" | "update")
         );
         if !is_known {
+            self.refused(head, request.id, "method", "this cannot be done here");
             return Err(not_allowed(&head.method, action));
         }
         let has_body = matches!(head.method.as_str(), "POST" | "PUT");
@@ -160,6 +167,7 @@ impl Door {
             let message = format!(
                 "Malformed request URL: URL's project_id '{asked}' doesn't match Context's project_id '{own}'"
             );
+            self.refused(head, request.id, "project", &message);
             return Err(answer::fault(400, &message));
         }
         match resource {
@@ -320,14 +328,17 @@ impl Door {
         read: impl FnOnce(Shelf<'_>) -> T + Send + 'static,
     ) -> Result<T, Response> {
         let (register, records) = (Arc::clone(&self.register), self.records.clone());
-        let task = tokio::task::spawn_blocking(move || {
-            read(Shelf {
+        let read = apart(move || {
+            Ok(read(Shelf {
                 register: &register,
                 records: &records,
-            })
+            }))
         });
-        // A runtime that ends takes its threads along.
-        task.await.map_err(|_| answer::not_now("hem is stopping"))
+        match read.await {
+            Ok(Some(read)) => Ok(read),
+            Ok(None) => Err(answer::not_now("hem is stopping")),
+            Err(error) => Err(unreadable(&error)),
+        }
     }
 
     fn list_segments(&self, request: &Request<'_>) -> Result<Response, Response> {
@@ -530,6 +541,27 @@ fn is_json(content_type: Option<&str>) -> bool {
     )
 }
 
+/// Whether a `Host`, with a port or without, is a name that every machine has for itself alone.
+fn names_this_machine(host: &str) -> bool {
+    if host
+        .parse::<SocketAddr>()
+        .is_ok_and(|address| is_loopback(address.ip()))
+    {
+        return true;
+    }
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if is_port(port) && !name.contains(':') => name,
+        _ => host,
+    };
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    name.eq_ignore_ascii_case("localhost") || address.unwrap_or(name).parse().is_ok_and(is_loopback)
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
 fn not_allowed(method: &str, action: &str) -> Response {
     answer::fault(
         405,
@@ -546,7 +578,20 @@ fn unreadable(error: &ReadError) -> Response {
 }
 
 impl Serve for Door {
-    fn admit(&self, _: &Head) -> Result<(), Response> {
+    /// What a browser sends without its user's knowledge goes no further: neither for a page of somebody else's, nor for one whose
+    /// name somebody made to mean this machine (DNS rebinding), which then is a page of hem's own to the browser.
+    fn admit(&self, head: &Head) -> Result<(), Response> {
+        if self.authentication.is_carried_by_browsers() && is_of_a_page(head) {
+            let why = "requests that a page in a browser sends are not taken";
+            self.refused(head, &head.id, "browser", why);
+            return Err(answer::fault(403, why));
+        }
+        let is_for_this_machine = self.authentication.is_none() && self.rules.listen.is_loopback();
+        if is_for_this_machine && !head.header("host").is_none_or(|host| names_this_machine(&host)) {
+            let why = "only requests for localhost or an address of this machine alone are taken";
+            self.refused(head, &head.id, "host", why);
+            return Err(answer::fault(421, why));
+        }
         Ok(())
     }
 
@@ -554,8 +599,14 @@ impl Serve for Door {
         match Address::of(&head.path, &self.rules.base_path) {
             Address::Versions => version::versions(&self.links(&head)),
             Address::Healthcheck => answer::text("OK"),
-            Address::Other(path) => version::choices(&self.links(&head), &path),
-            Address::Nothing => answer::nothing_here(),
+            Address::Other(path) => {
+                self.refused(&head, &head.id, "path", "nothing is taken at this path");
+                version::choices(&self.links(&head), &path)
+            }
+            Address::Nothing => {
+                self.refused(&head, &head.id, "path", "nothing is taken at this path");
+                answer::nothing_here()
+            }
             Address::V1 { project, resource } => {
                 let id = format!("req-{}", uuid::draw());
                 let answer = self.v1(&head, &id, project.as_deref(), &resource, body).await;
@@ -586,6 +637,34 @@ mod tests {
         }
         for kind in ["text/xml", "application/x-www-form-urlencoded", "json"] {
             assert!(!is_json(Some(kind)), "{kind}");
+        }
+    }
+
+    #[test]
+    fn names_of_this_machine_are_those_that_nobody_else_can_take() {
+        for host in [
+            "localhost",
+            "LocalHost:15868",
+            "127.0.0.1",
+            "127.0.0.2:80",
+            "[::1]:15868",
+            "[::1]",
+            "[::ffff:127.0.0.1]:1",
+        ] {
+            assert!(names_this_machine(host), "{host}");
+        }
+        for host in [
+            "",
+            ":80",
+            "evil.example:15868",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "10.0.0.1:15868",
+            "[::2]",
+            "evil@127.0.0.1",
+            "127.0.0.1:80, evil.example",
+        ] {
+            assert!(!names_this_machine(host), "{host}");
         }
     }
 

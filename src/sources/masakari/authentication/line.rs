@@ -18,6 +18,7 @@ pub(super) struct Line {
     /// Everybody who has a turn or waits for one.
     places: Semaphore,
     turns: Semaphore,
+    longest: Duration,
 }
 
 /// A turn; it ends when this is dropped.
@@ -33,13 +34,14 @@ impl Line {
         Self {
             places: Semaphore::const_new(at_once + waiting),
             turns: Semaphore::const_new(at_once),
+            longest: LONGEST,
         }
     }
 
     /// Waits for a turn.
     pub(super) async fn turn(&self) -> Result<Turn<'_>, Crowded> {
         let place = self.places.try_acquire().map_err(|_| Crowded)?;
-        match tokio::time::timeout(LONGEST, self.turns.acquire()).await {
+        match tokio::time::timeout(self.longest, self.turns.acquire()).await {
             Ok(Ok(turn)) => Ok(Turn {
                 _turn: turn,
                 _place: place,
@@ -56,7 +58,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_line_has_a_fixed_length_and_nobody_waits_in_it_for_ever() {
         let line = Arc::new(Line::new(2, 3));
         let first = line.turn().await.expect("a turn");
@@ -77,7 +79,11 @@ mod tests {
         drop(first);
         assert_eq!(waiting.await, [Ok(()); 3], "one after the other");
 
-        let _third = line.turn().await.expect("a turn");
+        let line = Line {
+            longest: Duration::from_millis(1),
+            ..Line::new(1, 1)
+        };
+        let _turn = line.turn().await.expect("a turn");
         assert_eq!(line.turn().await.map(drop), Err(Crowded), "it does not move on");
     }
 }

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use super::htpasswd::{HtpasswdFault, Users};
 use super::line::{Crowded, Line};
 use crate::file_stamp::FileStamp;
 use crate::secrets::Disguise;
+use arc_swap::ArcSwap;
 
 /// A longer file is none of users.
 const LONGEST: u64 = 4 << 20;
@@ -174,7 +174,10 @@ mod tests {
     const BCRYPT: &str = "$2y$05$Jj5/p78G5xe9UkfnShcbC.ZQKp1/PuERzuR4Jifeden8JYnOTs/82";
 
     async fn is_user(passwords: &Passwords, user: &str, password: &[u8]) -> bool {
-        passwords.is_user(user, password).await.expect("nobody else waits")
+        passwords
+            .is_user(user, password)
+            .await
+            .expect("nobody else waits")
     }
 
     #[tokio::test]
@@ -220,7 +223,10 @@ mod tests {
         }
         // Nobody has a turn: whoever has an answer had no place.
         for _ in 0..9 * WAITING {
-            assert_eq!(flood.join_next().await.expect("a task").expect("an end"), Err(Crowded));
+            assert_eq!(
+                flood.join_next().await.expect("a task").expect("an end"),
+                Err(Crowded)
+            );
         }
         assert!(
             is_user(&passwords, "alice", b"secret").await,
