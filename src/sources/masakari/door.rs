@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::address::{Address, Resource};
 use super::answer;
@@ -49,8 +50,13 @@ pub(super) struct Door {
     /// Where it listens, for links of those who do not say how they call it.
     pub(super) url: String,
     pub(super) gates: Gates,
+    /// Turns for lists in another order than that of the numbers, for which everything on record is looked at.
+    pub(super) sorting: Semaphore,
     pub(super) log: Mutex<Repeats>,
 }
+
+/// So many lists are sorted at once.
+pub(super) const SORTED_AT_ONCE: usize = 2;
 
 /// What lets one pass at a time of those that might be the same.
 pub(super) struct Gates(Vec<tokio::sync::Mutex<()>>);
@@ -303,6 +309,10 @@ impl Door {
         let page = Page::read(&parameters).map_err(bad)?;
         let filter = Filter::read(&parameters).map_err(bad)?;
         let page = page.sorted(&parameters).map_err(bad)?;
+        let _turn = match page.columns() {
+            Ok(columns) if columns.len() > 1 => Some(self.sorting.acquire().await),
+            _ => None,
+        };
         let listed = self.read(move |shelf| shelf.list(&filter, &page)).await?;
         match listed {
             Ok(listed) => Ok(answer::named(200, "notifications", &listed)),
