@@ -709,3 +709,31 @@ async fn monitors_are_told_to_come_again_while_nothing_is_accepted_and_hosts_are
     sums_of(&mut service, "ha", 3).await;
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_in_no_segment_is_taken_and_counted() {
+    let house = noting();
+    configure(&house, SITE);
+    let (mut service, address) = start(&house).await;
+    accepted(address, &process("node1", "2026-11-21T23:00:00", "a", "STOPPED"));
+    for name in ["a", "b"] {
+        accepted(
+            address,
+            &process("stranger", "2026-11-21T23:00:00", name, "STOPPED"),
+        );
+    }
+    let status = service
+        .until("both are counted", |status| {
+            status.sources["ha"].noted.get("unknown host") == Some(&2)
+        })
+        .await;
+    assert!(status.sources["ha"].refused.is_empty(), "{status:?}");
+    let shown = hem(&house, &["status"]).await;
+    assert!(
+        shown.stdout.contains("unknown host: 2, taken all the same"),
+        "{}",
+        shown.stdout
+    );
+    sums_of(&mut service, "ha", 3).await;
+    service.stop().await;
+}

@@ -23,6 +23,7 @@ use crate::config::masakari::Maintenance;
 use crate::engine::bookmark::Bookmark;
 use crate::engine::intake::{Intake, NotAccepted, NotKept};
 use crate::engine::records::{ReadError, Records, apart};
+use crate::event::Facts;
 use crate::event::masakari::MasakariNotification;
 use crate::event::time::Timestamp;
 use crate::listener::{Head, Response, Serve};
@@ -224,12 +225,9 @@ impl Door {
             .may(NOTIFICATIONS, "create")
             .inspect_err(|_| self.refused(request.head, request.id, "policy", "the caller may not"))?;
         let host = self.inventory.host(&told.hostname);
-        if host.is_none() {
-            if self.rules.strict_hosts {
-                let message = format!("Host with name {} could not be found.", told.hostname);
-                return Err(refused("unknown host", 400, message));
-            }
-            self.say_unknown(&told.hostname);
+        if host.is_none() && self.rules.strict_hosts {
+            let message = format!("Host with name {} could not be found.", told.hostname);
+            return Err(refused("unknown host", 400, message));
         }
         let fingerprint = Fingerprint::of(&told.kind, &told.hostname, &told.payload);
         let gate = match self.rules.maintenance {
@@ -294,6 +292,11 @@ impl Door {
         let pending = self.intake.hand_over(event.clone(), bookmarks).map_err(not_now)?;
         event.seq = pending.accepted().await.map_err(not_now)?.seq;
         self.register.take(&event);
+        if host.is_none()
+            && let Facts::Masakari(told) = &event.facts
+        {
+            self.note_unknown(&told.hostname);
+        }
         if let Some((host, maintenance, _)) = change {
             self.inventory.changed(host, maintenance);
         }
@@ -467,7 +470,9 @@ impl Door {
         }
     }
 
-    fn say_unknown(&self, host: &str) {
+    /// Says and counts that a notification about a host in no segment was taken.
+    fn note_unknown(&self, host: &str) {
+        self.intake.remark("unknown host");
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let now = std::time::Instant::now();
         if let Some(repeats) = log.allows("a host in no segment", now) {
