@@ -127,6 +127,7 @@ impl Daemon {
                     last_gap: None,
                     connects: 0,
                     refused: Default::default(),
+                    noted: Default::default(),
                     catch_up: None,
                 },
             });

@@ -590,3 +590,150 @@ async fn bad_input_gets_the_right_answer_and_others_go_on() {
     assert_eq!(house.lines("noted/notes").len(), 1);
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_browser_sends_for_a_page_of_somebody_elses_is_not_taken() {
+    let house = noting();
+    configure(&house, SITE);
+    let (mut service, address) = start(&house).await;
+    let body = process("node1", "2026-11-21T23:00:00", "nova-compute", "STOPPED");
+    // A page may send these without asking anybody: a form's type, or none that matters.
+    for said in [
+        "Origin: https://evil.example",
+        "Origin: null",
+        "Sec-Fetch-Site: cross-site",
+    ] {
+        let headers = ["Content-Type: text/plain", said];
+        let refusal = send(address, "POST", "/v1/notifications", &headers, body.as_bytes());
+        assert_eq!(
+            (refusal.status, message(&refusal).as_str()),
+            (403, "requests that a page in a browser sends are not taken"),
+            "{said}"
+        );
+        let path = format!("/v1/segments/{SEGMENT}/hosts/{NODE1}");
+        assert_eq!(send(address, "PUT", &path, &[said], b"{}").status, 403, "{said}");
+        assert_eq!(
+            send(address, "GET", "/v1/notifications", &[said], b"").status,
+            403,
+            "{said}"
+        );
+    }
+    refused_by(&mut service, "ha", "browser", 3).await;
+    // A name of somebody else's that means this machine: to the browser, its page and hem are one site.
+    let named = |host: &str| {
+        let request = format!(
+            "POST /v1/notifications HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        Answer::read(&raw(address, request.as_bytes())).status
+    };
+    assert_eq!(named(&format!("evil.example:{}", address.port())), 421);
+    refused_by(&mut service, "ha", "host", 1).await;
+    assert_eq!(named(&format!("localhost:{}", address.port())), 202);
+    sums_of(&mut service, "ha", 5).await;
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_is_sent_and_not_taken_is_counted_under_its_reason() {
+    let house = noting();
+    configure(&house, SITE);
+    let (mut service, address) = start(&house).await;
+    let body = process("node1", "2026-11-21T23:00:00", "nova-compute", "STOPPED");
+    let json = "Content-Type: application/json";
+    for (path, header, status) in [
+        ("/nowhere", json, 300),
+        ("/v1/nowhere", json, 404),
+        ("/v1/notifications", "OpenStack-API-Version: instance-ha 9.9", 406),
+        ("/v1/notifications/x/action", json, 405),
+        ("/v1/notifications", "Content-Type: text/xml", 415),
+    ] {
+        let answer = send(address, "POST", path, &[header], body.as_bytes());
+        assert_eq!(answer.status, status, "{path} {header}: {answer:?}");
+    }
+    for (reason, count) in [("path", 2), ("version", 1), ("method", 1), ("type", 1)] {
+        refused_by(&mut service, "ha", reason, count).await;
+    }
+    sums_of(&mut service, "ha", 5).await;
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn monitors_are_told_to_come_again_while_nothing_is_accepted_and_hosts_are_taken_out_all_the_same() {
+    let house = House::new();
+    let go = house.path("go");
+    let script = format!(
+        "#!/bin/sh\nwhile ! [ -e {} ]; do sleep 0.02; done\n",
+        go.display()
+    );
+    house.script("wait.sh", &script).hook(
+        "wait",
+        "name: wait\ntrigger: { masakari: {} }\ncommand: wait.sh\nloop_guard: off\n",
+    );
+    configure(&house, SITE);
+    let file = house.path("hem.yaml");
+    let text = std::fs::read_to_string(&file).expect("a file");
+    std::fs::write(&file, text + "limits: { max_backlog: 0 }\n").expect("a file");
+    let (mut service, address) = start(&house).await;
+    let told = |name: &str| process("node1", "2026-11-21T23:00:00", name, "STOPPED");
+    accepted(address, &told("a"));
+    service
+        .until("the backlog is full", |status| status.not_accepting.is_some())
+        .await;
+    let refusal = notify(address, &told("b"));
+    assert_eq!(refusal.status, 503, "{refusal:?}");
+    assert!(message(&refusal).starts_with("Nothing is accepted at present"));
+    assert!(refusal.header("retry-after").is_some());
+    refused_by(&mut service, "ha", "no room", 1).await;
+    // It causes nothing that would have to wait.
+    let path = format!("/v1/segments/{SEGMENT}/hosts/{NODE1}");
+    let on = |on: bool| {
+        let body = json!({"host": {"on_maintenance": on}}).to_string();
+        let answer = send(
+            address,
+            "PUT",
+            &path,
+            &["Content-Type: application/json"],
+            body.as_bytes(),
+        );
+        (answer.status, answer.json()["host"]["on_maintenance"].clone())
+    };
+    assert_eq!(on(true), (200, json!(true)));
+    assert_eq!(on(false), (200, json!(false)));
+    std::fs::write(go, "").expect("a file");
+    service
+        .until("there is room again", |status| status.not_accepting.is_none())
+        .await;
+    accepted(address, &told("b"));
+    sums_of(&mut service, "ha", 3).await;
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_in_no_segment_is_taken_and_counted() {
+    let house = noting();
+    configure(&house, SITE);
+    let (mut service, address) = start(&house).await;
+    accepted(address, &process("node1", "2026-11-21T23:00:00", "a", "STOPPED"));
+    for name in ["a", "b"] {
+        accepted(
+            address,
+            &process("stranger", "2026-11-21T23:00:00", name, "STOPPED"),
+        );
+    }
+    let status = service
+        .until("both are counted", |status| {
+            status.sources["ha"].noted.get("unknown host") == Some(&2)
+        })
+        .await;
+    assert!(status.sources["ha"].refused.is_empty(), "{status:?}");
+    let shown = hem(&house, &["status"]).await;
+    assert!(
+        shown.stdout.contains("unknown host: 2, taken all the same"),
+        "{}",
+        shown.stdout
+    );
+    sums_of(&mut service, "ha", 3).await;
+    service.stop().await;
+}

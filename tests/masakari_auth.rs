@@ -220,7 +220,8 @@ async fn keystone_says_who_calls_and_is_asked_once_for_each_token() {
         "{answer:?}"
     );
     keystone.come_back();
-    assert_eq!(site.list(&late).status, 200);
+    // That it was away is believed for a moment.
+    until("Keystone is asked again", || site.list(&late).status == 200).await;
     for how in ["http500", "garbage", "close"] {
         let other = token_of(&mut keystone, "nova");
         keystone.tell(json!({ "do": "break", "how": how }));
@@ -296,6 +297,10 @@ async fn a_file_of_users_is_what_htpasswd_makes_and_is_read_again() {
         assert_eq!(site.list(&basic(user, "secret")).status, 200, "{user}");
         assert_eq!(site.list(&basic(user, "wrong")).status, 401, "{user}");
     }
+    // A browser that knows the password would send it along for any page.
+    let origin = "Origin: https://evil.example".to_owned();
+    let of_a_page = site.ask("GET /v1/notifications", &[basic("sha", "secret"), origin], "");
+    assert_eq!(of_a_page.status, 403, "{of_a_page:?}");
     let answer = site.list("");
     assert_eq!(answer.status, 401, "{answer:?}");
     assert!(

@@ -506,3 +506,43 @@ async fn another_hem_is_read_over_tls_and_its_statuses_follow_its_hooks() {
     service.stop().await;
     masakari.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_nothing_is_accepted_notifications_wait_in_the_masakari() {
+    let mut masakari = StandIn::start("masakari.py", &[]);
+    let house = House::new();
+    let script = format!(
+        "#!/bin/sh\necho \"$HEM_HOST $HEM_PAYLOAD_N\" >>{}\nwhile ! [ -e {} ]; do sleep 0.02; done\n",
+        house.path("notes").display(),
+        house.path("go").display()
+    );
+    house.script("wait.sh", &script).hook(
+        "wait",
+        "name: wait\ntrigger: { masakari: { status: any } }\ncommand: wait.sh\nloop_guard: off\n",
+    );
+    configure(&house, masakari.url(), ", start: earliest");
+    let file = house.path("hem.yaml");
+    let text = std::fs::read_to_string(&file).expect("a file");
+    std::fs::write(&file, text + "limits: { max_backlog: 0 }\n").expect("a file");
+    add(&mut masakari, "node1", 1, "finished");
+    let mut service = Service::start(&house);
+    service
+        .until("the backlog is full", |status| status.not_accepting.is_some())
+        .await;
+    add(&mut masakari, "node1", 2, "finished");
+    add(&mut masakari, "node1", 3, "finished");
+    let status = service
+        .until("they were refused", |status| {
+            status.events.get("site").is_some_and(|sums| sums.refused > 0)
+        })
+        .await;
+    assert_eq!(status.events["site"].accepted, 1);
+    assert!(
+        status.sources["site"].connected,
+        "the Masakari itself is there: {status:?}"
+    );
+    std::fs::write(house.path("go"), "").expect("a file");
+    until_noted(&house, &["node1 1", "node1 2", "node1 3"]).await;
+    service.stop().await;
+    assert_eq!(gaps(&house), Vec::<String>::new(), "nothing was left out");
+}

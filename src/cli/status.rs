@@ -172,6 +172,14 @@ fn render(status: &StatusView, style: &Style) -> String {
                 output::safe_line(reason)
             );
         }
+        for (what, number) in &source.noted {
+            let _ = writeln!(
+                text,
+                "    {}: {}, taken all the same",
+                output::safe_line(what),
+                count(*number)
+            );
+        }
     }
 
     text.push_str(&style.paint(Tint::Strong, "\nEvents\n"));
@@ -429,6 +437,7 @@ mod tests {
                     connects: 1,
                     last_error: None,
                     refused: BTreeMap::from([("ignore_calls".to_owned(), 5)]),
+                    noted: BTreeMap::new(),
                     catch_up: None,
                 },
             )]),

@@ -340,6 +340,28 @@ fn check_listeners(config: &Config, path: &Path, text: &str) -> Result<(), Fault
     Ok(())
 }
 
+/// How far another Masakari was read is known to the hem alone that read it: one that takes up the work of another would raise again
+/// whatever that one has raised, and one that moved on while it stood by would leave out what nobody raised during the change.
+fn check_reading(config: &Config, path: &Path, text: &str) -> Result<(), Fault> {
+    if !config.oned.as_ref().is_some_and(|oned| oned.leader_only) {
+        return Ok(());
+    }
+    let reads = |source: &Source| matches!(source, Source::MasakariPoll(_));
+    let Some((name, _)) = config.sources.iter().find(|(_, source)| reads(source)) else {
+        return Ok(());
+    };
+    let message = "a Masakari cannot be read under `oned: { leader_only: true }`: a hem that takes up the work would raise again what the one \
+                   before it has raised"
+        .to_owned();
+    Err(Fault {
+        hint: Some(
+            "read it with a hem of its own that has no `leader_only`, or let the monitors send to hem: `type: masakari` without `poll`"
+                .to_owned(),
+        ),
+        ..fault_at(path, text, &["sources", name, "poll"], message)
+    })
+}
+
 fn check(
     raw: RawConfig,
     sources: Option<BTreeMap<SourceName, RawSource>>,
@@ -429,6 +451,7 @@ fn check(
             .collect(),
     };
     check_listeners(&config, path, text)?;
+    check_reading(&config, path, text)?;
     Ok(config)
 }
 
@@ -623,6 +646,20 @@ redact: ["//MY_TOKEN"]
             panic!("no source");
         };
         assert_eq!(source.replies, "tcp://127.0.0.1:7001");
+    }
+
+    #[test]
+    fn a_masakari_is_read_by_nobody_who_takes_up_the_work_of_others() {
+        let reading = "sources:\n  one: { type: opennebula }\n  site:\n    type: masakari\n    poll: { endpoint: \"http://m:15868/v1\" }\n";
+        assert!(read(reading).is_ok());
+        assert!(read(&format!("oned: {{ leader_only: false }}\n{reading}")).is_ok());
+        let error = read(&format!("oned: {{ leader_only: true }}\n{reading}")).expect_err("a fault");
+        let error = error.to_string();
+        assert!(error.contains("a Masakari cannot be read under"), "{error}");
+        assert!(error.contains("poll: {"), "it says where: {error}");
+        let taking =
+            "oned: { leader_only: true }\nsources:\n  one: { type: opennebula }\n  ha: { type: masakari }\n";
+        assert!(read(taking).is_ok());
     }
 
     #[test]

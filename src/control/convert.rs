@@ -572,6 +572,7 @@ fn source(status: &SourceStatus) -> SourceView {
         connects: status.connects,
         last_error: status.last_error.as_ref().map(error_of_source),
         refused: status.refused.clone(),
+        noted: status.noted.clone(),
         catch_up: status.catch_up.as_ref().map(catch_up),
     }
 }

@@ -135,7 +135,7 @@ impl Acceptance {
         }
     }
 
-    /// Counts what sources did not hand over.
+    /// Counts what sources did not hand over, and what they found odd in what they did.
     fn count_not_kept(&self, not_accepted: &mut BTreeMap<Arc<str>, EventCounters>) {
         for (source, why, count) in self.queue.take_not_kept() {
             let counters = not_accepted.entry(Arc::clone(&source)).or_default();
@@ -147,6 +147,11 @@ impl Acceptance {
                     self.count_refused(&source, reason, count);
                 }
             }
+        }
+        for (source, what, count) in self.queue.take_noted() {
+            self.with_status(&source, |status| {
+                *status.noted.entry(what.to_owned()).or_default() += count;
+            });
         }
     }
 

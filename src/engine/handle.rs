@@ -231,6 +231,8 @@ pub struct SourceStatus {
     pub connects: u64,
     /// Refused messages by reason.
     pub refused: BTreeMap<String, u64>,
+    /// Messages that were taken and have something odd about them, by what that is.
+    pub noted: BTreeMap<String, u64>,
     /// How catching up with it goes; none where its controller cannot be asked.
     pub catch_up: Option<CatchUpStatus>,
 }

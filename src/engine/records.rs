@@ -285,10 +285,21 @@ impl Records {
         read: impl FnOnce(&Store) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
         let store = self.store.clone();
-        // A runtime that ends takes its threads along, and whoever waits here.
-        tokio::task::spawn_blocking(move || read(&store))
-            .await
-            .unwrap_or_else(|_| Ok(T::default()))
+        Ok(apart(move || read(&store)).await?.unwrap_or_default())
+    }
+}
+
+/// Reads on a thread that may wait for the disk. None where the runtime ends over it: that takes its threads along, and whoever waits here.
+///
+/// # Errors
+/// The store cannot be read; a panic is no lack of records.
+pub async fn apart<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
+) -> Result<Option<T>, ReadError> {
+    match tokio::task::spawn_blocking(read).await {
+        Ok(read) => read.map(Some),
+        Err(error) if error.is_panic() => Err(ReadError::Fault(error.to_string())),
+        Err(_) => Ok(None),
     }
 }
 
@@ -376,5 +387,18 @@ pub(super) const fn result_of(outcome: &Outcome) -> (&'static str, Option<i32>) 
         Outcome::StartFailed(_) => ("start_failed", None),
         Outcome::Leaked { code } => ("leaked", Some(*code)),
         Outcome::Interrupted => ("interrupted", None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fault_is_not_taken_for_a_lack_of_records() {
+        assert_eq!(apart(|| Ok(1)).await.expect("it is read"), Some(1));
+        let panics = apart(|| -> Result<u8, ReadError> { panic!("index out of bounds") });
+        let error = panics.await.expect_err("a fault");
+        assert!(error.to_string().contains("index out of bounds"), "{error}");
     }
 }

@@ -6,11 +6,12 @@
 
 mod answer;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use self::answer::token_facts;
 pub use self::answer::{TokenFacts, Unreadable};
@@ -33,6 +34,9 @@ const RENEW_BEFORE: Duration = Duration::from_secs(60);
 /// After a password was refused the same is not tried again so soon: clouds lock users out who try often.
 const AFTER_REFUSAL: Duration = Duration::from_secs(10);
 
+/// When nobody answered, nobody is asked for this long: whoever waited behind the one that found it out need not find it out again.
+const AFTER_SILENCE: Duration = Duration::from_secs(1);
+
 /// Why Keystone cannot be asked from the start.
 #[derive(Debug, thiserror::Error)]
 pub enum SetUpError {
@@ -47,9 +51,12 @@ pub enum SetUpError {
 /// Why Keystone gave no answer that helps.
 #[derive(Debug, thiserror::Error)]
 pub enum KeystoneError {
-    /// It did not answer.
+    /// It did not answer, now or a moment ago.
     #[error("Keystone gave no answer")]
-    Ask(#[source] AskError),
+    Ask(#[source] Arc<AskError>),
+    /// Others wait for its answer, and it does not come.
+    #[error("Keystone takes too long to answer others")]
+    OthersWait,
     /// It does not take hem's user and password.
     #[error("Keystone does not let the user `{user}` in (status {status})")]
     Refused {
@@ -109,6 +116,15 @@ pub struct Session {
     user: config::keystone::KeystoneUser,
     password: Keyring,
     admission: Mutex<Admission>,
+    silence: std::sync::Mutex<Option<Silence>>,
+    /// An answer takes so long at most.
+    longest: Duration,
+}
+
+/// That nobody answered.
+struct Silence {
+    since: tokio::time::Instant,
+    error: Arc<AskError>,
 }
 
 impl std::fmt::Debug for Session {
@@ -126,12 +142,22 @@ impl Session {
     /// # Errors
     /// See [`SetUpError`].
     pub fn new(config: &config::keystone::Keystone, redaction: &Redaction) -> Result<Self, SetUpError> {
+        Self::with_limits(config, redaction, LIMITS)
+    }
+
+    fn with_limits(
+        config: &config::keystone::Keystone,
+        redaction: &Redaction,
+        limits: Limits,
+    ) -> Result<Self, SetUpError> {
         let password = std::slice::from_ref(&config.user.password);
         Ok(Self {
-            client: Client::new(&config.url, config.ca_file.as_deref(), LIMITS).map_err(SetUpError::Trust)?,
+            client: Client::new(&config.url, config.ca_file.as_deref(), limits).map_err(SetUpError::Trust)?,
             password: Keyring::read(password, redaction).map_err(SetUpError::Password)?,
             user: config.user.clone(),
+            longest: limits.whole,
             admission: Mutex::new(Admission::Unasked),
+            silence: std::sync::Mutex::default(),
         })
     }
 
@@ -141,7 +167,9 @@ impl Session {
     /// See [`KeystoneError`].
     pub async fn token(&self) -> Result<Arc<str>, KeystoneError> {
         // Whoever waits here needs the same token.
-        let mut admission = self.admission.lock().await;
+        let mut admission = timeout(self.longest, self.admission.lock())
+            .await
+            .map_err(|_| KeystoneError::OthersWait)?;
         self.password.look();
         match &*admission {
             Admission::Admitted(token) if Timestamp::now().plus(RENEW_BEFORE) < token.expires => {
@@ -203,6 +231,35 @@ impl Session {
         }
     }
 
+    /// Asks, unless nobody answered a moment ago.
+    async fn ask(&self, question: &Question<'_>) -> Result<Answer, KeystoneError> {
+        if let Some(error) = self.silent() {
+            return Err(KeystoneError::Ask(error));
+        }
+        self.client.ask(question).await.map_err(|error| {
+            let error = Arc::new(error);
+            // What breaks an answer off may be the question.
+            if matches!(
+                *error,
+                AskError::NotReachable { .. } | AskError::Tls { .. } | AskError::TooSlow { .. }
+            ) {
+                *self.silence.lock().unwrap_or_else(PoisonError::into_inner) = Some(Silence {
+                    since: tokio::time::Instant::now(),
+                    error: Arc::clone(&error),
+                });
+            }
+            KeystoneError::Ask(error)
+        })
+    }
+
+    fn silent(&self) -> Option<Arc<AskError>> {
+        let silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
+        let silence = silence
+            .as_ref()
+            .filter(|silence| silence.since.elapsed() < AFTER_SILENCE);
+        silence.map(|silence| Arc::clone(&silence.error))
+    }
+
     async fn ask_about(&self, token: &str, own: &str) -> Result<Answer, KeystoneError> {
         let question = Question {
             method: "GET",
@@ -214,7 +271,7 @@ impl Session {
             ],
             ..Question::default()
         };
-        self.client.ask(&question).await.map_err(KeystoneError::Ask)
+        self.ask(&question).await
     }
 
     async fn log_in(&self, password: &[Secret]) -> Result<OwnToken, KeystoneError> {
@@ -239,7 +296,7 @@ impl Session {
             ],
             body: body.to_string().into(),
         };
-        let answer = self.client.ask(&question).await.map_err(KeystoneError::Ask)?;
+        let answer = self.ask(&question).await?;
         match answer.status {
             200 | 201 => {
                 let text = answer.header("x-subject-token").ok_or(KeystoneError::NoToken)?;
@@ -256,5 +313,59 @@ impl Session {
             }),
             status => Err(KeystoneError::Status { status }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::keystone::{Keystone, KeystoneUser};
+    use crate::config::secret::SecretPlace;
+
+    #[tokio::test]
+    async fn that_keystone_is_away_is_found_out_once_for_all_who_wait() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let password = folder.path().join("password");
+        std::fs::write(&password, "secret\n").expect("a file");
+        // Connections are made, and nobody says anything.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let config = Keystone {
+            url: format!("http://{address}/v3").parse().expect("an address"),
+            ca_file: None,
+            user: KeystoneUser {
+                username: "hem".to_owned(),
+                domain: "Default".to_owned(),
+                password: SecretPlace::File(password),
+                project: "service".to_owned(),
+                project_domain: "Default".to_owned(),
+            },
+        };
+        let limits = Limits {
+            whole: Duration::from_millis(200),
+            ..LIMITS
+        };
+        let session = Session::with_limits(&config, &Redaction::default(), limits).expect("a session");
+        let answers = futures_util::future::join_all((0..200).map(|_| session.token())).await;
+        for answer in answers {
+            assert!(
+                matches!(answer, Err(KeystoneError::Ask(_) | KeystoneError::OthersWait)),
+                "{answer:?}"
+            );
+        }
+        listener.set_nonblocking(true).expect("it does not wait");
+        let asked = std::iter::from_fn(|| listener.accept().ok()).count();
+        assert!((1..10).contains(&asked), "{asked} times for two hundred");
+
+        // After a while it is asked again.
+        let asked_again = async {
+            while listener.accept().is_err() {
+                assert!(session.token().await.is_err());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(Duration::from_secs(60), asked_again)
+            .await
+            .expect("it is asked again");
     }
 }

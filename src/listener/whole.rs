@@ -52,7 +52,7 @@ impl<S: Serve> Exchange for Whole<S> {
 
 impl<S: Serve> Server<Whole<S>> {
     /// The answer, and whether the body was read to its end.
-    async fn response(&self, head: Head, body: Incoming, place: &Place) -> (Response, bool) {
+    async fn response(&self, head: Head, body: Incoming, place: &Arc<Place>) -> (Response, bool) {
         let largest = self.limits.body;
         let refused = match self.exchange.0.admit(&head) {
             Err(response) => Some(response),
@@ -85,13 +85,20 @@ impl<S: Serve> Server<Whole<S>> {
         (self.answer(head, body, place).await, true)
     }
 
-    async fn answer(&self, head: Head, body: Bytes, place: &Place) -> Response {
+    async fn answer(&self, head: Head, body: Bytes, place: &Arc<Place>) -> Response {
         if !place.hem_works() {
             // The connection ends at this: nothing must begin that the sender would not hear of.
             return std::future::pending().await;
         }
-        // On its own: a sender that goes away must not end what has begun.
-        let answer = self.tasks.spawn(Arc::clone(&self.exchange.0).answer(head, body));
+        // On its own: a sender that goes away must not end what has begun. It keeps the connection's place until then, or whoever
+        // hangs up at once could begin any number.
+        let place = Arc::clone(place);
+        let answer = Arc::clone(&self.exchange.0).answer(head, body);
+        let answer = self.tasks.spawn(async move {
+            let answer = answer.await;
+            drop(place);
+            answer
+        });
         answer.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a request could not be answered, a fault of hem");
             Response::problem(500, "fault", "hem failed to answer")
@@ -152,19 +159,20 @@ mod tests {
         fn broken(&self, _why: &'static str) {}
     }
 
-    #[tokio::test]
-    async fn nothing_begins_for_a_connection_that_lost_its_place() {
-        let service = Arc::new(Counting::default());
-        let server = Server {
-            exchange: Whole(Arc::clone(&service)),
+    fn server<S>(service: &Arc<S>) -> Server<Whole<S>> {
+        Server {
+            exchange: Whole(Arc::clone(service)),
             limits: HttpLimits::default(),
             trusted_proxies: Vec::new(),
             tls: None,
             until: CancellationToken::new(),
             tasks: TaskTracker::new(),
             ids: RequestIds::new(),
-        };
-        let head = || Head {
+        }
+    }
+
+    fn head() -> Head {
+        Head {
             id: "1".to_owned(),
             sender: IpAddr::from([127, 0, 0, 1]),
             method: "POST".to_owned(),
@@ -172,11 +180,17 @@ mod tests {
             query: None,
             has_body: true,
             headers: hyper::HeaderMap::new(),
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_begins_for_a_connection_that_lost_its_place() {
+        let service = Arc::new(Counting::default());
+        let server = server(&service);
         let connections = Connections::new(1);
-        let lost = connections.enter().expect("a place");
+        let lost = Arc::new(connections.enter().expect("a place"));
         // Between the last byte of the body and the answer.
-        let kept = connections.enter().expect("its place");
+        let kept = Arc::new(connections.enter().expect("its place"));
         assert_eq!(server.answer(head(), Bytes::new(), &kept).await.status, 400);
         tokio::select! {
             biased;
@@ -186,5 +200,41 @@ mod tests {
         server.tasks.close();
         server.tasks.wait().await;
         assert_eq!(service.0.load(Ordering::Relaxed), 1);
+    }
+
+    /// Answers when it is told to.
+    #[derive(Debug, Default)]
+    struct Slow(tokio::sync::Notify);
+
+    impl Serve for Slow {
+        fn admit(&self, _head: &Head) -> Result<(), Response> {
+            Ok(())
+        }
+
+        async fn answer(self: Arc<Self>, _head: Head, _body: Bytes) -> Response {
+            self.0.notified().await;
+            Response::problem(400, "test", "as it should")
+        }
+
+        fn broken(&self, _why: &'static str) {}
+    }
+
+    #[tokio::test]
+    async fn whoever_hangs_up_gives_no_place_back_before_its_request_is_answered() {
+        let service = Arc::new(Slow::default());
+        let server = server(&service);
+        let connections = Connections::new(1);
+        let place = Arc::new(connections.enter().expect("a place"));
+        tokio::select! {
+            biased;
+            _ = server.answer(head(), Bytes::new(), &place) => panic!("an answer that nobody gave"),
+            () = tokio::task::yield_now() => {}
+        }
+        drop(place);
+        assert!(connections.enter().is_none(), "hem works on it still");
+        service.0.notify_one();
+        server.tasks.close();
+        server.tasks.wait().await;
+        assert!(connections.enter().is_some());
     }
 }

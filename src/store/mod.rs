@@ -93,6 +93,9 @@ pub enum ReadError {
         /// What is wrong with it.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// hem failed over it.
+    #[error("a fault of hem's while the store was read: {0}")]
+    Fault(String),
 }
 
 impl ReadError {

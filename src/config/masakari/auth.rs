@@ -31,7 +31,7 @@ pub enum MasakariAuth {
         secrets: Vec<SecretPlace>,
     },
     /// Who has a token of Keystone's.
-    Keystone(KeystoneAuth),
+    Keystone(Box<KeystoneAuth>),
 }
 
 /// Who has a token of Keystone's with one of these roles.
@@ -74,7 +74,9 @@ pub(super) fn check(raw: RawMasakariAuth, folder: &Path) -> Result<MasakariAuth,
         RawMasakariAuth::Token(token) => MasakariAuth::Token {
             secrets: secret::check_all(token.secrets, folder)?,
         },
-        RawMasakariAuth::Keystone(keystone) => MasakariAuth::Keystone(check_keystone(keystone, folder)?),
+        RawMasakariAuth::Keystone(keystone) => {
+            MasakariAuth::Keystone(Box::new(check_keystone(*keystone, folder)?))
+        }
     })
 }
 

@@ -21,7 +21,7 @@ pub enum RawMasakariAuth {
     /// Who has a token that hem has too.
     Token(RawSharedToken),
     /// Who has a token of Keystone's, as with Masakari itself.
-    Keystone(RawKeystoneAuth),
+    Keystone(Box<RawKeystoneAuth>),
 }
 
 /// Who has a name and a password (`Authorization: Basic`).

@@ -186,6 +186,9 @@ pub struct SourceView {
     pub last_error: Option<SourceErrorView>,
     /// Refused messages by reason.
     pub refused: BTreeMap<String, u64>,
+    /// Messages that were taken and have something odd about them, by what that is.
+    #[serde(default)]
+    pub noted: BTreeMap<String, u64>,
     /// How catching up with what was missed goes; none where the source's controller is not asked.
     #[serde(default)]
     pub catch_up: Option<CatchUpView>,

@@ -30,6 +30,7 @@ fn everything() -> Status {
         last_gap: None,
         connects: 1,
         refused: BTreeMap::from([("too_large".to_owned(), 2)]),
+        noted: BTreeMap::new(),
         catch_up: Some(CatchUpStatus {
             known: 3,
             as_of: Some(now),

@@ -135,6 +135,11 @@ impl Intake {
     pub fn not_kept(&self, why: NotKept) {
         self.shared.lock().not_kept(&self.source, why);
     }
+
+    /// Counts something odd in what is handed over all the same.
+    pub fn remark(&self, what: &'static str) {
+        self.shared.lock().remark(&self.source, what);
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Who may use the API.
 
 mod htpasswd;
+mod line;
 mod passwords;
 mod tokens;
 
@@ -14,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::passwords::HtpasswdError;
 
+use self::line::Crowded;
 use self::passwords::Passwords;
-use self::tokens::Tokens;
+use self::tokens::{NoFacts, Tokens};
 use super::answer;
 use crate::config::masakari::auth::{KeystoneAuth, MasakariAuth};
 use crate::event::redaction::Redaction;
@@ -41,14 +43,18 @@ pub(super) enum Authentication {
     /// Administrators have one of these tokens.
     Token(Keyring),
     /// Keystone says who somebody is.
-    Keystone {
-        tokens: Tokens,
-        /// Where callers are told to ask for a token.
-        public_url: String,
-        /// Who has one of them is an administrator.
-        roles: Vec<String>,
-        log: Mutex<Repeats>,
-    },
+    Keystone(Box<ByKeystone>),
+}
+
+/// What is needed to ask Keystone.
+#[derive(Debug)]
+pub(super) struct ByKeystone {
+    tokens: Tokens,
+    /// Where callers are told to ask for a token.
+    public_url: String,
+    /// Who has one of them is an administrator.
+    roles: Vec<String>,
+    log: Mutex<Repeats>,
 }
 
 /// Who calls.
@@ -84,12 +90,12 @@ impl Authentication {
     fn of_keystone(auth: &KeystoneAuth, redaction: &Redaction) -> Result<Self, BuildError> {
         let session = Session::new(&auth.server, redaction).map_err(BuildError::Keystone)?;
         let disguise = Disguise::new().map_err(BuildError::Randomness)?;
-        Ok(Self::Keystone {
+        Ok(Self::Keystone(Box::new(ByKeystone {
             tokens: Tokens::new(session, disguise, auth.cache),
             public_url: auth.public_url.clone(),
             roles: auth.roles.clone(),
             log: Mutex::default(),
-        })
+        })))
     }
 
     /// Reads files again when they change, until `until`.
@@ -98,7 +104,7 @@ impl Authentication {
             Self::HttpBasic(passwords) => &|| passwords.look(),
             Self::Token(keyring) => &|| keyring.look(),
             // Keystone's password is looked at before it is used.
-            Self::None | Self::Keystone { .. } => return,
+            Self::None | Self::Keystone(_) => return,
         };
         while until
             .run_until_cancelled(tokio::time::sleep(LOOK_EVERY))
@@ -119,7 +125,7 @@ impl Authentication {
             Self::HttpBasic(passwords) => {
                 let known = head.header("authorization").as_deref().and_then(basic);
                 let is_user = match &known {
-                    Some((user, password)) => passwords.is_user(user, password).await,
+                    Some((user, password)) => passwords.is_user(user, password).await.map_err(too_many)?,
                     None => false,
                 };
                 is_user
@@ -131,31 +137,47 @@ impl Authentication {
                 .is_some_and(|token| keyring.holds(token.as_bytes()))
                 .then_some(ADMIN)
                 .ok_or_else(|| unauthorized("Token realm=\"instance-ha\"".to_owned())),
-            Self::Keystone {
-                tokens,
-                public_url,
-                roles,
-                log,
-            } => {
-                let unauthorized = || unauthorized(format!("Keystone uri=\"{public_url}\""));
-                let token = head
-                    .header(TOKEN)
-                    .filter(|token| is_token(token))
-                    .ok_or_else(unauthorized)?;
-                match tokens.facts(&token).await {
-                    Ok(None) => Err(unauthorized()),
-                    Ok(Some(facts)) => Ok(Identity {
-                        is_admin: facts.roles.iter().any(|role| is_among(role, roles)),
-                        project: facts.project,
-                    }),
-                    Err(error) => {
-                        say(log, &error);
-                        Err(unavailable())
-                    }
-                }
+            Self::Keystone(keystone) => keystone.admit(head).await,
+        }
+    }
+
+    /// Whether a browser could carry what this asks for without its user's knowledge: it asks for nothing, or for a password that a
+    /// browser remembers and sends along. A token in a header of its own is set by no page of somebody else's.
+    pub(super) const fn is_carried_by_browsers(&self) -> bool {
+        matches!(self, Self::None | Self::HttpBasic(_))
+    }
+
+    /// Whether everybody is let in.
+    pub(super) const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+}
+
+impl ByKeystone {
+    async fn admit(&self, head: &Head) -> Result<Identity, Response> {
+        let unauthorized = || unauthorized(format!("Keystone uri=\"{}\"", self.public_url));
+        let token = head
+            .header(TOKEN)
+            .filter(|token| is_token(token))
+            .ok_or_else(unauthorized)?;
+        match self.tokens.facts(&token).await {
+            Ok(None) => Err(unauthorized()),
+            Ok(Some(facts)) => Ok(Identity {
+                is_admin: facts.roles.iter().any(|role| is_among(role, &self.roles)),
+                project: facts.project,
+            }),
+            Err(NoFacts::Crowded(crowded)) => Err(too_many(crowded)),
+            Err(NoFacts::Keystone(error)) => {
+                say(&self.log, &error);
+                Err(unavailable())
             }
         }
     }
+}
+
+/// What is answered while too many callers wait to be known: monitors try again.
+fn too_many(crowded: Crowded) -> Response {
+    answer::not_now(&crowded.to_string())
 }
 
 /// Roles are compared as OpenStack's policies do, without regard to capitals.

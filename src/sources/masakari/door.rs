@@ -1,9 +1,11 @@
 //! Which requests are taken, and who answers them.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::address::{Address, Resource};
 use super::answer;
@@ -20,11 +22,13 @@ use crate::config::MasakariSource;
 use crate::config::masakari::Maintenance;
 use crate::engine::bookmark::Bookmark;
 use crate::engine::intake::{Intake, NotAccepted, NotKept};
-use crate::engine::records::{ReadError, Records};
+use crate::engine::records::{ReadError, Records, apart};
+use crate::event::Facts;
 use crate::event::masakari::MasakariNotification;
 use crate::event::time::Timestamp;
 use crate::listener::{Head, Response, Serve};
 use crate::sources::repeats::Repeats;
+use crate::sources::senders::is_of_a_page;
 
 /// Two notifications that say the same pass one after the other; others seldom wait for each other.
 const GATES: usize = 1_024;
@@ -47,8 +51,13 @@ pub(super) struct Door {
     /// Where it listens, for links of those who do not say how they call it.
     pub(super) url: String,
     pub(super) gates: Gates,
+    /// Turns for lists in another order than that of the numbers, for which everything on record is looked at.
+    pub(super) sorting: Semaphore,
     pub(super) log: Mutex<Repeats>,
 }
+
+/// So many lists are sorted at once.
+pub(super) const SORTED_AT_ONCE: usize = 2;
 
 /// What lets one pass at a time of those that might be the same.
 pub(super) struct Gates(Vec<tokio::sync::Mutex<()>>);
@@ -101,11 +110,15 @@ impl Door {
             }
         };
         let Some(action) = resource.action(&head.method) else {
+            self.refused(head, id, "path", "nothing is taken at this path");
             return answer::nothing_here();
         };
         let version = match Microversion::read(head.header("openstack-api-version").as_deref()) {
             Ok(version) => version,
-            Err(unknown) => return version::refusal(&unknown),
+            Err(unknown) => {
+                self.refused(head, id, "version", "the API has no such version");
+                return version::refusal(&unknown);
+            }
         };
         let request = Request {
             head,
@@ -144,6 +157,7 @@ impl Door {
                 | (Resource::Host { .. }, "show" | "update")
         );
         if !is_known {
+            self.refused(head, request.id, "method", "this cannot be done here");
             return Err(not_allowed(&head.method, action));
         }
         let has_body = matches!(head.method.as_str(), "POST" | "PUT");
@@ -160,6 +174,7 @@ impl Door {
             let message = format!(
                 "Malformed request URL: URL's project_id '{asked}' doesn't match Context's project_id '{own}'"
             );
+            self.refused(head, request.id, "project", &message);
             return Err(answer::fault(400, &message));
         }
         match resource {
@@ -210,12 +225,9 @@ impl Door {
             .may(NOTIFICATIONS, "create")
             .inspect_err(|_| self.refused(request.head, request.id, "policy", "the caller may not"))?;
         let host = self.inventory.host(&told.hostname);
-        if host.is_none() {
-            if self.rules.strict_hosts {
-                let message = format!("Host with name {} could not be found.", told.hostname);
-                return Err(refused("unknown host", 400, message));
-            }
-            self.say_unknown(&told.hostname);
+        if host.is_none() && self.rules.strict_hosts {
+            let message = format!("Host with name {} could not be found.", told.hostname);
+            return Err(refused("unknown host", 400, message));
         }
         let fingerprint = Fingerprint::of(&told.kind, &told.hostname, &told.payload);
         let gate = match self.rules.maintenance {
@@ -280,6 +292,11 @@ impl Door {
         let pending = self.intake.hand_over(event.clone(), bookmarks).map_err(not_now)?;
         event.seq = pending.accepted().await.map_err(not_now)?.seq;
         self.register.take(&event);
+        if host.is_none()
+            && let Facts::Masakari(told) = &event.facts
+        {
+            self.note_unknown(&told.hostname);
+        }
         if let Some((host, maintenance, _)) = change {
             self.inventory.changed(host, maintenance);
         }
@@ -295,6 +312,10 @@ impl Door {
         let page = Page::read(&parameters).map_err(bad)?;
         let filter = Filter::read(&parameters).map_err(bad)?;
         let page = page.sorted(&parameters).map_err(bad)?;
+        let _turn = match page.columns() {
+            Ok(columns) if columns.len() > 1 => Some(self.sorting.acquire().await),
+            _ => None,
+        };
         let listed = self.read(move |shelf| shelf.list(&filter, &page)).await?;
         match listed {
             Ok(listed) => Ok(answer::named(200, "notifications", &listed)),
@@ -320,14 +341,17 @@ impl Door {
         read: impl FnOnce(Shelf<'_>) -> T + Send + 'static,
     ) -> Result<T, Response> {
         let (register, records) = (Arc::clone(&self.register), self.records.clone());
-        let task = tokio::task::spawn_blocking(move || {
-            read(Shelf {
+        let read = apart(move || {
+            Ok(read(Shelf {
                 register: &register,
                 records: &records,
-            })
+            }))
         });
-        // A runtime that ends takes its threads along.
-        task.await.map_err(|_| answer::not_now("hem is stopping"))
+        match read.await {
+            Ok(Some(read)) => Ok(read),
+            Ok(None) => Err(answer::not_now("hem is stopping")),
+            Err(error) => Err(unreadable(&error)),
+        }
     }
 
     fn list_segments(&self, request: &Request<'_>) -> Result<Response, Response> {
@@ -446,7 +470,9 @@ impl Door {
         }
     }
 
-    fn say_unknown(&self, host: &str) {
+    /// Says and counts that a notification about a host in no segment was taken.
+    fn note_unknown(&self, host: &str) {
+        self.intake.remark("unknown host");
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let now = std::time::Instant::now();
         if let Some(repeats) = log.allows("a host in no segment", now) {
@@ -530,6 +556,27 @@ fn is_json(content_type: Option<&str>) -> bool {
     )
 }
 
+/// Whether a `Host`, with a port or without, is a name that every machine has for itself alone.
+fn names_this_machine(host: &str) -> bool {
+    if host
+        .parse::<SocketAddr>()
+        .is_ok_and(|address| is_loopback(address.ip()))
+    {
+        return true;
+    }
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if is_port(port) && !name.contains(':') => name,
+        _ => host,
+    };
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    name.eq_ignore_ascii_case("localhost") || address.unwrap_or(name).parse().is_ok_and(is_loopback)
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
 fn not_allowed(method: &str, action: &str) -> Response {
     answer::fault(
         405,
@@ -546,7 +593,20 @@ fn unreadable(error: &ReadError) -> Response {
 }
 
 impl Serve for Door {
-    fn admit(&self, _: &Head) -> Result<(), Response> {
+    /// What a browser sends without its user's knowledge goes no further: neither for a page of somebody else's, nor for one whose
+    /// name somebody made to mean this machine (DNS rebinding), which then is a page of hem's own to the browser.
+    fn admit(&self, head: &Head) -> Result<(), Response> {
+        if self.authentication.is_carried_by_browsers() && is_of_a_page(head) {
+            let why = "requests that a page in a browser sends are not taken";
+            self.refused(head, &head.id, "browser", why);
+            return Err(answer::fault(403, why));
+        }
+        let is_for_this_machine = self.authentication.is_none() && self.rules.listen.is_loopback();
+        if is_for_this_machine && !head.header("host").is_none_or(|host| names_this_machine(&host)) {
+            let why = "only requests for localhost or an address of this machine alone are taken";
+            self.refused(head, &head.id, "host", why);
+            return Err(answer::fault(421, why));
+        }
         Ok(())
     }
 
@@ -554,8 +614,14 @@ impl Serve for Door {
         match Address::of(&head.path, &self.rules.base_path) {
             Address::Versions => version::versions(&self.links(&head)),
             Address::Healthcheck => answer::text("OK"),
-            Address::Other(path) => version::choices(&self.links(&head), &path),
-            Address::Nothing => answer::nothing_here(),
+            Address::Other(path) => {
+                self.refused(&head, &head.id, "path", "nothing is taken at this path");
+                version::choices(&self.links(&head), &path)
+            }
+            Address::Nothing => {
+                self.refused(&head, &head.id, "path", "nothing is taken at this path");
+                answer::nothing_here()
+            }
             Address::V1 { project, resource } => {
                 let id = format!("req-{}", uuid::draw());
                 let answer = self.v1(&head, &id, project.as_deref(), &resource, body).await;
@@ -586,6 +652,34 @@ mod tests {
         }
         for kind in ["text/xml", "application/x-www-form-urlencoded", "json"] {
             assert!(!is_json(Some(kind)), "{kind}");
+        }
+    }
+
+    #[test]
+    fn names_of_this_machine_are_those_that_nobody_else_can_take() {
+        for host in [
+            "localhost",
+            "LocalHost:15868",
+            "127.0.0.1",
+            "127.0.0.2:80",
+            "[::1]:15868",
+            "[::1]",
+            "[::ffff:127.0.0.1]:1",
+        ] {
+            assert!(names_this_machine(host), "{host}");
+        }
+        for host in [
+            "",
+            ":80",
+            "evil.example:15868",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "10.0.0.1:15868",
+            "[::2]",
+            "evil@127.0.0.1",
+            "127.0.0.1:80, evil.example",
+        ] {
+            assert!(!names_this_machine(host), "{host}");
         }
     }
 

@@ -1,15 +1,17 @@
 //! Keeps the register as the records are: what was accepted before, what becomes of it, what is not kept any more.
 
 use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::notifications::Shelf;
 use super::register::{REGISTERED, Register};
-use crate::engine::records::{Change, Changes, ReadError, Records};
+use crate::engine::records::{Change, Changes, ReadError, Records, apart};
 use crate::event::id::Seq;
 use crate::event::time::Timestamp;
 
@@ -33,8 +35,23 @@ pub(super) async fn recall(
 ) -> Result<(), ReadError> {
     let (register, records, source) = (Arc::clone(register), records.clone(), source.to_owned());
     let read = move || records.visit_newest(&source, REGISTERED, |event| register.take(&event));
-    // A runtime that ends takes its threads along, and whoever waits here.
-    tokio::task::spawn_blocking(read).await.unwrap_or(Ok(()))
+    Ok(apart(read).await?.unwrap_or_default())
+}
+
+/// What is to be looked at.
+#[derive(Debug, Default)]
+struct Due {
+    numbers: BTreeSet<Seq>,
+    /// Something happened to nobody knows which.
+    missed: bool,
+}
+
+impl Due {
+    fn chunk(&mut self) -> Vec<Seq> {
+        std::iter::from_fn(|| self.numbers.pop_first())
+            .take(CHUNK)
+            .collect()
+    }
 }
 
 /// Follows what becomes of the notifications, until `until`. `changes` was asked for before anything was taken up.
@@ -44,26 +61,42 @@ pub(super) async fn follow(
     mut changes: Changes,
     until: CancellationToken,
 ) {
-    let mut due: BTreeSet<Seq> = register.numbers(true).into_iter().collect();
+    let mut due = Due {
+        numbers: register.numbers(true).into_iter().collect(),
+        missed: false,
+    };
     let mut sweep = Instant::now() + SWEEP_EVERY;
     loop {
         // Some are gathered before they are looked at: a notification may cause many executions.
-        let pause = Instant::now() + PAUSE;
-        let gathered = gather(&register, &mut changes, &mut due, pause);
-        match until.run_until_cancelled(gathered).await {
-            Some(Gathered::Enough) => {}
-            Some(Gathered::Ended) | None => return,
+        let gathered = gather(&register, &mut changes, &mut due, sleep(PAUSE));
+        if until.run_until_cancelled(gathered).await.flatten().is_none() {
+            return;
         }
-        let chunk: Vec<Seq> = due.iter().take(CHUNK).copied().collect();
-        due.retain(|seq| !chunk.contains(seq));
-        let looked = look(&register, &records, chunk).await;
-        let swept = if Instant::now() >= sweep {
+        let (missed, chunk) = (std::mem::take(&mut due.missed), due.chunk());
+        let sweeps = Instant::now() >= sweep;
+        if sweeps {
             sweep = Instant::now() + SWEEP_EVERY;
-            forget_pruned(&register, &records).await
-        } else {
-            Ok(())
+        }
+        let work = async {
+            let touched = if missed {
+                touch_all(&register).await
+            } else {
+                Ok(Vec::new())
+            };
+            let looked = look(&register, &records, chunk).await;
+            let swept = if sweeps {
+                forget_pruned(&register, &records).await
+            } else {
+                Ok(())
+            };
+            (touched, looked.and(swept))
         };
-        if let Err(error) = looked.and(swept) {
+        // Changes are told to whoever keeps up alone, and the disk may be slow.
+        let Some((touched, looked)) = gather(&register, &mut changes, &mut due, work).await else {
+            return;
+        };
+        let touched = touched.map(|touched| due.numbers.extend(touched));
+        if let Err(error) = touched.and(looked) {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "where notifications stand cannot be read"
@@ -72,40 +105,44 @@ pub(super) async fn follow(
     }
 }
 
-enum Gathered {
-    /// It is time to look.
-    Enough,
-    /// The engine has ended.
-    Ended,
-}
-
-async fn gather(
+/// Takes up what changes until something is done; none when the engine has ended.
+async fn gather<T>(
     register: &Register,
     changes: &mut Changes,
-    due: &mut BTreeSet<Seq>,
-    until: Instant,
-) -> Gathered {
+    due: &mut Due,
+    done: impl Future<Output = T>,
+) -> Option<T> {
+    let mut done = pin!(done);
     loop {
-        match timeout_at(until, changes.next()).await {
-            Err(_) => return Gathered::Enough,
-            Ok(None) => {
-                // Nothing more changes; what is known stays true.
-                sleep_until(until).await;
-                return Gathered::Ended;
-            }
-            Ok(Some(Change::Execution { event, is_settled })) => {
-                if register.touch(event) && is_settled {
-                    due.insert(event);
+        tokio::select! {
+            biased;
+            done = &mut done => return Some(done),
+            change = changes.next() => match change {
+                Some(Change::Execution { event, is_settled }) => {
+                    if register.touch(event) && is_settled {
+                        due.numbers.insert(event);
+                    }
                 }
-            }
-            Ok(Some(Change::Missed)) => {
-                for seq in register.numbers(false) {
-                    register.touch(seq);
-                    due.insert(seq);
+                Some(Change::Missed) => due.missed = true,
+                None => {
+                    // Nothing more changes; what is known stays true.
+                    done.await;
+                    return None;
                 }
-            }
+            },
         }
     }
+}
+
+/// Something may have happened to any of them, also to those that were at their end: an operator repeats what failed.
+async fn touch_all(register: &Arc<Register>) -> Result<Vec<Seq>, ReadError> {
+    let register = Arc::clone(register);
+    let touch = move || {
+        let mut numbers = register.numbers(false);
+        numbers.retain(|seq| register.touch(*seq));
+        Ok(numbers)
+    };
+    Ok(apart(touch).await?.unwrap_or_default())
 }
 
 async fn look(register: &Arc<Register>, records: &Records, chunk: Vec<Seq>) -> Result<(), ReadError> {
@@ -123,7 +160,7 @@ async fn look(register: &Arc<Register>, records: &Records, chunk: Vec<Seq>) -> R
         }
         Ok(())
     };
-    tokio::task::spawn_blocking(read).await.unwrap_or(Ok(()))
+    Ok(apart(read).await?.unwrap_or_default())
 }
 
 async fn forget_pruned(register: &Arc<Register>, records: &Records) -> Result<(), ReadError> {
@@ -136,5 +173,5 @@ async fn forget_pruned(register: &Arc<Register>, records: &Records) -> Result<()
         }
         Ok(())
     };
-    tokio::task::spawn_blocking(read).await.unwrap_or(Ok(()))
+    Ok(apart(read).await?.unwrap_or_default())
 }

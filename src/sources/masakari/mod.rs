@@ -21,10 +21,12 @@ mod workflow;
 
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::Semaphore;
+
 pub use self::authentication::HtpasswdError;
 
 use self::authentication::Authentication;
-use self::door::{Door, Gates};
+use self::door::{Door, Gates, SORTED_AT_ONCE};
 use self::inventory::Inventory;
 use self::register::Register;
 use super::{BuildError, Built, Site, Source, Wires};
@@ -131,6 +133,7 @@ fn start(
             records,
             url,
             gates: Gates::default(),
+            sorting: Semaphore::new(SORTED_AT_ONCE),
             log: Mutex::default(),
         };
         bound.serve(Arc::new(door), until).await;

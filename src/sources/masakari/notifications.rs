@@ -206,13 +206,21 @@ impl Shelf<'_> {
     ) -> Result<Vec<Notification>, NoList> {
         let marker = marker.map(|row| self.keys(&row, columns)).transpose()?;
         let mut rows = Vec::new();
-        for row in self.register.next(filter, true, None, usize::MAX) {
-            let keys = self.keys(&row, columns)?;
-            if marker
-                .as_ref()
-                .is_none_or(|marker| compare(columns, &keys, marker).is_gt())
-            {
-                rows.push((keys, row));
+        let mut after = None;
+        loop {
+            let chunk = self.register.next(filter, true, after, CHUNK);
+            after = match chunk.last() {
+                Some(row) => Some(row.seq),
+                None => break,
+            };
+            for row in chunk {
+                let keys = self.keys(&row, columns)?;
+                if marker
+                    .as_ref()
+                    .is_none_or(|marker| compare(columns, &keys, marker).is_gt())
+                {
+                    rows.push((keys, row));
+                }
             }
         }
         rows.sort_unstable_by(|(left, _), (right, _)| compare(columns, left, right));

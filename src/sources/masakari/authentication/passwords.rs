@@ -6,18 +6,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
-
 use super::htpasswd::{HtpasswdFault, Users};
+use super::line::{Crowded, Line};
 use crate::file_stamp::FileStamp;
 use crate::secrets::Disguise;
+use arc_swap::ArcSwap;
 
 /// A longer file is none of users.
 const LONGEST: u64 = 4 << 20;
 
 /// Passwords that are checked at once.
 const AT_ONCE: usize = 2;
+
+/// So many more wait to be checked: some seconds' worth of a slow hash.
+const WAITING: usize = 32;
 
 /// A password that was right is taken for right again for so long, if its hash is still the same.
 const REMEMBER: Duration = Duration::from_secs(60);
@@ -63,7 +65,7 @@ pub(in crate::sources::masakari) struct Passwords {
     seen: Mutex<Option<FileStamp>>,
     right: Mutex<HashMap<[u8; 32], Instant>>,
     disguise: Disguise,
-    turns: Semaphore,
+    line: Line,
 }
 
 impl Passwords {
@@ -77,7 +79,7 @@ impl Passwords {
             seen: Mutex::new(seen),
             right: Mutex::default(),
             disguise: Disguise::new().map_err(HtpasswdError::Randomness)?,
-            turns: Semaphore::new(AT_ONCE),
+            line: Line::new(AT_ONCE, WAITING),
         })
     }
 
@@ -102,22 +104,22 @@ impl Passwords {
     }
 
     /// Whether a user has this password.
-    pub(super) async fn is_user(&self, user: &str, password: &[u8]) -> bool {
+    ///
+    /// # Errors
+    /// Too many wait for the answer.
+    pub(super) async fn is_user(&self, user: &str, password: &[u8]) -> Result<bool, Crowded> {
         let users = self.users.load_full();
         let (is_known, Some(hash)) = users.hash_of(user) else {
-            return false;
+            return Ok(false);
         };
         let identity = self.disguise.of(&[user.as_bytes(), hash.identity(), password]);
         if self.was_right(&identity) {
-            return is_known;
+            return Ok(is_known);
         }
-        // Closed by nobody.
-        let Ok(_turn) = self.turns.acquire().await else {
-            return false;
-        };
+        let _turn = self.line.turn().await?;
         // Somebody before in this line may have had the same password.
         if self.was_right(&identity) {
-            return is_known;
+            return Ok(is_known);
         }
         let (hash, password) = (hash.clone(), password.to_vec());
         let is_right = tokio::task::spawn_blocking(move || hash.is_of(&password))
@@ -127,7 +129,7 @@ impl Passwords {
         if is_user {
             self.remember(identity);
         }
-        is_user
+        Ok(is_user)
     }
 
     fn was_right(&self, identity: &[u8; 32]) -> bool {
@@ -171,26 +173,69 @@ mod tests {
     const SHA: &str = "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=";
     const BCRYPT: &str = "$2y$05$Jj5/p78G5xe9UkfnShcbC.ZQKp1/PuERzuR4Jifeden8JYnOTs/82";
 
+    async fn is_user(passwords: &Passwords, user: &str, password: &[u8]) -> bool {
+        passwords
+            .is_user(user, password)
+            .await
+            .expect("nobody else waits")
+    }
+
     #[tokio::test]
     async fn a_password_that_was_right_is_not_checked_again_until_its_hash_changes() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("users");
         std::fs::write(&file, format!("alice:{BCRYPT}\n")).expect("a file");
         let passwords = Passwords::read(&file).expect("users");
-        assert!(passwords.is_user("alice", b"secret").await);
-        assert!(!passwords.is_user("alice", b"wrong").await);
-        assert!(!passwords.is_user("bob", b"secret").await);
+        assert!(is_user(&passwords, "alice", b"secret").await);
+        assert!(!is_user(&passwords, "alice", b"wrong").await);
+        assert!(!is_user(&passwords, "bob", b"secret").await);
         assert_eq!(
             passwords.right.lock().expect("a lock").len(),
             1,
             "only what was right"
         );
-        let _all = passwords
-            .turns
-            .acquire_many(u32::try_from(AT_ONCE).expect("few"))
-            .await;
+        let _turns = [
+            passwords.line.turn().await.expect("a turn"),
+            passwords.line.turn().await.expect("a turn"),
+        ];
         // With nobody to check it, it is still taken.
-        assert!(passwords.is_user("alice", b"secret").await);
+        assert!(is_user(&passwords, "alice", b"secret").await);
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_wrong_passwords_leaves_a_bounded_number_waiting() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("users");
+        std::fs::write(&file, format!("alice:{BCRYPT}\n")).expect("a file");
+        let passwords = Arc::new(Passwords::read(&file).expect("users"));
+        assert!(is_user(&passwords, "alice", b"secret").await);
+        let turns = [
+            passwords.line.turn().await.expect("a turn"),
+            passwords.line.turn().await.expect("a turn"),
+        ];
+        let mut flood = tokio::task::JoinSet::new();
+        for number in 0..10 * WAITING {
+            let passwords = Arc::clone(&passwords);
+            flood.spawn(async move {
+                let password = format!("wrong {number}");
+                passwords.is_user("mallory", password.as_bytes()).await
+            });
+        }
+        // Nobody has a turn: whoever has an answer had no place.
+        for _ in 0..9 * WAITING {
+            assert_eq!(
+                flood.join_next().await.expect("a task").expect("an end"),
+                Err(Crowded)
+            );
+        }
+        assert!(
+            is_user(&passwords, "alice", b"secret").await,
+            "who is known already need not wait"
+        );
+        drop(turns);
+        for answer in flood.join_all().await {
+            assert_eq!(answer, Ok(false));
+        }
     }
 
     #[tokio::test]
@@ -199,17 +244,17 @@ mod tests {
         let file = folder.path().join("users");
         std::fs::write(&file, format!("alice:{BCRYPT}\n")).expect("a file");
         let passwords = Passwords::read(&file).expect("users");
-        assert!(passwords.is_user("alice", b"secret").await);
+        assert!(is_user(&passwords, "alice", b"secret").await);
         std::fs::write(&file, format!("bob:{SHA}\n")).expect("a file");
         passwords.look();
-        assert!(passwords.is_user("bob", b"secret").await);
+        assert!(is_user(&passwords, "bob", b"secret").await);
         assert!(
-            !passwords.is_user("alice", b"secret").await,
+            !is_user(&passwords, "alice", b"secret").await,
             "who left is not let in"
         );
         std::fs::write(&file, "bob:plain\n").expect("a file");
         passwords.look();
-        assert!(passwords.is_user("bob", b"secret").await);
+        assert!(is_user(&passwords, "bob", b"secret").await);
 
         std::fs::write(&file, "bob:plain\n").expect("a file");
         let error = Passwords::read(&file).expect_err("no users");

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
-
+use super::line::{Crowded, Line};
 use crate::event::time::Timestamp;
 use crate::keystone::{KeystoneError, Session, TokenFacts};
 use crate::secrets::Disguise;
@@ -13,11 +12,25 @@ use crate::secrets::Disguise;
 /// Questions to Keystone at once.
 const AT_ONCE: usize = 8;
 
+/// So many more wait until they can be asked.
+const WAITING: usize = 128;
+
 /// That a token is none is believed for so long at most: who was told so asks for another one.
 const BELIEVED: Duration = Duration::from_secs(10);
 
 /// So many answers are kept.
 const KEPT: usize = 10_000;
+
+/// Why nothing is known of a token.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoFacts {
+    /// Too many wait for what Keystone says.
+    #[error(transparent)]
+    Crowded(#[from] Crowded),
+    /// Keystone does not say it.
+    #[error(transparent)]
+    Keystone(#[from] KeystoneError),
+}
 
 /// What Keystone said of a token, and when.
 #[derive(Debug)]
@@ -33,7 +46,7 @@ pub(in crate::sources::masakari) struct Tokens {
     keep: Duration,
     said: Mutex<HashMap<[u8; 32], Said>>,
     disguise: Disguise,
-    turns: Semaphore,
+    line: Line,
 }
 
 impl Tokens {
@@ -44,18 +57,20 @@ impl Tokens {
             keep,
             said: Mutex::default(),
             disguise,
-            turns: Semaphore::new(AT_ONCE),
+            line: Line::new(AT_ONCE, WAITING),
         }
     }
 
     /// What is true of a token; none where it is none, or has ended.
-    pub(super) async fn facts(&self, token: &str) -> Result<Option<TokenFacts>, KeystoneError> {
+    ///
+    /// # Errors
+    /// See [`NoFacts`].
+    pub(super) async fn facts(&self, token: &str) -> Result<Option<TokenFacts>, NoFacts> {
         let identity = self.disguise.of(&[token.as_bytes()]);
         if let Some(facts) = self.kept(&identity) {
             return Ok(facts);
         }
-        // Closed by nobody.
-        let _turn = self.turns.acquire().await;
+        let _turn = self.line.turn().await?;
         // Somebody before in this line may have asked the same.
         if let Some(facts) = self.kept(&identity) {
             return Ok(facts);

@@ -74,6 +74,8 @@ impl Seen {
 pub(super) struct Ledger {
     cursor: Option<Cursor>,
     seen: BTreeMap<String, Seen>,
+    /// How many of them are not at their end.
+    unfinished: usize,
 }
 
 /// What is to be made of an unfinished notification.
@@ -109,10 +111,21 @@ impl Ledger {
             } else if let Some(uuid) = name.strip_prefix(STATUS)
                 && let Ok(seen) = serde_json::from_slice(value)
             {
-                ledger.seen.insert(uuid.to_owned(), seen);
+                ledger.see(uuid.to_owned(), seen);
             }
         }
         ledger
+    }
+
+    fn see(&mut self, uuid: String, seen: Seen) {
+        self.unfinished += usize::from(seen.is_unfinished());
+        let before = self.seen.insert(uuid, seen);
+        self.unfinished -= usize::from(before.is_some_and(|before| before.is_unfinished()));
+    }
+
+    fn forget(&mut self, uuid: &str) {
+        let before = self.seen.remove(uuid);
+        self.unfinished -= usize::from(before.is_some_and(|before| before.is_unfinished()));
     }
 
     /// How far it was read; none before the first reading.
@@ -155,19 +168,20 @@ impl Ledger {
             id: told.id,
             status: told.status.clone(),
         };
-        let most = if seen.is_unfinished() {
-            UNFINISHED_KEPT
+        let is_like_it = |other: &Seen| other.is_unfinished() == seen.is_unfinished();
+        let (known, most) = if seen.is_unfinished() {
+            (self.unfinished, UNFINISHED_KEPT)
         } else {
-            FINISHED_KEPT
+            (self.seen.len() - self.unfinished, FINISHED_KEPT)
         };
-        let like_it = || {
-            let others = self.seen.iter().filter(|(uuid, _)| **uuid != told.uuid);
-            others.filter(|(_, other)| other.is_unfinished() == seen.is_unfinished())
-        };
-        let oldest = if like_it().count() < most {
+        let others = known - usize::from(self.seen.get(&told.uuid).is_some_and(is_like_it));
+        let oldest = if others < most {
             None
         } else {
-            like_it().min_by_key(|(_, other)| other.id)
+            let others = self.seen.iter().filter(|(uuid, _)| **uuid != told.uuid);
+            others
+                .filter(|(_, other)| is_like_it(other))
+                .min_by_key(|(_, other)| other.id)
         };
         Step {
             cursor: None,
@@ -183,7 +197,7 @@ impl Ledger {
             Some(status) if status == told.status => Judgement::Known,
             Some(status) => Judgement::Changed(status),
             None if told.id > cursor.id => Judgement::Ahead,
-            None if self.unfinished().count() >= UNFINISHED_KEPT => Judgement::Ahead,
+            None if self.unfinished >= UNFINISHED_KEPT => Judgement::Ahead,
             None if told.id > cursor.floor && told.id.saturating_add(LATE) > cursor.id => Judgement::Late,
             None => Judgement::Older,
         }
@@ -203,9 +217,11 @@ impl Ledger {
             self.cursor = Some(cursor);
         }
         for uuid in &step.forgotten {
-            self.seen.remove(uuid);
+            self.forget(uuid);
         }
-        self.seen.extend(step.seen);
+        if let Some((uuid, seen)) = step.seen {
+            self.see(uuid, seen);
+        }
     }
 }
 
