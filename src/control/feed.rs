@@ -17,6 +17,7 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 
+use super::access::Caller;
 use super::api::FeedLine;
 use super::convert;
 use super::export::Exporter;
@@ -146,21 +147,26 @@ fn wants_execution(query: &ExecutionQuery, execution: &Execution) -> bool {
         && within(execution.accepted, query.since, query.until)
 }
 
-/// Everything that follows a listing.
+/// Everything that follows a listing, for as long as the caller is welcome.
 pub(super) fn news(
+    caller: Caller,
     live: broadcast::Receiver<Notice>,
     follow: Follow,
     store: StoreId,
     shutdown: CancellationToken,
 ) -> impl Stream<Item = FeedLine> + Send + 'static {
-    stream::unfold((live, follow, store, shutdown), |mut state| async move {
-        let (live, follow, store, shutdown) = &mut state;
+    stream::unfold((caller, live, follow, store, shutdown), |mut state| async move {
+        let (caller, live, follow, store, shutdown) = &mut state;
         let line = loop {
-            // Both arms may be dropped at any time without losing anything.
+            // All arms may be dropped at any time without losing anything.
             let received = tokio::select! {
                 () = shutdown.cancelled() => return None,
+                () = caller.sent_away() => return None,
                 received = live.recv() => received,
             };
+            if !caller.is_still_welcome() {
+                return None;
+            }
             match received {
                 Ok(notice) => {
                     if let Some(line) = follow.line(store, &notice) {
@@ -210,7 +216,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::engine::execution::{self, Cause, Settlement};
+    use crate::engine::execution::{self, Actor, Cause, Settlement};
     use crate::event::id::HookName;
     use crate::event::payload::Payload;
     use crate::event::{Event, Facts, Subject};
@@ -266,9 +272,15 @@ mod tests {
             sender.send(notice).expect("a receiver");
         }
         drop(sender);
-        news(receiver, follow, store(), CancellationToken::new())
-            .collect()
-            .await
+        news(
+            Caller::local(Actor::Daemon),
+            receiver,
+            follow,
+            store(),
+            CancellationToken::new(),
+        )
+        .collect()
+        .await
     }
 
     #[tokio::test]

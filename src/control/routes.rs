@@ -292,6 +292,7 @@ async fn events(
         .rev()
         .map(|event| FeedLine::Event(Box::new(event)));
     let news = feed::news(
+        caller,
         live,
         follow,
         room.handle.store().id().clone(),
@@ -333,6 +334,7 @@ async fn activity(State(room): Rooms, Asked(filter): Asked<ActivityFilter>) -> A
 
 async fn executions(
     State(room): Rooms,
+    By(caller): By,
     Asked(filter): Asked<ExecutionFilter>,
 ) -> Result<Either<ExecutionView>, Failure> {
     let veil = room.veil.clone();
@@ -369,7 +371,7 @@ async fn executions(
             .map(|execution| (execution.key.clone(), Progress::of(execution)))
             .collect(),
     };
-    let news = feed::news(live, follow, id, room.shutdown.clone());
+    let news = feed::news(caller, live, follow, id, room.shutdown.clone());
     Ok(As::new(feed::lines(stream::iter(past).chain(news))))
 }
 
