@@ -46,6 +46,8 @@ pub(super) enum Follow {
         query: ExecutionQuery,
         /// How far each listed one had come.
         listed: HashMap<ExecutionKey, Progress>,
+        /// What is not shown of them.
+        veil: Veil,
     },
 }
 
@@ -61,15 +63,18 @@ impl Follow {
                 veil.event(&mut view);
                 Some(FeedLine::Event(Box::new(view)))
             }
-            (Self::Executions { query, listed }, Notice::Execution(execution)) => {
+            (Self::Executions { query, listed, veil }, Notice::Execution(execution)) => {
                 if let Some(seen) = listed.get(&execution.key) {
                     if Progress::of(execution) <= *seen {
                         return None;
                     }
                     listed.remove(&execution.key);
                 }
-                wants_execution(query, execution)
-                    .then(|| FeedLine::Execution(Box::new(convert::execution(store, execution))))
+                wants_execution(query, execution).then(|| {
+                    let mut view = convert::execution(store, execution);
+                    veil.execution(&mut view);
+                    FeedLine::Execution(Box::new(view))
+                })
             }
             _ => None,
         }
@@ -390,6 +395,7 @@ mod tests {
             let follow = Follow::Executions {
                 query: ExecutionQuery::default(),
                 listed: HashMap::from([(life[seen].key.clone(), Progress::of(&life[seen]))]),
+                veil: Veil::lifted(),
             };
             let notices = life
                 .iter()

@@ -238,10 +238,12 @@ async fn no_such_method(request: Request) -> Failure {
 async fn status(State(room): Rooms) -> Answer<StatusView> {
     let status = room.handle.status().await?;
     let hooks = room.handle.hooks().len();
-    Ok(Json(StatusView {
+    let mut view = StatusView {
         url: room.url.clone(),
         ..convert::status(&status, hooks, Timestamp::now())
-    }))
+    };
+    room.veil.status(&mut view);
+    Ok(Json(view))
 }
 
 /// Prometheus' own address, outside of the versioned ones.
@@ -340,7 +342,9 @@ async fn executions(
     let veil = room.veil.clone();
     if !filter.follow {
         let asked = filter.clone();
-        let page = room.read(veil, move |reader| reader.executions(&asked)).await?;
+        let page = room
+            .read(veil, move |reader| reader.executions_for(&asked, caller.role))
+            .await?;
         let listed = Listed::new("/v1/executions", page, |cursor| ExecutionFilter {
             cursor: Some(cursor),
             ..filter
@@ -352,7 +356,7 @@ async fn executions(
     let asked = query.clone();
     let store = room.handle.store().clone();
     let (listed, views) = room
-        .read(veil, move |reader| {
+        .read(veil.clone(), move |reader| {
             let listed = store.executions(&asked)?;
             let views = reader.views(&listed)?;
             Ok((listed, views))
@@ -370,6 +374,7 @@ async fn executions(
             .iter()
             .map(|execution| (execution.key.clone(), Progress::of(execution)))
             .collect(),
+        veil,
     };
     let news = feed::news(caller, live, follow, id, room.shutdown.clone());
     Ok(As::new(feed::lines(stream::iter(past).chain(news))))
@@ -534,7 +539,9 @@ async fn stop(
 }
 
 async fn mute(State(room): Rooms, By(caller): By, Told(order): Told<MuteOrder>) -> Answer<MuteReply> {
-    Ok(Json(mutes::order_mute(&room.handle, order, caller.actor).await?))
+    let mut reply = mutes::order_mute(&room.handle, order, caller.actor).await?;
+    room.veil.mute(&mut reply.mute);
+    Ok(Json(reply))
 }
 
 async fn unmute(State(room): Rooms, By(caller): By, Told(order): Told<UnmuteOrder>) -> Answer<UnmuteReply> {
