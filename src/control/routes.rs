@@ -23,7 +23,7 @@ use super::api::{
     ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SessionView, StatusView, StopOrder, StopReply,
     Story, UnmuteOrder, UnmuteReply,
 };
-use super::asked::{Asked, By, Named, Told};
+use super::asked::{Asked, By, Named, Told, Wordless};
 use super::convert;
 use super::explanation;
 use super::export::Exporter;
@@ -497,7 +497,12 @@ fn not_settled(state: &ExecutionState) -> Option<String> {
     }
 }
 
-async fn cancel(State(room): Rooms, By(caller): By, Named(reference): Named<Reference>) -> Answer<Ordered> {
+async fn cancel(
+    State(room): Rooms,
+    By(caller): By,
+    Named(reference): Named<Reference>,
+    _: Wordless,
+) -> Answer<Ordered> {
     let key = room
         .read(room.veil.clone(), move |reader| reader.one(&reference))
         .await?;
@@ -511,17 +516,32 @@ async fn hooks(State(room): Rooms) -> Answer<Vec<HookView>> {
     room.hook_views().await.map(Json)
 }
 
-async fn enable(State(room): Rooms, By(caller): By, Named(name): Named<String>) -> Answer<HookView> {
+async fn enable(
+    State(room): Rooms,
+    By(caller): By,
+    Named(name): Named<String>,
+    _: Wordless,
+) -> Answer<HookView> {
     room.set_enabled(HookName::trusted(&name), Some(true), caller.actor)
         .await
 }
 
-async fn disable(State(room): Rooms, By(caller): By, Named(name): Named<String>) -> Answer<HookView> {
+async fn disable(
+    State(room): Rooms,
+    By(caller): By,
+    Named(name): Named<String>,
+    _: Wordless,
+) -> Answer<HookView> {
     room.set_enabled(HookName::trusted(&name), Some(false), caller.actor)
         .await
 }
 
-async fn reset(State(room): Rooms, By(caller): By, Named(name): Named<String>) -> Answer<HookView> {
+async fn reset(
+    State(room): Rooms,
+    By(caller): By,
+    Named(name): Named<String>,
+    _: Wordless,
+) -> Answer<HookView> {
     room.set_enabled(HookName::trusted(&name), None, caller.actor)
         .await
 }
