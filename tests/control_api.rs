@@ -138,15 +138,20 @@ impl Feed {
         Self { curl, lines }
     }
 
+    /// The next line; none when there will be no more.
+    fn line(&self) -> Option<String> {
+        match self.lines.recv_timeout(LIMIT) {
+            Ok(line) => Some(line),
+            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => None,
+            Err(error) => panic!("nothing more is said: {error}"),
+        }
+    }
+
     /// The next message; none when the feed has ended.
     fn next(&self) -> Option<Message> {
         let (mut id, mut name) = (String::new(), String::new());
         loop {
-            let line = match self.lines.recv_timeout(LIMIT) {
-                Ok(line) => line,
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return None,
-                Err(error) => panic!("the feed says nothing: {error}"),
-            };
+            let line = self.line()?;
             if let Some(said) = line.strip_prefix("id: ") {
                 id = said.to_owned();
             } else if let Some(said) = line.strip_prefix("event: ") {
@@ -308,12 +313,33 @@ async fn tokens_are_taken_up_and_taken_back_while_the_daemon_runs() {
         assert_eq!(site.ask(token, "GET", "/v1/status", "").status, 200);
     }
     assert_eq!(by_session(), 200);
+    site.emit("kept");
     let url = format!("http://{}/v1/feed", site.address);
     let of_session = Feed::open_by(&format!("Cookie: {cookie}"), &url, None, &[]);
+    let (leaving, csrf) = sign_in(&site, VIEWER);
+    let of_leaving = Feed::open_by(&format!("Cookie: {leaving}"), &url, None, &[]);
     let of_viewer = site.follow(None);
-    for feed in [&of_session, &of_viewer] {
+    for feed in [&of_session, &of_leaving, &of_viewer] {
         assert_eq!(feed.next().expect("a beginning").name, "hello");
     }
+    let followed = format!("http://{}/v1/events?follow=true", site.address);
+    let by_token = |token| Feed::open_by(&format!("Authorization: Bearer {token}"), &followed, None, &[]);
+    let (of_operator, of_reader) = (by_token(OPERATOR), by_token(VIEWER));
+    for listing in [&of_operator, &of_reader] {
+        assert!(listing.line().expect("the listing").contains("\"kept\""));
+    }
+    // Who signs out hears no more, though the token stays.
+    let headers = [
+        format!("Cookie: {leaving}"),
+        format!("Origin: http://{}", site.address),
+        format!("X-Hem-CSRF: {csrf}"),
+    ];
+    let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+    assert_eq!(
+        send(site.address, "DELETE", "/v1/session", &headers, b"").status,
+        204
+    );
+    assert!(of_leaving.next().is_none());
     write_token(&site.house, "operator", new);
     assert_eq!(site.ask(OPERATOR, "GET", "/v1/status", "").status, 401);
     assert_eq!(site.ask(new, "POST", "/v1/reload", "").status, 200);
@@ -322,7 +348,9 @@ async fn tokens_are_taken_up_and_taken_back_while_the_daemon_runs() {
     let order = json!({ "key": "heard", "payload": "PGEvPg==" }).to_string();
     assert_eq!(site.ask(new, "POST", "/v1/events", &order).status, 200);
     assert!(of_session.next().is_none());
+    assert_eq!(of_operator.line(), None);
     assert_eq!(of_viewer.event().1, "heard");
+    assert!(of_reader.line().expect("news").contains("\"heard\""));
     // What others may read lets nobody in.
     let file = site.house.path("operator.tokens");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).expect("its mode");

@@ -28,7 +28,7 @@ use nix::sys::signal::Signal::SIGTERM;
 use serde_json::{Value, json};
 use service::{hem, in_state};
 use tokio::time::timeout;
-use web::{configure, curl, noting, post, refused, signature, start, sums_add_up};
+use web::{Answer, configure, curl, noting, post, raw, refused, send, signature, start, sums_add_up};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_of_body_is_an_event_with_its_bytes_as_they_came() {
@@ -236,6 +236,16 @@ async fn signatures_made_by_openssl_are_taken_and_others_are_not() {
         let answer = post(address, path, &[header], body);
         assert_eq!(answer.status, 202, "{path} {header}: {answer:?}");
     }
+    // The signature of nothing vouches for nothing, and not for what stands behind the `?`.
+    let of_nothing = format!(
+        "X-Hub-Signature-256: sha256={}",
+        signature("sha256", "the old secret", b"")
+    );
+    let empty = send(address, "POST", "/s256?a=forged", &[&of_nothing], b"");
+    assert_eq!(empty.status, 202, "{empty:?}");
+    let event = empty.json()["event"].as_str().expect("an id").to_owned();
+    let kept = hem(&house, &["show", &event, "--json"]).await.stdout;
+    assert!(!kept.contains("forged"), "{kept}");
     let bad = [
         (
             "/s1",
@@ -278,7 +288,7 @@ async fn signatures_made_by_openssl_are_taken_and_others_are_not() {
         assert!(answer.header("www-authenticate").is_some());
     }
     refused(&mut service, "signature", bad.len() as u64).await;
-    sums_add_up(&mut service, (good.len() + bad.len()) as u64).await;
+    sums_add_up(&mut service, (good.len() + 1 + bad.len()) as u64).await;
     assert!(!service.log().contains("the old secret") && !service.log().contains("the new secret"));
     service.stop().await;
 }
@@ -366,7 +376,7 @@ async fn addresses_and_browsers_are_kept_out() {
     let house = noting();
     configure(
         &house,
-        "endpoints:\n  near: { addresses: [127.0.0.0/8, \"::1\"] }\n  far: { addresses: [192.0.2.0/24] }\n  open: {}\n",
+        "endpoints:\n  near: { addresses: [127.0.0.0/8, \"::1\"] }\n  far: { addresses: [192.0.2.0/24] }\n  open: {}\n  asked: { methods: [GET] }\n",
         "",
     );
     let (mut service, address) = start(&house).await;
@@ -382,8 +392,30 @@ async fn addresses_and_browsers_are_kept_out() {
         );
     }
     assert_eq!(post(address, "/open", &[], "{}").status, 202);
+    // A page of which the name was made to lead here.
+    let by = |host: &str| {
+        let request = format!("GET /asked?a=1 HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        Answer::read(&raw(address, request.as_bytes()))
+    };
+    for host in ["localhost", "LOCALHOST:1", "127.0.0.1:8080", "[::1]"] {
+        assert_eq!(by(host).status, 202, "{host}");
+    }
+    for host in [
+        "rebound.example.net",
+        "127.0.0.1.example.net:8080",
+        "192.0.2.7",
+        "",
+    ] {
+        let rebound = by(host);
+        assert_eq!(
+            (rebound.status, rebound.reason().as_str()),
+            (421, "host"),
+            "{host}"
+        );
+    }
     refused(&mut service, "address", 1).await;
     refused(&mut service, "browser", 2).await;
+    refused(&mut service, "host", 4).await;
     service.stop().await;
 }
 

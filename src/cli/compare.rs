@@ -272,6 +272,10 @@ fn occurrences(execution: ExecutionView) -> Vec<(u64, Ours)> {
     let Some(arguments) = execution.arguments else {
         return Vec::new();
     };
+    // Only to viewers is it not told.
+    let Some(digest) = arguments.sha256 else {
+        return Vec::new();
+    };
     let tried = execution.attempts;
     let (ended, last) = match &execution.state {
         StateView::Running { .. } => (tried.saturating_sub(1), Some(Fate::Unfinished)),
@@ -295,7 +299,7 @@ fn occurrences(execution: ExecutionView) -> Vec<(u64, Ours)> {
             let own = Ours {
                 execution: execution.execution.clone(),
                 at: arguments.received.0,
-                digest: arguments.sha256.clone(),
+                digest: digest.clone(),
                 line: arguments.line.clone(),
                 fate,
             };

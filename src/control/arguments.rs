@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::api::{ArgumentsView, Time};
 use super::veil::Veil;
+use crate::config::control::Role;
 use crate::engine::execution::Execution;
 use crate::hooks::invocation::argument_line;
 use crate::hooks::{Defaults, Hook, Origin, Version, parse_definition};
@@ -15,14 +16,17 @@ use crate::store::{ReadError, Store};
 pub(super) struct ArgumentLines<'a> {
     store: &'a Store,
     veil: &'a Veil,
+    role: Role,
     hooks: HashMap<Version, Option<Arc<Hook>>>,
 }
 
 impl<'a> ArgumentLines<'a> {
-    pub(super) fn new(store: &'a Store, veil: &'a Veil) -> Self {
+    /// `role` is that of whoever reads them.
+    pub(super) fn new(store: &'a Store, veil: &'a Veil, role: Role) -> Self {
         Self {
             store,
             veil,
+            role,
             hooks: HashMap::new(),
         }
     }
@@ -42,11 +46,14 @@ impl<'a> ArgumentLines<'a> {
         // What cannot be made from the event did not start.
         let line = argument_line(&hook, &listed.event).unwrap_or_default();
         let veil = self.veil.over(listed.event.payload.bytes());
+        let shown = veil.argument(&line);
+        // By it whoever sees the rest of the line could try out what a short secret may be.
+        let is_told = shown == line || self.role >= Role::Operator;
         Ok(Some(ArgumentsView {
             oned_id,
             received: Time(listed.event.received),
-            sha256: ArgumentsView::digest(&line),
-            line: ArgumentsView::shortened(&veil.argument(&line)),
+            sha256: is_told.then(|| ArgumentsView::digest(&line)),
+            line: ArgumentsView::shortened(&shown),
         }))
     }
 

@@ -55,27 +55,43 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Told<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        let body: Result<Bytes, BytesRejection> = Bytes::from_request(request, state).await;
-        let body = body.map_err(|rejection| {
-            if let Some(error) = reason(&rejection) {
-                let code = match error {
-                    BodyError::TooLarge { .. } => ErrorCode::TooLarge,
-                    BodyError::TooSlow { .. } => ErrorCode::TooSlow,
-                    BodyError::CutOff(_) | BodyError::LostPlace => ErrorCode::BadRequest,
-                };
-                return Failure::new(code, error.to_string());
-            }
-            let code = match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
-                _ => ErrorCode::BadRequest,
-            };
-            Failure::new(code, rejection.body_text())
-        })?;
+        let body = body(request, state).await?;
         let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
         serde_json::from_slice(text)
             .map(Self)
             .map_err(|error| Failure::new(ErrorCode::BadRequest, format!("the body cannot be read: {error}")))
     }
+}
+
+/// An order that its address says whole. A body that comes all the same is read and not looked at: until then the connection counts as
+/// one that keeps hem waiting, and may have to make place while the order is carried out.
+pub(super) struct Wordless;
+
+impl<S: Send + Sync> FromRequest<S> for Wordless {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        body(request, state).await.map(|_| Self)
+    }
+}
+
+async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Failure> {
+    let body: Result<Bytes, BytesRejection> = Bytes::from_request(request, state).await;
+    body.map_err(|rejection| {
+        if let Some(error) = reason(&rejection) {
+            let code = match error {
+                BodyError::TooLarge { .. } => ErrorCode::TooLarge,
+                BodyError::TooSlow { .. } => ErrorCode::TooSlow,
+                BodyError::CutOff(_) | BodyError::LostPlace => ErrorCode::BadRequest,
+            };
+            return Failure::new(code, error.to_string());
+        }
+        let code = match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
+            _ => ErrorCode::BadRequest,
+        };
+        Failure::new(code, rejection.body_text())
+    })
 }
 
 /// What the listener found wrong with a body.

@@ -11,7 +11,7 @@ use crate::matching::explain;
 use crate::store::ListedEvent;
 
 /// Explains every hook in force, those that match first. Conditions are worked out over the event as it is; what they found
-/// is said with secrets blotted out.
+/// and what they ask for is said with secrets blotted out.
 ///
 /// # Errors
 /// There is no such event, its document was not kept, or the store cannot be read.
@@ -62,7 +62,7 @@ fn of_hook(hook: &Hook, enabled: bool, listed: &ListedEvent, veil: &Veil) -> Exp
             .into_iter()
             .map(|step| StepView {
                 trigger: step.trigger,
-                asked: step.asked,
+                asked: veil.of_call(&step.asked, call),
                 found: veil.of_call(&step.found, call),
                 holds: step.holds,
                 decisive: step.decisive,
@@ -71,7 +71,7 @@ fn of_hook(hook: &Hook, enabled: bool, listed: &ListedEvent, veil: &Veil) -> Exp
                     .into_iter()
                     .map(|(asked, found)| {
                         let found = veil.variable(&asked, &found, call);
-                        (asked, found)
+                        (veil.of_call(&asked, call), found)
                     })
                     .collect(),
             })

@@ -197,8 +197,10 @@ impl Exporter {
             match self.store.mutes() {
                 Ok(mutes) => {
                     for mute in mutes {
+                        let mut view = mutes::view(&mute);
+                        self.veil.mute(&mut view);
                         self.line(&ExportLine::Mute(MuteLine {
-                            mute: mutes::view(&mute),
+                            mute: view,
                             length_ms: mute.until.map(|until| convert::millis(until.length)),
                         }));
                     }
@@ -333,8 +335,10 @@ impl Exporter {
         for process in attempts.iter().filter_map(|attempt| attempt.process.as_ref()) {
             self.define(key, process.version);
         }
+        let mut view = convert::execution(self.store.id(), execution);
+        veil.execution(&mut view);
         self.line(&ExportLine::Execution(Box::new(ExecutionLine {
-            execution: convert::execution(self.store.id(), execution),
+            execution: view,
             turn: execution.progress.turn,
         })));
         for attempt in &attempts {
@@ -393,7 +397,9 @@ impl Exporter {
             let is_in_time = self.filter.since.is_none_or(|since| entry.at >= since.0)
                 && self.filter.until.is_none_or(|until| entry.at <= until.0);
             if is_in_time {
-                self.line(&ExportLine::Audit(convert::audit(entry)));
+                let mut view = convert::audit(entry);
+                self.veil.audit(&mut view);
+                self.line(&ExportLine::Audit(view));
             }
         }
         Stage::Audit { after: last }

@@ -17,6 +17,7 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 
+use super::access::Caller;
 use super::api::FeedLine;
 use super::convert;
 use super::export::Exporter;
@@ -45,6 +46,8 @@ pub(super) enum Follow {
         query: ExecutionQuery,
         /// How far each listed one had come.
         listed: HashMap<ExecutionKey, Progress>,
+        /// What is not shown of them.
+        veil: Veil,
     },
 }
 
@@ -60,15 +63,18 @@ impl Follow {
                 veil.event(&mut view);
                 Some(FeedLine::Event(Box::new(view)))
             }
-            (Self::Executions { query, listed }, Notice::Execution(execution)) => {
+            (Self::Executions { query, listed, veil }, Notice::Execution(execution)) => {
                 if let Some(seen) = listed.get(&execution.key) {
                     if Progress::of(execution) <= *seen {
                         return None;
                     }
                     listed.remove(&execution.key);
                 }
-                wants_execution(query, execution)
-                    .then(|| FeedLine::Execution(Box::new(convert::execution(store, execution))))
+                wants_execution(query, execution).then(|| {
+                    let mut view = convert::execution(store, execution);
+                    veil.execution(&mut view);
+                    FeedLine::Execution(Box::new(view))
+                })
             }
             _ => None,
         }
@@ -146,21 +152,26 @@ fn wants_execution(query: &ExecutionQuery, execution: &Execution) -> bool {
         && within(execution.accepted, query.since, query.until)
 }
 
-/// Everything that follows a listing.
+/// Everything that follows a listing, for as long as the caller is welcome.
 pub(super) fn news(
+    caller: Caller,
     live: broadcast::Receiver<Notice>,
     follow: Follow,
     store: StoreId,
     shutdown: CancellationToken,
 ) -> impl Stream<Item = FeedLine> + Send + 'static {
-    stream::unfold((live, follow, store, shutdown), |mut state| async move {
-        let (live, follow, store, shutdown) = &mut state;
+    stream::unfold((caller, live, follow, store, shutdown), |mut state| async move {
+        let (caller, live, follow, store, shutdown) = &mut state;
         let line = loop {
-            // Both arms may be dropped at any time without losing anything.
+            // All arms may be dropped at any time without losing anything.
             let received = tokio::select! {
                 () = shutdown.cancelled() => return None,
+                () = caller.sent_away() => return None,
                 received = live.recv() => received,
             };
+            if !caller.is_still_welcome() {
+                return None;
+            }
             match received {
                 Ok(notice) => {
                     if let Some(line) = follow.line(store, &notice) {
@@ -210,7 +221,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::engine::execution::{self, Cause, Settlement};
+    use crate::engine::execution::{self, Actor, Cause, Settlement};
     use crate::event::id::HookName;
     use crate::event::payload::Payload;
     use crate::event::{Event, Facts, Subject};
@@ -266,9 +277,15 @@ mod tests {
             sender.send(notice).expect("a receiver");
         }
         drop(sender);
-        news(receiver, follow, store(), CancellationToken::new())
-            .collect()
-            .await
+        news(
+            Caller::local(Actor::Daemon),
+            receiver,
+            follow,
+            store(),
+            CancellationToken::new(),
+        )
+        .collect()
+        .await
     }
 
     #[tokio::test]
@@ -378,6 +395,7 @@ mod tests {
             let follow = Follow::Executions {
                 query: ExecutionQuery::default(),
                 listed: HashMap::from([(life[seen].key.clone(), Progress::of(&life[seen]))]),
+                veil: Veil::lifted(),
             };
             let notices = life
                 .iter()

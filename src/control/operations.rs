@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::access::Door;
 use super::address::address;
-use super::asked::{Asked, By, Named, Told};
+use super::asked::{Asked, By, Named, Told, Wordless};
 use super::cursor::Page;
 use super::problem::Failure;
 use super::room::Room;
@@ -219,7 +219,7 @@ macro_rules! says_nothing {
     };
 }
 
-says_nothing!(State<Arc<Room>>, By, Door, HeaderMap);
+says_nothing!(State<Arc<Room>>, By, Door, HeaderMap, Wordless);
 
 impl<T: JsonSchema> Describe for Asked<T> {
     fn describe(description: &mut Description<'_>) {

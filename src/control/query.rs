@@ -11,13 +11,15 @@ use super::convert;
 use super::cursor::{self, Page};
 use super::mutes;
 use super::veil::Veil;
+use crate::config::control::Role;
 use crate::engine::execution::Execution;
 use crate::engine::handle::LiveOutput;
+use crate::engine::mute::Mute;
 use crate::event::id::{ExecutionKey, HookName, Reference, Seq, StoreId};
 use crate::event::{Facts, Kind};
 use crate::hooks::HookSet;
 use crate::runner::Captured;
-use crate::store::{EventQuery, ExecutionQuery, ListedEvent, ReadError, Store};
+use crate::store::{AuditEntry, EventQuery, ExecutionQuery, ListedEvent, ReadError, Store};
 
 /// Listed when nobody says how many.
 pub const DEFAULT_LIMIT: usize = 50;
@@ -128,6 +130,18 @@ impl Reader {
     /// # Errors
     /// A filter that names an unknown state; a store that cannot be read.
     pub fn executions(&self, filter: &ExecutionFilter) -> Result<Page<ExecutionView>, QueryError> {
+        self.executions_for(filter, Role::Operator)
+    }
+
+    /// The same for somebody who may be allowed less than whoever can read the store.
+    ///
+    /// # Errors
+    /// Those of [`Self::executions`].
+    pub(super) fn executions_for(
+        &self,
+        filter: &ExecutionFilter,
+        role: Role,
+    ) -> Result<Page<ExecutionView>, QueryError> {
         let mut query = execution_query(filter)?;
         query.before = match &filter.cursor {
             Some(cursor) => Some(cursor::execution(cursor, self.store.id())?),
@@ -139,18 +153,18 @@ impl Reader {
             self.store.executions(&query)?,
             limit,
             |last| last.key.with_store(self.store.id()),
-            |found| self.views_with(found, filter.arguments),
+            |found| self.views_with(found, filter.arguments.then_some(role)),
         )
     }
 
     fn views_with(
         &self,
         executions: &[Execution],
-        with_arguments: bool,
+        with_arguments: Option<Role>,
     ) -> Result<Vec<ExecutionView>, QueryError> {
         let mut views = self.views(executions)?;
-        if with_arguments {
-            let mut lines = ArgumentLines::new(&self.store, &self.veil);
+        if let Some(role) = with_arguments {
+            let mut lines = ArgumentLines::new(&self.store, &self.veil, role);
             for (view, execution) in views.iter_mut().zip(executions) {
                 view.arguments = lines.of(execution)?;
             }
@@ -164,11 +178,17 @@ impl Reader {
     /// A store that cannot be read.
     pub(super) fn views(&self, executions: &[Execution]) -> Result<Vec<ExecutionView>, QueryError> {
         let mutes = self.store.mutes()?;
-        let view = |execution| ExecutionView {
-            held_by: mutes::holding(&mutes, execution),
+        let view = |execution| self.standing(&mutes, execution, &self.veil);
+        Ok(executions.iter().map(view).collect())
+    }
+
+    fn standing(&self, mutes: &[Mute], execution: &Execution, veil: &Veil) -> ExecutionView {
+        let mut view = ExecutionView {
+            held_by: mutes::holding(mutes, execution),
             ..convert::execution(self.store.id(), execution)
         };
-        Ok(executions.iter().map(view).collect())
+        veil.execution(&mut view);
+        view
     }
 
     /// The mutes in force.
@@ -176,7 +196,9 @@ impl Reader {
     /// # Errors
     /// A store that cannot be read.
     pub fn mutes(&self) -> Result<Vec<MuteView>, QueryError> {
-        Ok(self.store.mutes()?.iter().map(mutes::view).collect())
+        let mut views: Vec<MuteView> = self.store.mutes()?.iter().map(mutes::view).collect();
+        views.iter_mut().for_each(|view| self.veil.mute(view));
+        Ok(views)
     }
 
     /// The keys a reference stands for: of `1042` all that the event caused.
@@ -272,8 +294,14 @@ impl Reader {
             self.store.audit_before(before, limit + 1)?,
             limit,
             |last| format!("{}-{}", self.store.id(), last.number),
-            |found| Ok(found.iter().map(convert::audit).collect()),
+            |found| Ok(found.iter().map(|entry| self.entry(entry)).collect()),
         )
+    }
+
+    fn entry(&self, entry: &AuditEntry) -> AuditView {
+        let mut view = convert::audit(entry);
+        self.veil.audit(&mut view);
+        view
     }
 
     /// What an execution has written: the attempt that runs, or the last one that ended. `live` says what the one that runs has
@@ -407,10 +435,7 @@ impl Reader {
                 self.veil.definition(&mut view);
                 view
             }),
-            execution: ExecutionView {
-                held_by: mutes::holding(&self.store.mutes()?, &execution),
-                ..convert::execution(self.store.id(), &execution)
-            },
+            execution: self.standing(&self.store.mutes()?, &execution, veil),
             today,
             attempts,
         })

@@ -117,7 +117,7 @@ impl Room {
             let mut view = convert::hook(hook, said, self.handle.onehem_shell(), &pool);
             let about_it = mutes.iter().filter(|mute| mute.scope.is_about(&view.name));
             view.muted = about_it.cloned().collect();
-            self.veil.definition(&mut view.definition);
+            self.veil.hook(&mut view);
             view
         };
         let mut views: Vec<HookView> = self.handle.hooks().iter().map(|hook| view(hook)).collect();

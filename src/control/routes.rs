@@ -23,7 +23,7 @@ use super::api::{
     ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SessionView, StatusView, StopOrder, StopReply,
     Story, UnmuteOrder, UnmuteReply,
 };
-use super::asked::{Asked, By, Named, Told};
+use super::asked::{Asked, By, Named, Told, Wordless};
 use super::convert;
 use super::explanation;
 use super::export::Exporter;
@@ -238,10 +238,12 @@ async fn no_such_method(request: Request) -> Failure {
 async fn status(State(room): Rooms) -> Answer<StatusView> {
     let status = room.handle.status().await?;
     let hooks = room.handle.hooks().len();
-    Ok(Json(StatusView {
+    let mut view = StatusView {
         url: room.url.clone(),
         ..convert::status(&status, hooks, Timestamp::now())
-    }))
+    };
+    room.veil.status(&mut view);
+    Ok(Json(view))
 }
 
 /// Prometheus' own address, outside of the versioned ones.
@@ -292,6 +294,7 @@ async fn events(
         .rev()
         .map(|event| FeedLine::Event(Box::new(event)));
     let news = feed::news(
+        caller,
         live,
         follow,
         room.handle.store().id().clone(),
@@ -333,12 +336,15 @@ async fn activity(State(room): Rooms, Asked(filter): Asked<ActivityFilter>) -> A
 
 async fn executions(
     State(room): Rooms,
+    By(caller): By,
     Asked(filter): Asked<ExecutionFilter>,
 ) -> Result<Either<ExecutionView>, Failure> {
     let veil = room.veil.clone();
     if !filter.follow {
         let asked = filter.clone();
-        let page = room.read(veil, move |reader| reader.executions(&asked)).await?;
+        let page = room
+            .read(veil, move |reader| reader.executions_for(&asked, caller.role))
+            .await?;
         let listed = Listed::new("/v1/executions", page, |cursor| ExecutionFilter {
             cursor: Some(cursor),
             ..filter
@@ -350,7 +356,7 @@ async fn executions(
     let asked = query.clone();
     let store = room.handle.store().clone();
     let (listed, views) = room
-        .read(veil, move |reader| {
+        .read(veil.clone(), move |reader| {
             let listed = store.executions(&asked)?;
             let views = reader.views(&listed)?;
             Ok((listed, views))
@@ -368,8 +374,9 @@ async fn executions(
             .iter()
             .map(|execution| (execution.key.clone(), Progress::of(execution)))
             .collect(),
+        veil,
     };
-    let news = feed::news(live, follow, id, room.shutdown.clone());
+    let news = feed::news(caller, live, follow, id, room.shutdown.clone());
     Ok(As::new(feed::lines(stream::iter(past).chain(news))))
 }
 
@@ -490,7 +497,12 @@ fn not_settled(state: &ExecutionState) -> Option<String> {
     }
 }
 
-async fn cancel(State(room): Rooms, By(caller): By, Named(reference): Named<Reference>) -> Answer<Ordered> {
+async fn cancel(
+    State(room): Rooms,
+    By(caller): By,
+    Named(reference): Named<Reference>,
+    _: Wordless,
+) -> Answer<Ordered> {
     let key = room
         .read(room.veil.clone(), move |reader| reader.one(&reference))
         .await?;
@@ -504,17 +516,32 @@ async fn hooks(State(room): Rooms) -> Answer<Vec<HookView>> {
     room.hook_views().await.map(Json)
 }
 
-async fn enable(State(room): Rooms, By(caller): By, Named(name): Named<String>) -> Answer<HookView> {
+async fn enable(
+    State(room): Rooms,
+    By(caller): By,
+    Named(name): Named<String>,
+    _: Wordless,
+) -> Answer<HookView> {
     room.set_enabled(HookName::trusted(&name), Some(true), caller.actor)
         .await
 }
 
-async fn disable(State(room): Rooms, By(caller): By, Named(name): Named<String>) -> Answer<HookView> {
+async fn disable(
+    State(room): Rooms,
+    By(caller): By,
+    Named(name): Named<String>,
+    _: Wordless,
+) -> Answer<HookView> {
     room.set_enabled(HookName::trusted(&name), Some(false), caller.actor)
         .await
 }
 
-async fn reset(State(room): Rooms, By(caller): By, Named(name): Named<String>) -> Answer<HookView> {
+async fn reset(
+    State(room): Rooms,
+    By(caller): By,
+    Named(name): Named<String>,
+    _: Wordless,
+) -> Answer<HookView> {
     room.set_enabled(HookName::trusted(&name), None, caller.actor)
         .await
 }
@@ -532,7 +559,9 @@ async fn stop(
 }
 
 async fn mute(State(room): Rooms, By(caller): By, Told(order): Told<MuteOrder>) -> Answer<MuteReply> {
-    Ok(Json(mutes::order_mute(&room.handle, order, caller.actor).await?))
+    let mut reply = mutes::order_mute(&room.handle, order, caller.actor).await?;
+    room.veil.mute(&mut reply.mute);
+    Ok(Json(reply))
 }
 
 async fn unmute(State(room): Rooms, By(caller): By, Told(order): Told<UnmuteOrder>) -> Answer<UnmuteReply> {

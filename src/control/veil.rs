@@ -6,7 +6,10 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::api::{AttemptView, DefinitionView, EventView, FactsView, OutcomeView, OutputView, Text};
+use super::api::{
+    AttemptView, AuditView, DefinitionView, EventView, ExecutionView, FactsView, HookView, MuteView,
+    OutcomeView, OutputView, ScopeView, StatusView, Text,
+};
 use crate::event::redaction::Redaction;
 
 /// Blots out passwords and tokens; or nothing, for a caller who asked to see everything.
@@ -119,6 +122,73 @@ impl Veil {
         }
     }
 
+    /// Its subject and the reason for it repeat what the event says, and so does the mute that holds it.
+    pub(super) fn execution(&self, execution: &mut ExecutionView) {
+        if let Some(redaction) = &self.0 {
+            let hide = |text: &mut String| *text = redaction.text(text, None);
+            execution.subject.as_mut().map(hide);
+            hide(&mut execution.why);
+        }
+        if let Some(mute) = &mut execution.held_by {
+            self.mute(mute);
+        }
+    }
+
+    /// A lane is named by its subject, and a reason is whatever somebody wrote.
+    pub(super) fn mute(&self, mute: &mut MuteView) {
+        if let Some(redaction) = &self.0
+            && let Some(reason) = &mut mute.reason
+        {
+            *reason = redaction.text(reason, None);
+        }
+        self.scope(&mut mute.scope);
+    }
+
+    /// What a mute covers.
+    pub(super) fn scope(&self, scope: &mut ScopeView) {
+        if let (Some(redaction), ScopeView::Lane { subject, .. }) = (&self.0, scope) {
+            *subject = redaction.text(subject, None);
+        }
+    }
+
+    /// An order names what it is about: a lane by its subject.
+    pub(super) fn audit(&self, entry: &mut AuditView) {
+        if let Some(redaction) = &self.0 {
+            entry.target = redaction.text(&entry.target, None);
+        }
+    }
+
+    /// What is said of mutes, of lanes that wait, and of what is wrong.
+    pub(super) fn status(&self, status: &mut StatusView) {
+        for held in &mut status.mutes {
+            self.mute(&mut held.mute);
+        }
+        let Some(redaction) = &self.0 else {
+            return;
+        };
+        let lanes = status.blocked.iter_mut().filter_map(|lane| lane.subject.as_mut());
+        for text in lanes.chain(&mut status.concerns) {
+            *text = redaction.text(text, None);
+        }
+    }
+
+    /// A hook says in several places what its definition says.
+    pub(super) fn hook(&self, hook: &mut HookView) {
+        self.definition(&mut hook.definition);
+        hook.muted.iter_mut().for_each(|mute| self.mute(mute));
+        let Some(redaction) = &self.0 else {
+            return;
+        };
+        let texts = [&mut hook.command].into_iter().chain(&mut hook.triggers);
+        for text in texts
+            .chain(&mut hook.warnings)
+            .chain(&mut hook.when)
+            .chain(&mut hook.description)
+        {
+            *text = redaction.text(text, None);
+        }
+    }
+
     /// A definition may set a variable whose name speaks of a secret.
     pub(super) fn definition(&self, definition: &mut DefinitionView) {
         if let Some(redaction) = &self.0 {
@@ -191,7 +261,7 @@ fn hidden_in(part: &Text, hide: impl FnOnce(&str) -> String) -> Option<Text> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::api::{CauseView, EndedView, ProcessView, Time};
+    use crate::control::api::{ActorView, CauseView, EndedView, MutedByView, ProcessView, StateView, Time};
     use crate::event::time::Timestamp;
 
     const SECRET: &str = "s3cret-of-ann";
@@ -311,6 +381,62 @@ mod tests {
         );
         let json = serde_json::to_string(&view).expect("JSON");
         assert!(!json.contains(SECRET), "{json}");
+    }
+
+    #[test]
+    fn a_secret_in_a_subject_or_a_reason_is_shown_nowhere() {
+        let at = Time(Timestamp::default());
+        let scope = ScopeView::Lane {
+            hook: "dns".to_owned(),
+            subject: format!("web:{SECRET}"),
+        };
+        let mute = MuteView {
+            scope,
+            since: at,
+            until: None,
+            by: MutedByView::Throttle,
+            reason: Some(format!("too many of {SECRET}")),
+        };
+        let execution = ExecutionView {
+            execution: "1.dns".to_owned(),
+            id: "k3vd-1.dns".to_owned(),
+            event: 1,
+            hook: "dns".to_owned(),
+            version: String::new(),
+            subject: Some(format!("web:{SECRET}")),
+            source: "web".to_owned(),
+            accepted: at,
+            why: format!("`user` is {SECRET}"),
+            retry_of: None,
+            state: StateView::Succeeded { at },
+            held_by: Some(mute.clone()),
+            attempts: 1,
+            budget_used: 1,
+            interruptions: 0,
+            arguments: None,
+        };
+        let entry = AuditView {
+            number: 1,
+            at,
+            actor: ActorView::Daemon,
+            action: "mute".to_owned(),
+            target: format!("hook dns for web:{SECRET}"),
+        };
+        let redaction = Redaction::default();
+        redaction.hide(SECRET);
+        for (veil, is_hidden) in [(Veil::new(redaction), true), (Veil::lifted(), false)] {
+            let (mut mute, mut execution, mut entry) = (mute.clone(), execution.clone(), entry.clone());
+            veil.mute(&mut mute);
+            veil.execution(&mut execution);
+            veil.audit(&mut entry);
+            for json in [
+                serde_json::to_string(&mute).expect("JSON"),
+                serde_json::to_string(&execution).expect("JSON"),
+                serde_json::to_string(&entry).expect("JSON"),
+            ] {
+                assert_eq!(!json.contains(SECRET), is_hidden, "{json}");
+            }
+        }
     }
 
     #[test]

@@ -16,7 +16,6 @@ use hyper::header::{CONNECTION, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use nix::sys::resource::{Resource, getrlimit};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -24,7 +23,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connections::{Connections, Place};
+use super::connections::{Budget, Connections, Place, Share};
 use super::forwarded;
 use super::message::Serve;
 use super::stream::{Inbound, Streamed};
@@ -51,9 +50,6 @@ const UNWANTED_TIME: Duration = Duration::from_secs(2);
 
 /// After the system had no file or memory for a connection.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
-
-/// Open files that connections leave for everything else, where there are many: a thousand scripts take three each.
-const FOR_ALL_ELSE: u64 = 4_096;
 
 /// Longer ids of requests are none that people compare.
 const LONGEST_ID: usize = 64;
@@ -82,6 +78,7 @@ pub struct Bound {
     tls: Option<Tls>,
     limits: HttpLimits,
     trusted_proxies: Vec<Network>,
+    share: Share,
 }
 
 /// Binds the address and reads the files of TLS; must be called inside a tokio runtime.
@@ -117,6 +114,7 @@ pub fn bind(config: &Listen) -> Result<Bound, BindError> {
         tls,
         limits: config.limits.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
+        share: Budget::of_process().share(),
     })
 }
 
@@ -161,8 +159,9 @@ impl Bound {
             limits,
             trusted_proxies,
             address,
+            share,
         } = self;
-        let connections = Connections::new(limits.connections.min(within_the_files()));
+        let connections = Connections::new(limits.connections, share);
         let server = Arc::new(Server {
             exchange,
             limits,
@@ -366,15 +365,6 @@ pub(super) async fn is_read_to_its_end(mut body: Incoming) -> bool {
         body.is_end_stream()
     };
     timeout(UNWANTED_TIME, read).await.unwrap_or(false)
-}
-
-/// How many connections the files allow that the process may open. Half of them, or what is enough in any case, is for the store, the
-/// scripts and everything else.
-fn within_the_files() -> usize {
-    let soft = getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(soft, _)| soft);
-    usize::try_from(soft - (soft / 2).min(FOR_ALL_ELSE))
-        .unwrap_or(usize::MAX)
-        .max(1)
 }
 
 /// Names for requests that bring none.

@@ -18,6 +18,8 @@ pub(super) enum Refusal {
     Address,
     /// A browser sends it for a page, and the endpoint does not know its senders.
     Page,
+    /// It is for a name that may be anybody's, and a page could have had it lead here.
+    Host,
     /// It carries no token, or a wrong one; whether `Authorization` would have to hold it.
     Token { bearer: bool },
     /// It is not signed, or not with a secret that is known.
@@ -46,6 +48,7 @@ impl Refusal {
             Self::Method(_) => "method",
             Self::Address => "address",
             Self::Page => "browser",
+            Self::Host => "host",
             Self::Token { .. } => "token",
             Self::Signature => "signature",
             Self::Type(_) => "type",
@@ -63,6 +66,9 @@ impl Refusal {
             Self::Method(methods) => format!("only {methods} is taken here"),
             Self::Address => "requests from this address are not taken".to_owned(),
             Self::Page => "requests that a page in a browser sends are not taken".to_owned(),
+            Self::Host => {
+                "without a secret, a GET is only taken for `localhost` or a loopback address".to_owned()
+            }
             Self::Token { .. } => "the token is missing or wrong".to_owned(),
             Self::Signature => "the signature is missing or wrong".to_owned(),
             Self::Type(found) => format!(
@@ -78,6 +84,7 @@ impl Refusal {
         match self {
             Self::Path => 404,
             Self::Method(_) => 405,
+            Self::Host => 421,
             Self::Address | Self::Page => 403,
             Self::Token { .. } | Self::Signature => 401,
             Self::Type(_) => 415,

@@ -11,7 +11,7 @@ mod tokens;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::header::{
@@ -27,7 +27,7 @@ use self::hosts::Hosts;
 pub use self::random::secret;
 use self::sessions::{Session, Sessions, cookie};
 pub use self::tokens::TokenError;
-use self::tokens::{Holder, Tokens};
+use self::tokens::{Digest, Holder, Tokens};
 use super::api::{ErrorCode, SessionView, Time};
 use super::problem::Failure;
 use crate::config::control::{Role, Tcp};
@@ -59,17 +59,41 @@ pub(super) struct Caller {
 struct Pass {
     guard: Arc<Guard>,
     holder: Holder,
-    /// When the session ends by itself.
-    until: Option<Instant>,
+    /// The session, where they came by one.
+    session: Option<Digest>,
 }
 
+/// Who is not heard of for so long may have been sent away meanwhile.
+const LOOKED_AT: Duration = Duration::from_secs(1);
+
 impl Caller {
-    /// Whether they would still be let in: an answer that goes on for long must not outlast that.
+    /// Somebody of this machine, who may do everything.
+    pub(super) const fn local(actor: Actor) -> Self {
+        Self {
+            actor,
+            role: Role::Operator,
+            pass: None,
+        }
+    }
+
+    /// Whether they would still be let in, as far as was found within the last second: an answer that goes on for long must not outlast that.
     pub(super) fn is_still_welcome(&self) -> bool {
         self.pass.as_ref().is_none_or(|pass| {
-            pass.until.is_none_or(|until| Instant::now() < until)
-                && pass.guard.tokens.still_knows(&pass.holder)
+            let guard = &pass.guard;
+            pass.session
+                .is_none_or(|id| guard.sessions.goes_on(&id, Instant::now()))
+                && guard.tokens.knew_lately(&pass.holder)
         })
+    }
+
+    /// Comes back when they would no longer be let in. It may be dropped at any time.
+    pub(super) async fn sent_away(&self) {
+        if self.pass.is_none() {
+            std::future::pending::<()>().await;
+        }
+        while self.is_still_welcome() {
+            tokio::time::sleep(LOOKED_AT).await;
+        }
     }
 }
 
@@ -84,11 +108,7 @@ pub(super) async fn by_socket(
     next: Next,
 ) -> Response {
     if let Some(actor) = actor {
-        request.extensions_mut().insert(Caller {
-            actor,
-            role: Role::Operator,
-            pass: None,
-        });
+        request.extensions_mut().insert(Caller::local(actor));
     }
     next.run(request).await
 }
@@ -126,7 +146,7 @@ impl Guard {
             return Ok(None);
         }
         let writes = !matches!(*request.method(), Method::GET | Method::HEAD);
-        let (holder, until) = match bearer(headers)? {
+        let (holder, session) = match bearer(headers)? {
             Some(token) => (
                 self.tokens.holder(token).ok_or_else(|| {
                     let peer = request.extensions().get::<Peer>();
@@ -151,9 +171,7 @@ impl Guard {
                         ));
                     }
                 }
-                let now = Instant::now();
-                let until = now.checked_add(session.left(now));
-                (session.holder, until)
+                (session.holder, Some(session.id))
             }
         };
         if writes && holder.role < Role::Operator && request.uri().path() != SESSION {
@@ -173,7 +191,7 @@ impl Guard {
             pass: Some(Pass {
                 guard: Arc::clone(self),
                 holder,
-                until,
+                session,
             }),
         }))
     }

@@ -19,6 +19,8 @@ const MOST: usize = 1_000;
 /// A session.
 #[derive(Debug, Clone)]
 pub(super) struct Session {
+    /// Names it among all sessions, and says nothing of its cookie.
+    pub(super) id: Digest,
     /// Whose token began it.
     pub(super) holder: Holder,
     /// What writing requests must repeat in a header, which no foreign page can read.
@@ -47,7 +49,9 @@ impl Sessions {
     /// Begins one, and gives what its cookie holds.
     pub(super) fn begin(&self, holder: Holder, now: Instant) -> io::Result<(String, Session)> {
         let (cookie, csrf) = (secret()?, secret()?);
+        let id: Digest = Sha256::digest(&cookie).into();
         let session = Session {
+            id,
             holder,
             csrf,
             began: now,
@@ -61,7 +65,7 @@ impl Sessions {
         {
             live.remove(&first);
         }
-        live.insert(Sha256::digest(&cookie).into(), session.clone());
+        live.insert(id, session.clone());
         Ok((cookie, session))
     }
 
@@ -69,6 +73,12 @@ impl Sessions {
     pub(super) fn get(&self, cookie: &str, now: Instant) -> Option<Session> {
         let digest: Digest = Sha256::digest(cookie).into();
         self.live(now).get(&digest).cloned()
+    }
+
+    /// Whether a session goes on.
+    pub(super) fn goes_on(&self, id: &Digest, now: Instant) -> bool {
+        let live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        live.get(id).is_some_and(|session| !session.left(now).is_zero())
     }
 
     /// Ends the session of a cookie.
@@ -106,7 +116,7 @@ mod tests {
     fn a_session_ends_when_it_is_told_to_or_its_time_is_up() {
         let (sessions, began) = (Sessions::default(), Instant::now());
         let (first, session) = sessions.begin(holder(), began).expect("a session");
-        let (second, _) = sessions.begin(holder(), began).expect("a session");
+        let (second, other) = sessions.begin(holder(), began).expect("a session");
         let csrf = sessions.get(&first, began).map(|found| found.csrf);
         assert_eq!(csrf, Some(session.csrf));
         assert!(sessions.get("another", began).is_none());
@@ -114,6 +124,8 @@ mod tests {
         assert!(sessions.get(&first, began).is_none() && sessions.get(&second, began).is_some());
         let nearly = began + LONGEST - Duration::from_secs(1);
         assert!(sessions.get(&second, nearly).is_some());
+        assert!(!sessions.goes_on(&session.id, began) && sessions.goes_on(&other.id, nearly));
+        assert!(!sessions.goes_on(&other.id, began + LONGEST));
         assert!(sessions.get(&second, began + LONGEST).is_none());
     }
 

@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
@@ -59,6 +60,9 @@ pub enum TokenError {
     },
 }
 
+/// What goes on for long asks as often as it likes, and its token's file is looked at again after this time.
+const LATELY: Duration = Duration::from_secs(1);
+
 /// By this a token is known. Two are compared by it alone, so how long that takes says nothing of a token.
 pub(super) type Digest = [u8; 32];
 
@@ -89,6 +93,8 @@ struct Kept {
 #[derive(Debug)]
 struct Read {
     stamp: Option<FileStamp>,
+    /// When its file was looked at last.
+    looked: Instant,
     digests: Vec<Digest>,
 }
 
@@ -117,7 +123,7 @@ impl Tokens {
         let digest: Digest = Sha256::digest(token).into();
         self.files
             .iter()
-            .filter(|file| self.holds(file, &digest))
+            .filter(|file| self.holds(file, &digest, Duration::ZERO))
             .max_by_key(|file| file.role)
             .map(|file| Holder {
                 name: Arc::clone(&file.name),
@@ -128,16 +134,30 @@ impl Tokens {
 
     /// Whether the token that somebody came in with is still in force, with the same name and role.
     pub(super) fn still_knows(&self, holder: &Holder) -> bool {
+        self.knew(holder, Duration::ZERO)
+    }
+
+    /// The same by what was found within the last [`LATELY`], for those who ask again and again.
+    pub(super) fn knew_lately(&self, holder: &Holder) -> bool {
+        self.knew(holder, LATELY)
+    }
+
+    fn knew(&self, holder: &Holder, lately: Duration) -> bool {
         self.files
             .iter()
             .filter(|file| file.name == holder.name && file.role == holder.role)
-            .any(|file| self.holds(file, &holder.digest))
+            .any(|file| self.holds(file, &holder.digest, lately))
     }
 
-    /// Looks at the file first: what was taken out of it must not work for a moment longer. One that cannot be used lets nobody in.
-    fn holds(&self, file: &Kept, digest: &Digest) -> bool {
-        let now = FileStamp::of(&file.path).ok();
+    /// Looks at the file first, unless that was done so lately: what was taken out of it must not let anybody in for a moment longer.
+    /// One that cannot be used lets nobody in.
+    fn holds(&self, file: &Kept, digest: &Digest, lately: Duration) -> bool {
         let mut kept = file.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.looked.elapsed() < lately {
+            return kept.digests.contains(digest);
+        }
+        kept.looked = Instant::now();
+        let now = FileStamp::of(&file.path).ok();
         if kept.stamp != now {
             *kept = match read(&file.path, &self.redaction) {
                 Ok(read) => {
@@ -151,6 +171,7 @@ impl Tokens {
                     );
                     Read {
                         stamp: now,
+                        looked: kept.looked,
                         digests: Vec::new(),
                     }
                 }
@@ -208,6 +229,7 @@ fn read(path: &Path, redaction: &Redaction) -> Result<Read, TokenError> {
     }
     Ok(Read {
         stamp: Some(stamp),
+        looked: Instant::now(),
         digests,
     })
 }

@@ -344,8 +344,9 @@ pub struct ArgumentsView {
     pub oned_id: u64,
     /// When the event was received.
     pub received: Time,
-    /// SHA-256 of the line, in hexadecimal.
-    pub sha256: String,
+    /// SHA-256 of the line with its secrets, in hexadecimal; where there are any, for operators alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
     /// The line without secrets, and without the middle of a long one.
     pub line: String,
 }

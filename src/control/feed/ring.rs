@@ -251,12 +251,20 @@ fn message(store: &StoreId, veil: &Veil, notice: &Notice) -> FeedMessage {
             FeedMessage::Event(Box::new(view))
         }
         Notice::Execution(execution) => {
-            FeedMessage::Execution(Box::new(convert::execution(store, execution)))
+            let mut view = convert::execution(store, execution);
+            veil.execution(&mut view);
+            FeedMessage::Execution(Box::new(view))
         }
-        Notice::Muted(mute) => FeedMessage::Muted(Box::new(mutes::view(mute))),
-        Notice::Unmuted(scope) => FeedMessage::Unmuted {
-            scope: mutes::scope_view(scope),
-        },
+        Notice::Muted(mute) => {
+            let mut view = mutes::view(mute);
+            veil.mute(&mut view);
+            FeedMessage::Muted(Box::new(view))
+        }
+        Notice::Unmuted(scope) => {
+            let mut scope = mutes::scope_view(scope);
+            veil.scope(&mut scope);
+            FeedMessage::Unmuted { scope }
+        }
     }
 }
 

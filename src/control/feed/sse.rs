@@ -141,11 +141,9 @@ impl Reader {
                 biased;
                 Ok(()) = self.news.changed() => {}
                 () = self.room.shutdown.cancelled() => return None,
+                () = self.caller.sent_away() => return None,
                 // A message without data only moves the reader on: what it did not want need not be looked at again.
                 _ = self.heartbeat.tick() => {
-                    if !self.caller.is_still_welcome() {
-                        return None;
-                    }
                     return Some(format!(":\nid: {}\n\n", self.position));
                 }
             }

@@ -96,6 +96,24 @@ impl Access {
         }
     }
 
+    /// What may be said of a path at which nothing is taken. A mistyped one may hold a token too, at any place: where tokens stand in
+    /// paths, only what is known already is said.
+    fn shown_of_unknown<'a>(&self, path: &'a str) -> &'a str {
+        let is_in_path = self
+            .rules
+            .token
+            .as_ref()
+            .is_some_and(|token| token.header.is_none());
+        let first = first_segment(path);
+        if !is_in_path {
+            path
+        } else if first.eq_ignore_ascii_case(first_segment(&self.rules.path)) {
+            first
+        } else {
+            "/"
+        }
+    }
+
     /// What stands where the token of a callback belongs, which may be nothing; none for a path of something else.
     fn token_at<'a>(&self, path: &'a str) -> Option<&'a str> {
         let own = self.rules.path.as_str();
@@ -110,6 +128,15 @@ impl Access {
         let behind = path.strip_prefix(own.trim_end_matches('/'))?.strip_prefix('/')?;
         is_in_path.then_some(behind)
     }
+}
+
+/// The first segment of a path, with the `/` before it.
+fn first_segment(path: &str) -> &str {
+    let end = path
+        .get(1..)
+        .and_then(|rest| rest.find('/'))
+        .map_or(path.len(), |at| at + 1);
+    &path[..end]
 }
 
 /// Why a callback is no event of ESC that can be read. It is kept all the same.
@@ -342,7 +369,7 @@ impl Serve for Door {
         // Behind the own path stands a token, or what was to be one.
         match self.access.token_at(path) {
             Some(token) => path[..path.len() - token.len()].trim_end_matches('/'),
-            None => path,
+            None => self.access.shown_of_unknown(path),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Which requests are taken, and what becomes of one that is.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer;
 use super::signature::is_signed;
+use crate::config::control::HostPattern;
 use crate::config::webhook::{self as config, Respond};
 use crate::engine::intake::{Accepted, Intake, NotKept};
 use crate::engine::records::Records;
@@ -46,13 +48,16 @@ pub(super) struct Endpoint {
     signers: Option<Keyring>,
     tokens: Option<Keyring>,
     deliveries: Option<Deliveries>,
+    /// Only this machine can reach it.
+    is_local: bool,
 }
 
 impl Endpoint {
-    /// Reads the secrets that the endpoint needs; `redaction` hides them.
+    /// Reads the secrets that the endpoint needs; `redaction` hides them. `is_local` where only this machine can reach it.
     pub(super) fn build(
         name: &str,
         rules: &config::Endpoint,
+        is_local: bool,
         redaction: &Redaction,
     ) -> Result<Self, SecretError> {
         let keyring = |places: &[_]| Keyring::read(places, redaction);
@@ -73,6 +78,7 @@ impl Endpoint {
                 .as_ref()
                 .map(|delivery| Deliveries::new(delivery.remember)),
             rules: rules.clone(),
+            is_local,
         })
     }
 
@@ -116,6 +122,14 @@ impl Endpoint {
         }
         if !rules.knows_senders() && is_of_a_page(head) {
             return Err(Refusal::Page);
+        }
+        // A page whose own name was made to lead here (DNS rebinding) reads like any program, but for the name it asks for.
+        if self.is_local
+            && !rules.knows_senders()
+            && matches!(&*head.method, "GET" | "HEAD")
+            && !is_for_this_machine(head)
+        {
+            return Err(Refusal::Host);
         }
         if let (Some(token), Some(known)) = (&rules.token, &self.tokens) {
             let given = head.header(token.header.as_deref().unwrap_or("authorization"));
@@ -168,7 +182,8 @@ impl Endpoint {
         }
     }
 
-    /// The event that a request is. Without a body, what stands behind the `?` is one.
+    /// The event that a request is. Without a body, what stands behind the `?` is one, unless a signature, which covers no address,
+    /// must vouch for it.
     fn event(
         &self,
         source: &str,
@@ -179,8 +194,8 @@ impl Endpoint {
     ) -> Result<Event, Refusal> {
         self.check_signature(head, &body)?;
         let (form, body) = if body.is_empty() {
-            let query = head.query.clone().unwrap_or_default();
-            (Form::Form, Bytes::from(query))
+            let query = head.query.as_ref().filter(|_| self.signers.is_none());
+            (Form::Form, Bytes::from(query.cloned().unwrap_or_default()))
         } else {
             (self.form(head)?, body)
         };
@@ -231,6 +246,21 @@ impl Endpoint {
             Some(Subject::new(&subject))
         }
     }
+}
+
+/// Whether a request asks for this machine by a name that leads nowhere else. Browsers always say whom they ask.
+fn is_for_this_machine(head: &Head) -> bool {
+    head.header("host")
+        .is_none_or(|host| match host.parse::<HostPattern>() {
+            Ok(HostPattern::Name { host, .. }) => {
+                host == "localhost"
+                    || host
+                        .trim_matches(['[', ']'])
+                        .parse::<IpAddr>()
+                        .is_ok_and(|address| address.to_canonical().is_loopback())
+            }
+            _ => false,
+        })
 }
 
 /// What became of a request that was taken.

@@ -40,10 +40,11 @@ impl Source for WebhookSource {
     }
 
     fn build(&self, site: &Site<'_>) -> Result<Built, BuildError> {
+        let is_local = self.listen.is_loopback();
         let endpoints = self
             .endpoints
             .iter()
-            .map(|(name, endpoint)| Endpoint::build(name, endpoint, site.redaction).map(Arc::new))
+            .map(|(name, endpoint)| Endpoint::build(name, endpoint, is_local, site.redaction).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()
             .map_err(BuildError::Secret)?;
         let bound = listener::bind(&self.listen).map_err(BuildError::Listen)?;
