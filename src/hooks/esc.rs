@@ -1,10 +1,10 @@
 //! `trigger: { esc: … }`: what a hook asks of events of Cisco ESC.
 
+use super::Trigger;
 use super::compile::Compiler;
 use super::own::Patterns;
 use super::raw::{RawEscTrigger, RawNames};
 use super::tree::At;
-use super::Trigger;
 use crate::event::esc::Via;
 use crate::event::esc::vocabulary::{EVENT_TYPES, STATUSES};
 use crate::event::opennebula::vocabulary::nearest;
