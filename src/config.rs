@@ -282,8 +282,12 @@ impl Config {
     /// Who listens for HTTP: the path to the setting, from the outermost, and the address.
     pub fn listeners(&self) -> Vec<(Vec<String>, &Listen)> {
         let sources = self.sources.iter().filter_map(|(name, source)| {
-            let setting = ["sources", name, "listen"].map(str::to_owned).to_vec();
-            Some((setting, source.listen()?))
+            let within: &[&str] = match source {
+                Source::Esc(_) => &["callbacks", "listen"],
+                _ => &["listen"],
+            };
+            let steps = ["sources", name].into_iter().chain(within.iter().copied());
+            Some((steps.map(str::to_owned).collect(), source.listen()?))
         });
         let control = self.control.tcp.iter().map(|tcp| {
             let setting = ["control", "listen"].map(str::to_owned).to_vec();

@@ -92,6 +92,10 @@ const REFUSED: &[&str] = &[
     "sources:\n  a: { type: webhook, endpoints: {} }\n  b: { type: webhook, listen: \"0.0.0.0:8080\", endpoints: {} }\n",
     "sources:\n  a: { type: webhook, listen: \"127.0.0.1:0\", endpoints: {} }\noned: { source: a }\n",
     "oned: { source: zone2 }\n",
+    "sources:\n  ha: { type: masakari, listen: \"0.0.0.0:15868\" }\n",
+    "sources:\n  ha:\n    type: masakari\n    strict_hosts: true\n    poll: { endpoint: \"http://site/v1\" }\n",
+    "sources:\n  esc:\n    type: esc\n    callbacks: { listen: \"0.0.0.0:8081\" }\n",
+    "sources:\n  a: { type: esc, callbacks: {} }\n  b: { type: masakari, listen: \"127.0.0.1:8081\" }\n",
     // What is missing.
     "sources:\n  hooks: { type: webhook }\n",
     "sources:\n  hooks: {}\n",
@@ -228,6 +232,135 @@ fn what_would_not_work_as_meant_is_a_warning_with_its_place() {
     assert_eq!(said.code, 0, "warnings alone: {}{}", said.stdout, said.stderr);
     insta::assert_snapshot!(said.stdout);
     assert_eq!(desk.check(&["--config", "etc/hem.yaml", "--strict"]).code, 4);
+}
+
+/// The files that a source of Masakari and one of ESC name, at the settings that name them.
+#[test]
+fn files_of_users_tokens_passwords_and_certificates_are_looked_at() {
+    let desk = Desk::new();
+    desk.write(
+        "etc/hem.yaml",
+        "hooks_dir: hooks.d\nscripts_dir: scripts\nsources:\n  users:\n    type: masakari\n    listen: 127.0.0.1:1\n    \
+         auth: { http_basic: { file: users } }\n  tokens:\n    type: masakari\n    listen: 127.0.0.1:2\n    \
+         auth: { token: { secrets: [{ file: open-token }, { file: no-token }] } }\n  keystone:\n    type: masakari\n    \
+         listen: 127.0.0.1:3\n    auth:\n      keystone:\n        url: https://keystone:5000\n        ca_file: no-authorities\n        \
+         user: { username: hem, password: { file: no-password }, project: service }\n  site:\n    type: masakari\n    poll:\n      \
+         endpoint: https://site/v1\n      auth: { http_basic: { username: hem, password: { file: open-password } } }\n  esc:\n    \
+         type: esc\n    callbacks:\n      tls: { certificate: no-certificate, key: open-key }\n      \
+         token:\n        secrets:\n          - file: token\n          - file: no-old-token\n",
+    )
+    .write("etc/open-token", "x")
+    .write("etc/open-password", "x")
+    .write("etc/open-key", "x")
+    .write("etc/token", "x")
+    .mode("etc/token", 0o600)
+    .write("etc/hooks.d/none.txt", "")
+    .write("etc/scripts/none.txt", "");
+    for folder in ["etc", "etc/hooks.d", "etc/scripts"] {
+        desk.mode(folder, 0o755);
+    }
+    let said = desk.check(&["--config", "etc/hem.yaml"]);
+    for file in [
+        "users",
+        "open-token",
+        "no-token",
+        "no-authorities",
+        "no-password",
+        "open-password",
+        "no-certificate",
+        "open-key",
+        "no-old-token",
+    ] {
+        let told = said
+            .stdout
+            .lines()
+            .filter(|line| line.contains(&format!("etc/{file}")))
+            .count();
+        assert!(told > 0, "nothing about {file}: {}", said.stdout);
+    }
+    insta::assert_snapshot!(said.stdout);
+
+    // All of them in order, nothing is said.
+    desk.write(
+        "etc/users",
+        "alice:$2y$05$Jj5/p78G5xe9UkfnShcbC.ZQKp1/PuERzuR4Jifeden8JYnOTs/82\n",
+    );
+    for file in [
+        "users",
+        "open-token",
+        "no-token",
+        "no-password",
+        "open-password",
+        "open-key",
+        "no-old-token",
+    ] {
+        if !desk.path(&format!("etc/{file}")).exists() {
+            desk.write(&format!("etc/{file}"), "x");
+        }
+        desk.mode(&format!("etc/{file}"), 0o600);
+    }
+    desk.write("etc/no-authorities", "x")
+        .write("etc/no-certificate", "x");
+    let said = desk.check(&["--strict", "--config", "etc/hem.yaml"]);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+}
+
+/// What a page shows of `hem.yaml` or of a hook, each as a whole file; none where it is something else.
+fn shown(page: &str) -> Vec<(&'static str, String)> {
+    let blocks = page.split("```").skip(1).step_by(2);
+    let mut files = Vec::new();
+    for block in blocks.filter_map(|block| block.strip_prefix("yaml\n")) {
+        let Some(first) = block.lines().find(|line| !line.starts_with('#')) else {
+            continue;
+        };
+        let indented = || {
+            block
+                .lines()
+                .fold(String::new(), |text, line| format!("{text}    {line}\n"))
+        };
+        let (setting, _) = first.split_once(':').expect("a setting");
+        match setting {
+            "control" | "sources" | "oned" => files.push(("hem.yaml", block.to_owned())),
+            "  esc" => files.push(("hem.yaml", format!("sources:\n{block}"))),
+            "    listen" => files.push((
+                "hem.yaml",
+                format!(
+                    "sources:\n  web:\n    type: webhook\n    endpoints: {{ deploy: {{ addresses: [10.0.0.1] }} }}\n{block}"
+                ),
+            )),
+            "auth" => files.push(("hem.yaml", format!("sources:\n  ha:\n    type: masakari\n{}", indented()))),
+            "trigger" => files.extend(
+                block
+                    .lines()
+                    .map(|line| ("hook.yaml", format!("name: shown\n{line}\ncommand: /bin/true\n"))),
+            ),
+            _ => {}
+        }
+    }
+    files
+}
+
+#[test]
+fn what_the_pages_show_of_configurations_and_triggers_is_good() {
+    let desk = Desk::new();
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    for (page, least) in [
+        ("control-api.md", 2),
+        ("esc.md", 4),
+        ("masakari.md", 7),
+        ("opennebula.md", 2),
+        ("operations.md", 1),
+        ("page.md", 2),
+        ("webhooks.md", 1),
+    ] {
+        let files = shown(&fs::read_to_string(root.join("docs").join(page)).expect("a page"));
+        assert!(files.len() >= least, "{page} shows {}", files.len());
+        for (name, text) in files {
+            desk.write(name, &text);
+            let said = desk.check(&[name]);
+            assert_eq!(said.code, 0, "{page}: {text}\n{}{}", said.stdout, said.stderr);
+        }
+    }
 }
 
 /// What is shipped and shown has no fault.

@@ -12,7 +12,6 @@ mod service;
 mod web;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -20,7 +19,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use daemon::{House, until};
 use service::{Service, hem, in_state, unsettled};
-use web::{Answer, curl, raw, send, tool};
+use web::{Answer, curl, raw, send};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -819,54 +818,4 @@ async fn saved_events_are_matched_tried_emitted_and_carried_along() {
         "what the other machine took is known here"
     );
     service.stop().await;
-}
-
-/// What `docs/esc.md` tells a reader to type brings a hook to run, on another port and with the program of this build.
-#[test]
-fn the_page_leads_from_nothing_to_a_running_hook() {
-    let page = std::fs::read_to_string(Path::new(ROOT).join("docs/esc.md")).expect("a page");
-    let (_, part) = page
-        .split_once("## From nothing to a running hook")
-        .expect("the part");
-    let (part, _) = part.split_once("\n## ").expect("its end");
-    let blocks: Vec<&str> = part
-        .split("```")
-        .skip(1)
-        .step_by(2)
-        .filter_map(|block| block.strip_prefix("sh\n"))
-        .collect();
-    assert!(blocks.len() >= 2, "the daemon, and what is sent to it");
-    let folder = tempfile::tempdir().expect("a folder");
-    let port = {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        free.local_addr().expect("an address").port().to_string()
-    };
-    let mut script = "set -e\numask 022\n".to_owned();
-    for (number, block) in blocks.iter().enumerate() {
-        script += block;
-        if number == 0 {
-            script += "daemon=$!\ntrap 'kill $daemon; wait $daemon || true' EXIT\n\
-                       n=0; until hem --socket hem.sock status >status 2>&1 && grep -q connected status; do\n\
-                       n=$((n + 1)); [ $n -lt 600 ] || { cat status >&2; exit 1; }; sleep 0.1; done\n";
-        } else {
-            let _ = writeln!(
-                script,
-                "n=0; until hem --socket hem.sock log | grep -q succeeded; do n=$((n + 1)); [ $n -lt 600 ] || exit 1; sleep 0.1; done"
-            );
-        }
-    }
-    script += "hem --socket hem.sock show last\n";
-    let script = script.replace("8081", &port);
-    let bin = Path::new(env!("CARGO_BIN_EXE_hem")).parent().expect("a folder");
-    let path = format!(
-        "PATH={}:{}",
-        bin.display(),
-        std::env::var("PATH").expect("a path")
-    );
-    let home = format!("HOME={}", folder.path().display());
-    let there = folder.path().display().to_string();
-    let said = tool("env", &["-C", &there, &path, &home, "sh", "-c", &script], b"");
-    let said = String::from_utf8_lossy(&said);
-    assert!(said.contains("\"status\":\"accepted\""), "{said}");
-    assert!(said.contains("dep1 is open"), "the hook's output: {said}");
 }

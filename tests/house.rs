@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hem::config::Config;
+use hem::config::{Config, Place};
 
 use crate::named_paths::{module_of, named};
 
@@ -599,35 +599,62 @@ fn tests_that_documents_name_are_there() {
     assert!(named > 5, "the documents name tests");
 }
 
-/// The first configuration that is installed can be read, as it is and with everything that it only shows.
-#[test]
-fn the_packaged_configuration_is_one() {
-    let file = root().join("packaging/hem.yaml");
-    let text = fs::read_to_string(&file).expect("a configuration");
-    let shown: String = text
-        .lines()
-        .map(|line| {
-            let blanks = &line[..line.len() - line.trim_start().len()];
-            match line.trim_start().strip_prefix("# ") {
-                Some(setting)
-                    if setting
-                        .split_whitespace()
-                        .next()
-                        .is_some_and(|word| word.ends_with(':')) =>
-                {
-                    format!("{blanks}{setting}\n")
+/// A configuration with the settings that it shows in comments: all of them, or those that are said to be defaults.
+fn with_what_it_shows(text: &str, with_examples: bool) -> String {
+    let mut is_example = false;
+    let mut shown = String::new();
+    for line in text.lines() {
+        let blanks = &line[..line.len() - line.trim_start().len()];
+        let comment = line.trim_start().strip_prefix("# ");
+        let is_setting = |words: &str| {
+            let name = words
+                .split_whitespace()
+                .next()
+                .and_then(|word| word.strip_suffix(':'));
+            name.is_some_and(|name| {
+                name.chars()
+                    .all(|letter| letter.is_ascii_lowercase() || letter == '_')
+            })
+        };
+        match comment {
+            Some(setting) if is_setting(setting) => {
+                if with_examples || !is_example {
+                    shown += &format!("{blanks}{setting}\n");
                 }
-                _ => format!("{line}\n"),
+                continue;
             }
-        })
-        .collect();
-    assert_ne!(shown, text, "it shows settings");
-    let folder = tempfile::tempdir().expect("a folder");
-    let with_all = folder.path().join("hem.yaml");
-    fs::write(&with_all, shown).expect("a file");
-    for file in [file, with_all] {
-        if let Err(error) = Config::load(Some(&file)) {
-            panic!("{} cannot be read: {error}", file.display());
+            Some(words) => is_example = words.contains("for example"),
+            None => is_example &= !line.is_empty(),
+        }
+        shown += &format!("{line}\n");
+    }
+    shown
+}
+
+/// The first configurations that are installed can be read, as they are and with everything that they only show; and what they show
+/// as a default is the default.
+#[test]
+fn the_packaged_configurations_show_defaults_and_examples_that_work() {
+    let place = Place {
+        root: true,
+        ..Place::default()
+    };
+    for name in ["packaging/hem.yaml", "packaging/opennebula/hem.yaml"] {
+        let text = fs::read_to_string(root().join(name)).expect("a configuration");
+        let read = |text: &str| match Config::from_text(text, Path::new("/etc/hem/hem.yaml"), &place) {
+            Ok(config) => config,
+            Err(error) => panic!("{name} cannot be read: {error}\n{text}"),
+        };
+        let (defaults, all) = (with_what_it_shows(&text, false), with_what_it_shows(&text, true));
+        assert_ne!(defaults, text, "{name} shows defaults");
+        assert_eq!(read(&defaults), read(&text), "{name}: what it shows as a default");
+        let all = read(&all);
+        if name == "packaging/hem.yaml" {
+            assert!(
+                all.control.tcp.is_some() && all.oned.is_some(),
+                "{name} shows sections"
+            );
+            assert_eq!(all.sources.len(), 4, "{name} shows a source of each type");
         }
     }
 }

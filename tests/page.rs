@@ -280,6 +280,112 @@ async fn what_happens_appears_by_itself_is_told_whole_and_can_be_run_again() {
     site.assert_in_order(&page);
 }
 
+/// What a table says, row by row: the text of each cell.
+async fn rows(page: &Page, table: &str) -> serde_json::Value {
+    let table = json!(format!("table[aria-label='{table}'] tbody tr"));
+    page.value(&format!(
+        "[...document.querySelectorAll({table})].map((row) => [...row.cells].map((cell) => cell.innerText.trim()))"
+    ))
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn now_tells_who_is_connected_and_what_runs_and_hooks_how_they_ended_lately() {
+    let mut site = Site::open().await;
+    site.touch("broken");
+    site.publish("vm-running.xml").await;
+    site.until_in_state("failed", 1).await;
+    std::fs::remove_file(site.house.path("broken")).expect("it was there");
+    site.publish("vm-running.xml").await;
+    site.until_in_state("succeeded", 1).await;
+    let page = site.page(VIEWER).await;
+    page.until_shows("Nothing waits and nothing runs").await;
+    site.publish("vm-poweroff.xml").await;
+    site.until_in_state("running", 1).await;
+    let queue = "What waits or runs, by hook";
+    page.until_in(&format!("table[aria-label='{queue}']"), "backup")
+        .await;
+    page.until(
+        "the columns are in order",
+        &format!(
+            "[...document.querySelectorAll(\"table[aria-label='{queue}'] td\")].slice(0, 3).map((cell) => cell.dataset.name).join() === \
+             'Hook,Running,Queued'"
+        ),
+    )
+    .await;
+    let waiting = rows(&page, queue).await;
+    assert_eq!(waiting.as_array().map(Vec::len), Some(1), "{waiting}");
+    assert_eq!(waiting[0][0], "backup", "{waiting}");
+    assert_eq!(waiting[0][1], "1", "one runs: {waiting}");
+    assert_eq!(waiting[0][2], "0", "none waits: {waiting}");
+
+    // Each of the last outcomes is a mark that leads to its execution.
+    visit(&page, "hooks", "Hooks").await;
+    let marks = |hook: &str| {
+        format!(
+            "[...document.querySelectorAll('.list tbody tr')].find((row) => row.querySelector('a.main').textContent === '{hook}')\
+             .querySelector('td[data-name=\"Last outcomes\"]')"
+        )
+    };
+    let register = page
+        .value(&format!(
+            "[...{}.querySelectorAll('li')].map((one) => [one.className, one.textContent, one.querySelector('a').hash])",
+            marks("register")
+        ))
+        .await;
+    assert_eq!(
+        register,
+        json!([
+            ["succeeded", "✓", "#/execution/2.register"],
+            ["failed", "✕", "#/execution/1.register"]
+        ])
+    );
+    let label = page
+        .value(&format!(
+            "{}.querySelector('ol').getAttribute('aria-label')",
+            marks("register")
+        ))
+        .await;
+    assert_eq!(label, "Newest first: succeeded, failed");
+    page.until("it runs", &format!("{}.textContent === '▶'", marks("backup")))
+        .await;
+    page.until(
+        "it never ran",
+        &format!("{}.textContent === 'none lately'", marks("reserve")),
+    )
+    .await;
+    site.touch("go");
+    site.touch("end");
+    page.until(
+        "it has ended",
+        &format!("{}.textContent === '✓'", marks("backup")),
+    )
+    .await;
+
+    visit(&page, "now", "Now").await;
+    let connection = |words: &str, class: &str| {
+        format!(
+            "(() => {{ const one = document.querySelector(\"table[aria-label='Sources'] td[data-name='Connection'] .link\"); \
+             return one?.textContent === '{words}' && one.className === '{class}'; }})()"
+        )
+    };
+    page.until("it is connected", &connection("connected", "link"))
+        .await;
+    let sources = rows(&page, "Sources").await;
+    assert_eq!(sources.as_array().map(Vec::len), Some(1), "{sources}");
+    let name = sources[0][0].as_str().expect("a name");
+    assert!(
+        name.starts_with("opennebula") && name.contains("tcp://127.0.0.1:"),
+        "{name}"
+    );
+    assert_eq!(sources[0][2], "3", "received: {sources}");
+    // Another publisher elsewhere takes its place: the one that was listened to is gone.
+    site.publisher = publisher().await;
+    page.until("it is not connected", &connection("not connected", "link lost"))
+        .await;
+    site.assert_in_order(&page);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_policy_forbids_is_noticed_by_these_tests() {
     let site = Site::open().await;

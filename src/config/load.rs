@@ -683,6 +683,14 @@ redact: ["//MY_TOKEN"]
             "sources:\n  z:\n    type: masakari\n    segments:\n      a: { hosts: { n1: {} } }\n      b: { hosts: { n1: } }\n",
             "sources:\n  z: { type: masakari, segments: { a: { hosts: { \"n 1\": {} } } } }\n",
             "sources:\n  z: { type: masakari, segments: { a: { uuid: 1-2, hosts: {} } } }\n",
+            "sources:\n  z: { type: masakari, listen: \"127.0.0.1:1\", poll: { endpoint: \"http://site/v1\" } }\n",
+            "sources:\n  z: { type: masakari, poll: { endpoint: \"http://site/v1\", every: 1ms } }\n",
+            "sources:\n  z: { type: esc }\n",
+            "sources:\n  z:\n    type: esc\n    callbacks: { listen: \"0.0.0.0:1\" }\n",
+            "sources:\n  z:\n    type: esc\n    callbacks:\n      listen: 0.0.0.0:1\n      addresses: []\n",
+            "sources:\n  z:\n    type: esc\n    callbacks: { addresses: [10.0.0.1/8] }\n",
+            "sources:\n  z:\n    type: esc\n    callbacks: { token: { secrets: [] } }\n",
+            "sources:\n  z:\n    type: esc\n    callbacks: { path: esc }\n",
             "retention: { bytes: 12 }\n",
             "concurrency: 3\nconcurrency: 4\n",
             "control: [\n",
@@ -693,6 +701,33 @@ redact: ["//MY_TOKEN"]
         })
         .join("\n\n");
         insta::assert_snapshot!(said);
+    }
+
+    #[test]
+    fn callbacks_from_elsewhere_need_a_token_or_addresses_and_have_defaults() {
+        let callbacks = |settings: &str| {
+            let text = format!("sources:\n  z: {{ type: esc, callbacks: {{ {settings} }} }}\n");
+            let config = read(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            match config.sources.get("z") {
+                Some(Source::Esc(source)) => source.callbacks.clone(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let plain = callbacks("");
+        assert_eq!(plain.listen.address.to_string(), "127.0.0.1:8081");
+        assert_eq!(plain.path, "/esc");
+        assert_eq!(plain.remember, Duration::from_secs(86_400));
+        assert!(plain.token.is_none() && plain.addresses.is_empty());
+        let listed =
+            callbacks("listen: \"0.0.0.0:1\", addresses: [192.0.2.10, 10.0.0.0/8], remember: 2h, path: /x");
+        assert_eq!(listed.addresses.len(), 2);
+        assert_eq!((listed.path.as_str(), listed.remember.as_secs()), ("/x", 7200));
+        let known = callbacks(
+            "listen: \"0.0.0.0:1\", token: { header: X-Token, secrets: [{ file: esc }, { env: E }] }",
+        );
+        let token = known.token.expect("a token");
+        assert_eq!(token.header.as_deref(), Some("x-token"));
+        assert_eq!(token.secrets.len(), 2);
     }
 
     proptest! {

@@ -1,10 +1,10 @@
 //! `trigger: { esc: … }`: what a hook asks of events of Cisco ESC.
 
+use super::Trigger;
 use super::compile::Compiler;
 use super::own::Patterns;
 use super::raw::{RawEscTrigger, RawNames};
 use super::tree::At;
-use super::{Hook, Trigger};
 use crate::event::esc::Via;
 use crate::event::esc::vocabulary::{EVENT_TYPES, STATUSES};
 use crate::event::opennebula::vocabulary::nearest;
@@ -26,20 +26,6 @@ pub struct EscTrigger {
     pub vm_group: Patterns,
     /// The way it came; either when unset.
     pub via: Option<Via>,
-}
-
-impl Hook {
-    /// Whether it runs twice for one thing that happened in ESC: it takes events whichever way they come, and there are sources
-    /// that give them over REST and sources that give them over NETCONF.
-    pub fn takes_esc_twice(&self, rest: &[&str], netconf: &[&str]) -> bool {
-        self.triggers.iter().any(|trigger| match trigger {
-            Trigger::Esc(asked) if asked.via.is_none() => {
-                let is_asked = |name: &&str| asked.source.as_deref().is_none_or(|asked| asked == *name);
-                rest.iter().any(is_asked) && netconf.iter().any(is_asked)
-            }
-            _ => false,
-        })
-    }
 }
 
 impl Compiler<'_> {
@@ -111,43 +97,5 @@ impl Compiler<'_> {
             names.push(word);
         }
         Patterns::Of(names)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::declared;
-
-    #[test]
-    fn a_hook_that_both_ways_trigger_runs_twice() {
-        let hook = |trigger: &str| declared(&format!("name: x\ntrigger: {trigger}\ncommand: /bin/true\n"));
-        for (trigger, rest, netconf, twice) in [
-            ("{ esc: { event: VM_ALIVE } }", &["esc"][..], &["esc"][..], true),
-            ("{ esc: { event: VM_ALIVE, via: any } }", &["a"], &["b"], true),
-            ("{ esc: { event: VM_ALIVE, via: rest } }", &["a"], &["b"], false),
-            (
-                "{ esc: { event: VM_ALIVE, via: netconf } }",
-                &["a"],
-                &["b"],
-                false,
-            ),
-            ("{ esc: { event: VM_ALIVE }, source: a }", &["a"], &["b"], false),
-            (
-                "{ esc: { event: VM_ALIVE }, source: a }",
-                &["a"],
-                &["a", "b"],
-                true,
-            ),
-            ("{ esc: { event: VM_ALIVE } }", &["a", "b"], &[], false),
-            ("{ webhook: { name: any } }", &["a"], &["b"], false),
-            (
-                "[{ esc: { event: VM_ALIVE, via: rest } }, { esc: { event: VM_ALIVE, via: netconf } }]",
-                &["a"],
-                &["b"],
-                false,
-            ),
-        ] {
-            assert_eq!(hook(trigger).takes_esc_twice(rest, netconf), twice, "{trigger}");
-        }
     }
 }
