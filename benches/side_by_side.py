@@ -168,7 +168,8 @@ class Hem(Daemon):
             (folder / name).mkdir()
         (folder / "hem.yaml").write_text(
             f"state_dir: {folder}/state\nhooks_dir: {folder}/hooks.d\nscripts_dir: {folder}/scripts\n"
-            f"control: {{ socket: {folder}/hem.sock }}\nconcurrency: 10\npermissions: lax\n"
+            # Of these one hook gets half, so that ten scripts run at once, as with the other.
+            f"control: {{ socket: {folder}/hem.sock }}\nconcurrency: 20\npermissions: lax\n"
             "oned: { catch_up: true }\n"
             "sources:\n  opennebula:\n    type: opennebula\n"
             f"    endpoint: {oned.addresses['events']}\n    replies: {oned.addresses['replies']}\n"

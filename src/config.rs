@@ -1,13 +1,21 @@
 //! `hem.yaml`: read into a raw form, checked into [`Config`].
 
 mod change;
+pub mod control;
+pub mod esc;
+mod fault;
+pub mod keystone;
 pub mod listen;
 mod load;
+pub mod masakari;
 mod oned;
 mod onehem_conf;
 mod opennebula;
+mod places;
 pub mod raw;
+mod recovery;
 pub mod scalar;
+pub mod secret;
 mod typed;
 pub mod webhook;
 
@@ -15,14 +23,22 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use self::control::Tcp;
+use self::listen::Listen;
 use self::scalar::LogFilter;
 use crate::event::redaction::Redaction;
 
 pub use self::change::{Changes, Reread, TAKES_EFFECT_AT_ONCE};
+pub use self::control::Control;
+pub use self::esc::EscSource;
+pub use self::fault::Fault;
 pub use self::load::{ConfigError, Overrides, Place};
+pub use self::masakari::MasakariSource;
+pub use self::masakari::poll::MasakariPoll;
 pub use self::oned::Oned;
 pub use self::onehem_conf::OnehemConf;
 pub use self::opennebula::OpennebulaSource;
+pub use self::places::{Place as PlaceInText, Places};
 pub use self::webhook::WebhookSource;
 
 /// The configuration, checked; paths are absolute.
@@ -81,17 +97,6 @@ pub struct Ssh {
     pub config: Option<PathBuf>,
 }
 
-/// How the daemon is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Control {
-    /// The Unix socket.
-    pub socket: PathBuf,
-    /// Its mode.
-    pub socket_mode: u32,
-    /// The group it is given to.
-    pub socket_group: Option<String>,
-}
-
 /// `reload:`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reload {
@@ -136,6 +141,80 @@ pub enum Source {
     Opennebula(OpennebulaSource),
     /// Whoever sends requests over HTTP.
     Webhook(WebhookSource),
+    /// The notifications API of Masakari.
+    Masakari(MasakariSource),
+    /// An existing Masakari that is read.
+    MasakariPoll(MasakariPoll),
+    /// A Cisco Elastic Services Controller.
+    Esc(EscSource),
+}
+
+/// A file that a setting names and that hem reads while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedFile<'a> {
+    /// The path to the setting, from the outermost: `sources`, `hooks`, `tls`, `key`. Items of lists by their number from 0.
+    pub setting: Vec<String>,
+    /// The file.
+    pub path: &'a Path,
+    /// Whether nobody else may read it.
+    pub is_secret: bool,
+}
+
+impl<'a> NamedFile<'a> {
+    fn secret(path: &'a Path, setting: &[&str]) -> Self {
+        Self {
+            is_secret: true,
+            ..Self::plain(path, setting)
+        }
+    }
+
+    fn plain(path: &'a Path, setting: &[&str]) -> Self {
+        Self {
+            setting: setting.iter().map(|&name| name.to_owned()).collect(),
+            path,
+            is_secret: false,
+        }
+    }
+
+    /// The same below further settings.
+    fn below(mut self, settings: &[&str]) -> Self {
+        self.setting
+            .splice(0..0, settings.iter().map(|&name| name.to_owned()));
+        self
+    }
+}
+
+impl Source {
+    /// What stands in `type:`.
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Opennebula(_) => "opennebula",
+            Self::Webhook(_) => "webhook",
+            Self::Masakari(_) | Self::MasakariPoll(_) => "masakari",
+            Self::Esc(_) => "esc",
+        }
+    }
+
+    /// Where it listens for HTTP, if it does.
+    pub const fn listen(&self) -> Option<&Listen> {
+        match self {
+            Self::Opennebula(_) | Self::MasakariPoll(_) => None,
+            Self::Webhook(source) => Some(&source.listen),
+            Self::Masakari(source) => Some(&source.listen),
+            Self::Esc(source) => Some(&source.callbacks.listen),
+        }
+    }
+
+    /// The files that its settings name, by the path below the source's own.
+    fn named_files(&self) -> Vec<NamedFile<'_>> {
+        match self {
+            Self::Opennebula(_) => Vec::new(),
+            Self::MasakariPoll(source) => source.named_files(),
+            Self::Webhook(source) => source.named_files(),
+            Self::Masakari(source) => source.named_files(),
+            Self::Esc(source) => source.named_files(),
+        }
+    }
 }
 
 /// What the store keeps of settled executions and of events that matched nothing.
@@ -185,8 +264,50 @@ impl Config {
     pub fn opennebula_sources(&self) -> impl Iterator<Item = (&str, &OpennebulaSource)> {
         self.sources.iter().filter_map(|(name, source)| match source {
             Source::Opennebula(source) => Some((name.as_str(), source)),
-            Source::Webhook(_) => None,
+            Source::Webhook(_) | Source::Masakari(_) | Source::MasakariPoll(_) | Source::Esc(_) => None,
         })
+    }
+
+    /// The names of all outermost settings.
+    pub fn settings() -> Vec<String> {
+        let schema = schemars::schema_for!(raw::RawConfig);
+        let properties = schema
+            .get("properties")
+            .and_then(|properties| properties.as_object());
+        properties
+            .map(|properties| properties.keys().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// Who listens for HTTP: the path to the setting, from the outermost, and the address.
+    pub fn listeners(&self) -> Vec<(Vec<String>, &Listen)> {
+        let sources = self.sources.iter().filter_map(|(name, source)| {
+            let setting = ["sources", name, "listen"].map(str::to_owned).to_vec();
+            Some((setting, source.listen()?))
+        });
+        let control = self.control.tcp.iter().map(|tcp| {
+            let setting = ["control", "listen"].map(str::to_owned).to_vec();
+            (setting, &tcp.listen)
+        });
+        sources.chain(control).collect()
+    }
+
+    /// The files that settings name and that are read while hem runs: secrets, certificates, the configuration of `ssh`.
+    pub fn named_files(&self) -> Vec<NamedFile<'_>> {
+        let of_ssh = self
+            .ssh
+            .config
+            .iter()
+            .map(|path| NamedFile::plain(path, &["ssh", "config"]));
+        let of_control = self.control.tcp.iter().flat_map(Tcp::named_files);
+        let of_sources = self.sources.iter().flat_map(|(name, source)| {
+            let files = source.named_files().into_iter();
+            files.map(|file| file.below(&["sources", name]))
+        });
+        of_ssh
+            .chain(of_control.map(|file| file.below(&["control"])))
+            .chain(of_sources)
+            .collect()
     }
 
     /// What is never printed: the built-in table and `redact:`.
@@ -216,6 +337,7 @@ impl Config {
                 socket: root.join("run/hem/hem.sock"),
                 socket_mode: 0o600,
                 socket_group: None,
+                tcp: None,
             },
             concurrency: 10,
             blocked_after: Duration::from_secs(600),

@@ -51,8 +51,8 @@ pub enum DaemonError {
     /// The engine cannot be started.
     #[error("cannot start the engine")]
     Engine(#[source] StartError),
-    /// The control socket cannot be bound.
-    #[error("cannot listen on the control socket")]
+    /// The control socket, or the control API's TCP address, cannot be had.
+    #[error("cannot open the control API")]
     Control(#[source] BindError),
     /// It could not go on.
     #[error(transparent)]
@@ -84,7 +84,9 @@ impl Daemon {
             Ok(opened) => opened.map_err(DaemonError::Store)?,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
-        let socket = bind(&config.control).map_err(DaemonError::Control)?;
+        let redaction = config.redaction();
+        let socket = bind(&config.control, &redaction).map_err(DaemonError::Control)?;
+        let url = socket.url();
 
         let configured: Vec<(&String, &dyn sources::Source)> = config
             .sources
@@ -96,7 +98,6 @@ impl Daemon {
             events: sum.events + limits.events,
             bytes: sum.bytes + limits.bytes,
         }));
-        let redaction = config.redaction();
         let (mut of_engine, mut starts) = (Vec::new(), Vec::new());
         for (name, source) in &configured {
             let of_its_kind = configured
@@ -171,6 +172,7 @@ impl Daemon {
             state_dir = %config.state_dir.display(),
             hooks_dir = %config.hooks_dir.display(),
             socket = %config.control.socket.display(),
+            url,
             "hem is up"
         );
         Ok(Self {

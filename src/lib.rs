@@ -11,10 +11,14 @@
 //! * [`store`]: the journal, executions, counters; the only room that knows sled.
 //! * [`runner`]: the life of one child process.
 //! * [`oned`]: the API of OpenNebula's daemon.
+//! * [`keystone`]: the API of OpenStack's identity service.
+//! * [`http_client`]: questions over HTTP.
+//! * [`secrets`]: what hem and others know, read again when it changes.
 //! * [`control`]: HTTP on a Unix socket: queries, live feed, orders.
 //! * [`cli`]: one file a command.
 //! * [`config`]: what `hem.yaml` says.
 //! * [`kill_point`]: where tests end the daemon; empty in a build for users.
+//! * [`file_stamp`]: whether a file changed since it was last looked at.
 //! * [`quantity`]: durations and sizes as people write them.
 //! * [`daemon`]: wires the rooms together, and ends them.
 
@@ -25,12 +29,16 @@ pub mod daemon;
 pub mod engine;
 pub mod event;
 pub mod expression;
+pub mod file_stamp;
 pub mod hooks;
+pub mod http_client;
+pub mod keystone;
 pub mod kill_point;
 pub mod listener;
 pub mod matching;
 pub mod oned;
 pub mod quantity;
 pub mod runner;
+pub mod secrets;
 pub mod sources;
 pub mod store;

@@ -49,6 +49,7 @@ fn house(oned: &Oned) -> House {
         leader_only: false,
         catch_up: false,
         max_gap: Duration::from_secs(900),
+        look_every: None,
     });
     let ran = house.path("ran").display().to_string();
     house.script(
@@ -462,6 +463,125 @@ async fn what_another_front_end_led_through_is_not_caught_up_with() {
         house.lines("ran"),
         ["wants vm/1 POWEROFF 1", "wants vm/1 SUSPENDED 1"]
     );
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_dropped_without_a_gap_is_found_by_looking_twice() {
+    let mut oned = Oned::start(&[]);
+    for id in 1..=2 {
+        vm_unheard(&mut oned, id, "POWEROFF");
+    }
+    let mut house = house(&oned);
+    let asked = house.config.oned.as_mut().expect("oned");
+    asked.look_every = Some(Duration::from_secs(1));
+    on_states(&house, "wants", "VM", "catch_up: true\n");
+    let daemon = house.daemon().await;
+    until_known(&daemon).await;
+    oned.wait_for_subscriber();
+
+    // The hook manager says nothing of one, and the other one's event comes.
+    vm_unheard(&mut oned, 1, "SUSPENDED");
+    oned.vm(2, "SUSPENDED", "LCM_INIT");
+    let before = polls(&mut oned);
+    until("both ran", || house.lines("ran").len() == 2).await;
+    let status = until_it_is(daemon.handle(), "it is counted", |status| {
+        status.totals.raised == 1
+    })
+    .await;
+    assert_eq!(status.open_since, None);
+    assert_eq!(raised(daemon.handle()), ["vm/1 SUSPENDED"]);
+    let mut ran = house.lines("ran");
+    ran.sort();
+    assert_eq!(ran, ["wants vm/1 SUSPENDED 1", "wants vm/2 SUSPENDED live"]);
+    let took = polls(&mut oned) - before;
+    assert!(
+        took >= 4,
+        "one look may only meet an event on its way: {took} pools were asked for"
+    );
+
+    // It is told once, and what ends is found as well.
+    vm_unheard(&mut oned, 2, "DONE");
+    until_it_is(daemon.handle(), "its end is found", |status| {
+        status.totals.raised == 2
+    })
+    .await;
+    let looked = polls(&mut oned);
+    oned.tell(json!({ "do": "wait", "method": "one.hostpool.info", "calls": looked / 2 + 3 }));
+    assert_eq!(raised(daemon.handle()), ["vm/1 SUSPENDED", "vm/2 DONE"]);
+    assert_eq!(events(daemon.handle(), Kind::Gap).len(), 0);
+    daemon.stop().await;
+}
+
+/// How often pools of resources were asked for.
+fn polls(oned: &mut Oned) -> usize {
+    let is_poll = |call: &String| call == "one.hostpool.info" || call == "one.vmpool.infoextended";
+    oned.calls().into_iter().filter(is_poll).count()
+}
+
+/// Waits until `oned` was asked twice more whether it leads: what was to come of its first answer has come.
+fn asked_twice_more(oned: &mut Oned) {
+    let asked = oned
+        .calls()
+        .iter()
+        .filter(|call| *call == "one.zone.raftstatus")
+        .count();
+    oned.tell(json!({ "do": "wait", "method": "one.zone.raftstatus", "calls": asked + 2 }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_start_with_an_open_gap_asks_for_nothing_until_it_leads() {
+    let mut oned = Oned::start(&["--raft", "LEADER"]);
+    let mut house = house(&oned);
+    house.config.oned.as_mut().expect("oned").leader_only = true;
+    on_states(&house, "wants", "VM", "catch_up: true\n");
+    vm_unheard(&mut oned, 1, "POWEROFF");
+    let daemon = house.daemon().await;
+    until_known(&daemon).await;
+    daemon.stop().await;
+
+    // Nobody says who leads: what was missed stays so, and nothing is asked for.
+    vm_unheard(&mut oned, 1, "SUSPENDED");
+    oned.tell(json!({ "do": "break", "method": "one.zone.raftstatus", "how": "auth" }));
+    let before = polls(&mut oned);
+    let daemon = house.daemon().await;
+    oned.wait_for_subscriber();
+    asked_twice_more(&mut oned);
+    daemon.handle().pulse().await.expect("a pulse");
+    assert_eq!(polls(&mut oned), before);
+    assert_eq!(raised(daemon.handle()), Vec::<String>::new());
+
+    // As soon as it leads, what was missed runs, once: what was known is kept.
+    oned.tell(json!({ "do": "mend" }));
+    until_closed(daemon.handle(), 1).await;
+    assert!(polls(&mut oned) > before);
+    assert_eq!(raised(daemon.handle()), ["vm/1 SUSPENDED"]);
+    until("it ran", || !house.lines("ran").is_empty()).await;
+    daemon.stop().await;
+
+    // A start beside a follower: the leader's hem runs what was missed here, so this one forgets it, and asks for nothing.
+    vm_unheard(&mut oned, 1, "POWEROFF");
+    oned.tell(json!({ "do": "raft", "state": "FOLLOWER" }));
+    let before = polls(&mut oned);
+    let daemon = house.daemon().await;
+    oned.wait_for_subscriber();
+    until_it_is(daemon.handle(), "nothing is known any more", |status| {
+        status.as_of.is_none() && status.open_since.is_none()
+    })
+    .await;
+    asked_twice_more(&mut oned);
+    daemon.handle().pulse().await.expect("a pulse");
+    assert_eq!(polls(&mut oned), before);
+
+    // Once it leads it asks, notes what is, and goes on from there.
+    oned.tell(json!({ "do": "raft", "state": "LEADER" }));
+    until_known(&daemon).await;
+    assert!(polls(&mut oned) > before);
+    assert_eq!(raised(daemon.handle()), ["vm/1 SUSPENDED"]);
+    vm_unheard(&mut oned, 1, "SUSPENDED");
+    oned.tell(json!({ "do": "kill" }));
+    let twice = ["wants vm/1 SUSPENDED 1", "wants vm/1 SUSPENDED 1"];
+    until("what is missed from now on runs", || house.lines("ran") == twice).await;
     daemon.stop().await;
 }
 

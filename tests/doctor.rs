@@ -8,6 +8,8 @@ mod oned_stand_in;
 mod peers;
 mod recorded;
 mod service;
+#[path = "short_of/silent_disk.rs"]
+mod silent_disk;
 #[path = "short_of/small_disk.rs"]
 #[allow(dead_code, reason = "the disk is filled here and not cleared")]
 mod small_disk;
@@ -23,6 +25,7 @@ use oned_stand_in::Oned;
 use peers::Port;
 use serde_json::{Value, json};
 use service::{Said, Service, said};
+use silent_disk::SilentDisk;
 use small_disk::SmallDisk;
 
 /// A front-end: a controller, a hook with its script, and `hem.yaml`.
@@ -517,13 +520,12 @@ async fn each_fault_of_a_command_is_named_with_its_cure() {
         let hooks = &front_end.house.config.hooks_dir;
         fs::remove_file(hooks.join(format!("{hook}.yaml"))).expect("the hook");
     }
-    // A script that others may write is refused by `hem check` as well, and no script runs by its rights.
+    // A script that others may write is refused, and no script runs by its rights.
     set_mode("open.sh", 0o777);
     front_end.hook("open", "open.sh", "");
     let report = front_end.doctor(&[]).await;
     report
-        .nothing_but(0, 2)
-        .says("fail", "hooks: 1 error in the hook files of ")
+        .nothing_but(0, 1)
         .says("fail", "hooks: `open`: others may write `")
         .advises("`open`: others may write", "chmod go-w");
     // Hooks of the pool are looked at like those of the folder.
@@ -532,13 +534,46 @@ async fn each_fault_of_a_command_is_named_with_its_cure() {
         .create_hook("NAME=pooled\nTYPE=api\nCALL=one.vm.deploy\nCOMMAND=/no/such/file");
     let report = front_end.doctor(&[]).await;
     report
-        .nothing_but(0, 3)
+        .nothing_but(0, 2)
         .says("fail", "hooks: `oned/pooled`: there is no `/no/such/file`");
     front_end.oned.call("one.hook.delete", json!([0]));
     // A hook that is not enabled runs nothing.
     front_end.hook("open", "/bin/true", "");
     front_end.hook("absent", "absent.sh", "enabled: false\n");
     front_end.doctor(&[]).await.nothing_but(0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_on_a_file_system_that_does_not_answer_is_named_and_hides_no_other() {
+    let front_end = FrontEnd::new();
+    let disk = SilentDisk::mount(&front_end.house.path("silent"));
+    let script = front_end.house.path("silent/hook.sh").display().to_string();
+    front_end.hook("silent", &script, "");
+    front_end.hook("absent", "absent.sh", "");
+    let report = front_end.doctor_by(&disk.prefix(), &[]).await;
+    report
+        .nothing_but(0, 2)
+        .says(
+            "fail",
+            &format!("hooks: `silent`: `{script}` could not be looked at within 10 s"),
+        )
+        .advises("`silent`: ", "is the file system that it stands on there?")
+        .says("fail", "hooks: `absent`: there is no `");
+
+    // Nor do the hook files have to be there.
+    let silent = front_end.house.path("silent").display().to_string();
+    let config = front_end.house.path("hem.yaml");
+    let text = fs::read_to_string(&config).expect("a file");
+    let hooks = front_end.house.config.hooks_dir.display().to_string();
+    fs::write(
+        &config,
+        text.replace(&format!("hooks_dir: {hooks}"), &format!("hooks_dir: {silent}")),
+    )
+    .expect("a file");
+    let report = front_end.doctor_by(&disk.prefix(), &[]).await;
+    report
+        .nothing_but(0, 1)
+        .says("fail", &format!("hooks: {silent} could not be read within 10 s"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,6 +14,7 @@ mod recorded;
 mod service;
 
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use daemon::{House, until};
@@ -28,6 +29,8 @@ struct FrontEnd {
     house: House,
     oned: Oned,
     hem: Option<Service>,
+    /// What its daemon is started by.
+    prefix: Vec<String>,
 }
 
 impl FrontEnd {
@@ -64,7 +67,44 @@ impl FrontEnd {
             house,
             oned,
             hem: None,
+            prefix: Vec::new(),
         }
+    }
+
+    /// Its daemon also takes the hooks that `oned` keeps: one on each VM that runs.
+    fn has_a_pool(&mut self) {
+        let file = self.house.path("hem.yaml");
+        let config = std::fs::read_to_string(&file).expect("a file");
+        std::fs::write(&file, config.replace("hooks: none", "hooks: pool")).expect("a file");
+        self.oned.create_hook(
+            "NAME = pooled\nTYPE = state\nRESOURCE = VM\nON = RUNNING\nCOMMAND = run.sh\nARGUMENTS = pool\n",
+        );
+    }
+
+    /// Its daemon's clock is to be put forward by [`passes`](Self::passes).
+    fn has_a_clock(&mut self) {
+        let library = self.house.path("later.so");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ha/later.c");
+        let built = Command::new("cc")
+            .args(["-O1", "-shared", "-fPIC", "-o"])
+            .args([&library, &source])
+            .status()
+            .expect("a C compiler, `cc`: install gcc");
+        assert!(built.success(), "later.c does not compile");
+        self.prefix = vec![
+            "env".to_owned(),
+            format!("LD_PRELOAD={}", library.display()),
+            format!("LATER={}", self.house.path("later").display()),
+        ];
+    }
+
+    /// This time passes for its daemon, which notices.
+    async fn passes(&mut self, time: Duration) {
+        let (file, unfinished) = (self.house.path("later"), self.house.path("later.new"));
+        std::fs::write(&unfinished, time.as_secs().to_string()).expect("a file");
+        std::fs::rename(&unfinished, &file).expect("a file");
+        let daemon = self.hem.as_ref().expect("a daemon");
+        daemon.until_logged("the clock was set").await;
     }
 
     fn hook(&self, name: &str, yaml: &str) {
@@ -72,7 +112,7 @@ impl FrontEnd {
     }
 
     async fn start(&mut self) {
-        self.hem = Some(Service::start(&self.house));
+        self.hem = Some(Service::start_by(&self.house, &self.prefix, &[]));
         self.oned.wait_for_subscriber();
         self.until("it answers", |status| status.sources["opennebula"].connected)
             .await;
@@ -420,12 +460,7 @@ async fn a_hook_of_the_pool_runs_beside_the_leader_alone() {
         .map(|name| FrontEnd::new(name, "SOLO", shared.path()))
         .into();
     for one in &mut zone {
-        let file = one.house.path("hem.yaml");
-        let config = std::fs::read_to_string(&file).expect("a file");
-        std::fs::write(&file, config.replace("hooks: none", "hooks: pool")).expect("a file");
-        one.oned.create_hook(
-            "NAME = pooled\nTYPE = state\nRESOURCE = VM\nON = RUNNING\nCOMMAND = run.sh\nARGUMENTS = pool\n",
-        );
+        one.has_a_pool();
         one.oned.tell(json!({ "do": "raft", "state": "FOLLOWER" }));
         one.start().await;
         one.until("it follows, and has the hook", |status| {
@@ -457,6 +492,74 @@ async fn a_hook_of_the_pool_runs_beside_the_leader_alone() {
         one.until_received().await;
     }
     assert_eq!(ran(shared.path()), ["a pool 1", "b pool 1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_of_a_pools_hook_waited_while_another_one_led_runs_only_where_that_was_short() {
+    for (minutes, ran_late) in [(10, 2), (20, 0)] {
+        let shared = folder();
+        let gate = shared.path().join("gate");
+        let mut zone: Vec<FrontEnd> = ["a", "b"]
+            .map(|name| FrontEnd::new(name, "SOLO", shared.path()))
+            .into();
+        let [a, b] = zone.as_mut_slice() else {
+            panic!("two front-ends")
+        };
+        a.has_a_clock();
+        for one in [&mut *a, &mut *b] {
+            one.has_a_pool();
+        }
+        b.oned.tell(json!({ "do": "raft", "state": "FOLLOWER" }));
+        for one in [&mut *a, &mut *b] {
+            one.start().await;
+            one.until("it has the hook", |status| status.hooks == 1).await;
+        }
+        a.becomes("LEADER").await;
+        b.until("it follows", |status| says(status, "oned is FOLLOWER"))
+            .await;
+
+        // One runs, two wait behind it, and the lead is lost.
+        std::fs::write(&gate, "").expect("a gate");
+        a.vm_runs(1);
+        until("the first script runs", || !ran(shared.path()).is_empty()).await;
+        a.vm_runs(2);
+        a.vm_runs(3);
+        a.until("two wait", |status| in_state(status, "queued") == 2)
+            .await;
+        a.becomes("FOLLOWER").await;
+        std::fs::remove_file(&gate).expect("a gate");
+        b.becomes("LEADER").await;
+        b.vm_runs(4);
+        b.until("it runs there", |status| in_state(status, "succeeded") == 1)
+            .await;
+        a.passes(Duration::from_secs(minutes * 60)).await;
+        assert_eq!(ran(shared.path()), ["a pool 1", "b pool 1"]);
+
+        // It leads again: what comes now runs, and of what waited only what is not stale.
+        b.becomes("FOLLOWER").await;
+        a.becomes("LEADER").await;
+        a.vm_runs(5);
+        let status = a
+            .until("nothing waits", |status| {
+                unsettled(status) == 0 && in_state(status, "succeeded") == 2 + ran_late
+            })
+            .await;
+        assert_eq!(
+            in_state(&status, "skipped"),
+            2 - ran_late,
+            "after {minutes} minutes"
+        );
+        let here = ran(shared.path())
+            .iter()
+            .filter(|line| *line == "a pool 1")
+            .count();
+        assert_eq!(here as u64, 2 + ran_late);
+        // Only what ran is told.
+        let told = usize::try_from(2 + ran_late).expect("a number");
+        a.oned.results(told);
+        a.until_received().await;
+        assert_eq!(a.oned.results(told).len(), told);
+    }
 }
 
 /// The concern about events that may be missing.

@@ -215,7 +215,28 @@ fn faults_are_told_with_place_and_cure() {
             "wrong result",
             triggered("{ api: { call: any, result: sucess } }"),
         ),
-        ("foreign trigger", triggered("{ esc: { event: VM_ALIVE } }")),
+        ("foreign trigger", triggered("{ ncmp: { event: create } }")),
+        (
+            "Masakari with words that are nearly known",
+            triggered(
+                "{ masakari: { type: [VN, \"=CLUSTER\"], event: [STOPED, LIFE*, FIRE], status: done, host: \"a b\", host_status: ok } }",
+            ),
+        ),
+        (
+            "Masakari with no such attribute",
+            triggered("{ masakari: { process_name: x } }"),
+        ),
+        ("ESC without an event", triggered("{ esc: { status: SUCCESS } }")),
+        (
+            "ESC with words that are nearly known",
+            triggered(
+                "{ esc: { event: [VM_ALIV, vm_alive, \"=VM_ALIV\", \"VM_*\", VM_TELEPORTED], status: SUCESS } }",
+            ),
+        ),
+        (
+            "ESC with no such way",
+            triggered("{ esc: { event: any, via: netconv, tenant: \"\" } }"),
+        ),
         (
             "outcome misspelt",
             triggered("{ execution: { hook: dns, outcome: faild } }"),
@@ -775,22 +796,26 @@ fn the_schema_is_checked_in() {
 #[test]
 fn the_examples_hold() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let scripts = root.join("examples/scripts");
-    let options = CheckOptions {
-        defaults: Defaults {
-            scripts_dir: scripts.clone(),
-            onehem_scripts_dir: scripts,
-            remote_scripts_dir: "/var/tmp/one/hooks".into(),
-            catch_up: false,
-        },
-        // What mode a checkout has is not the examples' fault.
-        permissions: Permissions::Lax,
-    };
-    for folder in ["hooks.d", "examples/hooks"] {
+    for (folder, scripts) in [
+        ("hooks.d", "examples/scripts"),
+        ("examples/hooks", "examples/scripts"),
+        ("examples/esc/hooks", "examples/esc/scripts"),
+    ] {
+        let scripts = root.join(scripts);
+        let options = CheckOptions {
+            defaults: Defaults {
+                scripts_dir: scripts.clone(),
+                onehem_scripts_dir: scripts,
+                remote_scripts_dir: "/var/tmp/one/hooks".into(),
+                catch_up: false,
+            },
+            // What mode a checkout has is not the examples' fault.
+            permissions: Permissions::Lax,
+        };
         let checked = check(&root.join(folder), &options).expect("a folder");
-        assert!(checked.hooks.len() >= 5);
         let faults: Vec<String> = checked.faults.iter().map(ToString::to_string).collect();
         assert_eq!(faults, Vec::<String>::new());
+        assert!(checked.hooks.len() >= 5);
         for hook in &checked.hooks {
             for result in trial::run_tests(hook, &[], OnehemShell::Auto) {
                 assert!(result.passed(), "{}: {result:?}", hook.name);

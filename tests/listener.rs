@@ -12,11 +12,15 @@ mod service;
 mod web;
 
 use std::io::{Read as _, Write as _};
+use std::time::Duration;
 
 use daemon::{House, until};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use service::Service;
-use web::{Answer, configure, connect, noting, post, raw, read_to_end, refused, send, start, tool};
+use web::{Answer, configure, connect, noting, post, raw, read_to_end, refused, send, start};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_wrong_gets_its_code_and_is_counted_and_others_go_on_being_served() {
@@ -100,6 +104,23 @@ async fn everything_wrong_gets_its_code_and_is_counted_and_others_go_on_being_se
             400,
             "body",
         ),
+        // A text of another encoding, declared and not.
+        (
+            send(
+                address,
+                "POST",
+                "/x",
+                &["Content-Type: application/xml"],
+                b"<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><a>\xe9</a>",
+            ),
+            400,
+            "body",
+        ),
+        (
+            send(address, "POST", "/x", &[json], b"\xff\xfe{\0}\0"),
+            400,
+            "body",
+        ),
         (send(address, "POST", "/x", &[json], &large), 413, "too large"),
         (
             Answer::read(&raw(
@@ -166,7 +187,7 @@ async fn everything_wrong_gets_its_code_and_is_counted_and_others_go_on_being_se
         ("path", 2),
         ("method", 2),
         ("type", 4),
-        ("body", 6),
+        ("body", 8),
         ("too large", 2),
         ("too slow", 1),
     ] {
@@ -240,6 +261,125 @@ async fn a_thousand_idle_connections_and_half_requests_keep_nobody_out() {
     service.stop().await;
 }
 
+/// Each byte comes in time, and the whole never.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_drips_is_cut_off_and_keeps_nobody_out() {
+    let house = noting();
+    configure(
+        &house,
+        "limits: { head_time: 1s, body_time: 1s }\nendpoints: { x: {} }\n",
+        "",
+    );
+    let (mut service, address) = start(&house).await;
+    let begun =
+        b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n{";
+    let drips: Vec<_> = [&b"POST /x HTTP/1.1\r\nX-Drip: "[..], begun]
+        .into_iter()
+        .cycle()
+        .take(20)
+        .map(|beginning| {
+            std::thread::spawn(move || {
+                let mut stream = connect(address);
+                stream.write_all(beginning).expect("the beginning");
+                let mut sender = stream.try_clone().expect("the other half");
+                let drip = std::thread::spawn(move || {
+                    // Until hem has closed: then there is nobody to write to.
+                    while sender.write_all(b" ").is_ok() {
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
+                });
+                let said = read_to_end(stream);
+                drip.join().expect("it ends");
+                said
+            })
+        })
+        .collect();
+    while drips.iter().any(|drip| !drip.is_finished()) {
+        assert_eq!(post(address, "/x", &[], "{}").status, 202, "others are served");
+    }
+    for (number, drip) in drips.into_iter().enumerate() {
+        let said = drip.join().expect("it ends");
+        if number % 2 == 0 {
+            assert!(!said.starts_with("HTTP/1.1 2"), "{said}");
+        } else {
+            assert_eq!(Answer::read(&said).status, 408, "{said}");
+        }
+    }
+    refused(&mut service, "too slow", 10).await;
+    service.stop().await;
+}
+
+/// What looks like a request, up to a point.
+fn nearly_a_request() -> impl Strategy<Value = Vec<u8>> {
+    let line = prop_oneof![
+        Just(b"POST /x HTTP/1.1\r\n".to_vec()),
+        Just(b"GET /x HTTP/1.0\r\n".to_vec()),
+        Just(b"PUT /%zz?\xff HTTP/1.1\r\n".to_vec()),
+        Just(b"POST /x HTTP/9.9\n".to_vec()),
+        Just(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec()),
+        vec(any::<u8>(), 0..30),
+    ];
+    let header = prop_oneof![
+        Just(b"Host: x\r\n".to_vec()),
+        Just(b"Content-Type: application/json\r\n".to_vec()),
+        Just(b"Content-Type: text/xml\r\n".to_vec()),
+        Just(b"Content-Type: application/x-www-form-urlencoded\r\n".to_vec()),
+        Just(b"Transfer-Encoding: chunked\r\n".to_vec()),
+        Just(b"Transfer-Encoding: gzip, chunked\r\n".to_vec()),
+        Just(b"Expect: 100-continue\r\n".to_vec()),
+        Just(b"Connection: upgrade\r\nUpgrade: h2c\r\n".to_vec()),
+        (0_u64..40).prop_map(|length| format!("Content-Length: {length}\r\n").into_bytes()),
+        Just(b"Content-Length: 99999999999999999999\r\n".to_vec()),
+        Just(b"Content-Length: -1\r\n".to_vec()),
+        vec(any::<u8>(), 0..20),
+    ];
+    let body = prop_oneof![
+        Just(b"{}".to_vec()),
+        Just(b"5\r\nhello\r\n0\r\n\r\n".to_vec()),
+        Just(b"ffffffffffffffff1\r\n".to_vec()),
+        Just(b"<a b='c'>&#0;</a>".to_vec()),
+        Just(b"a=%ff&b[]=%".to_vec()),
+        vec(any::<u8>(), 0..60),
+    ];
+    (line, vec(header, 0..5), any::<bool>(), body).prop_map(|(line, headers, is_ended, body)| {
+        let end: &[u8] = if is_ended { b"\r\n" } else { b"" };
+        [line, headers.concat(), end.to_vec(), body].concat()
+    })
+}
+
+/// Most of them keep their connection until the time for a head is over.
+const CASES: u32 = 64;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_bytes_go_unanswered_for_ever_or_disturb_others() {
+    let house = noting();
+    configure(
+        &house,
+        "limits: { head_time: 300ms, body_time: 300ms }\nendpoints: { x: { methods: [GET, POST, PUT] } }\n",
+        "",
+    );
+    let (mut service, address) = start(&house).await;
+    let mut runner = TestRunner::new(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(CASES)
+    });
+    let outcome = runner.run(&nearly_a_request(), |bytes| {
+        let said = raw(address, &bytes);
+        prop_assert!(said.is_empty() || said.starts_with("HTTP/1."), "{said}");
+        prop_assert!(!said.contains(" 500 "), "{said}");
+        prop_assert_eq!(post(address, "/x", &[], "{}").status, 202);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|failure| panic!("{failure}"));
+    let status = service
+        .until("everything is counted", |status| {
+            status.events["web"].accepted >= u64::from(CASES)
+        })
+        .await;
+    assert!(status.events["web"].adds_up, "{:?}", status.events["web"]);
+    service.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_connection_carries_many_requests_and_idles_no_longer_than_it_may() {
     let house = noting();
@@ -268,41 +408,11 @@ async fn one_connection_carries_many_requests_and_idles_no_longer_than_it_may() 
     service.stop().await;
 }
 
-fn make_certificate(house: &House, name: &str) {
-    let (certificate, key) = (
-        house.path(&format!("{name}.pem")),
-        house.path(&format!("{name}.key")),
-    );
-    tool(
-        "openssl",
-        &[
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            &format!("/CN={name}"),
-            "-addext",
-            "subjectAltName=DNS:localhost",
-            "-keyout",
-            key.to_str().expect("a path"),
-            "-out",
-            certificate.to_str().expect("a path"),
-        ],
-        b"",
-    );
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_is_replaced_while_the_daemon_runs() {
     let house = noting();
     for name in ["first", "second"] {
-        make_certificate(&house, name);
+        web::certificate(&house, name);
     }
     let put = |name: &str| {
         for end in ["pem", "key"] {

@@ -58,6 +58,7 @@ impl Site {
             leader_only: false,
             catch_up: false,
             max_gap: Duration::from_secs(900),
+            look_every: None,
         });
         std::fs::write(house.path("one_auth"), oned.session()).expect("a file");
         for script in ["say.sh", "shout.sh"] {

@@ -20,6 +20,7 @@ fn kind(facts: &Facts) -> Kind {
         Facts::Gap(_) => Kind::Gap,
         Facts::Own(own) => own.kind(),
         Facts::Webhook(_) => Kind::Webhook,
+        Facts::Esc(_) => Kind::Esc,
     }
 }
 

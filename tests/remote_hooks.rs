@@ -237,6 +237,38 @@ async fn a_silent_script_whose_connection_fails_at_once_is_started_once_more_and
     assert!(line.contains("execution=") && line.contains(".silent"), "{line}");
 }
 
+/// Says far more than fits between it and hem before it notes that it spoke: by then hem has read some of it.
+const SPEAKS: &str =
+    "#!/bin/sh\necho began >> \"$NOTES\"\nhead -c 33554432 /dev/zero\n: > \"$NOTES.spoke\"\nexec sleep 60\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_that_has_said_something_is_not_started_once_more_when_its_connection_fails() {
+    let (house, node) = house().await;
+    house.script("speaks.sh", SPEAKS);
+    let notes = house.path("speaking");
+    house.hook(
+        "speaking",
+        &format!(
+            "name: speaking\ntrigger: {{ state: {{ resource: VM, on: RUNNING }} }}\ncommand: speaks.sh\nremote: true\n\
+             retry: {{ attempts: 1 }}\nenv: {{ NOTES: {} }}\n",
+            notes.display()
+        ),
+    );
+    let daemon = house.daemon().await;
+    let sockets = house.config.control.socket.with_file_name("ssh");
+    let spoke = house.path("speaking.spoke");
+    let (attempt, ()) = tokio::join!(run(&daemon, "speaking", event("node1", 1)), async {
+        until("the script has spoken", || spoke.exists()).await;
+        kill(node.connection(&sockets), Signal::SIGKILL).expect("it lives");
+    });
+    assert_eq!(outcome(&attempt), &Outcome::Exited { code: 255 });
+    assert_eq!(attempt.number, 1);
+    assert!(attempt.ended.as_ref().expect("an end").stdout.total > 0);
+    assert_eq!(house.lines("speaking"), ["began"], "it ran once");
+    assert_eq!(node.logins(), 1, "nobody logged in to start it again");
+    daemon.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scripts_that_share_no_connection_log_in_each_by_itself() {
     let (mut house, node) = house().await;

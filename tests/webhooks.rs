@@ -388,6 +388,29 @@ async fn addresses_and_browsers_are_kept_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trusted_proxy_says_who_sent_a_request_and_nobody_else_does() {
+    for (proxies, forwarded, status) in [
+        ("trusted_proxies: [127.0.0.1]\n", "198.51.100.7", 202),
+        ("trusted_proxies: [127.0.0.1]\n", "203.0.113.9", 403),
+        ("trusted_proxies: [127.0.0.1]\n", "198.51.100.7, 203.0.113.9", 403),
+        ("trusted_proxies: [127.0.0.1]\n", "somebody", 403),
+        ("", "198.51.100.7", 403),
+    ] {
+        let house = noting();
+        configure(
+            &house,
+            &format!("{proxies}endpoints: {{ x: {{ addresses: [198.51.100.0/24] }} }}\n"),
+            "",
+        );
+        let (service, address) = start(&house).await;
+        let header = format!("X-Forwarded-For: {forwarded}");
+        let answer = post(address, "/x", &[&header], "{}");
+        assert_eq!(answer.status, status, "{proxies}{forwarded}: {answer:?}");
+        service.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_delivered_twice_is_one_event_also_across_a_kill() {
     let house = noting();
     configure(

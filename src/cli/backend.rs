@@ -6,7 +6,8 @@ use super::Global;
 use super::exit::{Exit, Failure};
 use crate::control::Veil;
 use crate::control::api::{
-    AuditView, EventFilter, EventView, ExecutionFilter, ExecutionView, ExportFilter, ExportLine, Story, Time,
+    AuditFilter, AuditView, EventFilter, EventView, ExecutionFilter, ExecutionView, ExportFilter, ExportLine,
+    Story, Time,
 };
 use crate::control::client::{Client, Lines};
 use crate::control::export::Exporter;
@@ -43,14 +44,14 @@ impl Backend {
     pub(super) async fn events(&self, filter: &EventFilter) -> Result<Vec<EventView>, Failure> {
         match self {
             Self::Daemon(client) => Ok(client.events(filter).await?),
-            Self::Store(reader) => Ok(reader.events(filter)?),
+            Self::Store(reader) => Ok(reader.events(filter)?.items),
         }
     }
 
     pub(super) async fn executions(&self, filter: &ExecutionFilter) -> Result<Vec<ExecutionView>, Failure> {
         match self {
             Self::Daemon(client) => Ok(client.executions(filter).await?),
-            Self::Store(reader) => Ok(reader.executions(filter)?),
+            Self::Store(reader) => Ok(reader.executions(filter)?.items),
         }
     }
 
@@ -83,7 +84,7 @@ impl Backend {
                     limit: Some(GREATEST_LIMIT),
                     ..ExecutionFilter::default()
                 };
-                let executions = reader.executions(&filter)?.into_iter();
+                let executions = reader.executions(&filter)?.items.into_iter();
                 let names: BTreeSet<String> = executions.map(|execution| execution.hook).collect();
                 Ok(names.into_iter().map(|name| (name, None)).collect())
             }
@@ -101,7 +102,13 @@ impl Backend {
     pub(super) async fn audit(&self, limit: usize) -> Result<Vec<AuditView>, Failure> {
         match self {
             Self::Daemon(client) => Ok(client.audit(Some(limit)).await?),
-            Self::Store(reader) => Ok(reader.audit(Some(limit))?),
+            Self::Store(reader) => {
+                let filter = AuditFilter {
+                    limit: Some(limit),
+                    cursor: None,
+                };
+                Ok(reader.audit(&filter)?.items)
+            }
         }
     }
 }

@@ -51,6 +51,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(global: Global, arguments: Arguments) -> Outcome {
     let filter = EventFilter {
+        cursor: None,
         subject: arguments.subject,
         key: arguments.key,
         source: arguments.source,

@@ -103,8 +103,8 @@ impl From<ClientError> for Failure {
             ),
             ClientError::NotPermitted { .. } => Self::of(Exit::NotReachable, &error)
                 .with_hint("run it as the daemon's user, or give your group access with `control: { socket_group }` in hem.yaml"),
-            ClientError::Refused(detail) => {
-                let exit = match detail.code {
+            ClientError::Refused(problem) => {
+                let exit = match problem.code {
                     ErrorCode::BadRequest => Exit::Usage,
                     ErrorCode::Stopping => Exit::NotReachable,
                     ErrorCode::StoreUnreadable => Exit::Store,
@@ -112,8 +112,8 @@ impl From<ClientError> for Failure {
                 };
                 Self::Said {
                     exit,
-                    message: detail.message.clone(),
-                    hint: detail.hint.clone(),
+                    message: problem.detail.clone(),
+                    hint: problem.hint.clone(),
                 }
             }
             ClientError::Broken(_) => Self::of(Exit::NotReachable, &error),

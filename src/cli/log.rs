@@ -27,6 +27,9 @@ pub(super) struct Arguments {
     /// Only executions about this resource, such as vm/12
     #[arg(long)]
     subject: Option<String>,
+    /// Only executions that events of this source caused
+    #[arg(long)]
+    source: Option<String>,
     /// Only executions accepted since then: 10m, 2h ago, today, 2026-11-22 02:00
     #[arg(long, value_name = "TIME", value_parser = when::instant)]
     since: Option<Time>,
@@ -46,9 +49,11 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(global: Global, arguments: Arguments) -> Outcome {
     let filter = ExecutionFilter {
+        cursor: None,
         hook: arguments.hook,
         status: arguments.status,
         subject: arguments.subject,
+        source: arguments.source,
         since: arguments.since,
         until: arguments.until,
         limit: Some(arguments.limit),

@@ -39,6 +39,7 @@ mod status;
 mod stop;
 mod store;
 mod test_match;
+mod token;
 mod try_once;
 mod unmute;
 mod when;
@@ -65,11 +66,11 @@ Run:
   publish         Act as an OpenNebula hook manager: publish saved events
 
 Write hooks:
-  check           Check hook files and run their tests
+  check           Check hem.yaml and hook files, and run their tests
   match           Say which hooks an event triggers, and why not the others
   try             Run one hook once on a saved event, without a daemon
   emit            Hand an event to the daemon
-  schema          Print the JSON Schema of hook files or of hem.yaml
+  schema          Print the JSON Schema of hook files or of hem.yaml, or the control API's OpenAPI document
   import          Turn OpenNebula's hooks into hook files, or onehem-server.conf into hem.yaml
 
 See what happened:
@@ -95,6 +96,7 @@ Step in:
   import-records  Take over records that were exported
 
 Set up:
+  token           Make a token for the control API over TCP
   completions     Print completions for a shell
   man             Print manual pages
 
@@ -175,6 +177,7 @@ enum Command {
     Try(try_once::Arguments),
     Emit(emit::Arguments),
     Schema(schema::Arguments),
+    Token(token::Arguments),
     Import(import::Arguments),
     Status(status::Arguments),
     Events(events::Arguments),
@@ -237,6 +240,7 @@ fn dispatch(Cli { global, command }: Cli) -> Outcome {
         Command::Match(arguments) => test_match::run(&global, arguments),
         Command::Try(arguments) => try_once::run(&global, arguments),
         Command::Schema(arguments) => schema::run(&arguments),
+        Command::Token(arguments) => token::run(&arguments),
         Command::Store(arguments) => store::run(&global, arguments),
         Command::Doctor(arguments) => doctor::run(&global, arguments),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -300,6 +300,7 @@ pub(super) fn actor(actor: &ActorView) -> String {
     match actor {
         ActorView::User { name: Some(name), .. } => name.clone(),
         ActorView::User { uid, name: None } => format!("uid {uid}"),
+        ActorView::Token { name } => format!("token {name}"),
         ActorView::Daemon => "the daemon".to_owned(),
     }
 }

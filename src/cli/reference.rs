@@ -53,6 +53,14 @@ mod tests {
     }
 
     #[test]
+    fn the_document_of_the_control_api_is_up_to_date() {
+        let document = crate::control::openapi::document();
+        let mut text = serde_json::to_string_pretty(&document).expect("JSON");
+        text.push('\n');
+        compare("docs/schema/openapi.json", &text);
+    }
+
+    #[test]
     fn the_configuration_manual_is_up_to_date() {
         let schema = serde_json::to_value(schemars::schema_for!(RawConfig)).expect("JSON");
         let mut page = format!(
@@ -77,42 +85,79 @@ mod tests {
         let titles = [
             ("RawOned", "oned"),
             ("RawControl", "control"),
+            ("RawTokenFile", "control: { tokens: [ … ] }"),
+            ("RawSsh", "ssh"),
             ("RawOpennebula", "sources: { NAME: { type: opennebula } }"),
             ("RawQueue", "sources: { NAME: { type: opennebula, queue } }"),
             ("RawWebhook", "sources: { NAME: { type: webhook } }"),
-            ("RawTls", "sources: { NAME: { type: webhook, tls } }"),
-            ("RawHttpLimits", "sources: { NAME: { type: webhook, limits } }"),
+            ("RawTls", "tls, wherever hem listens"),
+            ("RawHttpLimits", "limits, wherever hem listens"),
             ("RawEndpoint", "endpoints: { NAME: … }"),
             ("RawSignature", "endpoints: { NAME: { signature } }"),
             ("RawToken", "endpoints: { NAME: { token } }"),
+            ("RawEsc", "sources: { NAME: { type: esc } }"),
+            ("RawCallbacks", "sources: { NAME: { type: esc, callbacks } }"),
+            ("RawCallbackToken", "callbacks: { token }"),
             ("RawSecret", "secrets: [ … ]"),
             ("RawDelivery", "endpoints: { NAME: { delivery } }"),
+            ("RawMasakari", "sources: { NAME: { type: masakari } }"),
+            ("RawHttpBasic", "auth: { http_basic }"),
+            ("RawSharedToken", "auth: { token }"),
+            ("RawKeystoneAuth", "auth: { keystone }"),
+            ("RawKeystoneUser", "keystone: { user }"),
+            ("RawSegment", "segments: { NAME: … }"),
+            ("RawHost", "hosts: { NAME: … }"),
+            ("RawPoll", "sources: { NAME: { type: masakari, poll } }"),
+            ("RawPollUser", "poll: { auth: { http_basic } }"),
+            ("RawKeystone", "poll: { auth: { keystone } }"),
             ("RawRetention", "retention"),
             ("RawLimits", "limits"),
         ];
+        let values = [
+            ("RawOnedHooks", "oned: { hooks }"),
+            ("RawOnehemShell", "oned: { shell }"),
+            ("RawRole", "role"),
+            ("RawReload", "reload"),
+            ("RawPermissions", "permissions"),
+            ("RawDamagedStore", "on_damaged_store"),
+            ("RawValidate", "validate"),
+            ("RawBody", "body"),
+            ("RawRespond", "respond"),
+            ("RawAlgorithm", "algorithm"),
+            ("RawEncoding", "encoding"),
+            ("RawMasakariAuth", "auth"),
+            ("RawPollAuth", "poll: { auth }"),
+            ("RawPollStart", "poll: { start }"),
+            ("RawMaintenance", "maintenance"),
+            ("RawRecoveryMethod", "recovery_method"),
+        ];
+        let has_a_section = |name: &str| {
+            let mut sections = titles.iter().chain(&values);
+            sections.any(|(section, _)| *section == name)
+        };
+        for (name, definition) in definitions {
+            let is_of_settings = definition["properties"].is_object();
+            let is_of_values = definition["oneOf"][0]["const"].is_string();
+            assert!(
+                !(is_of_settings || is_of_values) || has_a_section(name),
+                "the page has no section for `{name}`"
+            );
+        }
         for (name, title) in titles {
             let definition = &definitions[name];
             let about = definition["description"].as_str().unwrap_or_default();
             let _ = write!(page, "\n## {title}\n\n{about}\n\n");
             settings(&mut page, definition, &[]);
         }
-        for (name, title) in [
-            ("RawOnedHooks", "oned: { hooks }"),
-            ("RawOnehemShell", "oned: { shell }"),
-            ("RawReload", "reload"),
-            ("RawPermissions", "permissions"),
-            ("RawValidate", "validate"),
-            ("RawBody", "body"),
-            ("RawRespond", "respond"),
-            ("RawAlgorithm", "algorithm"),
-            ("RawEncoding", "encoding"),
-        ] {
+        for (name, title) in values {
             let _ = write!(page, "\n## Values of `{title}`\n\n");
             for value in definitions[name]["oneOf"].as_array().expect("its values") {
+                // A value with settings of its own is a mapping of one key.
+                let with_settings = || value["required"][0].as_str();
                 let _ = writeln!(
                     page,
                     "- `{}`: {}",
-                    value["const"].as_str().expect("a value"),
+                    value["const"].as_str().or_else(with_settings).expect("a value"),
                     value["description"]
                         .as_str()
                         .expect("what it means")

@@ -575,6 +575,7 @@ pub(super) mod tests {
             hook: "vm-running".to_owned(),
             version: "ab".repeat(32),
             subject: Some("vm/12".to_owned()),
+            source: "opennebula".to_owned(),
             accepted: time(2),
             why: "state VM ACTIVE/RUNNING".to_owned(),
             retry_of: None,

@@ -77,6 +77,9 @@ fn render(status: &StatusView, style: &Style) -> String {
         status.hooks, status.running, status.concurrency, status.last_seq
     );
 
+    if let Some(url) = &status.url {
+        let _ = writeln!(text, "control API and page at {}", output::safe_line(url));
+    }
     if status.observing {
         let said = "observing: what would run is recorded, nothing is started and nothing is replied";
         let _ = writeln!(text, "{}", style.paint(Tint::Strong, said));
@@ -409,6 +412,7 @@ mod tests {
             store: "k3vd".to_owned(),
             started: time(-3_600_000),
             now: time(0),
+            url: None,
             last_seq: 12_300,
             events: BTreeMap::from([("opennebula".to_owned(), sums)]),
             executions: BTreeMap::from([("succeeded".to_owned(), 1200), ("failed".to_owned(), 3)]),

@@ -252,17 +252,16 @@ fn kept_event(view: EventView) -> Result<Event, Failure> {
             ..own::read(&payload)
         });
     }
-    if let FactsView::Webhook {
-        endpoint,
-        method,
-        form,
-        delivery,
-        headers,
-        sender,
-        request,
-    } = view.facts
-    {
-        let facts = Facts::Webhook(WebhookRequest {
+    let sent = match view.facts {
+        FactsView::Webhook {
+            endpoint,
+            method,
+            form,
+            delivery,
+            headers,
+            sender,
+            request,
+        } => Some(Facts::Webhook(WebhookRequest {
             endpoint,
             method,
             form: Form::named(&form).ok_or_else(|| {
@@ -272,7 +271,17 @@ fn kept_event(view: EventView) -> Result<Event, Failure> {
             headers,
             sender,
             request,
-        });
+        })),
+        FactsView::Esc(event) => Some(Facts::Esc(Box::new(event.into_event().ok_or_else(|| {
+            Failure::new(
+                Exit::Failed,
+                "the daemon's answer names no way and form of ESC".to_owned(),
+            )
+        })?))),
+        FactsView::Masakari(told) => Some(Facts::Masakari(told.into())),
+        _ => None,
+    };
+    if let Some(facts) = sent {
         return Ok(Event {
             seq: Seq(view.seq),
             source: view.source.into(),

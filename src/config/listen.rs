@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::NamedFile;
 use super::load::SourceFault;
 use super::raw::listen::{RawHttpLimits, RawTls};
-use super::scalar::ListenAddress;
+use super::scalar::{ListenAddress, Network};
 
 /// A body may not be larger, whatever the configuration says: it is held in memory.
 const LARGEST_BODY: u64 = 64 << 20;
@@ -23,12 +24,34 @@ pub struct Listen {
     pub tls: Option<Tls>,
     /// What one sender may take.
     pub limits: HttpLimits,
+    /// Proxies whose `X-Forwarded-For` says who sent a request.
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl Listen {
     /// Whether only this machine can reach it.
     pub fn is_loopback(&self) -> bool {
         self.address.ip().to_canonical().is_loopback()
+    }
+
+    /// Whether the two cannot listen at once. With port 0 each gets one of its own.
+    pub fn collides_with(&self, other: &Self) -> bool {
+        let (here, there) = (self.address, other.address);
+        let is_all = |address: SocketAddr| address.ip().is_unspecified();
+        here.port() == there.port()
+            && here.port() != 0
+            && (here.ip().to_canonical() == there.ip().to_canonical() || is_all(here) || is_all(there))
+    }
+
+    /// The files that its settings name, by the path below the one that holds them.
+    pub(super) fn named_files(&self) -> Vec<NamedFile<'_>> {
+        let Some(tls) = &self.tls else {
+            return Vec::new();
+        };
+        vec![
+            NamedFile::plain(&tls.certificate, &["tls", "certificate"]),
+            NamedFile::secret(&tls.key, &["tls", "key"]),
+        ]
     }
 }
 
@@ -71,6 +94,7 @@ impl Default for Listen {
             address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
             tls: None,
             limits: HttpLimits::default(),
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -114,5 +138,6 @@ pub(super) fn check(
                 .connections
                 .map_or(defaults.limits.connections, |number| number.max(1)),
         },
+        trusted_proxies: Vec::new(),
     })
 }

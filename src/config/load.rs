@@ -1,23 +1,27 @@
 //! From a file, or from none, to a checked [`Config`].
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_saphyr::Spanned;
 
+use super::fault::Fault;
+use super::places::Places;
 use super::raw::{
     RawConfig, RawDamagedStore, RawOned, RawOnehemShell, RawPermissions, RawReload, RawRetention, RawSource,
 };
 use super::scalar::{Endpoint, SourceName};
 use super::typed::read_sources;
 use super::{Config, Oned, OnehemConf, OpennebulaSource, Permissions, Reload, Retention, Source};
-use super::{DamagedStore, OnehemShell, Ssh, opennebula, webhook};
+use super::{DamagedStore, OnehemShell, Ssh, esc, masakari, opennebula, webhook};
 
 /// The installed configuration file.
 const INSTALLED: &str = "/etc/hem/hem.yaml";
+
+/// The settings of a file, and those of its sources, each read by itself.
+type Read = (RawConfig, Option<BTreeMap<SourceName, RawSource>>);
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -44,39 +48,6 @@ pub enum ConfigError {
         /// Why.
         source: io::Error,
     },
-}
-
-/// What is wrong in the file, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// The file.
-    pub path: PathBuf,
-    /// The line, from 1; 0 when the whole file is meant.
-    pub line: usize,
-    /// The column, from 1.
-    pub column: usize,
-    /// What is wrong.
-    pub message: String,
-    /// The line's text.
-    pub snippet: String,
-}
-
-/// `hem.yaml:3:9: what is wrong`, then the line with a mark below the column.
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.path.display())?;
-        if self.line == 0 {
-            return write!(f, ": {}", self.message);
-        }
-        let number = self.line.to_string();
-        let gutter = " ".repeat(number.len());
-        let indent = " ".repeat(self.column.saturating_sub(1));
-        write!(
-            f,
-            ":{}:{}: {}\n {gutter} |\n {number} | {}\n {gutter} | {indent}^",
-            self.line, self.column, self.message, self.snippet
-        )
-    }
 }
 
 /// What the defaults depend on: who runs the program, and where that user keeps things.
@@ -183,21 +154,24 @@ impl Config {
     /// The file cannot be read, or says something that is not allowed (with line and column).
     pub fn load(given: Option<&Path>) -> Result<Self, ConfigError> {
         let place = Place::of_this_process();
-        let (path, required) = match given {
-            Some(path) => (path, true),
-            None => (Path::new(INSTALLED), false),
+        let Some(path) = Self::file(given) else {
+            return Ok(place.defaults());
         };
-        match std::fs::read_to_string(path) {
-            Ok(text) => {
-                let path = absolute(path)?;
-                Self::from_text(&text, &path, &place)
-            }
-            Err(error) if !required && error.kind() == io::ErrorKind::NotFound => Ok(place.defaults()),
-            Err(source) => Err(ConfigError::Read {
-                path: path.to_owned(),
-                source,
-            }),
-        }
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::from_text(&text, &absolute(path)?, &place)
+    }
+
+    /// The file that [`load`](Self::load) reads: the one given, else the installed one where there is one.
+    pub fn file(given: Option<&Path>) -> Option<&Path> {
+        let installed = Path::new(INSTALLED);
+        given.or_else(|| {
+            let is_absent =
+                matches!(std::fs::metadata(installed), Err(error) if error.kind() == io::ErrorKind::NotFound);
+            (!is_absent).then_some(installed)
+        })
     }
 
     /// Checks the text of a configuration file that stands at `path` (absolute).
@@ -205,33 +179,10 @@ impl Config {
     /// # Errors
     /// What is wrong first, with line and column.
     pub fn from_text(text: &str, path: &Path, place: &Place) -> Result<Self, ConfigError> {
-        let defaults = place.defaults();
-        let only_comments = text.lines().all(|line| {
-            let line = line.trim();
-            line.is_empty() || line.starts_with('#') || line == "---"
-        });
-        if only_comments {
-            return Ok(defaults);
+        match read_raw(text, path)? {
+            None => Ok(place.defaults()),
+            Some((raw, sources)) => check(raw, sources, place.defaults(), path, text, place),
         }
-        let options = serde_saphyr::options! {
-            strict_booleans: true,
-            with_snippet: false,
-            legacy_octal_numbers: false,
-        };
-        let refused = |error: serde_saphyr::Error| {
-            let (line, column) = error
-                .location()
-                .map_or((0, 0), |location| (location.line(), location.column()));
-            let message = first_line(&error.without_snippet().to_string());
-            fault(path, text, line, column, message)
-        };
-        let mut raw: RawConfig =
-            serde_saphyr::from_str_with_options(text, options.clone()).map_err(refused)?;
-        let sources = match raw.sources.take() {
-            Some(heads) => Some(read_sources(text, options, &heads).map_err(refused)?),
-            None => None,
-        };
-        check(raw, sources, defaults, path, text, place)
     }
 
     /// The controller that `oned:` names, or, where there is no such section, the one that OpenNebula's own tools would ask. For
@@ -299,45 +250,34 @@ impl Config {
     }
 }
 
+/// Reads every setting by itself. None where the text says nothing.
+pub(super) fn read_raw(text: &str, path: &Path) -> Result<Option<Read>, Fault> {
+    let only_comments = text.lines().all(|line| {
+        let line = line.trim();
+        line.is_empty() || line.starts_with('#') || line == "---"
+    });
+    if only_comments {
+        return Ok(None);
+    }
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        with_snippet: false,
+        legacy_octal_numbers: false,
+    };
+    let refused = |error: serde_saphyr::Error| Fault::of_parser(path, text, &error);
+    let mut raw: RawConfig = serde_saphyr::from_str_with_options(text, options.clone()).map_err(refused)?;
+    let sources = match raw.sources.take() {
+        Some(heads) => Some(read_sources(text, options, &heads).map_err(refused)?),
+        None => None,
+    };
+    Ok(Some((raw, sources)))
+}
+
 fn absolute(path: &Path) -> Result<PathBuf, ConfigError> {
     std::path::absolute(path).map_err(|source| ConfigError::Path {
         path: path.to_owned(),
         source,
     })
-}
-
-/// saphyr's messages begin with the position, which the fault says itself.
-pub(super) fn first_line(message: &str) -> String {
-    let line = message.lines().next().unwrap_or_default();
-    let line = line.strip_prefix("error: ").unwrap_or(line);
-    let stripped = line
-        .strip_prefix("line ")
-        .and_then(|rest| rest.split_once(": "))
-        .map_or(line, |(_, message)| message);
-    // The parser's advice to programmers is none for operators.
-    let stripped = stripped
-        .split(", set DuplicateKeyPolicy")
-        .next()
-        .unwrap_or(stripped);
-    match stripped.rsplit_once(" at line ") {
-        Some((message, _)) => message.to_owned(),
-        None => stripped.to_owned(),
-    }
-}
-
-pub(super) fn fault(path: &Path, text: &str, line: u64, column: u64, message: String) -> ConfigError {
-    let line = usize::try_from(line).unwrap_or(0);
-    ConfigError::Invalid(Box::new(Fault {
-        path: path.to_owned(),
-        line,
-        column: usize::try_from(column).unwrap_or(0),
-        message,
-        snippet: text
-            .lines()
-            .nth(line.saturating_sub(1))
-            .unwrap_or_default()
-            .to_owned(),
-    }))
 }
 
 /// The name of the only source of this type, if there is just one.
@@ -355,7 +295,9 @@ fn source_of_oned(raw: &RawOned, sources: &BTreeMap<String, Source>) -> Result<S
     match &raw.source {
         Some(name) => match sources.get(&name.0) {
             Some(Source::Opennebula(_)) => Ok(name.0.clone()),
-            Some(Source::Webhook(_)) => Err(format!("`oned`: the source `{}` has no controller", name.0)),
+            Some(Source::Webhook(_) | Source::Masakari(_) | Source::MasakariPoll(_) | Source::Esc(_)) => {
+                Err(format!("`oned`: the source `{}` has no controller", name.0))
+            }
             None => Err(format!("`oned`: there is no source `{}`", name.0)),
         },
         None => only_opennebula(sources).map(str::to_owned).ok_or_else(|| {
@@ -363,6 +305,39 @@ fn source_of_oned(raw: &RawOned, sources: &BTreeMap<String, Source>) -> Result<S
                 .to_owned()
         }),
     }
+}
+
+/// A fault that shows when several settings are looked at, at the one that this path leads to.
+fn fault_at(path: &Path, text: &str, setting: &[&str], message: String) -> Fault {
+    let (line, column) = Places::of(text).map_or((0, 0), |places| {
+        let place = places.find(setting);
+        (place.line as u64, place.column as u64)
+    });
+    Fault::at(path, text, line, column, message)
+}
+
+/// Two listeners cannot have one address.
+fn check_listeners(config: &Config, path: &Path, text: &str) -> Result<(), Fault> {
+    let listeners = config.listeners();
+    for (index, (setting, listen)) in listeners.iter().enumerate() {
+        let taken = listeners[..index]
+            .iter()
+            .find(|(_, other)| listen.collides_with(other));
+        if let Some((other, listen_there)) = taken {
+            let steps: Vec<&str> = setting.iter().map(String::as_str).collect();
+            let message = format!(
+                "`{}` already listens on {}, so this cannot listen on {}",
+                other.join("."),
+                listen_there.address,
+                listen.address
+            );
+            return Err(Fault {
+                hint: Some("give one of them another port".to_owned()),
+                ..fault_at(path, text, &steps, message)
+            });
+        }
+    }
+    Ok(())
 }
 
 fn check(
@@ -376,7 +351,6 @@ fn check(
     let folder = path.parent().unwrap_or(Path::new("/"));
     // Joining an absolute path gives that path.
     let below = |given: Option<PathBuf>, default: PathBuf| given.map_or(default, |given| folder.join(given));
-    let control = raw.control.unwrap_or_default();
     let limits = raw.limits.unwrap_or_default();
     let state_dir = below(raw.state_dir, defaults.state_dir);
     let sources = match sources {
@@ -385,7 +359,7 @@ fn check(
             .into_iter()
             .map(|(name, source)| {
                 let source = check_source(source, folder)
-                    .map_err(|found| fault(path, text, found.line, found.column, found.message))?;
+                    .map_err(|found| Fault::at(path, text, found.line, found.column, found.message))?;
                 Ok((name.0, source))
             })
             .collect::<Result<_, ConfigError>>()?,
@@ -395,10 +369,10 @@ fn check(
         Some(raw) => Some(
             source_of_oned(raw, &sources)
                 .and_then(|source| Oned::from_raw(raw, source, folder, place))
-                .map_err(|message| fault(path, text, 0, 0, message))?,
+                .map_err(|message| fault_at(path, text, &["oned", "source"], message))?,
         ),
     };
-    Ok(Config {
+    let config = Config {
         observe: false,
         oned,
         state_dir,
@@ -418,13 +392,11 @@ fn check(
             None | Some(RawOnehemShell::Auto) => OnehemShell::Auto,
             Some(RawOnehemShell::Never) => OnehemShell::Never,
         },
-        control: super::Control {
-            socket: below(control.socket, defaults.control.socket),
-            socket_mode: control
-                .socket_mode
-                .map_or(defaults.control.socket_mode, |mode| mode.0),
-            socket_group: control.socket_group,
-        },
+        control: super::Control::from_raw(raw.control.unwrap_or_default(), defaults.control, folder)
+            .map_err(|found| match found.line {
+                0 => fault_at(path, text, &["control"], found.message),
+                line => Fault::at(path, text, line, found.column, found.message),
+            })?,
         concurrency: raw.concurrency.map_or(defaults.concurrency, |number| number.0),
         blocked_after: raw.blocked_after.map_or(defaults.blocked_after, |after| after.0),
         shutdown_grace: raw
@@ -455,7 +427,9 @@ fn check(
             .into_iter()
             .map(|path| path.0)
             .collect(),
-    })
+    };
+    check_listeners(&config, path, text)?;
+    Ok(config)
 }
 
 /// What is not said of events and outputs by themselves holds for them as for everything.
@@ -492,6 +466,15 @@ impl SourceFault {
             message,
         }
     }
+
+    /// Is about the file as a whole.
+    pub(super) const fn of_all(message: String) -> Self {
+        Self {
+            line: 0,
+            column: 0,
+            message,
+        }
+    }
 }
 
 /// `folder` is what relative paths are relative to.
@@ -499,6 +482,8 @@ fn check_source(raw: RawSource, folder: &Path) -> Result<Source, SourceFault> {
     match raw {
         RawSource::Opennebula(raw) => opennebula::check(raw).map(Source::Opennebula),
         RawSource::Webhook(raw) => webhook::check(raw, folder).map(Source::Webhook),
+        RawSource::Masakari(raw) => masakari::check(*raw, folder),
+        RawSource::Esc(raw) => esc::check(raw, folder).map(Source::Esc),
     }
 }
 
@@ -566,7 +551,7 @@ hooks_dir: hooks.d
 scripts_dir: ../scripts
 onehem_scripts_dir: /var/lib/one/remotes/hooks
 oned:
-  { shell: never, source: zone1, auth: one_auth, hooks: none, leader_only: true, catch_up: true, max_gap: 5m,
+  { shell: never, source: zone1, auth: one_auth, hooks: none, leader_only: true, catch_up: true, max_gap: 5m, look_every: 10m,
     endpoint: "http://10.0.0.1:2633/RPC2" }
 control: { socket: /run/one/hem.sock, socket_mode: "0660", socket_group: oneadmin }
 concurrency: 32
@@ -600,6 +585,7 @@ redact: ["//MY_TOKEN"]
             leader_only: true,
             catch_up: true,
             max_gap: Duration::from_secs(300),
+            look_every: Some(Duration::from_secs(600)),
         };
         assert_eq!(config.oned, Some(oned));
         assert_eq!(config.control.socket_mode, 0o660);
@@ -655,6 +641,11 @@ redact: ["//MY_TOKEN"]
             "sources:\n  a b: { type: opennebula }\n",
             "sources:\n  z: { type: rabbitmq }\n",
             "sources:\n  z:\n    type: opennebula\n    endpoint: ipc:///run/pub\n",
+            "sources:\n  z: { type: masakari, listen: \"0.0.0.0:1\" }\n",
+            "sources:\n  z: { type: masakari, base_path: /a//b }\n",
+            "sources:\n  z:\n    type: masakari\n    segments:\n      a: { hosts: { n1: {} } }\n      b: { hosts: { n1: } }\n",
+            "sources:\n  z: { type: masakari, segments: { a: { hosts: { \"n 1\": {} } } } }\n",
+            "sources:\n  z: { type: masakari, segments: { a: { uuid: 1-2, hosts: {} } } }\n",
             "retention: { bytes: 12 }\n",
             "concurrency: 3\nconcurrency: 4\n",
             "control: [\n",

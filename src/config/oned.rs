@@ -17,6 +17,9 @@ const USUAL: &str = "http://localhost:2633/RPC2";
 /// A state that nobody kept up for longer than this is no ground to raise events on.
 const MAX_GAP: Duration = Duration::from_secs(15 * 60);
 
+/// A look makes `oned` read all its pools from its database.
+const LOOK_AT_MOST_EVERY: Duration = Duration::from_secs(60);
+
 /// The controller behind a source, asked through its XML-RPC API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Oned {
@@ -34,6 +37,8 @@ pub struct Oned {
     pub catch_up: bool,
     /// No state is raised after a gap that was longer.
     pub max_gap: Duration,
+    /// How often it is asked for the present states where there is no gap; never, where unset.
+    pub look_every: Option<Duration>,
 }
 
 impl Oned {
@@ -52,6 +57,13 @@ impl Oned {
             Some(file) => vec![folder.join(file)],
             None => place.one_auth(),
         };
+        let look_every = raw.look_every.as_ref().map(|every| every.0);
+        if look_every.is_some_and(|every| every < LOOK_AT_MOST_EVERY) {
+            return Err(format!(
+                "`look_every` is less than {} s: each look asks for all resources",
+                LOOK_AT_MOST_EVERY.as_secs()
+            ));
+        }
         Ok(Self {
             endpoint,
             auth,
@@ -60,6 +72,7 @@ impl Oned {
             leader_only: raw.leader_only.unwrap_or(false),
             catch_up: raw.catch_up.unwrap_or(false),
             max_gap: raw.max_gap.map_or(MAX_GAP, |gap| gap.0),
+            look_every,
         })
     }
 }
@@ -143,6 +156,17 @@ mod tests {
         let oned = found(&raw, &place).expect("what the file says");
         assert_eq!(oned.endpoint.as_str(), "http://[::1]:1/RPC2");
         assert_eq!(oned.auth, [PathBuf::from("/etc/hem/auth")]);
+    }
+
+    #[test]
+    fn nobody_looks_at_all_resources_more_often_than_once_a_minute() {
+        let every = |text: &str| {
+            let raw = serde_saphyr::from_str::<RawOned>(&format!("look_every: {text}")).expect("a duration");
+            found(&raw, &Place::default()).map(|oned| oned.look_every)
+        };
+        assert_eq!(every("10m"), Ok(Some(Duration::from_secs(600))));
+        let fault = every("59s").expect_err("too often");
+        assert!(fault.starts_with("`look_every` is less than 60 s"), "{fault}");
     }
 
     #[test]

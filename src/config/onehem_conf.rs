@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
-use super::load::{ConfigError, Place, fault, first_line};
+use super::fault::{Fault, first_line};
+use super::load::{ConfigError, Place};
 use super::raw::RawOned;
 use super::scalar::{Concurrency, Endpoint, LogFilter};
 use super::{Config, Oned, OpennebulaSource, Source};
@@ -69,13 +70,13 @@ impl OnehemConf {
                 .location()
                 .map_or((0, 0), |location| (location.line(), location.column()));
             let message = first_line(&error.without_snippet().to_string());
-            fault(path, text, line, column, message)
+            Fault::at(path, text, line, column, message)
         })?;
         let mut conf = Self::default();
         for (key, value) in entries {
             let place = value.referenced;
             conf.set(&key, value.value)
-                .map_err(|message| fault(path, text, place.line(), place.column(), message))?;
+                .map_err(|message| Fault::at(path, text, place.line(), place.column(), message))?;
         }
         Ok(conf)
     }

@@ -1,7 +1,13 @@
 //! `hem.yaml` as it is written. The doc comments are the reference manual: `docs/configuration.md` is made from them.
 
+pub mod esc;
+pub mod keystone;
 pub mod listen;
+pub mod masakari;
+pub mod masakari_auth;
+pub mod masakari_poll;
 pub mod opennebula;
+pub mod secret;
 pub mod webhook;
 
 use std::collections::BTreeMap;
@@ -9,11 +15,16 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_saphyr::Spanned;
 
+use self::esc::RawEsc;
+use self::listen::{RawHttpLimits, RawTls};
+use self::masakari::RawMasakari;
 use self::opennebula::RawOpennebula;
 use self::webhook::RawWebhook;
 use super::scalar::{
-    Concurrency, DurationText, LogFilter, ModeText, RedactionPath, RpcEndpoint, SizeText, SourceName,
+    Concurrency, DurationText, HostPattern, ListenAddress, LogFilter, ModeText, RedactionPath, RpcEndpoint,
+    SizeText, SourceName, TokenName,
 };
 
 /// The configuration of hem, `hem.yaml`. Every setting has a default; relative paths are relative to this file.
@@ -88,6 +99,9 @@ pub struct RawOned {
     pub catch_up: Option<bool>,
     /// After a longer gap nothing is caught up. Default `15m`.
     pub max_gap: Option<DurationText>,
+    /// How often, without a gap, the present states are asked for too, to find those that the hook manager dropped in silence; at
+    /// least `1m`. Default: never.
+    pub look_every: Option<DurationText>,
     /// Whether a shell may read the command lines of hooks of the profile `onehem`. Default `auto`.
     pub shell: Option<RawOnehemShell>,
 }
@@ -133,6 +147,47 @@ pub struct RawControl {
     pub socket_mode: Option<ModeText>,
     /// The group it is given to; with mode `"0660"` its members may use the daemon. Default: the daemon's own.
     pub socket_group: Option<String>,
+    /// The address and the port where the control API and the page can be reached over TCP as well: `127.0.0.1:8090`,
+    /// `"[::1]:8090"`, `0.0.0.0:8443`. With port 0 any free one, which the log tells. Whoever calls there needs one of `tokens`, on
+    /// this machine too. Default: none.
+    #[schemars(with = "Option<ListenAddress>")]
+    pub listen: Option<Spanned<ListenAddress>>,
+    /// TLS for `listen`, by files in PEM form. Default: none.
+    pub tls: Option<RawTls>,
+    /// What one caller of `listen` may take.
+    pub limits: Option<RawHttpLimits>,
+    /// The files whose tokens open `listen`.
+    pub tokens: Option<Vec<RawTokenFile>>,
+    /// Names by which `listen` is reached, besides its own address and, where that is one of this machine's own, `localhost`:
+    /// `hem.example.org`, or `hem.example.org:8443` for one port alone. A request for any other name is refused, lest a page from
+    /// elsewhere reach hem through a name that leads here. `"*"` takes any name.
+    pub hosts: Option<Vec<HostPattern>>,
+}
+
+/// A file of tokens that open the control API over TCP.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawTokenFile {
+    /// The name that the audit log gives to whoever calls with one of them. Default: the file's name without what is behind the
+    /// last dot.
+    #[schemars(with = "Option<TokenName>")]
+    pub name: Option<Spanned<TokenName>>,
+    /// The file: one token a line, any of which will do; empty lines and lines that begin with `#` mean nothing. Nobody but the
+    /// daemon's user and root may have any right to it (mode 0600). It is read again when it changes. `hem token` makes tokens.
+    #[schemars(with = "PathBuf")]
+    pub file: Spanned<PathBuf>,
+    /// What they allow.
+    pub role: RawRole,
+}
+
+/// What a token allows.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawRole {
+    /// Everything that only reads, without what is redacted.
+    Viewer,
+    /// Everything.
+    Operator,
 }
 
 /// How changes in the hooks folder take effect.
@@ -173,6 +228,10 @@ pub enum RawSource {
     Opennebula(RawOpennebula),
     /// `type: webhook`.
     Webhook(RawWebhook),
+    /// `type: masakari`.
+    Masakari(Box<RawMasakari>),
+    /// `type: esc`.
+    Esc(RawEsc),
 }
 
 /// What of a source is read first: its type says how the rest is to be read.
@@ -191,6 +250,10 @@ pub enum RawSourceType {
     Opennebula,
     /// Whoever sends requests over HTTP.
     Webhook,
+    /// The notifications API of Masakari.
+    Masakari,
+    /// A Cisco Elastic Services Controller.
+    Esc,
 }
 
 /// What the store keeps.

@@ -370,10 +370,15 @@ read_from_text!(SourceName, "SourceName", {
 });
 
 mod http;
+mod masakari;
+mod url;
 
 pub use self::http::{
-    EndpointName, HeaderName, ListenAddress, MethodName, Network, SubjectExpression, UrlPath, VariableName,
+    EndpointName, HeaderName, HostPattern, ListenAddress, MethodName, Network, SubjectExpression, TokenName,
+    UrlPath, VariableName,
 };
+pub use self::masakari::{MasakariHostName, SegmentName, UuidText};
+pub use self::url::HttpUrl;
 
 #[cfg(test)]
 mod tests {

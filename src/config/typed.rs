@@ -78,6 +78,8 @@ impl<'de> Visitor<'de> for OfTypes<'_> {
             let source = match self.0.get(&name).map(|head| head.kind) {
                 Some(RawSourceType::Opennebula) => RawSource::Opennebula(entries.next_value()?),
                 Some(RawSourceType::Webhook) => RawSource::Webhook(entries.next_value()?),
+                Some(RawSourceType::Masakari) => RawSource::Masakari(entries.next_value()?),
+                Some(RawSourceType::Esc) => RawSource::Esc(entries.next_value()?),
                 // The first reading found the same names.
                 None => {
                     entries.next_value::<IgnoredAny>()?;

@@ -1,19 +1,19 @@
 //! A source of type `webhook`, checked.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_saphyr::Spanned;
 
+use super::NamedFile;
 use super::listen::{self, Listen};
 use super::load::SourceFault;
 use super::raw::webhook::{
-    RawAlgorithm, RawBody, RawEncoding, RawEndpoint, RawRespond, RawSecret, RawSignature, RawToken,
-    RawWebhook,
+    RawAlgorithm, RawBody, RawEncoding, RawEndpoint, RawRespond, RawSignature, RawToken, RawWebhook,
 };
 pub use super::scalar::Network;
+use super::secret::{self, SecretPlace};
 use crate::event::webhook::Form;
 use crate::expression::Expression;
 
@@ -30,6 +30,27 @@ pub struct WebhookSource {
     pub listen: Listen,
     /// The endpoints by name.
     pub endpoints: BTreeMap<String, Endpoint>,
+}
+
+impl WebhookSource {
+    /// The files that its settings name, by the path below the source's own.
+    pub(super) fn named_files(&self) -> Vec<NamedFile<'_>> {
+        let mut files = self.listen.named_files();
+        for (name, endpoint) in &self.endpoints {
+            let secrets = [
+                (
+                    "signature",
+                    endpoint.signature.as_ref().map(|rules| &rules.secrets),
+                ),
+                ("token", endpoint.token.as_ref().map(|rules| &rules.secrets)),
+            ];
+            for (by, places) in secrets {
+                let setting = ["endpoints", name, by, "secrets"];
+                files.extend(secret::named_files(places.into_iter().flatten(), &setting));
+            }
+        }
+        files
+    }
 }
 
 /// One address that requests are sent to.
@@ -120,24 +141,6 @@ pub struct Token {
     pub secrets: Vec<SecretPlace>,
 }
 
-/// Where a secret is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SecretPlace {
-    /// In this file.
-    File(PathBuf),
-    /// In this variable of the daemon's environment.
-    Variable(String),
-}
-
-impl fmt::Display for SecretPlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "the file `{}`", path.display()),
-            Self::Variable(name) => write!(f, "the variable `{name}`"),
-        }
-    }
-}
-
 /// How deliveries are told apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
@@ -150,7 +153,10 @@ pub struct Delivery {
 /// `folder` is what relative paths are relative to.
 pub(super) fn check(raw: RawWebhook, folder: &Path) -> Result<WebhookSource, SourceFault> {
     let address = raw.listen.as_ref().map(|address| &address.value);
-    let listen = listen::check(address, raw.tls, raw.limits, folder)?;
+    let listen = Listen {
+        trusted_proxies: raw.trusted_proxies.unwrap_or_default(),
+        ..listen::check(address, raw.tls, raw.limits, folder)?
+    };
     let mut endpoints: BTreeMap<String, Endpoint> = BTreeMap::new();
     for (name, raw) in raw.endpoints {
         let place = (raw.referenced, raw.defined);
@@ -264,7 +270,7 @@ fn check_signature(raw: RawSignature, folder: &Path) -> Result<Signature, Source
             None | Some(RawEncoding::Hex) => Encoding::Hex,
             Some(RawEncoding::Base64) => Encoding::Base64,
         },
-        secrets: check_secrets(raw.secrets, folder)?,
+        secrets: secret::check_all(raw.secrets, folder)?,
     })
 }
 
@@ -274,29 +280,6 @@ fn check_token(raw: RawToken, folder: &Path) -> Result<Token, SourceFault> {
             .header
             .map(|header| header.0)
             .filter(|header| header != "authorization"),
-        secrets: check_secrets(raw.secrets, folder)?,
+        secrets: secret::check_all(raw.secrets, folder)?,
     })
-}
-
-fn check_secrets(
-    raw: Spanned<Vec<Spanned<RawSecret>>>,
-    folder: &Path,
-) -> Result<Vec<SecretPlace>, SourceFault> {
-    if raw.value.is_empty() {
-        return Err(SourceFault::at(
-            &raw,
-            "the list is empty; name a file, `secrets: [{ file: … }]`".to_owned(),
-        ));
-    }
-    raw.value
-        .into_iter()
-        .map(|secret| match (&secret.value.file, &secret.value.env) {
-            (Some(file), None) => Ok(SecretPlace::File(folder.join(file))),
-            (None, Some(variable)) => Ok(SecretPlace::Variable(variable.0.clone())),
-            _ => Err(SourceFault::at(
-                &secret,
-                "a secret is in a file or in the environment: write `file: …` or `env: …`".to_owned(),
-            )),
-        })
-        .collect()
 }

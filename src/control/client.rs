@@ -15,11 +15,12 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio_util::task::TaskTracker;
 
+use super::address::{address, encoded};
 use super::api::{
-    AuditFilter, AuditView, EmitOrder, EmitReply, ErrorBody, ErrorDetail, EventFilter, EventView,
-    ExecutionFilter, ExecutionView, ExportFilter, ExportLine, FeedLine, HookView, MuteOrder, MuteReply,
-    Ordered, ReloadOrder, ReloadReply, RetryOrder, RetryReply, Reveal, StatusView, StopOrder, StopReply,
-    Story, UnmuteOrder, UnmuteReply,
+    AuditFilter, AuditView, EmitOrder, EmitReply, EventFilter, EventView, ExecutionFilter, ExecutionView,
+    ExportFilter, ExportLine, FeedLine, HookView, MuteOrder, MuteReply, Ordered, Problem, ReloadOrder,
+    ReloadReply, RetryOrder, RetryReply, Reveal, StatusView, StopOrder, StopReply, Story, UnmuteOrder,
+    UnmuteReply,
 };
 
 /// Why a call failed.
@@ -42,8 +43,8 @@ pub enum ClientError {
         source: io::Error,
     },
     /// The daemon refused; the sentence is its own.
-    #[error("{}", .0.message)]
-    Refused(ErrorDetail),
+    #[error("{}", .0.detail)]
+    Refused(Box<Problem>),
     /// The connection broke.
     #[error("the connection to the daemon broke")]
     Broken(#[source] hyper::Error),
@@ -127,8 +128,8 @@ impl Client {
             return Ok(response);
         }
         let body = collect(response).await?;
-        match serde_json::from_slice::<ErrorBody>(&body) {
-            Ok(ErrorBody { error }) => Err(ClientError::Refused(error)),
+        match serde_json::from_slice(&body) {
+            Ok(problem) => Err(ClientError::Refused(problem)),
             Err(error) => Err(ClientError::Answer(error)),
         }
     }
@@ -292,7 +293,8 @@ impl Client {
     /// `GET /v1/audit`: newest first.
     #[expect(clippy::missing_errors_doc, reason = "said at the first call")]
     pub async fn audit(&self, limit: Option<usize>) -> Result<Vec<AuditView>, ClientError> {
-        self.get(&address("/v1/audit", &AuditFilter { limit })).await
+        self.get(&address("/v1/audit", &AuditFilter { limit, cursor: None }))
+            .await
     }
 }
 
@@ -303,44 +305,6 @@ async fn collect(response: Response<Incoming>) -> Result<Bytes, ClientError> {
         .await
         .map_err(ClientError::Broken)?;
     Ok(body.to_bytes())
-}
-
-/// A path with parameters.
-fn address(path: &str, parameters: &impl Serialize) -> String {
-    let Ok(serde_json::Value::Object(parameters)) = serde_json::to_value(parameters) else {
-        return path.to_owned();
-    };
-    let mut address = path.to_owned();
-    for (index, (name, value)) in parameters.into_iter().enumerate() {
-        let value = match value {
-            serde_json::Value::String(text) => text,
-            other => other.to_string(),
-        };
-        address.push(if index == 0 { '?' } else { '&' });
-        address.push_str(&name);
-        address.push('=');
-        address.push_str(&encoded(&value));
-    }
-    address
-}
-
-/// Percent-encoded (RFC 3986): everything but unreserved characters.
-fn encoded(text: &str) -> String {
-    text.bytes()
-        .fold(String::with_capacity(text.len()), |mut out, byte| {
-            match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                    out.push(char::from(byte))
-                }
-                _ => {
-                    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-                    out.push('%');
-                    out.push(char::from(DIGITS[usize::from(byte >> 4)]));
-                    out.push(char::from(DIGITS[usize::from(byte & 15)]));
-                }
-            }
-            out
-        })
 }
 
 /// Lines of JSON as they come.
@@ -395,22 +359,6 @@ impl<T> Lines<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_encoded() {
-        let filter = EventFilter {
-            key: Some("EVENT VM 12/&?=ü".to_owned()),
-            limit: Some(3),
-            unmatched: true,
-            ..EventFilter::default()
-        };
-        assert_eq!(
-            address("/v1/events", &filter),
-            "/v1/events?key=EVENT%20VM%2012%2F%26%3F%3D%C3%BC&limit=3&unmatched=true"
-        );
-        assert_eq!(address("/v1/events", &EventFilter::default()), "/v1/events");
-        assert_eq!(encoded("oned/log"), "oned%2Flog");
-    }
 
     #[tokio::test]
     async fn nobody_listening_is_said_with_the_socket() {

@@ -9,8 +9,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::api::{
     AcceptanceBucket, ActorView, AttemptView, AuditView, BlockedView, CancelReasonView, CatchUpView,
-    CaughtUpView, CauseView, DefinitionView, EndedView, EventSums, EventView, ExecutionView, FactsView,
-    FaultView, FileView, HookView, KeptView, NotedOnlyView, OutcomeView, OutputView, OverrideView,
+    CaughtUpView, CauseView, DefinitionView, EndedView, EscView, EventSums, EventView, ExecutionView,
+    FactsView, FaultView, FileView, HookView, KeptView, NotedOnlyView, OutcomeView, OutputView, OverrideView,
     ProcessView, ReloadReply, ResultsView, RoleView, SeverityView, SkipReasonView, SourceErrorView,
     SourceView, StaleView, StateView, StatusView, Text, Time,
 };
@@ -29,7 +29,9 @@ use crate::event::own::OwnEvent;
 use crate::event::time::Timestamp;
 use crate::hooks::fault::{Fault, Severity};
 use crate::hooks::invocation::{OnehemShell, uses_shell};
-use crate::hooks::{Hook, Names, OwnTrigger, Profile, Trigger, Version};
+use crate::hooks::{
+    EscTrigger, Hook, MasakariTrigger, Names, OwnTrigger, Patterns, Profile, Trigger, Version,
+};
 use crate::runner::{Captured, Outcome, StartFailureKind};
 use crate::store::{AuditEntry, Definition, EventCounters, ListedEvent, Override};
 
@@ -88,6 +90,8 @@ fn facts(facts: &Facts) -> FactsView {
             sender: request.sender.clone(),
             request: request.request.clone(),
         },
+        Facts::Esc(event) => FactsView::Esc(Box::new(EscView::of(event))),
+        Facts::Masakari(told) => FactsView::Masakari(told.into()),
     }
 }
 
@@ -146,6 +150,9 @@ pub(super) fn actor(actor: &Actor) -> ActorView {
                 .ok()
                 .flatten()
                 .map(|user| user.name),
+        },
+        Actor::Token { name } => ActorView::Token {
+            name: name.to_string(),
         },
         Actor::Daemon => ActorView::Daemon,
     }
@@ -234,6 +241,7 @@ pub(super) fn execution(store: &StoreId, execution: &Execution) -> ExecutionView
         hook: execution.key.hook.to_string(),
         version: execution.progress.version.to_string(),
         subject: execution.subject.as_ref().map(ToString::to_string),
+        source: execution.source.to_string(),
         accepted: Time(execution.accepted),
         why: execution.why.clone(),
         retry_of: execution.retry_of.as_ref().map(ToString::to_string),
@@ -418,11 +426,43 @@ fn trigger(trigger: &Trigger) -> String {
             (format!("api {}{result}", names(&api.call)), &api.source)
         }
         Trigger::Webhook(webhook) => (format!("webhook {}", webhook.name), &webhook.source),
+        Trigger::Esc(esc) => (esc_trigger(esc), &esc.source),
+        Trigger::Masakari(asked) => (masakari_trigger(asked), &asked.source),
     };
     if let Some(source) = source {
         words = format!("{words} of {source}");
     }
     words
+}
+
+/// `esc SERVICE_ALIVE FAILURE, deployment dep`.
+fn esc_trigger(trigger: &EscTrigger) -> String {
+    let mut words = format!("esc {}", trigger.event);
+    if trigger.status != Patterns::Any {
+        words = format!("{words} {}", trigger.status);
+    }
+    for (what, patterns) in [
+        ("tenant", &trigger.tenant),
+        ("deployment", &trigger.deployment),
+        ("vm_group", &trigger.vm_group),
+    ] {
+        if *patterns != Patterns::Any {
+            words = format!("{words}, {what} {patterns}");
+        }
+    }
+    match trigger.via {
+        Some(via) => format!("{words}, via {via}"),
+        None => words,
+    }
+}
+
+/// `masakari type COMPUTE_HOST event STOPPED`.
+fn masakari_trigger(trigger: &MasakariTrigger) -> String {
+    trigger
+        .asked()
+        .fold("masakari".to_owned(), |words, (name, patterns)| {
+            format!("{words} {name} {patterns}")
+        })
 }
 
 /// `execution failed of dns`, `source_down after 1m of any`.
@@ -671,6 +711,7 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
         store: status.store.to_string(),
         started: Time(status.started),
         now: Time(now),
+        url: None,
         last_seq: status.last_seq.0,
         events,
         executions: status

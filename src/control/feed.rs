@@ -3,6 +3,9 @@
 //! The subscription is made before the listing is read, so nothing falls between; what the listing already showed
 //! is dropped from the feed.
 
+pub(super) mod ring;
+pub(super) mod sse;
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::time::Duration;
@@ -136,6 +139,10 @@ fn wants_execution(query: &ExecutionQuery, execution: &Execution) -> bool {
                 .as_ref()
                 .is_some_and(|own| own.as_str() == subject)
         })
+        && query
+            .source
+            .as_deref()
+            .is_none_or(|source| &*execution.source == source)
         && within(execution.accepted, query.since, query.until)
 }
 

@@ -136,6 +136,7 @@ impl Collector for Scrape {
         self.executions(&mut sheet)?;
         self.hooks(&mut sheet)?;
         self.pool(&mut sheet)?;
+        self.replies(&mut sheet)?;
         self.store(&mut sheet)
     }
 }
@@ -353,6 +354,24 @@ impl Scrape {
         )
     }
 
+    /// Of sources whose controller is told how hooks ended.
+    fn replies(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let outboxes = || self.status.outboxes.iter();
+        sheet.gauges(
+            "replies_waiting",
+            "Attempts whose end the controller is still to be told of",
+            outboxes().map(|(source, status)| ([("source", source.as_str())], status.waiting)),
+        )?;
+        sheet.counters(
+            "replies",
+            "Attempts since the daemon started, by whether the controller acknowledged their end or is never to be told of it",
+            outboxes().flat_map(|(source, status)| {
+                [("delivered", status.delivered), ("superseded", status.superseded)]
+                    .map(|(outcome, count)| ([("source", source.as_str()), ("outcome", outcome)], count))
+            }),
+        )
+    }
+
     fn store(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
         let kept = &self.status.kept;
         sheet.gauges(
@@ -464,3 +483,6 @@ fn bound_in_seconds(millis: u64) -> f64 {
 fn since_1970(time: Timestamp) -> f64 {
     time.since(Timestamp::default()).as_secs_f64()
 }
+
+#[cfg(test)]
+mod tests;

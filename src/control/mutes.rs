@@ -85,21 +85,25 @@ fn scope(view: &ScopeView) -> Scope {
     }
 }
 
+pub(super) fn scope_view(scope: &Scope) -> ScopeView {
+    match scope {
+        Scope::All => ScopeView::All,
+        Scope::Source(source) => ScopeView::Source {
+            source: source.to_string(),
+        },
+        Scope::Hook(hook) => ScopeView::Hook {
+            hook: hook.to_string(),
+        },
+        Scope::Lane(hook, subject) => ScopeView::Lane {
+            hook: hook.to_string(),
+            subject: subject.to_string(),
+        },
+    }
+}
+
 pub(super) fn view(mute: &Mute) -> MuteView {
     MuteView {
-        scope: match &mute.scope {
-            Scope::All => ScopeView::All,
-            Scope::Source(source) => ScopeView::Source {
-                source: source.to_string(),
-            },
-            Scope::Hook(hook) => ScopeView::Hook {
-                hook: hook.to_string(),
-            },
-            Scope::Lane(hook, subject) => ScopeView::Lane {
-                hook: hook.to_string(),
-                subject: subject.to_string(),
-            },
-        },
+        scope: scope_view(&mute.scope),
         since: Time(mute.since),
         until: mute.until.map(|until| Time(until.at)),
         by: match &mute.by {

@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use super::api::{
-    AuditView, EventFilter, EventView, ExecutionFilter, ExecutionStory, ExecutionView, MuteView, StateView,
-    Story, Today,
+    AuditFilter, AuditView, EventFilter, EventView, ExecutionFilter, ExecutionStory, ExecutionView,
+    LiveOutputView, MuteView, StateView, Story, Today,
 };
 use super::arguments::ArgumentLines;
 use super::convert;
+use super::cursor::{self, Page};
 use super::mutes;
 use super::veil::Veil;
 use crate::engine::execution::Execution;
+use crate::engine::handle::LiveOutput;
 use crate::event::id::{ExecutionKey, HookName, Reference, Seq, StoreId};
 use crate::event::{Facts, Kind};
 use crate::hooks::HookSet;
+use crate::runner::Captured;
 use crate::store::{EventQuery, ExecutionQuery, ListedEvent, ReadError, Store};
 
 /// Listed when nobody says how many.
@@ -57,7 +60,7 @@ impl QueryError {
         }
     }
 
-    fn absent_event(seq: Seq) -> Self {
+    pub(super) fn absent_event(seq: Seq) -> Self {
         Self::Absent {
             message: format!("there is no event {seq}"),
             hint: Some(
@@ -92,14 +95,20 @@ impl Reader {
     ///
     /// # Errors
     /// A filter that names an unknown kind; a store that cannot be read.
-    pub fn events(&self, filter: &EventFilter) -> Result<Vec<EventView>, QueryError> {
-        let query = event_query(filter)?;
-        Ok(self
-            .store
-            .events(&query)?
-            .iter()
-            .map(|listed| self.listed(listed))
-            .collect())
+    pub fn events(&self, filter: &EventFilter) -> Result<Page<EventView>, QueryError> {
+        let mut query = event_query(filter)?;
+        query.before = match &filter.cursor {
+            Some(cursor) => Some(cursor::number(cursor, self.store.id())?),
+            None => None,
+        };
+        let limit = query.limit;
+        query.limit += 1;
+        Page::of(
+            self.store.events(&query)?,
+            limit,
+            |last| format!("{}-{}", self.store.id(), last.event.seq),
+            |found| Ok(found.iter().map(|listed| self.listed(listed)).collect()),
+        )
     }
 
     /// One event with its payload.
@@ -118,13 +127,31 @@ impl Reader {
     ///
     /// # Errors
     /// A filter that names an unknown state; a store that cannot be read.
-    pub fn executions(&self, filter: &ExecutionFilter) -> Result<Vec<ExecutionView>, QueryError> {
-        let query = execution_query(filter)?;
-        let executions = self.store.executions(&query)?;
-        let mut views = self.views(&executions)?;
-        if filter.arguments {
+    pub fn executions(&self, filter: &ExecutionFilter) -> Result<Page<ExecutionView>, QueryError> {
+        let mut query = execution_query(filter)?;
+        query.before = match &filter.cursor {
+            Some(cursor) => Some(cursor::execution(cursor, self.store.id())?),
+            None => None,
+        };
+        let limit = query.limit;
+        query.limit += 1;
+        Page::of(
+            self.store.executions(&query)?,
+            limit,
+            |last| last.key.with_store(self.store.id()),
+            |found| self.views_with(found, filter.arguments),
+        )
+    }
+
+    fn views_with(
+        &self,
+        executions: &[Execution],
+        with_arguments: bool,
+    ) -> Result<Vec<ExecutionView>, QueryError> {
+        let mut views = self.views(executions)?;
+        if with_arguments {
             let mut lines = ArgumentLines::new(&self.store, &self.veil);
-            for (view, execution) in views.iter_mut().zip(&executions) {
+            for (view, execution) in views.iter_mut().zip(executions) {
                 view.arguments = lines.of(execution)?;
             }
         }
@@ -210,10 +237,7 @@ impl Reader {
         if event.is_none() && keys.is_empty() {
             return Err(QueryError::absent_event(seq));
         }
-        let call = event.as_ref().and_then(|listed| match &listed.event.facts {
-            Facts::Api(api) => Some(api.call.as_str()),
-            _ => None,
-        });
+        let call = event.as_ref().and_then(call);
         let veil = match &event {
             Some(listed) => self.veil.over(listed.event.payload.bytes()),
             None => self.veil.clone(),
@@ -238,9 +262,84 @@ impl Reader {
     ///
     /// # Errors
     /// A store that cannot be read.
-    pub fn audit(&self, limit: Option<usize>) -> Result<Vec<AuditView>, QueryError> {
-        let entries = self.store.audit(limited(limit))?;
-        Ok(entries.iter().map(convert::audit).collect())
+    pub fn audit(&self, filter: &AuditFilter) -> Result<Page<AuditView>, QueryError> {
+        let before = match &filter.cursor {
+            Some(cursor) => Some(cursor::number(cursor, self.store.id())?.0),
+            None => None,
+        };
+        let limit = limited(filter.limit);
+        Page::of(
+            self.store.audit_before(before, limit + 1)?,
+            limit,
+            |last| format!("{}-{}", self.store.id(), last.number),
+            |found| Ok(found.iter().map(convert::audit).collect()),
+        )
+    }
+
+    /// What an execution has written: the attempt that runs, or the last one that ended. `live` says what the one that runs has
+    /// written so far.
+    ///
+    /// # Errors
+    /// There is no such execution, or the reference names several; a store that cannot be read.
+    pub(super) fn output(
+        &self,
+        reference: &Reference,
+        live: impl FnOnce(&ExecutionKey) -> Option<LiveOutput>,
+    ) -> Result<LiveOutputView, QueryError> {
+        let key = self.one(reference)?;
+        // Asked first: what is no longer shown by then is in the record.
+        let (attempt, running, [mut stdout, mut stderr]) = match live(&key) {
+            Some(live) => (
+                Some(live.attempt),
+                true,
+                [live.stdout, live.stderr].map(|kept| convert::output(&kept)),
+            ),
+            None => {
+                let last = self.store.attempts(&key)?.pop();
+                let nothing = || Captured::default();
+                let (number, ended) = match last {
+                    Some(last) => (Some(last.number), last.ended),
+                    None => (None, None),
+                };
+                let runs = number.is_some() && ended.is_none();
+                let kept = ended.map_or_else(|| [nothing(), nothing()], |ended| [ended.stdout, ended.stderr]);
+                (number, runs, kept.map(|kept| convert::output(&kept)))
+            }
+        };
+        let event = self.store.event(key.event)?;
+        let veil = match &event {
+            Some(listed) => self.veil.over(listed.event.payload.bytes()),
+            None => self.veil.clone(),
+        };
+        let call = event.as_ref().and_then(call);
+        for stream in [&mut stdout, &mut stderr] {
+            veil.output(stream, call);
+        }
+        Ok(LiveOutputView {
+            execution: key.to_string(),
+            attempt,
+            running,
+            stdout,
+            stderr,
+        })
+    }
+
+    /// The only execution that a reference stands for.
+    ///
+    /// # Errors
+    /// There is none, or there are several; a store that cannot be read.
+    pub fn one(&self, reference: &Reference) -> Result<ExecutionKey, QueryError> {
+        let mut keys = self.resolve(reference)?;
+        match (keys.pop(), keys.is_empty()) {
+            (Some(key), true) => Ok(key),
+            (last, _) => {
+                let all: Vec<_> = keys.iter().chain(&last).map(|key| format!("`{key}`")).collect();
+                Err(QueryError::Question {
+                    message: format!("the event caused {} executions: {}", all.len(), all.join(", ")),
+                    hint: Some("name one of them".to_owned()),
+                })
+            }
+        }
     }
 
     fn last(&self) -> Result<ExecutionKey, QueryError> {
@@ -330,6 +429,24 @@ impl Reader {
     }
 }
 
+fn cursor_with_feed() -> QueryError {
+    QueryError::Question {
+        message: "`cursor` and `follow` do not go together".to_owned(),
+        hint: Some(
+            "a feed begins with the newest page; without `follow`, the pages before can be asked for"
+                .to_owned(),
+        ),
+    }
+}
+
+/// The API call that an event is of, where it is of one.
+fn call(listed: &ListedEvent) -> Option<&str> {
+    match &listed.event.facts {
+        Facts::Api(api) => Some(api.call.as_str()),
+        _ => None,
+    }
+}
+
 fn limited(limit: Option<usize>) -> usize {
     limit.unwrap_or(DEFAULT_LIMIT).min(GREATEST_LIMIT)
 }
@@ -351,6 +468,9 @@ pub(super) fn event_query(filter: &EventFilter) -> Result<EventQuery, QueryError
                 })?,
         ),
     };
+    if filter.follow && filter.cursor.is_some() {
+        return Err(cursor_with_feed());
+    }
     Ok(EventQuery {
         subject: filter.subject.clone(),
         key: filter.key.clone(),
@@ -359,6 +479,7 @@ pub(super) fn event_query(filter: &EventFilter) -> Result<EventQuery, QueryError
         unmatched: filter.unmatched,
         since: filter.since.map(|time| time.0),
         until: filter.until.map(|time| time.0),
+        before: None,
         limit: limited(filter.limit),
     })
 }
@@ -376,12 +497,17 @@ pub(super) fn execution_query(filter: &ExecutionFilter) -> Result<ExecutionQuery
             hint: Some(format!("there are {}", StateView::NAMES.join(", "))),
         });
     }
+    if filter.follow && filter.cursor.is_some() {
+        return Err(cursor_with_feed());
+    }
     Ok(ExecutionQuery {
         hook: filter.hook.as_deref().map(HookName::trusted),
         status: filter.status.clone(),
         subject: filter.subject.clone(),
+        source: filter.source.clone(),
         since: filter.since.map(|time| time.0),
         until: filter.until.map(|time| time.0),
+        before: None,
         limit: limited(filter.limit),
     })
 }

@@ -4,47 +4,44 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
-use axum::extract::{
-    ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request, State,
-};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures_util::stream::{self, StreamExt as _};
-use serde::de::DeserializeOwned;
-use tokio_util::sync::CancellationToken;
 
+use super::access::Door;
+use super::activity;
 use super::api::{
-    AuditFilter, AuditView, DefinitionView, EmitOrder, EmitReply, ErrorBody, ErrorCode, ErrorDetail,
-    EventFilter, EventView, ExecutionFilter, ExportFilter, FeedLine, HookView, MuteOrder, MuteReply, Ordered,
-    ReloadOrder, ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, StatusView, StopOrder, StopReply,
+    ActivityFilter, ActivityView, AuditFilter, AuditView, DefinitionView, EmitOrder, EmitReply, ErrorCode,
+    EventFilter, EventView, ExecutionFilter, ExecutionView, ExplanationView, ExportFilter, ExportLine,
+    FeedFilter, FeedLine, FeedMessage, HookView, LiveOutputView, MuteOrder, MuteReply, Ordered, ReloadOrder,
+    ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SessionView, StatusView, StopOrder, StopReply,
     Story, UnmuteOrder, UnmuteReply,
 };
+use super::asked::{Asked, By, Named, Told};
 use super::convert;
+use super::explanation;
 use super::export::Exporter;
-use super::feed::{self, Follow, Progress};
+use super::feed::{self, Follow, Progress, sse};
+use super::health;
 use super::metrics::{self, Format};
 use super::mutes;
-use super::pool;
-use super::query::{self, QueryError, Reader};
-use super::server::Caller;
-use super::veil::Veil;
-use crate::engine::execution::{Actor, State as ExecutionState};
-use crate::engine::handle::{Handle, OrderError, Stopping};
+use super::openapi;
+use super::operations::{AnyJson, As, Events, Lines, Listed, Method, Metrics, Nothing, Operation};
+use super::page;
+use super::problem::Failure;
+use super::query;
+use super::room::{Answer, Room};
+use crate::engine::execution::State as ExecutionState;
 use crate::event::id::{ExecutionKey, HookName, Reference, Seq};
 use crate::event::payload::Payload;
-use crate::event::redaction::Redaction;
 use crate::event::time::Timestamp;
-use crate::event::{EMITTED, Event, Facts, Subject, opennebula, own, webhook};
-use crate::hooks::Hook;
-use crate::store::ReadError;
+use crate::event::{EMITTED, Event, Facts, Subject, esc, masakari, opennebula, own, webhook};
 
 /// Requests above this many bytes are refused; an event's document in base64 is the largest thing sent.
 const LARGEST_REQUEST: usize = 96 << 20;
@@ -55,202 +52,159 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// At most this many executions in one order.
 const LARGEST_ORDER: usize = 1000;
 
-#[derive(Debug, Clone)]
-struct Room {
-    handle: Handle,
-    veil: Veil,
-    shutdown: CancellationToken,
+type Rooms = State<Arc<Room>>;
+
+/// Everything that the interface can do.
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::open("/healthz", "alive", "Whether the daemon lives.", health::alive),
+        Operation::open(
+            "/readyz",
+            "ready",
+            "Whether the daemon can do its work; 503 with the reasons where it cannot.",
+            health::ready,
+        ),
+        Operation::get(
+            "/metrics",
+            "metrics",
+            "How the daemon does, for Prometheus.",
+            scrape,
+        ),
+        Operation::get("/v1/status", "status", "How the daemon does.", status),
+        Operation::get(
+            "/v1/activity",
+            "activity",
+            "What ended in each of the last minutes.",
+            activity,
+        ),
+        Operation::get(
+            "/v1/feed",
+            "feed",
+            "The live feed: what becomes durable from now on, or from what the reader has seen last.",
+            follow,
+        ),
+        Operation::get(
+            "/v1/events",
+            "events",
+            "Events, the newest first; with `follow` the oldest first, and then what arrives.",
+            events,
+        ),
+        Operation::post(
+            "/v1/events",
+            "emit",
+            "Hands a synthetic event to the daemon.",
+            emit,
+        ),
+        Operation::get("/v1/events/{seq}", "event", "One event with its payload.", event),
+        Operation::get(
+            "/v1/events/{seq}/explanation",
+            "explanation",
+            "Why each hook matches an event, or does not.",
+            explanation,
+        ),
+        Operation::get(
+            "/v1/executions",
+            "executions",
+            "Executions, the newest first; with `follow` the oldest first, and then each change.",
+            executions,
+        ),
+        Operation::post("/v1/executions/retry", "retry", "Runs executions again.", retry),
+        Operation::get(
+            "/v1/executions/{reference}",
+            "story",
+            "The whole story of an execution, or of an event and all it caused.",
+            story,
+        ),
+        Operation::get(
+            "/v1/executions/{reference}/output",
+            "output",
+            "What an execution's attempt has written, so far while it runs.",
+            output,
+        ),
+        Operation::post(
+            "/v1/executions/{reference}/cancel",
+            "cancel",
+            "Cancels an execution that waits, or ends one that runs.",
+            cancel,
+        ),
+        Operation::get("/v1/hooks", "hooks", "The hooks in force.", hooks),
+        Operation::post(
+            "/v1/hooks/{name}/enable",
+            "enable",
+            "Enables a hook, whatever its file says.",
+            enable,
+        ),
+        Operation::post(
+            "/v1/hooks/{name}/disable",
+            "disable",
+            "Disables a hook, whatever its file says.",
+            disable,
+        ),
+        Operation::post(
+            "/v1/hooks/{name}/reset",
+            "reset",
+            "Lets a hook's file decide again.",
+            reset,
+        ),
+        Operation::post(
+            "/v1/hooks/{name}/stop",
+            "stop",
+            "Mutes a hook, cancels what waits of it and ends what runs.",
+            stop,
+        ),
+        Operation::post("/v1/mutes", "mute", "Holds executions back.", mute),
+        Operation::post("/v1/mutes/end", "unmute", "Takes a mute back.", unmute),
+        Operation::post(
+            "/v1/reload",
+            "reload",
+            "Reads the configuration and the hooks folder now.",
+            reload,
+        ),
+        Operation::get("/v1/audit", "audit", "Who ordered what, the newest first.", audit),
+        Operation::get(
+            "/v1/export",
+            "export",
+            "Records as lines, the oldest first.",
+            export,
+        ),
+        Operation::own(
+            Method::Get,
+            "/v1/session",
+            "session",
+            "The browser's own session. There are none over the Unix socket.",
+            session,
+        ),
+        Operation::own(
+            Method::Post,
+            "/v1/session",
+            "begin_session",
+            "Begins a session: the answer sets its cookie. Whoever asks shows a token.",
+            begin_session,
+        ),
+        Operation::own(
+            Method::Delete,
+            "/v1/session",
+            "end_session",
+            "Ends the session.",
+            end_session,
+        ),
+        Operation::get("/v1/openapi.json", "openapi", "This document.", document),
+    ]
 }
 
-pub(super) fn router(handle: Handle, redaction: Redaction, shutdown: CancellationToken) -> Router {
-    let room = Arc::new(Room {
-        handle,
-        veil: Veil::new(redaction),
-        shutdown,
-    });
-    Router::new()
-        .route("/v1/status", get(status))
-        .route("/v1/events", get(events).post(emit))
-        .route("/v1/events/{seq}", get(event))
-        .route("/v1/executions", get(executions))
-        .route("/v1/executions/retry", post(retry))
-        .route("/v1/executions/{reference}", get(story))
-        .route("/v1/executions/{reference}/cancel", post(cancel))
-        .route("/v1/hooks", get(hooks))
-        .route("/v1/hooks/{name}/enable", post(enable))
-        .route("/v1/hooks/{name}/disable", post(disable))
-        .route("/v1/hooks/{name}/reset", post(reset))
-        .route("/v1/hooks/{name}/stop", post(stop))
-        .route("/v1/mutes", post(mute))
-        .route("/v1/mutes/end", post(unmute))
-        .route("/v1/reload", post(reload))
-        .route("/v1/audit", get(audit))
-        .route("/metrics", get(scrape))
-        .route("/v1/export", get(export))
+pub(super) fn router(room: Arc<Room>) -> Router {
+    operations()
+        .into_iter()
+        .fold(Router::new(), |router, operation| {
+            router.route(operation.path, operation.handler)
+        })
+        .route("/", get(page::asset))
+        .route("/assets/{file}", get(page::asset))
         .fallback(no_such_address)
-        .method_not_allowed_fallback(no_such_address)
+        .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
         .layer(middleware::from_fn(in_time))
         .with_state(room)
-}
-
-/// An answer that is no success.
-#[derive(Debug)]
-struct Failure {
-    status: StatusCode,
-    detail: ErrorDetail,
-}
-
-impl Failure {
-    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        let status = match code {
-            ErrorCode::BadRequest => StatusCode::BAD_REQUEST,
-            ErrorCode::NotFound => StatusCode::NOT_FOUND,
-            ErrorCode::NotPossible => StatusCode::CONFLICT,
-            ErrorCode::Forbidden => StatusCode::FORBIDDEN,
-            ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            ErrorCode::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-            ErrorCode::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-            ErrorCode::StoreUnreadable | ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        Self {
-            status,
-            detail: ErrorDetail {
-                code,
-                message: message.into(),
-                hint: None,
-            },
-        }
-    }
-
-    fn with_hint(mut self, hint: Option<String>) -> Self {
-        self.detail.hint = hint;
-        self
-    }
-}
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        (self.status, Json(ErrorBody { error: self.detail })).into_response()
-    }
-}
-
-impl From<Stopping> for Failure {
-    fn from(stopping: Stopping) -> Self {
-        Self::new(ErrorCode::Stopping, stopping.to_string())
-    }
-}
-
-impl From<OrderError> for Failure {
-    fn from(error: OrderError) -> Self {
-        let message = error.to_string();
-        match error {
-            OrderError::Stopping(_) => Self::new(ErrorCode::Stopping, message),
-            OrderError::NoSuchExecution(key) => {
-                let hint = format!("`hem show {}` shows what event {} caused", key.event, key.event);
-                Self::new(ErrorCode::NotFound, message).with_hint(Some(hint))
-            }
-            OrderError::NoSuchSource(_) => Self::new(ErrorCode::NotFound, message),
-            OrderError::NoSuchHook(_) => Self::new(ErrorCode::NotFound, message)
-                .with_hint(Some("`hem hooks` lists the hooks in force".to_owned())),
-            OrderError::NotPossible(_) => Self::new(ErrorCode::NotPossible, message),
-        }
-    }
-}
-
-impl From<ReadError> for Failure {
-    fn from(error: ReadError) -> Self {
-        QueryError::from(error).into()
-    }
-}
-
-impl From<QueryError> for Failure {
-    fn from(error: QueryError) -> Self {
-        match error {
-            QueryError::Question { message, hint } => {
-                Self::new(ErrorCode::BadRequest, message).with_hint(hint)
-            }
-            QueryError::Absent { message, hint } => Self::new(ErrorCode::NotFound, message).with_hint(hint),
-            QueryError::Read(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "a query failed");
-                Self::new(ErrorCode::StoreUnreadable, error.to_string())
-                    .with_hint(Some("the daemon's log says more".to_owned()))
-            }
-        }
-    }
-}
-
-/// The parameters of the address.
-struct Asked<T>(T);
-
-impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Asked<T> {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let asked: Result<Query<T>, QueryRejection> = Query::from_request_parts(parts, state).await;
-        asked
-            .map(|Query(asked)| Self(asked))
-            .map_err(|rejection| Failure::new(ErrorCode::BadRequest, rejection.body_text()))
-    }
-}
-
-/// A part of the path, read as `T`.
-struct Named<T>(T);
-
-impl<T, S> FromRequestParts<S> for Named<T>
-where
-    T: std::str::FromStr<Err: std::fmt::Display> + Send,
-    S: Send + Sync,
-{
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let named: Result<Path<String>, PathRejection> = Path::from_request_parts(parts, state).await;
-        let bad = |message: String| Failure::new(ErrorCode::BadRequest, message);
-        let Path(text) = named.map_err(|rejection| bad(rejection.body_text()))?;
-        text.parse()
-            .map(Self)
-            .map_err(|error: T::Err| bad(error.to_string()))
-    }
-}
-
-/// The body, in JSON; an empty one stands for `{}`.
-struct Told<T>(T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Told<T> {
-    type Rejection = Failure;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        let body: Result<Bytes, BytesRejection> = Bytes::from_request(request, state).await;
-        let body = body.map_err(|rejection| {
-            let code = match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
-                _ => ErrorCode::BadRequest,
-            };
-            Failure::new(code, rejection.body_text())
-        })?;
-        let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
-        serde_json::from_slice(text)
-            .map(Self)
-            .map_err(|error| Failure::new(ErrorCode::BadRequest, format!("the body cannot be read: {error}")))
-    }
-}
-
-/// Who calls.
-struct By(Actor);
-
-impl<S: Send + Sync> FromRequestParts<S> for By {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        match ConnectInfo::<Caller>::from_request_parts(parts, state).await {
-            Ok(ConnectInfo(Caller(Some(actor)))) => Ok(Self(actor)),
-            _ => Err(Failure::new(
-                ErrorCode::Forbidden,
-                "the kernel does not say who is calling, and orders need a name",
-            )),
-        }
-    }
 }
 
 async fn in_time(request: Request, next: Next) -> Response {
@@ -267,90 +221,31 @@ async fn in_time(request: Request, next: Next) -> Response {
 async fn no_such_address(request: Request) -> Failure {
     Failure::new(
         ErrorCode::NotFound,
-        format!(
-            "there is nothing at {} {}",
-            request.method(),
-            request.uri().path()
-        ),
+        format!("there is nothing at {}", request.uri().path()),
     )
     .with_hint(Some(
         "client and daemon may be of different versions; `hem status` says the daemon's".to_owned(),
     ))
 }
 
-type Answer<T> = Result<Json<T>, Failure>;
-type Rooms = State<Arc<Room>>;
-
-impl Room {
-    fn reader(&self, veil: Veil) -> Reader {
-        Reader::new(self.handle.store().clone(), Some(self.handle.hooks()), veil)
-    }
-
-    /// Reads on a thread that may wait for the disk.
-    async fn read<T: Send + 'static>(
-        &self,
-        veil: Veil,
-        read: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
-    ) -> Result<T, Failure> {
-        let reader = self.reader(veil);
-        match tokio::task::spawn_blocking(move || read(&reader)).await {
-            Ok(result) => Ok(result?),
-            Err(error) => {
-                tracing::error!(%error, "a query broke down");
-                Err(Failure::new(
-                    ErrorCode::Internal,
-                    "the query broke down; the daemon's log says more",
-                ))
-            }
-        }
-    }
-
-    /// What may be shown; lifting the veil is written down first.
-    async fn veil(&self, reveal: bool, actor: Actor, target: &str) -> Result<Veil, Failure> {
-        if !reveal {
-            return Ok(self.veil.clone());
-        }
-        self.handle.audit(actor, "reveal", target).await?;
-        Ok(Veil::lifted())
-    }
-
-    async fn set_enabled(&self, name: HookName, enabled: Option<bool>, actor: Actor) -> Answer<HookView> {
-        self.handle.set_enabled(name.clone(), enabled, actor).await?;
-        let views = self.hook_views().await?;
-        let view = views.into_iter().find(|view| view.name == name.as_str());
-        view.map(Json)
-            .ok_or_else(|| Failure::from(OrderError::NoSuchHook(name)))
-    }
-
-    /// All hooks in force, and behind them those of the controller that others stand for.
-    async fn hook_views(&self) -> Result<Vec<HookView>, Failure> {
-        let mutes = self.read(self.veil.clone(), Reader::mutes).await?;
-        let (overrides, pool) = (self.handle.overrides(), self.handle.pool());
-        let view = |hook: &Hook| {
-            let said = overrides.get(&hook.name);
-            let mut view = convert::hook(hook, said, self.handle.onehem_shell(), &pool);
-            let about_it = mutes.iter().filter(|mute| mute.scope.is_about(&view.name));
-            view.muted = about_it.cloned().collect();
-            self.veil.definition(&mut view.definition);
-            view
-        };
-        let mut views: Vec<HookView> = self.handle.hooks().iter().map(|hook| view(hook)).collect();
-        views.extend(self.handle.shadowed().iter().map(|shadowed| HookView {
-            shadowed_by: Some(pool::place(&shadowed.by)),
-            ..view(&shadowed.hook)
-        }));
-        Ok(views)
-    }
+async fn no_such_method(request: Request) -> Failure {
+    Failure::new(
+        ErrorCode::MethodNotAllowed,
+        format!("{} takes no {}", request.uri().path(), request.method()),
+    )
 }
 
 async fn status(State(room): Rooms) -> Answer<StatusView> {
     let status = room.handle.status().await?;
     let hooks = room.handle.hooks().len();
-    Ok(Json(convert::status(&status, hooks, Timestamp::now())))
+    Ok(Json(StatusView {
+        url: room.url.clone(),
+        ..convert::status(&status, hooks, Timestamp::now())
+    }))
 }
 
 /// Prometheus' own address, outside of the versioned ones.
-async fn scrape(State(room): Rooms, headers: HeaderMap) -> Result<Response, Failure> {
+async fn scrape(State(room): Rooms, headers: HeaderMap) -> Result<As<Metrics>, Failure> {
     let format = Format::wanted(headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()));
     let status = room.handle.status().await?;
     let hooks = room.handle.hooks().len();
@@ -360,23 +255,33 @@ async fn scrape(State(room): Rooms, headers: HeaderMap) -> Result<Response, Fail
             format!("the metrics cannot be written: {error}"),
         )
     })?;
-    Ok(([(CONTENT_TYPE, format.content_type())], text).into_response())
+    Ok(As::new(
+        ([(CONTENT_TYPE, format.content_type())], text).into_response(),
+    ))
 }
+
+type Either<T> = As<(Listed<T>, Lines<FeedLine>)>;
 
 async fn events(
     State(room): Rooms,
-    By(actor): By,
+    By(caller): By,
     Asked(filter): Asked<EventFilter>,
-) -> Result<Response, Failure> {
+) -> Result<Either<EventView>, Failure> {
     let live = filter.follow.then(|| room.handle.subscribe());
     let query = query::event_query(&filter)?;
-    let veil = room.veil(filter.reveal, actor, "events").await?;
-    let listed = room
-        .read(veil.clone(), move |reader| reader.events(&filter))
+    let veil = room.veil(filter.reveal, &caller, "events").await?;
+    let asked = filter.clone();
+    let page = room
+        .read(veil.clone(), move |reader| reader.events(&asked))
         .await?;
     let Some(live) = live else {
-        return Ok(Json(listed).into_response());
+        let listed = Listed::new("/v1/events", page, |cursor| EventFilter {
+            cursor: Some(cursor),
+            ..filter
+        });
+        return Ok(As::new(listed.into_response()));
     };
+    let listed = page.items;
     let follow = Follow::Events {
         query,
         listed: Seq(listed.first().map_or(0, |event| event.seq)),
@@ -392,26 +297,53 @@ async fn events(
         room.handle.store().id().clone(),
         room.shutdown.clone(),
     );
-    Ok(feed::lines(stream::iter(past).chain(news)))
+    Ok(As::new(feed::lines(stream::iter(past).chain(news))))
 }
 
 async fn event(
     State(room): Rooms,
-    By(actor): By,
+    By(caller): By,
     Named(seq): Named<u64>,
     Asked(Reveal { reveal }): Asked<Reveal>,
 ) -> Answer<EventView> {
-    let veil = room.veil(reveal, actor, &format!("event {seq}")).await?;
+    let veil = room.veil(reveal, &caller, &format!("event {seq}")).await?;
     room.read(veil, move |reader| reader.event(Seq(seq)))
         .await
         .map(Json)
 }
 
-async fn executions(State(room): Rooms, Asked(filter): Asked<ExecutionFilter>) -> Result<Response, Failure> {
+async fn explanation(State(room): Rooms, Named(seq): Named<u64>) -> Answer<Vec<ExplanationView>> {
+    let (handle, veil) = (room.handle.clone(), room.veil.clone());
+    room.read(room.veil.clone(), move |_| {
+        explanation::of_event(&handle, &veil, Seq(seq))
+    })
+    .await
+    .map(Json)
+}
+
+async fn activity(State(room): Rooms, Asked(filter): Asked<ActivityFilter>) -> Answer<ActivityView> {
+    let store = room.handle.store().clone();
+    let minutes = filter.minutes.unwrap_or(activity::DEFAULT_MINUTES);
+    room.read(room.veil.clone(), move |_| {
+        activity::of_minutes(&store, minutes, Timestamp::now())
+    })
+    .await
+    .map(Json)
+}
+
+async fn executions(
+    State(room): Rooms,
+    Asked(filter): Asked<ExecutionFilter>,
+) -> Result<Either<ExecutionView>, Failure> {
     let veil = room.veil.clone();
     if !filter.follow {
-        let listed = room.read(veil, move |reader| reader.executions(&filter)).await?;
-        return Ok(Json(listed).into_response());
+        let asked = filter.clone();
+        let page = room.read(veil, move |reader| reader.executions(&asked)).await?;
+        let listed = Listed::new("/v1/executions", page, |cursor| ExecutionFilter {
+            cursor: Some(cursor),
+            ..filter
+        });
+        return Ok(As::new(listed.into_response()));
     }
     let live = room.handle.subscribe();
     let query = query::execution_query(&filter)?;
@@ -438,12 +370,12 @@ async fn executions(State(room): Rooms, Asked(filter): Asked<ExecutionFilter>) -
             .collect(),
     };
     let news = feed::news(live, follow, id, room.shutdown.clone());
-    Ok(feed::lines(stream::iter(past).chain(news)))
+    Ok(As::new(feed::lines(stream::iter(past).chain(news))))
 }
 
 async fn story(
     State(room): Rooms,
-    By(actor): By,
+    By(caller): By,
     Named(reference): Named<Reference>,
     Asked(Reveal { reveal }): Asked<Reveal>,
 ) -> Answer<Story> {
@@ -452,13 +384,22 @@ async fn story(
         Reference::Event(_, seq) => format!("event {seq}"),
         Reference::Execution(_, key) => key.to_string(),
     };
-    let veil = room.veil(reveal, actor, &target).await?;
+    let veil = room.veil(reveal, &caller, &target).await?;
     room.read(veil, move |reader| reader.story(&reference))
         .await
         .map(Json)
 }
 
-async fn retry(State(room): Rooms, By(actor): By, Told(order): Told<RetryOrder>) -> Answer<RetryReply> {
+async fn output(State(room): Rooms, Named(reference): Named<Reference>) -> Answer<LiveOutputView> {
+    let handle = room.handle.clone();
+    room.read(room.veil.clone(), move |reader| {
+        reader.output(&reference, |key| handle.live_output(key))
+    })
+    .await
+    .map(Json)
+}
+
+async fn retry(State(room): Rooms, By(caller): By, Told(order): Told<RetryOrder>) -> Answer<RetryReply> {
     room.handle.may_start()?;
     let references = order
         .executions
@@ -527,7 +468,7 @@ async fn retry(State(room): Rooms, By(actor): By, Told(order): Told<RetryOrder>)
             .filter(|(_, result)| result.refused.is_none())
             .map(|(key, _)| key.clone())
             .collect();
-        let answers = room.handle.retry(keys, order.as_recorded, actor).await?;
+        let answers = room.handle.retry(keys, order.as_recorded, caller.actor).await?;
         let ordered = planned.iter_mut().filter(|(_, result)| result.refused.is_none());
         for ((_, result), answer) in ordered.zip(answers) {
             result.refused = answer.err().map(|error| error.to_string());
@@ -549,19 +490,11 @@ fn not_settled(state: &ExecutionState) -> Option<String> {
     }
 }
 
-async fn cancel(State(room): Rooms, By(actor): By, Named(reference): Named<Reference>) -> Answer<Ordered> {
-    let keys = room
-        .read(room.veil.clone(), move |reader| reader.resolve(&reference))
+async fn cancel(State(room): Rooms, By(caller): By, Named(reference): Named<Reference>) -> Answer<Ordered> {
+    let key = room
+        .read(room.veil.clone(), move |reader| reader.one(&reference))
         .await?;
-    let [key] = keys.as_slice() else {
-        let all: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
-        return Err(Failure::new(
-            ErrorCode::BadRequest,
-            format!("the event caused {} executions: {}", keys.len(), all.join(", ")),
-        )
-        .with_hint(Some("name one of them".to_owned())));
-    };
-    room.handle.cancel(key.clone(), actor).await?;
+    room.handle.cancel(key.clone(), caller.actor).await?;
     Ok(Json(Ordered {
         execution: key.to_string(),
     }))
@@ -571,52 +504,65 @@ async fn hooks(State(room): Rooms) -> Answer<Vec<HookView>> {
     room.hook_views().await.map(Json)
 }
 
-async fn enable(State(room): Rooms, By(actor): By, Named(name): Named<String>) -> Answer<HookView> {
-    room.set_enabled(HookName::trusted(&name), Some(true), actor)
+async fn enable(State(room): Rooms, By(caller): By, Named(name): Named<String>) -> Answer<HookView> {
+    room.set_enabled(HookName::trusted(&name), Some(true), caller.actor)
         .await
 }
 
-async fn disable(State(room): Rooms, By(actor): By, Named(name): Named<String>) -> Answer<HookView> {
-    room.set_enabled(HookName::trusted(&name), Some(false), actor)
+async fn disable(State(room): Rooms, By(caller): By, Named(name): Named<String>) -> Answer<HookView> {
+    room.set_enabled(HookName::trusted(&name), Some(false), caller.actor)
         .await
 }
 
-async fn reset(State(room): Rooms, By(actor): By, Named(name): Named<String>) -> Answer<HookView> {
-    room.set_enabled(HookName::trusted(&name), None, actor).await
+async fn reset(State(room): Rooms, By(caller): By, Named(name): Named<String>) -> Answer<HookView> {
+    room.set_enabled(HookName::trusted(&name), None, caller.actor)
+        .await
 }
 
 async fn stop(
     State(room): Rooms,
-    By(actor): By,
+    By(caller): By,
     Named(name): Named<String>,
     Told(order): Told<StopOrder>,
 ) -> Answer<StopReply> {
     let hook = HookName::trusted(&name);
-    Ok(Json(mutes::order_stop(&room.handle, hook, order, actor).await?))
+    Ok(Json(
+        mutes::order_stop(&room.handle, hook, order, caller.actor).await?,
+    ))
 }
 
-async fn mute(State(room): Rooms, By(actor): By, Told(order): Told<MuteOrder>) -> Answer<MuteReply> {
-    Ok(Json(mutes::order_mute(&room.handle, order, actor).await?))
+async fn mute(State(room): Rooms, By(caller): By, Told(order): Told<MuteOrder>) -> Answer<MuteReply> {
+    Ok(Json(mutes::order_mute(&room.handle, order, caller.actor).await?))
 }
 
-async fn unmute(State(room): Rooms, By(actor): By, Told(order): Told<UnmuteOrder>) -> Answer<UnmuteReply> {
-    Ok(Json(mutes::order_unmute(&room.handle, order, actor).await?))
+async fn unmute(State(room): Rooms, By(caller): By, Told(order): Told<UnmuteOrder>) -> Answer<UnmuteReply> {
+    Ok(Json(
+        mutes::order_unmute(&room.handle, order, caller.actor).await?,
+    ))
 }
 
-async fn reload(State(room): Rooms, By(actor): By, Told(order): Told<ReloadOrder>) -> Answer<ReloadReply> {
-    let report = room.handle.reload(order.accept, actor).await?;
+async fn reload(State(room): Rooms, By(caller): By, Told(order): Told<ReloadOrder>) -> Answer<ReloadReply> {
+    let report = room.handle.reload(order.accept, caller.actor).await?;
     Ok(Json(convert::reload(&report)))
 }
 
-async fn emit(State(room): Rooms, By(actor): By, Told(order): Told<EmitOrder>) -> Answer<EmitReply> {
+async fn emit(State(room): Rooms, By(caller): By, Told(order): Told<EmitOrder>) -> Answer<EmitReply> {
     let document = BASE64.decode(&order.payload).map_err(|error| {
         Failure::new(
             ErrorCode::BadRequest,
             format!("the payload is no base64: {error}"),
         )
     })?;
-    let event = if webhook::is_saved(&document) {
-        let saved = webhook::from_saved(&document);
+    let saved = if webhook::is_saved(&document) {
+        Some(webhook::from_saved(&document))
+    } else if esc::is_saved(&document) {
+        Some(esc::from_saved(&document))
+    } else if masakari::is_saved(&document) {
+        Some(masakari::from_saved(&document))
+    } else {
+        None
+    };
+    let event = if let Some(saved) = saved {
         if let Facts::Undecodable { reason } = saved.facts {
             return Err(Failure::new(ErrorCode::BadRequest, reason));
         }
@@ -638,7 +584,7 @@ async fn emit(State(room): Rooms, By(actor): By, Told(order): Told<EmitOrder>) -
         emitted(order.key, document)
     };
     let hook = order.hook.as_deref().map(HookName::trusted);
-    let accepted = room.handle.emit(event, hook, actor).await?;
+    let accepted = room.handle.emit(event, hook, caller.actor).await?;
     Ok(Json(EmitReply {
         seq: accepted.seq.0,
         executions: accepted.executions.iter().map(ToString::to_string).collect(),
@@ -661,18 +607,51 @@ fn emitted(key: String, document: Vec<u8>) -> Event {
     }
 }
 
-async fn audit(State(room): Rooms, Asked(filter): Asked<AuditFilter>) -> Answer<Vec<AuditView>> {
-    room.read(room.veil.clone(), move |reader| reader.audit(filter.limit))
-        .await
-        .map(Json)
+/// The live feed.
+async fn follow(
+    State(room): Rooms,
+    By(caller): By,
+    Asked(filter): Asked<FeedFilter>,
+    headers: HeaderMap,
+) -> As<Events<FeedMessage>> {
+    let last_seen = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let last_seen = last_seen.filter(|id| !id.is_empty());
+    As::new(sse::feed(&room, caller, filter, last_seen))
+}
+
+async fn session(Door(guard): Door, headers: HeaderMap) -> Answer<SessionView> {
+    guard.present(&headers).map(Json)
+}
+
+async fn begin_session(Door(guard): Door, headers: HeaderMap) -> Result<As<Json<SessionView>>, Failure> {
+    guard.begin(&headers).map(As::new)
+}
+
+async fn end_session(Door(guard): Door, headers: HeaderMap) -> Result<As<Nothing>, Failure> {
+    guard.end(&headers).map(As::new)
+}
+
+async fn document() -> As<AnyJson> {
+    As::new(Json(openapi::document()).into_response())
+}
+
+async fn audit(State(room): Rooms, Asked(filter): Asked<AuditFilter>) -> Result<Listed<AuditView>, Failure> {
+    let asked = filter.clone();
+    let page = room
+        .read(room.veil.clone(), move |reader| reader.audit(&asked))
+        .await?;
+    Ok(Listed::new("/v1/audit", page, |cursor| AuditFilter {
+        cursor: Some(cursor),
+        ..filter
+    }))
 }
 
 async fn export(
     State(room): Rooms,
-    By(actor): By,
+    By(caller): By,
     Asked(filter): Asked<ExportFilter>,
-) -> Result<Response, Failure> {
-    let veil = room.veil(filter.reveal, actor, "export").await?;
+) -> Result<As<Lines<ExportLine>>, Failure> {
+    let veil = room.veil(filter.reveal, &caller, "export").await?;
     let exporter = Exporter::new(room.handle.store().clone(), veil, filter)?;
-    Ok(feed::chunks(exporter, room.shutdown.clone()))
+    Ok(As::new(feed::chunks(exporter, room.shutdown.clone())))
 }

@@ -1,19 +1,27 @@
-//! Binding the control socket, knowing who calls, serving.
+//! Binding the control socket and, where that is configured, a TCP address; serving both.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use std::sync::Arc;
+
 use axum::extract::connect_info::Connected;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::serve::IncomingStream;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
+use super::access::{Guard, SocketPeer, TokenError, at_the_door, by_socket};
+use super::room::Room;
 use super::routes;
 use crate::config::Control;
+use crate::config::control::Tcp;
 use crate::engine::execution::Actor;
 use crate::engine::handle::Handle;
 use crate::event::redaction::Redaction;
+use crate::listener;
 
 /// Longest path of a Unix socket on Linux, in bytes.
 const LONGEST_PATH: usize = 107;
@@ -45,6 +53,12 @@ pub enum BindError {
         /// The group.
         group: String,
     },
+    /// The TCP address cannot be had, or its certificate not be used.
+    #[error("cannot open the control API over TCP (`control: {{ listen }}`)")]
+    Tcp(#[source] listener::BindError),
+    /// The tokens that open it cannot be used.
+    #[error("the tokens of the control API cannot be used")]
+    Tokens(#[source] TokenError),
     /// A step failed.
     #[error("cannot {step} `{}`", path.display())]
     Step {
@@ -57,11 +71,12 @@ pub enum BindError {
     },
 }
 
-/// The socket, bound; removed when dropped.
+/// The socket, bound, and removed when dropped; and the TCP address.
 #[derive(Debug)]
 pub struct Bound {
     listener: UnixListener,
     socket: SocketFile,
+    tcp: Option<(listener::Bound, Arc<Guard>)>,
 }
 
 #[derive(Debug)]
@@ -94,9 +109,33 @@ fn step<'a>(step: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Bin
 /// The socket never exists under its name with rights wider than configured: it is made in a private folder, given
 /// its mode and group there, and renamed.
 ///
+/// The tokens that open the TCP address are added to what `redaction` hides.
+///
 /// # Errors
-/// A live daemon listens there, the path cannot be used, or a step fails.
-pub fn bind(config: &Control) -> Result<Bound, BindError> {
+/// A live daemon listens there, the path cannot be used, or a step fails; the TCP address cannot be had, or its files not be used.
+pub fn bind(config: &Control, redaction: &Redaction) -> Result<Bound, BindError> {
+    let (listener, socket) = bind_socket(config)?;
+    let tcp = config.tcp.as_ref().map(|tcp| open(tcp, redaction)).transpose()?;
+    Ok(Bound {
+        listener,
+        socket,
+        tcp,
+    })
+}
+
+fn open(config: &Tcp, redaction: &Redaction) -> Result<(listener::Bound, Arc<Guard>), BindError> {
+    let bound = listener::bind(&config.listen).map_err(BindError::Tcp)?;
+    let guard = Guard::new(config, bound.address(), redaction).map_err(BindError::Tokens)?;
+    if config.listen.tls.is_none() && !config.listen.is_loopback() {
+        tracing::warn!(
+            address = %bound.address(),
+            "the control API can be reached from other machines without TLS: whoever listens on the network learns tokens"
+        );
+    }
+    Ok((bound, Arc::new(guard)))
+}
+
+fn bind_socket(config: &Control) -> Result<(UnixListener, SocketFile), BindError> {
     let path = &config.socket;
     let parent = path.parent().unwrap_or(Path::new("/"));
     std::fs::DirBuilder::new()
@@ -131,13 +170,8 @@ pub fn bind(config: &Control) -> Result<Bound, BindError> {
         .map_err(step("look at", path))?
         .ino();
     std::fs::rename(&hidden, path).map_err(step("put in place", path))?;
-    Ok(Bound {
-        listener,
-        socket: SocketFile {
-            path: path.clone(),
-            inode,
-        },
-    })
+    let path = path.clone();
+    Ok((listener, SocketFile { path, inode }))
 }
 
 /// Removes the socket of a daemon that is dead; leaves everything else alone.
@@ -164,11 +198,7 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
     }
 }
 
-/// Who is at the other end of a connection; none when the kernel does not say.
-#[derive(Debug, Clone)]
-pub(super) struct Caller(pub(super) Option<Actor>);
-
-impl Connected<IncomingStream<'_, UnixListener>> for Caller {
+impl Connected<IncomingStream<'_, UnixListener>> for SocketPeer {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
         match stream.io().peer_cred() {
             Ok(credentials) => Self(Some(Actor::User {
@@ -188,6 +218,11 @@ impl Bound {
         &self.socket.path
     }
 
+    /// Where the API is over TCP: `https://127.0.0.1:8443`; none where it is not.
+    pub fn url(&self) -> Option<String> {
+        self.tcp.as_ref().map(|(bound, _)| bound.url())
+    }
+
     /// Serves until `shutdown` is cancelled; answers that are under way are finished, feeds end.
     ///
     /// `redaction` is what no answer shows, but to those who ask with `reveal`.
@@ -200,11 +235,23 @@ impl Bound {
         redaction: Redaction,
         shutdown: CancellationToken,
     ) -> io::Result<()> {
-        let router = routes::router(handle, redaction, shutdown.clone());
-        let service = router.into_make_service_with_connect_info::<Caller>();
-        axum::serve(self.listener, service)
-            .with_graceful_shutdown(shutdown.cancelled_owned())
-            .await
+        let room = Arc::new(Room::new(handle, redaction, self.url(), shutdown.clone()));
+        let over_tcp = async {
+            if let Some((bound, guard)) = self.tcp {
+                let router = routes::router(Arc::clone(&room)).layer(from_fn_with_state(guard, at_the_door));
+                let service = TowerToHyperService::new(router);
+                bound.serve_streams(service, shutdown.clone()).await;
+            }
+        };
+        let service = routes::router(Arc::clone(&room))
+            .layer(from_fn(by_socket))
+            .into_make_service_with_connect_info::<SocketPeer>();
+        let over_socket =
+            axum::serve(self.listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+        let (served, ()) = tokio::join!(over_socket, over_tcp);
+        room.tasks.close();
+        room.tasks.wait().await;
+        served
     }
 }
 
@@ -217,6 +264,7 @@ mod tests {
             socket: folder.join("run/hem.sock"),
             socket_mode: 0o600,
             socket_group: None,
+            tcp: None,
         }
     }
 
@@ -224,7 +272,7 @@ mod tests {
     async fn the_socket_and_its_folder_are_private_and_it_goes_with_its_owner() {
         let folder = tempfile::tempdir().expect("a folder");
         let config = control(folder.path());
-        let bound = bind(&config).expect("bound");
+        let bound = bind(&config, &Redaction::default()).expect("bound");
         let mode = |path: &Path| {
             std::fs::metadata(path)
                 .expect("its metadata")
@@ -247,14 +295,14 @@ mod tests {
     async fn the_socket_of_a_live_daemon_is_refused_and_that_of_a_dead_one_replaced() {
         let folder = tempfile::tempdir().expect("a folder");
         let config = control(folder.path());
-        let first = bind(&config).expect("bound");
-        let refused = bind(&config).expect_err("a second daemon");
+        let first = bind(&config, &Redaction::default()).expect("bound");
+        let refused = bind(&config, &Redaction::default()).expect_err("a second daemon");
         assert!(matches!(refused, BindError::InUse { .. }), "{refused}");
 
         // A daemon that was killed leaves its socket behind.
-        let Bound { listener, socket } = first;
+        let Bound { listener, socket, .. } = first;
         drop(listener);
-        let second = bind(&config).expect("bound over the left-over");
+        let second = bind(&config, &Redaction::default()).expect("bound over the left-over");
         assert_eq!(second.path(), config.socket);
         // The first one's farewell must not take the second one's socket along.
         if socket.inode == second.socket.inode {
@@ -272,7 +320,10 @@ mod tests {
         let config = control(folder.path());
         std::fs::create_dir_all(folder.path().join("run")).expect("a folder");
         std::fs::write(&config.socket, "precious").expect("a file");
-        assert!(matches!(bind(&config), Err(BindError::NoSocket { .. })));
+        assert!(matches!(
+            bind(&config, &Redaction::default()),
+            Err(BindError::NoSocket { .. })
+        ));
         assert!(config.socket.exists());
     }
 
@@ -281,7 +332,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut config = control(folder.path());
         config.socket = folder.path().join("x".repeat(120)).join("hem.sock");
-        assert!(matches!(bind(&config), Err(BindError::TooLong { .. })));
+        assert!(matches!(
+            bind(&config, &Redaction::default()),
+            Err(BindError::TooLong { .. })
+        ));
     }
 
     #[tokio::test]
@@ -289,7 +343,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut config = control(folder.path());
         config.socket_group = Some("no-such-group-here".to_owned());
-        assert!(matches!(bind(&config), Err(BindError::NoGroup { .. })));
+        assert!(matches!(
+            bind(&config, &Redaction::default()),
+            Err(BindError::NoGroup { .. })
+        ));
         assert!(!config.socket.exists());
     }
 }

@@ -37,6 +37,22 @@ impl Veil {
         }
     }
 
+    /// A text of an event that is this API call, where it is one.
+    pub(super) fn of_call(&self, text: &str, call: Option<&str>) -> String {
+        match &self.0 {
+            Some(redaction) => redaction.text(text, call),
+            None => text.to_owned(),
+        }
+    }
+
+    /// A value with the name it goes by.
+    pub(super) fn variable(&self, name: &str, value: &str, call: Option<&str>) -> String {
+        match &self.0 {
+            Some(redaction) => redaction.variable(name, value, call),
+            None => value.to_owned(),
+        }
+    }
+
     /// An argument of a script.
     pub(super) fn argument(&self, argument: &str) -> String {
         match &self.0 {
@@ -92,6 +108,13 @@ impl Veil {
                     *value = redaction.variable(name, value, None);
                 }
             }
+            FactsView::Esc(event) => event.texts_mut().for_each(hide),
+            FactsView::Masakari(told) => {
+                hide(&mut told.hostname);
+                for (name, value) in &mut told.payload {
+                    *value = redaction.variable(name, value, None);
+                }
+            }
             FactsView::Api { .. } | FactsView::Execution { .. } | FactsView::Blocked { .. } => {}
         }
     }
@@ -124,6 +147,15 @@ impl Veil {
             for stream in [&mut ended.stdout, &mut ended.stderr] {
                 output(redaction, stream, call);
             }
+        }
+    }
+}
+
+impl Veil {
+    /// What a script wrote.
+    pub(super) fn output(&self, stream: &mut OutputView, call: Option<&str>) {
+        if let Some(redaction) = &self.0 {
+            output(redaction, stream, call);
         }
     }
 }

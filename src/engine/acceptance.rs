@@ -265,7 +265,7 @@ impl Acceptance {
                     offers,
                 );
             }
-            Entry::Connected { source, at } => {
+            Entry::Connected { source, at, reads_on } => {
                 self.hint(&source);
                 let mut away_since = None;
                 let mut why = String::new();
@@ -292,6 +292,8 @@ impl Acceptance {
                             .last_heard(&source)
                             .map(|from| (from, "hem was not connected before it started".to_owned())),
                     }
+                } else if reads_on {
+                    None
                 } else {
                     away_since.map(|from| (from, why))
                 };

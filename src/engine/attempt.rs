@@ -11,14 +11,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::core::Verdict;
 use super::execution::{EndedAttempt, StartedProcess};
+use super::live_output::{LiveOutputs, Showing};
+use super::outbox::Wording;
 use crate::event::id::ExecutionKey;
 use crate::event::time::Timestamp;
 use crate::hooks::Hook;
-use crate::hooks::invocation::{AttemptFacts, OnehemShell, argument_line, invocation};
+use crate::hooks::invocation::{Arguments, AttemptFacts, OnehemShell, invocation_with};
 use crate::kill_point;
 use crate::runner::ssh::Ssh;
 use crate::runner::{
-    Invocation, Limits, Observer, Order, Outcome, Report, Runner, StartFailure, StartFailureKind, Started,
+    Invocation, Limits, Observer, Order, Outcome, Report, Runner, SoFar, StartFailure, StartFailureKind,
+    Started,
 };
 use crate::store::Store;
 use crate::store::writer::{Change, Writer};
@@ -37,6 +40,10 @@ pub(super) struct Ran {
     pub(super) unrecorded: Option<Box<StartedProcess>>,
     /// How it ended.
     pub(super) ended: Box<EndedAttempt>,
+    /// What its controller is told besides, where it was laid out and is told at all.
+    pub(super) wording: Option<Wording>,
+    /// Shows what it wrote until the record does.
+    pub(super) showing: Showing,
 }
 
 /// What every attempt needs and none changes.
@@ -53,6 +60,8 @@ pub(super) struct Attempts {
     pub(super) ssh: Ssh,
     /// The boot of the machine in which this life runs.
     pub(super) boot_id: Option<String>,
+    /// What the scripts that run have written.
+    pub(super) outputs: LiveOutputs,
     /// Programs that others may write are not run.
     pub(super) refuses_open_programs: bool,
 }
@@ -67,12 +76,14 @@ impl Attempts {
         hook: Arc<Hook>,
         stop: CancellationToken,
     ) -> impl Future<Output = Ran> + Send + use<> + 'static {
-        let unrecorded = Arc::new(Mutex::new(None));
+        let begun = Arc::<Mutex<Begun>>::default();
         let (tell, told) = oneshot::channel();
+        let so_far = SoFar::default();
+        let showing = self.outputs.show(&key, attempt, so_far.clone());
         let (grace, goes_elsewhere) = (hook.policy.grace, hook.action.remote);
         let report = {
-            let (attempts, key, unrecorded) = (Arc::clone(self), key.clone(), Arc::clone(&unrecorded));
-            let lay_out = move || attempts.lay_out(&key, attempt, hook, unrecorded, tell);
+            let (attempts, key, begun) = (Arc::clone(self), key.clone(), Arc::clone(&begun));
+            let lay_out = move || attempts.lay_out(&key, attempt, hook, begun, tell, so_far);
             if goes_elsewhere {
                 Either::Left(self.runner.clone().carry_out_elsewhere(lay_out, stop))
             } else {
@@ -86,7 +97,8 @@ impl Attempts {
                 biased;
                 report = &mut report => report,
                 Ok(()) = told => {
-                    if let Some(process) = take(&unrecorded) {
+                    let process = locked(&begun).unrecorded.take();
+                    if let Some(process) = process {
                         record_start(&writer, &key, attempt, process).await;
                     }
                     report.await
@@ -106,22 +118,26 @@ impl Attempts {
                 stderr,
                 outputs_pruned: false,
             });
+            let Begun { unrecorded, wording } = std::mem::take(&mut *locked(&begun));
             Ran {
-                unrecorded: take(&unrecorded),
+                unrecorded,
                 ended,
+                wording,
+                showing,
             }
         }
     }
 
     /// Reads the event back and lays out the command: that may wait for the disk, and takes its time for a large document.
-    /// The process is put down in `unrecorded`, and `tell` says when it has run long enough to be recorded.
+    /// What came of it is put down in `begun`, and `tell` says when it has run long enough to be recorded.
     fn lay_out(
         &self,
         key: &ExecutionKey,
         attempt: u32,
         hook: Arc<Hook>,
-        unrecorded: Arc<Unrecorded>,
+        begun: Arc<Mutex<Begun>>,
         tell: oneshot::Sender<()>,
+        so_far: SoFar,
     ) -> Result<Order, StartFailure> {
         let unreadable = |message: String| StartFailure {
             kind: StartFailureKind::Other,
@@ -140,11 +156,15 @@ impl Attempts {
             shell: self.shell,
             ssh: &self.ssh,
         };
-        let arguments_sha256 = match hook.oned_id {
-            Some(_) => Some(Sha256::digest(argument_line(&hook, &listed.event)?.as_bytes()).into()),
-            None => None,
-        };
-        let mut invocation = invocation(&hook, &listed.event, &facts)?;
+        let arguments = Arguments::of(&hook, &listed.event);
+        let mut arguments_sha256 = None;
+        if hook.oned_id.is_some() {
+            let line = arguments.as_ref().map(Arguments::line);
+            arguments_sha256 = line.as_deref().ok().map(|line| Sha256::digest(line).into());
+            let wording = Wording::of(&hook, &listed.event, line.unwrap_or_default().into_owned());
+            locked(&begun).wording = Some(wording);
+        }
+        let mut invocation = invocation_with(arguments?, &hook, &listed.event, &facts)?;
         invocation.refuses_open_programs = self.refuses_open_programs;
         let limits = Limits {
             timeout: hook.policy.timeout,
@@ -154,10 +174,11 @@ impl Attempts {
             output_tail: hook.policy.output.tail,
         };
         let shown = Shown::of(&invocation, arguments_sha256);
-        let (to_record, boot_id) = (Arc::clone(&unrecorded), self.boot_id.clone());
+        let (to_record, boot_id) = (Arc::clone(&begun), self.boot_id.clone());
         kill_point::reach("before-spawn");
         let repeated = key.clone();
         let observer = Observer::none()
+            .so_far(so_far)
             .on_repeat(move |host| {
                 tracing::warn!(
                     execution = %repeated,
@@ -169,10 +190,10 @@ impl Attempts {
             })
             .on_start(move |started| {
                 kill_point::reach("after-spawn");
-                *locked(&to_record) = Some(Box::new(shown.process(&hook, started, boot_id)));
+                locked(&to_record).unrecorded = Some(Box::new(shown.process(&hook, started, boot_id)));
             })
             .still_running(SHORT, move |start_ticks| {
-                if let Some(process) = locked(&unrecorded).as_mut() {
+                if let Some(process) = &mut locked(&begun).unrecorded {
                     process.start_ticks = start_ticks;
                 }
                 // Nobody listens any more only when the whole attempt was dropped.
@@ -186,15 +207,16 @@ impl Attempts {
     }
 }
 
-/// A process that exists and is not recorded.
-type Unrecorded = Mutex<Option<Box<StartedProcess>>>;
-
-fn locked(unrecorded: &Unrecorded) -> MutexGuard<'_, Option<Box<StartedProcess>>> {
-    unrecorded.lock().unwrap_or_else(PoisonError::into_inner)
+/// What is known of an attempt before it has ended.
+#[derive(Debug, Default)]
+struct Begun {
+    /// The process that exists and is not recorded.
+    unrecorded: Option<Box<StartedProcess>>,
+    wording: Option<Wording>,
 }
 
-fn take(unrecorded: &Unrecorded) -> Option<Box<StartedProcess>> {
-    locked(unrecorded).take()
+fn locked(begun: &Mutex<Begun>) -> MutexGuard<'_, Begun> {
+    begun.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn record_start(writer: &Writer, key: &ExecutionKey, attempt: u32, process: Box<StartedProcess>) {

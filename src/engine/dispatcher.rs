@@ -329,22 +329,27 @@ impl Dispatcher {
                 ran,
             } => {
                 self.running.remove(&key);
-                let Ran { unrecorded, ended } = ran;
+                let Ran {
+                    unrecorded,
+                    ended,
+                    wording,
+                    showing,
+                } = ran;
                 let verdict = verdict(&ended.outcome, self.parts.draining.is_cancelled());
                 let started = unrecorded.map(|process| Change::Started {
                     key: key.clone(),
                     attempt,
                     process,
                 });
+                let outbox = self.parts.outbox.clone();
+                let letter = outbox.letter(&hook, &key, attempt, &ended, wording);
                 let mut changes = Vec::from_iter(started);
                 changes.push(Change::Ended {
                     key: key.clone(),
                     attempt,
                     ended,
                 });
-                let outbox = self.parts.outbox.clone();
-                let owed = outbox.owed_for(&hook, &key, attempt);
-                changes.extend(owed.clone().map(Change::Owed));
+                changes.extend(letter.as_ref().map(|letter| Change::Owed(letter.owed.clone())));
                 self.decide(
                     Input::Ended {
                         key,
@@ -353,8 +358,9 @@ impl Dispatcher {
                     },
                     changes,
                     move || {
-                        if let Some(owed) = owed {
-                            outbox.post(owed);
+                        drop(showing);
+                        if let Some(letter) = letter {
+                            outbox.post(letter);
                         }
                     },
                 )

@@ -229,6 +229,11 @@ pub enum Actor {
         /// The user's number.
         uid: u32,
     },
+    /// Whoever has a token of that name.
+    Token {
+        /// The name.
+        name: Arc<str>,
+    },
     /// The daemon itself.
     Daemon,
 }

@@ -15,6 +15,8 @@ use super::execution::{Actor, Execution};
 use super::hooks_in_force::HooksInForce;
 use super::intake::{Emission, Emitter};
 pub use super::known_states::{CatchUpStatus, CatchUpTotals, GapStory, NotedOnly};
+pub use super::live_output::LiveOutput;
+use super::live_output::LiveOutputs;
 use super::mute::{Mute, Scope, Then};
 pub use super::outbox::OutboxStatus;
 use super::pinned::pinned_hook;
@@ -317,6 +319,8 @@ pub struct Handle {
     pub(super) emitter: Emitter,
     pub(super) role: Arc<PresentRole>,
     pub(super) onehem_shell: OnehemShell,
+    /// What the scripts that run have written.
+    pub(super) outputs: LiveOutputs,
     pub(super) stop: CancellationToken,
 }
 
@@ -385,6 +389,11 @@ impl Handle {
     /// Everything that becomes durable from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<Notice> {
         self.feed.subscribe()
+    }
+
+    /// What the attempt of an execution that runs has written so far; none where none runs. It is shown until the record has it.
+    pub fn live_output(&self, key: &ExecutionKey) -> Option<LiveOutput> {
+        self.outputs.of(key)
     }
 
     /// Reopens settled executions for one more attempt each; answers when that is durable, in the order of `keys`.

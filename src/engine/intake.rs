@@ -99,6 +99,8 @@ pub enum Entry {
         source: Arc<str>,
         /// When.
         at: Timestamp,
+        /// Nothing was missed: what happened meanwhile is read now.
+        reads_on: bool,
     },
     /// The connection went down, or could not be made once more.
     Disconnected {
@@ -249,7 +251,7 @@ struct SourceState {
 struct HeldBack {
     lost: Option<Loss>,
     disconnected: Option<(Timestamp, String)>,
-    connected: Option<Timestamp>,
+    connected: Option<(Timestamp, bool)>,
 }
 
 #[derive(Debug)]
@@ -417,15 +419,25 @@ impl Intake {
         }
     }
 
-    /// The connection to the source came up.
+    /// The connection to the source came up. What it sent meanwhile is lost.
     pub fn connected(&self) {
+        self.came_up(false);
+    }
+
+    /// The same, and what happened meanwhile is still to be had there, and is read.
+    pub fn reads_on(&self) {
+        self.came_up(true);
+    }
+
+    fn came_up(&self, reads_on: bool) {
         let at = Timestamp::now();
         self.note(
             Entry::Connected {
                 source: Arc::clone(&self.source),
                 at,
+                reads_on,
             },
-            |held_back| held_back.connected = Some(at),
+            |held_back| held_back.connected = Some((at, reads_on)),
         );
     }
 
@@ -586,7 +598,8 @@ impl HeldBack {
             at,
             why,
         });
-        let connected = self.connected.map(|at| Entry::Connected {
+        let connected = self.connected.map(|(at, reads_on)| Entry::Connected {
+            reads_on,
             source: Arc::clone(source),
             at,
         });

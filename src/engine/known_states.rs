@@ -279,7 +279,9 @@ impl KnownStates {
         let noted_only = match (self.heard, since) {
             (None, _) if self.other_led => Some(NotedOnly::OtherLed),
             (None, _) => Some(NotedOnly::First),
-            (Some(_), Some(since)) if now.since(since) > self.max_gap => Some(NotedOnly::TooOld),
+            (Some(_), Some(since)) if self.is_open() && now.since(since) > self.max_gap => {
+                Some(NotedOnly::TooOld)
+            }
             (Some(_), _) => None,
         };
         self.drop_gone();

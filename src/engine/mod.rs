@@ -15,6 +15,7 @@ pub mod handle;
 mod hooks_in_force;
 pub mod intake;
 pub mod known_states;
+mod live_output;
 pub mod mute;
 pub mod outbox;
 mod past;
@@ -48,6 +49,7 @@ use self::handle::{Handle, SourceStatus};
 use self::hooks_in_force::HooksInForce;
 use self::intake::{Decode, IntakeQueue};
 use self::known_states::KnownStates;
+use self::live_output::LiveOutputs;
 use self::outbox::{Outbox, Results};
 use self::past::past;
 use self::pinned::pinned_hook;
@@ -238,6 +240,7 @@ impl Engine {
         reloader.pool = desk;
         reloader.forgotten = of_pools.forgotten();
 
+        let outputs = LiveOutputs::default();
         let works = Dispatcher::new(Parts {
             store: store.clone(),
             writer: writer.clone(),
@@ -250,6 +253,7 @@ impl Engine {
                 ssh,
                 refuses_open_programs: config.permissions == Permissions::Strict,
                 boot_id: boot_id(),
+                outputs: outputs.clone(),
             }),
             hooks: Arc::clone(&hooks),
             connections: Arc::clone(&connections),
@@ -353,6 +357,7 @@ impl Engine {
             emitter,
             role,
             onehem_shell: config.onehem_shell,
+            outputs,
             stop: CancellationToken::new(),
         };
         let past = past(handle.store(), &handle.hooks(), Timestamp::now());

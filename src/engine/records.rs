@@ -11,7 +11,8 @@ use crate::event::Event;
 use crate::event::id::{ExecutionKey, Seq};
 use crate::event::time::Timestamp;
 use crate::runner::Outcome;
-use crate::store::{EventQuery, ReadError, Store};
+pub use crate::store::ReadError;
+use crate::store::{EventQuery, Store};
 
 /// The records, for reading. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -37,6 +38,104 @@ pub struct Standing {
     pub last: Option<(&'static str, Option<i32>)>,
 }
 
+/// How far an execution got, as a sender is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It waits for its turn.
+    Waiting,
+    /// It runs.
+    Running,
+    /// It failed and is to be repeated by itself.
+    Retrying,
+    /// It ended well.
+    Succeeded,
+    /// It failed for good.
+    Failed,
+    /// It never ran, by a policy.
+    Skipped,
+    /// Somebody ended it.
+    Cancelled,
+}
+
+impl Phase {
+    /// Whether nothing more comes by itself.
+    pub const fn is_settled(self) -> bool {
+        !matches!(self, Self::Waiting | Self::Running | Self::Retrying)
+    }
+}
+
+/// How far an execution got, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stage {
+    /// How far.
+    pub phase: Phase,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// An execution's whole way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Course {
+    /// Which execution it is.
+    pub execution: ExecutionKey,
+    /// How far it got.
+    pub stage: Stage,
+    /// Why it was skipped or cancelled, where it was.
+    pub reason: Option<&'static str>,
+    /// Its attempts, in order.
+    pub attempts: Vec<Try>,
+}
+
+/// One attempt of an execution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Try {
+    /// Its number, from 1.
+    pub number: u32,
+    /// When it was released to start.
+    pub released: Timestamp,
+    /// The program that was started.
+    pub program: Option<String>,
+    /// When it ended, and how (`exited`, `signalled`, `timed_out` …), with the exit status or the signal's number.
+    pub ended: Option<(Timestamp, &'static str, Option<i32>)>,
+}
+
+/// What happens to executions, as it happens.
+#[derive(Debug)]
+pub struct Changes(broadcast::Receiver<Notice>);
+
+/// Something that happened to executions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// An execution that this event caused changed its state.
+    Execution {
+        /// The event.
+        event: Seq,
+        /// Whether nothing more comes of the execution by itself.
+        is_settled: bool,
+    },
+    /// Too much happened at once, and nobody knows what.
+    Missed,
+}
+
+impl Changes {
+    /// Waits for the next one; none when the engine has ended. Dropped, it loses nothing.
+    pub async fn next(&mut self) -> Option<Change> {
+        loop {
+            match self.0.recv().await {
+                Ok(Notice::Execution(execution)) => {
+                    return Some(Change::Execution {
+                        event: execution.key.event,
+                        is_settled: execution.progress.state.is_settled(),
+                    });
+                }
+                Ok(_) => {}
+                Err(RecvError::Lagged(_)) => return Some(Change::Missed),
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+}
+
 impl Records {
     /// The id of an event across stores: `k3vd-1042`.
     pub fn event_id(&self, event: Seq) -> String {
@@ -56,6 +155,67 @@ impl Records {
         };
         let listed = self.store.events(&query)?;
         Ok(listed.into_iter().map(|listed| listed.event).collect())
+    }
+
+    /// Visits the newest events of a source, newest first, without their payloads. Waits for the disk.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn visit_newest(
+        &self,
+        source: &str,
+        limit: usize,
+        mut visit: impl FnMut(Event),
+    ) -> Result<(), ReadError> {
+        let mut visited = 0;
+        self.store.visit_events(|listed| {
+            if *listed.event.source == *source {
+                visited += 1;
+                visit(listed.event);
+            }
+            visited < limit
+        })
+    }
+
+    /// An event without its payload. Waits for the disk.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn header(&self, event: Seq) -> Result<Option<Event>, ReadError> {
+        Ok(self.store.event_header(event)?.map(|listed| listed.event))
+    }
+
+    /// Whether an event is still on record. Waits for the disk.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn has(&self, event: Seq) -> Result<bool, ReadError> {
+        self.store.has_event(event)
+    }
+
+    /// How far everything got that an event caused, in the order of the hooks' names. Waits for the disk.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn stages(&self, event: Seq) -> Result<Vec<Stage>, ReadError> {
+        Ok(self.store.executions_of(event)?.iter().map(stage).collect())
+    }
+
+    /// The whole way of everything that an event caused, in the order of the hooks' names. Waits for the disk.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn courses(&self, event: Seq) -> Result<Vec<Course>, ReadError> {
+        let executions = self.store.executions_of(event)?;
+        executions
+            .iter()
+            .map(|execution| course(&self.store, execution))
+            .collect()
+    }
+
+    /// What happens to executions from now on.
+    pub fn changes(&self) -> Changes {
+        Changes(self.feed.subscribe())
     }
 
     /// What is kept for a source, by name.
@@ -146,6 +306,55 @@ fn standing(store: &Store, execution: &Execution) -> Result<Standing, ReadError>
         },
         attempts: execution.progress.attempts,
         last: ended.map(|ended| result_of(&ended.outcome)),
+    })
+}
+
+fn stage(execution: &Execution) -> Stage {
+    let (phase, since) = match &execution.progress.state {
+        State::Queued { since, .. } => (Phase::Waiting, *since),
+        State::Debouncing { .. } => (Phase::Waiting, execution.accepted),
+        State::Running { since, .. } => (Phase::Running, *since),
+        State::Retrying { due, delay } => {
+            let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+            let since = Timestamp::from_millis(due.as_millis().saturating_sub(delay));
+            (Phase::Retrying, since)
+        }
+        State::Settled { settlement, at } => {
+            let phase = match settlement {
+                Settlement::Succeeded => Phase::Succeeded,
+                Settlement::Failed => Phase::Failed,
+                Settlement::Skipped(_) => Phase::Skipped,
+                Settlement::Cancelled(_) => Phase::Cancelled,
+            };
+            (phase, *at)
+        }
+    };
+    Stage { phase, since }
+}
+
+fn course(store: &Store, execution: &Execution) -> Result<Course, ReadError> {
+    let attempts = store.attempts(&execution.key)?;
+    Ok(Course {
+        execution: execution.key.clone(),
+        stage: stage(execution),
+        reason: match &execution.progress.state {
+            State::Settled { settlement, .. } => reason(settlement),
+            _ => None,
+        },
+        attempts: attempts
+            .into_iter()
+            .map(|attempt| Try {
+                number: attempt.number,
+                released: attempt.released,
+                program: attempt
+                    .process
+                    .and_then(|process| process.argv.into_iter().next()),
+                ended: attempt.ended.map(|ended| {
+                    let (outcome, code) = result_of(&ended.outcome);
+                    (ended.at, outcome, code)
+                }),
+            })
+            .collect(),
     })
 }
 

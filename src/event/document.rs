@@ -322,6 +322,22 @@ pub(crate) fn leading_texts<const N: usize>(
     found
 }
 
+/// The name of a document's root element; none where it does not begin like one. Nothing behind that is looked at.
+pub(crate) fn root_name(document: &[u8]) -> Option<String> {
+    /// Nothing stands so far before the root of a document that anybody writes.
+    const LONGEST_PROLOG: usize = 64 << 10;
+    let text = readable(&document[..document.len().min(LONGEST_PROLOG)]);
+    let mut tokens = Tokens::new(text.strip_prefix('\u{feff}').unwrap_or(&text));
+    loop {
+        match tokens.next().ok()? {
+            Token::Open { name, .. } => return Some(name),
+            Token::Comment(_) | Token::Instruction(_) => {}
+            Token::Text(text) if is_blank(&text) => {}
+            _ => return None,
+        }
+    }
+}
+
 /// Reads the one element `text` begins with; what follows it is not looked at.
 pub(crate) fn parse_element(text: &str) -> Result<Element, Fault> {
     build(&mut Tokens::new(text))

@@ -4,7 +4,9 @@
 //! journal keeps them. This room knows no other room.
 
 pub(crate) mod document;
+pub mod esc;
 pub mod id;
+pub mod masakari;
 pub mod opennebula;
 pub mod own;
 pub mod payload;
@@ -18,12 +20,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use self::esc::{EscEvent, Via};
 use self::id::Seq;
+use self::masakari::MasakariNotification;
 use self::opennebula::Resource;
 use self::own::OwnEvent;
 use self::payload::Payload;
 use self::time::Timestamp;
-use self::webhook::WebhookRequest;
+use self::webhook::{Form, WebhookRequest};
 
 /// The source of events that operators hand over (`hem emit`); no configured source is named so.
 pub const EMITTED: &str = "emit";
@@ -62,6 +66,8 @@ impl Event {
             Facts::Gap(_) => Kind::Gap,
             Facts::Own(own) => own.kind(),
             Facts::Webhook(_) => Kind::Webhook,
+            Facts::Esc(_) => Kind::Esc,
+            Facts::Masakari(_) => Kind::Masakari,
         }
     }
 
@@ -75,6 +81,8 @@ impl Event {
         match &self.facts {
             Facts::State(state) => state.host.as_deref(),
             Facts::Retry(retry) => retry.remote_host.as_deref(),
+            Facts::Esc(event) => event.host(),
+            Facts::Masakari(notification) => Some(&notification.hostname),
             Facts::Api(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) | Facts::Webhook(_) => {
                 None
             }
@@ -127,11 +135,15 @@ pub enum Kind {
     SourceDown,
     /// Somebody sent a request over HTTP.
     Webhook,
+    /// Cisco ESC reports a step.
+    Esc,
+    /// A host, a process or a virtual machine failed or came back, says a Masakari monitor.
+    Masakari,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::State,
         Self::Api,
         Self::Retry,
@@ -142,6 +154,8 @@ impl Kind {
         Self::Blocked,
         Self::SourceDown,
         Self::Webhook,
+        Self::Esc,
+        Self::Masakari,
     ];
 
     /// The name in records, tables and JSON.
@@ -157,6 +171,8 @@ impl Kind {
             Self::Blocked => "blocked",
             Self::SourceDown => "source_down",
             Self::Webhook => "webhook",
+            Self::Esc => "esc",
+            Self::Masakari => "masakari",
         }
     }
 }
@@ -187,6 +203,10 @@ pub enum Facts {
     Own(OwnEvent),
     /// Somebody sent a request over HTTP.
     Webhook(WebhookRequest),
+    /// Cisco ESC reports a step.
+    Esc(Box<EscEvent>),
+    /// Masakari: a host, a process or a virtual machine failed or came back.
+    Masakari(MasakariNotification),
 }
 
 impl Facts {
@@ -194,6 +214,11 @@ impl Facts {
     pub fn payload(&self, bytes: Bytes) -> Payload {
         match self {
             Self::Webhook(request) => Payload::of_form(bytes, request.form),
+            Self::Esc(event) => match event.via {
+                Via::Rest => Payload::of_callback(bytes, event.form),
+                Via::Netconf => Payload::of_notification(bytes),
+            },
+            Self::Masakari(_) => Payload::of_form(bytes, Form::Json),
             _ => Payload::new(bytes),
         }
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::document::{self, Element, Node};
+use super::esc;
 use super::opennebula::{self, MAX_DOCUMENT};
 use super::webhook::{self, Form};
 
@@ -18,37 +19,51 @@ pub struct Payload(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     bytes: Bytes,
-    /// What it is known to be; by its content where unset.
-    form: Option<Form>,
+    reader: Reader,
     tree: OnceLock<Value>,
+}
+
+/// How the tree is made.
+#[derive(Debug, Clone, Copy)]
+enum Reader {
+    /// By what the document looks like.
+    Content,
+    /// As this form and nothing else.
+    Form(Form),
+    /// As the body of a callback of ESC.
+    EscCallback(Form),
+    /// As a notification of ESC.
+    EscNotification,
 }
 
 impl Payload {
     /// Takes a document as received.
     pub fn new(bytes: Bytes) -> Self {
-        Self(Arc::new(Inner {
-            bytes,
-            form: None,
-            tree: OnceLock::new(),
-        }))
+        Self::with(bytes, Reader::Content, OnceLock::new())
     }
 
     /// Takes a document that is to be read as this and nothing else.
     pub fn of_form(bytes: Bytes, form: Form) -> Self {
-        Self(Arc::new(Inner {
-            bytes,
-            form: Some(form),
-            tree: OnceLock::new(),
-        }))
+        Self::with(bytes, Reader::Form(form), OnceLock::new())
+    }
+
+    /// Takes the body of a callback of ESC.
+    pub fn of_callback(bytes: Bytes, form: Form) -> Self {
+        Self::with(bytes, Reader::EscCallback(form), OnceLock::new())
+    }
+
+    /// Takes a notification of ESC; its tree is what is in its `escEvent`.
+    pub fn of_notification(bytes: Bytes) -> Self {
+        Self::with(bytes, Reader::EscNotification, OnceLock::new())
     }
 
     /// Takes a document that was read already: for sources that decode JSON themselves, and for tests.
     pub fn with_tree(bytes: Bytes, tree: Value) -> Self {
-        Self(Arc::new(Inner {
-            bytes,
-            form: None,
-            tree: OnceLock::from(tree),
-        }))
+        Self::with(bytes, Reader::Content, OnceLock::from(tree))
+    }
+
+    fn with(bytes: Bytes, reader: Reader, tree: OnceLock<Value>) -> Self {
+        Self(Arc::new(Inner { bytes, reader, tree }))
     }
 
     /// The document, byte for byte.
@@ -63,9 +78,12 @@ impl Payload {
     /// text like any other. A JSON document is its own tree. Of a message whose parameter values are not escaped, or can be
     /// read in more than one way, the tree is made of what was read, every value a string.
     pub fn tree(&self) -> &Value {
-        self.0.tree.get_or_init(|| match self.0.form {
-            Some(form) => webhook::read(form, &self.0.bytes).unwrap_or_default(),
-            None => tree(&self.0.bytes),
+        let bytes = &self.0.bytes;
+        self.0.tree.get_or_init(|| match self.0.reader {
+            Reader::Content => tree(bytes),
+            Reader::Form(form) => webhook::read(form, bytes).unwrap_or_default(),
+            Reader::EscCallback(form) => esc::callback_tree(form, bytes).unwrap_or_default(),
+            Reader::EscNotification => esc::notification_tree(bytes).unwrap_or_default(),
         })
     }
 

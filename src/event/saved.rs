@@ -2,11 +2,12 @@
 //!
 //! Four forms, told apart by the file's name and content:
 //!
-//! * `.xml`: the document, with the message's key as a first line of its own or without;
+//! * `.xml`: the document, with the message's key as a first line of its own or without; or a notification of ESC ([`esc`]);
 //! * `.b64`: the same document in base64, as it travels, with the key as a first line or without;
 //! * `.jsonl`: one event a line, `{"key": "EVENT API one.vm.allocate 1", "content": "<base64>"}`; `events.jsonl#17` names
 //!   line 17;
-//! * `.json`: an event of hem's own: the JSON object that is its payload ([`own`]); or a request over HTTP ([`webhook`]).
+//! * `.json`: an event of hem's own: the JSON object that is its payload ([`own`]); a request over HTTP ([`webhook`]); a callback of ESC
+//!   ([`esc`]); or a notification of Masakari ([`masakari`]).
 //!
 //! Each of them may be compressed with gzip: `events.jsonl.gz`.
 
@@ -25,7 +26,7 @@ use crate::event::id::Seq;
 use crate::event::opennebula::{self, key::Key};
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
-use crate::event::{Event, Facts, Subject, own, webhook};
+use crate::event::{Event, Facts, Subject, esc, masakari, own, webhook};
 
 /// The name that events have whose source is not known.
 pub const SOURCE: &str = "opennebula";
@@ -157,6 +158,12 @@ pub fn event(message: SavedMessage) -> Event {
     if webhook::is_saved(&message.document) {
         return webhook::from_saved(&message.document);
     }
+    if esc::is_saved(&message.document) {
+        return esc::from_saved(&message.document);
+    }
+    if masakari::is_saved(&message.document) {
+        return masakari::from_saved(&message.document);
+    }
     if own::is_own(&message.document) {
         return own::read(&message.document);
     }
@@ -201,7 +208,12 @@ fn key_of(facts: &Facts, subject: Option<&str>) -> String {
         }
         Facts::Api(call) => format!("EVENT API {} {}", call.call, u8::from(call.success)),
         Facts::Retry(_) => "RETRY".to_owned(),
-        Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) | Facts::Webhook(_) => String::new(),
+        Facts::Undecodable { .. }
+        | Facts::Gap(_)
+        | Facts::Own(_)
+        | Facts::Webhook(_)
+        | Facts::Esc(_)
+        | Facts::Masakari(_) => String::new(),
     }
 }
 

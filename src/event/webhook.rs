@@ -69,6 +69,16 @@ impl Form {
             .find(|form| form.as_str() == name)
     }
 
+    /// What a body looks like by its first character; none where that is neither XML nor an object or list of JSON.
+    pub fn by_content(body: &[u8]) -> Option<Self> {
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        match body.trim_ascii_start().first()? {
+            b'<' => Some(Self::Xml),
+            b'{' | b'[' => Some(Self::Json),
+            _ => None,
+        }
+    }
+
     /// The form that a `Content-Type` speaks of; none where it is another one.
     pub fn of_type(content_type: &str) -> Option<Self> {
         let kind = content_type.split(';').next().unwrap_or_default().trim();

@@ -28,7 +28,7 @@ pub(super) const PRESENT: &str = "@present";
 pub(super) const ELEMENTS: &str = "@elements";
 
 /// The names of `meta`'s fields.
-pub(super) const META_FIELDS: [&str; 23] = [
+pub(super) const META_FIELDS: [&str; 50] = [
     "seq",
     "source",
     "kind",
@@ -52,6 +52,33 @@ pub(super) const META_FIELDS: [&str; 23] = [
     "delivery",
     "sender",
     "headers",
+    "via",
+    "event",
+    "status",
+    "status_code",
+    "status_message",
+    "tenant",
+    "deployment",
+    "vm_group",
+    "vm",
+    "vm_name",
+    "host_id",
+    "host_name",
+    "new_vm",
+    "new_vm_name",
+    "new_host_id",
+    "new_host_name",
+    "transaction",
+    "time",
+    "type",
+    "notification_uuid",
+    "generated_time",
+    "previous_status",
+    "host_status",
+    "cluster_status",
+    "process_name",
+    "instance_uuid",
+    "vir_domain_event",
 ];
 
 /// Functions called as `name(x)`; all take one argument.

@@ -5,10 +5,12 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::event::esc::{EscEvent, Machine, Via};
 use crate::event::id::Seq;
 use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
+use crate::event::webhook::Form;
 use crate::event::{Facts, StateChange, Subject};
 
 fn event_with(tree: serde_json::Value) -> Event {
@@ -136,6 +138,48 @@ fn a_missing_element_is_told_apart_from_a_mistake() {
             }
             other => panic!("{text}: {other:?}"),
         }
+    }
+}
+
+#[test]
+fn everything_that_is_known_of_a_step_of_esc_has_a_name() {
+    let said = |text: &str| Some(text.to_owned());
+    let machine = |id: &str| Machine {
+        id: said(id),
+        name: said("a name"),
+        host_id: said("a host"),
+        host_name: said("node1"),
+    };
+    let esc = EscEvent {
+        via: Via::Rest,
+        form: Form::Xml,
+        event: "VM_ALIVE".to_owned(),
+        status: said("SUCCESS"),
+        status_code: said("200"),
+        status_message: said("alive"),
+        tenant: said("t1"),
+        deployment: said("dep1"),
+        vm_group: said("g1"),
+        vm: machine("old"),
+        new_vm: machine("new"),
+        resource: said("n1"),
+        transaction: said("x"),
+        time: said("now"),
+        delivery: None,
+        sender: said("192.0.2.7"),
+        request: None,
+    };
+    let event = Event {
+        facts: Facts::Esc(Box::new(esc.clone())),
+        ..event_with(json!({}))
+    };
+    assert_eq!(esc.texts().count(), 20);
+    for (name, text) in esc.texts() {
+        assert_eq!(
+            compiled(&format!("meta.{name}")).text_for(&event).as_deref(),
+            Ok(text),
+            "{name}"
+        );
     }
 }
 

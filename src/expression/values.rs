@@ -64,6 +64,15 @@ pub(super) fn from_json(tree: &Json) -> Box<dyn Val + '_> {
     }
 }
 
+/// What a notification of Masakari says besides its event, by the names of its payload.
+const MASAKARI_TEXTS: [&str; 5] = [
+    "host_status",
+    "cluster_status",
+    "process_name",
+    "instance_uuid",
+    "vir_domain_event",
+];
+
 /// The event's own fields; those that its kind does not have are absent.
 pub(super) fn meta<'e>(event: &'e Event) -> Box<dyn Val + 'e> {
     let mut fields: HashMap<CelMapKey<'e>, Box<dyn Val + 'e>> = HashMap::new();
@@ -110,6 +119,23 @@ pub(super) fn meta<'e>(event: &'e Event) -> Box<dyn Val + 'e> {
                 .map(|(name, value)| (CelMapKey::from(name.as_str()), borrowed(value)))
                 .collect();
             fields.insert(CelMapKey::from("headers"), Box::new(CelMap::from(headers)));
+        }
+        Facts::Esc(event) => {
+            for (name, text) in event.texts() {
+                add_text(name, Some(text));
+            }
+        }
+        Facts::Masakari(told) => {
+            add_text("notification_uuid", Some(&told.uuid));
+            add_text("type", Some(&told.kind));
+            add_text("generated_time", Some(&told.generated_time));
+            add_text("status", Some(told.status()));
+            add_text("previous_status", told.previous_status());
+            add_text("event", told.event());
+            for name in MASAKARI_TEXTS {
+                add_text(name, told.text(name));
+            }
+            add_text("sender", told.sender.as_deref());
         }
         Facts::Retry(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) => {}
     }

@@ -51,6 +51,24 @@ impl Checked {
 /// # Errors
 /// The path cannot be read at all; what is wrong with single files is among the faults.
 pub fn check(path: &Path, options: &CheckOptions) -> io::Result<Checked> {
+    check_files(path, options, check_text)
+}
+
+/// What [`check`] finds without looking at the commands, which may stand on a file system that does not answer.
+///
+/// # Errors
+/// The path cannot be read at all; what is wrong with single files is among the faults.
+pub fn declared(path: &Path, options: &CheckOptions) -> io::Result<Checked> {
+    check_files(path, options, |file, text, sha256, options| {
+        compile_text(file, text, sha256, &options.defaults)
+    })
+}
+
+fn check_files(
+    path: &Path,
+    options: &CheckOptions,
+    of_text: impl Fn(&Path, &str, [u8; 32], &CheckOptions) -> CheckedText,
+) -> io::Result<Checked> {
     let files = if fs::metadata(path)?.is_dir() {
         hook_files(path)?
             .into_iter()
@@ -67,7 +85,7 @@ pub fn check(path: &Path, options: &CheckOptions) -> io::Result<Checked> {
     for file in &files {
         match read(file, options) {
             Ok(text) => {
-                let checked = check_text(file, &text.text, text.sha256, options);
+                let checked = of_text(file, &text.text, text.sha256, options);
                 compiled.extend(checked.hooks);
                 faults.extend(checked.faults);
             }

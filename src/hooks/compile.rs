@@ -83,7 +83,7 @@ impl Compiler<'_> {
         self.record(mark, message, Severity::Error)
     }
 
-    fn warning(&mut self, mark: Mark, message: String) -> &mut Fault {
+    pub(super) fn warning(&mut self, mark: Mark, message: String) -> &mut Fault {
         self.record(mark, message, Severity::Warning)
     }
 

@@ -27,6 +27,8 @@ mod onehem;
 mod remote;
 mod standard_input;
 
+use std::borrow::Cow;
+
 pub(super) use self::onehem::SHELL_CHARACTERS;
 pub use crate::config::OnehemShell;
 use crate::event::Event;
@@ -57,15 +59,28 @@ pub struct AttemptFacts<'a> {
 /// # Errors
 /// A named failure to start when an argument cannot be made from the event.
 pub fn invocation(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) -> Result<Invocation, StartFailure> {
+    invocation_with(Arguments::of(hook, event)?, hook, event, facts)
+}
+
+/// [`invocation`] with the arguments that `hook` makes of `event`.
+///
+/// # Errors
+/// A named failure to start when the event names no host for a hook that runs on its host.
+pub fn invocation_with(
+    arguments: Arguments,
+    hook: &Hook,
+    event: &Event,
+    facts: &AttemptFacts<'_>,
+) -> Result<Invocation, StartFailure> {
     let host = match hook.action.remote {
         true => Some(remote::host(event)?),
         false => None,
     };
-    let line = match (&host, hook.profile) {
-        (None, Profile::Hem) => hem::command_line(hook, event)?,
-        (None, Profile::Onehem) => onehem::command_line(&hook.action, event, facts.shell)?,
-        (Some(host), Profile::Hem) => remote::of_hem(hook, event, host, facts)?,
-        (Some(host), Profile::Onehem) => remote::of_onehem(hook, event, host, facts)?,
+    let line = match (&host, arguments.0) {
+        (None, Made::Values(values)) => hem::command_line(hook, values),
+        (None, Made::Line(arguments)) => onehem::command_line(&hook.action, arguments, facts.shell)?,
+        (Some(host), Made::Values(values)) => remote::of_hem(hook, event, values, host, facts),
+        (Some(host), Made::Line(arguments)) => remote::of_onehem(hook, arguments, host, facts),
     };
     let stdin = match line.stdin {
         Some(arguments) => standard_input::text(arguments),
@@ -108,29 +123,59 @@ pub fn invocation(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) -> Resul
     })
 }
 
-/// The arguments as one line, as the controller's records and RETRY messages carry them, wherever they go to.
+/// What a hook's arguments are for one event. To make them, its document is read and laid out.
+#[derive(Debug)]
+pub struct Arguments(Made);
+
+/// As each profile makes them.
+#[derive(Debug)]
+enum Made {
+    /// `hem`: a value for each argument.
+    Values(Vec<String>),
+    /// `onehem`: a line.
+    Line(onehem::Arguments),
+}
+
+impl Arguments {
+    /// Those of `hook` for `event`.
+    ///
+    /// # Errors
+    /// A named failure to start when an argument cannot be made from the event.
+    pub fn of(hook: &Hook, event: &Event) -> Result<Self, StartFailure> {
+        Ok(Self(match hook.profile {
+            Profile::Hem => Made::Values(hem::values(&hook.action, event)?),
+            Profile::Onehem => Made::Line(onehem::Arguments::of(&hook.action, event)?),
+        }))
+    }
+
+    /// As one line, as the controller's records and RETRY messages carry them, wherever they go to.
+    pub fn line(&self) -> Cow<'_, str> {
+        match &self.0 {
+            Made::Values(values) => values.join(" ").into(),
+            Made::Line(arguments) => arguments.text.as_str().into(),
+        }
+    }
+}
+
+/// The arguments as one line.
 ///
 /// # Errors
 /// A named failure to start when an argument cannot be made from the event.
 pub fn argument_line(hook: &Hook, event: &Event) -> Result<String, StartFailure> {
-    match hook.profile {
-        Profile::Hem => hem::argument_line(&hook.action, event),
-        Profile::Onehem => onehem::argument_line(&hook.action, event),
-    }
+    Arguments::of(hook, event).map(|arguments| arguments.line().into_owned())
 }
 
-/// The command with its arguments as one line, as the controller's records show it; without them where they go to standard
-/// input. Nothing runs it.
-pub fn command_shown(hook: &Hook, event: &Event) -> String {
+/// The command with its arguments, which make this line, as the controller's records show it; without them where they go to
+/// standard input. Nothing runs it.
+pub fn command_shown(hook: &Hook, arguments: &str) -> String {
     let command = hook.action.command.trim();
     let (_, words) = command.split_once([' ', '\t']).unwrap_or_default();
     let arguments = match hook.action.arguments_stdin {
-        true => String::new(),
-        // What cannot be made from the event did not start.
-        false => argument_line(hook, event).unwrap_or_default(),
+        true => "",
+        false => arguments,
     };
     let program = hook.action.program.to_string_lossy();
-    let parts = [&program, words, &arguments];
+    let parts = [&program, words, arguments];
     let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     parts.join(" ")
 }

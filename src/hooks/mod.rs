@@ -3,6 +3,7 @@
 pub mod check;
 mod command_line;
 pub mod compile;
+mod esc;
 pub mod fault;
 pub mod folder;
 pub mod invocation;
@@ -21,6 +22,7 @@ mod yaml;
 pub mod yaml_text;
 
 pub use self::compile::parse_definition;
+pub use self::esc::EscTrigger;
 pub use self::fault::{Fault, Severity};
 pub use self::own::{OwnTrigger, Patterns};
 pub use self::schema::json_schema;
@@ -152,6 +154,10 @@ pub enum Trigger {
     Own(OwnTrigger),
     /// Somebody sent a request over HTTP.
     Webhook(WebhookTrigger),
+    /// Cisco ESC reports a step.
+    Esc(EscTrigger),
+    /// Masakari: a host, a process or a virtual machine failed or came back.
+    Masakari(MasakariTrigger),
 }
 
 impl Trigger {
@@ -162,6 +168,19 @@ impl Trigger {
             Self::Api(trigger) => trigger.source.as_deref(),
             Self::Own(_) => None,
             Self::Webhook(trigger) => trigger.source.as_deref(),
+            Self::Esc(trigger) => trigger.source.as_deref(),
+            Self::Masakari(trigger) => trigger.source.as_deref(),
+        }
+    }
+
+    /// The type of the sources that raise what it asks for; none for what hem itself raises.
+    pub const fn source_type(&self) -> Option<&'static str> {
+        match self {
+            Self::State(_) | Self::Api(_) => Some("opennebula"),
+            Self::Own(_) => None,
+            Self::Webhook(_) => Some("webhook"),
+            Self::Esc(_) => Some("esc"),
+            Self::Masakari(_) => Some("masakari"),
         }
     }
 }
@@ -218,6 +237,51 @@ pub struct WebhookTrigger {
     pub source: Option<String>,
     /// The endpoints.
     pub name: Patterns,
+}
+
+/// `trigger: { masakari: … }`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MasakariTrigger {
+    /// Only events of the source with this name.
+    pub source: Option<String>,
+    /// The types: `COMPUTE_HOST`, `VM`, `PROCESS`.
+    pub kind: Patterns,
+    /// What happened.
+    pub event: Patterns,
+    /// The host.
+    pub host: Patterns,
+    /// The status of the notification. Not asked for, only the first that is seen of a notification triggers the hook.
+    pub status: Option<Patterns>,
+    /// What Pacemaker says of the host.
+    pub host_status: Patterns,
+    /// What Corosync says of the host.
+    pub cluster_status: Patterns,
+    /// The process that stopped.
+    pub process: Patterns,
+    /// The event of the virtual machine's domain.
+    pub vir_domain_event: Patterns,
+    /// The virtual machine.
+    pub instance_uuid: Patterns,
+}
+
+impl MasakariTrigger {
+    /// What it asks for, by the names of its attributes; nothing is said of those that ask for anything.
+    pub fn asked(&self) -> impl Iterator<Item = (&'static str, &Patterns)> {
+        let all = [
+            ("type", Some(&self.kind)),
+            ("event", Some(&self.event)),
+            ("host", Some(&self.host)),
+            ("status", self.status.as_ref()),
+            ("host_status", Some(&self.host_status)),
+            ("cluster_status", Some(&self.cluster_status)),
+            ("process", Some(&self.process)),
+            ("vir_domain_event", Some(&self.vir_domain_event)),
+            ("instance_uuid", Some(&self.instance_uuid)),
+        ];
+        all.into_iter()
+            .filter_map(|(name, patterns)| Some((name, patterns?)))
+            .filter(|(_, patterns)| **patterns != Patterns::Any)
+    }
 }
 
 /// What a hook runs.

@@ -164,7 +164,7 @@ impl Compiler<'_> {
         Trigger::Own(OwnTrigger::SourceDown { source, after })
     }
 
-    fn words(&mut self, raw: At<RawNames>) -> Option<Vec<(String, Mark)>> {
+    pub(super) fn words(&mut self, raw: At<RawNames>) -> Option<Vec<(String, Mark)>> {
         let words = match raw.value {
             RawNames::One(word) if word == "any" => return None,
             RawNames::One(word) => vec![(word, raw.mark)],

@@ -95,14 +95,16 @@ pub(super) struct RawHook {
     pub(super) tests: Option<At<Vec<At<RawTest>>>>,
 }
 
-/// One trigger: exactly one of `state`, `api` and `webhook`, and perhaps the source; or one of those on what hem did itself: `gap`,
-/// `execution`, `muted`, `blocked`, `source_down`.
+/// One trigger: exactly one of `state`, `api`, `webhook`, `esc` and `masakari`, and perhaps the source; or one of those on what hem did
+/// itself: `gap`, `execution`, `muted`, `blocked`, `source_down`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("oneOf" = [
     { "required": ["state"] },
     { "required": ["api"] },
     { "required": ["webhook"] },
+    { "required": ["esc"] },
+    { "required": ["masakari"] },
     { "required": ["gap"] },
     { "required": ["execution"] },
     { "required": ["muted"] },
@@ -119,6 +121,10 @@ pub(super) struct RawTrigger {
     pub(super) api: Option<At<RawApiTrigger>>,
     /// HTTP: somebody sent a request to an endpoint of a source of type `webhook`.
     pub(super) webhook: Option<At<RawWebhookTrigger>>,
+    /// Cisco ESC: a step of a workflow ended, as a callback or a notification says.
+    pub(super) esc: Option<At<RawEscTrigger>>,
+    /// Masakari: a host, a process or a virtual machine failed or came back.
+    pub(super) masakari: Option<At<RawMasakariTrigger>>,
     /// hem: events of a source may be missing.
     pub(super) gap: Option<At<RawGapTrigger>>,
     /// hem: an execution of another hook reached its end.
@@ -129,10 +135,6 @@ pub(super) struct RawTrigger {
     pub(super) blocked: Option<At<RawBlockedTrigger>>,
     /// hem: a source is not connected.
     pub(super) source_down: Option<At<RawSourceDownTrigger>>,
-    #[schemars(skip)]
-    pub(super) esc: Option<At<Foreign>>,
-    #[schemars(skip)]
-    pub(super) masakari: Option<At<Foreign>>,
     #[schemars(skip)]
     pub(super) ncmp: Option<At<Foreign>>,
 }
@@ -186,6 +188,57 @@ pub(super) struct RawApiTrigger {
 pub(super) struct RawWebhookTrigger {
     /// The endpoint: a name, a list, or `any`; `*` in a name stands for any characters.
     pub(super) name: Option<At<RawNames>>,
+}
+
+/// Cisco ESC: a step of a workflow ended. Each name may be a list, or `any`; `*` in a name stands for any characters. Success and
+/// failure have the same type: ask for the `status` too.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["event"]))]
+#[schemars(rename = "EscTrigger")]
+pub(super) struct RawEscTrigger {
+    /// The type of the event: `VM_ALIVE`.
+    pub(super) event: Option<At<RawNames>>,
+    /// How the step ended: `SUCCESS` or `FAILURE`. Default: any.
+    pub(super) status: Option<At<RawNames>>,
+    /// The tenant. Default: any, and none.
+    pub(super) tenant: Option<At<RawNames>>,
+    /// The deployment. Default: any, and none.
+    pub(super) deployment: Option<At<RawNames>>,
+    /// The group of VMs, which callbacks over REST do not name. Default: any, and none.
+    pub(super) vm_group: Option<At<RawNames>>,
+    /// The way it came: `rest` or `netconf`. Default: any.
+    pub(super) via: Option<At<String>>,
+}
+
+/// Masakari: a host, a process or a virtual machine failed or came back. Each attribute is a name, a list, or `any`; `*` in a name
+/// stands for any characters.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "MasakariTrigger")]
+pub(super) struct RawMasakariTrigger {
+    /// The type: `COMPUTE_HOST`, `VM` or `PROCESS`. Default: any.
+    #[serde(rename = "type")]
+    pub(super) kind: Option<At<RawNames>>,
+    /// What happened: `STARTED` or `STOPPED` to a host or a process; to a virtual machine `LIFECYCLE`, `REBOOT`, `WATCHDOG`,
+    /// `IO_ERROR`, `QEMU_GUEST_AGENT_ERROR` or whatever a monitor says. `"=NAME"` takes a name that looks like a mistake. Default: any.
+    pub(super) event: Option<At<RawNames>>,
+    /// The host: `"compute-*"`. Default: any.
+    pub(super) host: Option<At<RawNames>>,
+    /// The status of the notification: `new`, `running`, `error`, `failed`, `ignored`, `finished`. Those that are sent to hem are
+    /// `new`; of a Masakari that hem reads, each change of the status is an event too. Default: the first that is seen of a
+    /// notification, whatever its status, and no change.
+    pub(super) status: Option<At<RawNames>>,
+    /// What Pacemaker says of the host: `NORMAL` or `UNKNOWN`. Default: any.
+    pub(super) host_status: Option<At<RawNames>>,
+    /// What Corosync says of the host: `ONLINE` or `OFFLINE`. Default: any.
+    pub(super) cluster_status: Option<At<RawNames>>,
+    /// The process that stopped: `nova-compute`. Default: any.
+    pub(super) process: Option<At<RawNames>>,
+    /// What libvirt says of the virtual machine: `STOPPED_FAILED`. Default: any.
+    pub(super) vir_domain_event: Option<At<RawNames>>,
+    /// The virtual machine. Default: any.
+    pub(super) instance_uuid: Option<At<RawNames>>,
 }
 
 /// Events of a source may be missing.

@@ -2,9 +2,12 @@
 
 use super::compile::Compiler;
 use super::fault::{Mark, listed};
-use super::raw::{RawApiTrigger, RawNames, RawResult, RawStateTrigger, RawTrigger, RawWebhookTrigger};
+use super::raw::{
+    RawApiTrigger, RawMasakariTrigger, RawNames, RawResult, RawStateTrigger, RawTrigger, RawWebhookTrigger,
+};
 use super::tree::At;
-use super::{ApiTrigger, Names, StateTrigger, Trigger, WebhookTrigger};
+use super::{ApiTrigger, MasakariTrigger, Names, Patterns, StateTrigger, Trigger, WebhookTrigger};
+use crate::event::masakari;
 use crate::event::opennebula::Resource;
 use crate::event::opennebula::vocabulary::{
     API_CALLS, ON_WORDS, is_known_call, is_never_published, lcm_states, nearest, states,
@@ -20,14 +23,19 @@ const UPDATE_FAILURE: &str = "UPDATE_FAILURE";
 /// Longer lists of names are no help in a message.
 const LISTABLE: usize = 12;
 
+/// Whether names that are not known are taken as they are.
+#[derive(Debug, Clone, Copy)]
+enum Vocabulary {
+    /// Those that are like none of the known ones.
+    Open,
+    /// None.
+    Closed,
+}
+
 impl Compiler<'_> {
     /// Checks one trigger; several come of a list of short names.
     pub(super) fn trigger(&mut self, raw: RawTrigger, mark: Mark) -> Vec<Trigger> {
-        let foreign = [
-            ("esc", &raw.esc),
-            ("masakari", &raw.masakari),
-            ("ncmp", &raw.ncmp),
-        ];
+        let foreign = [("ncmp", &raw.ncmp)];
         let mut others = 0;
         for (name, found) in foreign {
             if let Some(found) = found {
@@ -44,6 +52,8 @@ impl Compiler<'_> {
             raw.state.is_some(),
             raw.api.is_some(),
             raw.webhook.is_some(),
+            raw.esc.is_some(),
+            raw.masakari.is_some(),
             raw.gap.is_some(),
             raw.execution.is_some(),
             raw.muted.is_some(),
@@ -54,7 +64,7 @@ impl Compiler<'_> {
             (0, 0) => {
                 self.missing(
                     mark,
-                    "a trigger needs `state`, `api`, `webhook`, or one of hem's own: `gap`, `execution`, `muted`, `blocked`, `source_down`",
+                    "a trigger needs `state`, `api`, `webhook`, `esc`, `masakari`, or one of hem's own: `gap`, `execution`, `muted`, `blocked`, `source_down`",
                     "write `state: { resource: VM, on: RUNNING }`",
                 );
                 return Vec::new();
@@ -78,10 +88,16 @@ impl Compiler<'_> {
         if let Some(webhook) = raw.webhook {
             return self.webhook_trigger(webhook, source).into_iter().collect();
         }
+        if let Some(esc) = raw.esc {
+            return self.esc_trigger(esc, source).into_iter().collect();
+        }
+        if let Some(masakari) = raw.masakari {
+            return vec![self.masakari_trigger(masakari.value, source)];
+        }
         if let Some(mark) = source_mark {
             self.error(
                 mark,
-                "`source` beside it is for `state`, `api` and `webhook`".to_owned(),
+                "`source` beside it is for `state`, `api`, `webhook`, `esc` and `masakari`".to_owned(),
             )
             .help("write it inside: `gap: { source: … }`, `source_down: { source: … }`");
         }
@@ -312,6 +328,73 @@ impl Compiler<'_> {
         };
         let name = self.patterns(Some(name), "endpoint");
         Some(Trigger::Webhook(WebhookTrigger { source, name }))
+    }
+
+    fn masakari_trigger(&mut self, raw: RawMasakariTrigger, source: Option<String>) -> Trigger {
+        Trigger::Masakari(MasakariTrigger {
+            source,
+            kind: self.words_of(raw.kind, "type", &masakari::TYPES, Vocabulary::Closed),
+            event: self.words_of(raw.event, "event", &masakari::EVENTS, Vocabulary::Open),
+            host: self.patterns(raw.host, "host"),
+            status: raw
+                .status
+                .map(|status| self.words_of(Some(status), "status", &masakari::STATUSES, Vocabulary::Closed)),
+            host_status: self.words_of(
+                raw.host_status,
+                "host status",
+                &masakari::HOST_STATUSES,
+                Vocabulary::Closed,
+            ),
+            cluster_status: self.words_of(
+                raw.cluster_status,
+                "cluster status",
+                &masakari::CLUSTER_STATUSES,
+                Vocabulary::Closed,
+            ),
+            process: self.patterns(raw.process, "process"),
+            vir_domain_event: self.patterns(raw.vir_domain_event, "event of a domain"),
+            instance_uuid: self.patterns(raw.instance_uuid, "instance"),
+        })
+    }
+
+    /// Patterns of names of which some are known. `=NAME` takes one that is not, or looks like a mistake.
+    fn words_of(
+        &mut self,
+        raw: Option<At<RawNames>>,
+        what: &str,
+        known: &[&str],
+        vocabulary: Vocabulary,
+    ) -> Patterns {
+        let marks: Vec<Mark> = match raw.as_ref().map(|raw| (&raw.value, raw.mark)) {
+            Some((RawNames::Of(words), _)) => words.iter().map(|word| word.mark).collect(),
+            Some((RawNames::One(_), mark)) => vec![mark],
+            None => Vec::new(),
+        };
+        let Patterns::Of(words) = self.patterns(raw, what) else {
+            return Patterns::Any;
+        };
+        let mut checked = Vec::new();
+        for (word, mark) in words.into_iter().zip(marks) {
+            if let Some(unchecked) = word.strip_prefix('=').filter(|name| !name.is_empty()) {
+                checked.push(unchecked.to_owned());
+                continue;
+            }
+            let is_known = known.contains(&word.as_str()) || word.contains('*') || word == "any";
+            let own = format!("write `\"={word}\"` if yours has it");
+            let hint = match (nearest(&word, known.iter().copied()), vocabulary) {
+                _ if is_known => None,
+                (Some(name), _) => Some(format!("did you mean `{name}`? {own}")),
+                (None, Vocabulary::Closed) => {
+                    Some(format!("known: {}; {own}", listed(known.iter().copied())))
+                }
+                (None, Vocabulary::Open) => None,
+            };
+            if let Some(hint) = hint {
+                self.error(mark, format!("no such {what} `{word}`")).help(hint);
+            }
+            checked.push(word);
+        }
+        Patterns::Of(checked)
     }
 
     fn refuse_unpublished(&mut self, calls: &At<RawNames>) {

@@ -20,6 +20,11 @@ pub trait Serve: Send + Sync + 'static {
     /// Answers a request. It is carried out to its end, also when the sender goes away.
     fn answer(self: Arc<Self>, head: Head, body: Bytes) -> impl Future<Output = Response> + Send + 'static;
 
+    /// What of a path may stand in the log: some paths carry a secret.
+    fn shown<'a>(&self, path: &'a str) -> &'a str {
+        path
+    }
+
     /// Something came that is no request or did not become one, and why in a few words.
     fn broken(&self, why: &'static str);
 }
@@ -43,6 +48,13 @@ pub struct Head {
 }
 
 impl Head {
+    /// All headers, their names in small letters.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+    }
+
     /// A header's value, of one that occurs several times all of them.
     pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
         let mut values = self

@@ -1,6 +1,7 @@
 //! Binding, accepting, and one connection's life.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -8,13 +9,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nix::sys::resource::{Resource, getrlimit};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -22,9 +25,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connections::{Connections, Place};
-use super::message::{Head, Response, Serve};
+use super::forwarded;
+use super::message::Serve;
+use super::stream::{Inbound, Streamed};
 use super::tls::{Tls, TlsError};
+use super::whole::Whole;
 use crate::config::listen::{HttpLimits, Listen};
+use crate::config::scalar::Network;
 
 /// Connections that the kernel keeps until they are taken.
 const BACKLOG: u32 = 1_024;
@@ -44,6 +51,9 @@ const UNWANTED_TIME: Duration = Duration::from_secs(2);
 
 /// After the system had no file or memory for a connection.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
+
+/// Open files that connections leave for everything else, where there are many: a thousand scripts take three each.
+const FOR_ALL_ELSE: u64 = 4_096;
 
 /// Longer ids of requests are none that people compare.
 const LONGEST_ID: usize = 64;
@@ -71,6 +81,7 @@ pub struct Bound {
     address: SocketAddr,
     tls: Option<Tls>,
     limits: HttpLimits,
+    trusted_proxies: Vec<Network>,
 }
 
 /// Binds the address and reads the files of TLS; must be called inside a tokio runtime.
@@ -105,10 +116,16 @@ pub fn bind(config: &Listen) -> Result<Bound, BindError> {
         address,
         tls,
         limits: config.limits.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
     })
 }
 
 impl Bound {
+    /// The address and the port.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Where it listens: `https://127.0.0.1:8443`.
     pub fn url(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
@@ -117,16 +134,39 @@ impl Bound {
 
     /// Answers requests until `until`; those under way get a moment to be answered.
     pub async fn serve<S: Serve>(self, service: Arc<S>, until: CancellationToken) {
+        self.accept(Whole(service), until).await;
+    }
+
+    /// Like [`Self::serve`], for a service that reads bodies as they come and whose answers may take their time. Each request
+    /// carries a [`Peer`](super::Peer) among its extensions.
+    pub async fn serve_streams<S, B>(self, service: S, until: CancellationToken)
+    where
+        S: hyper::service::Service<
+                hyper::Request<Inbound>,
+                Response = hyper::Response<B>,
+                Error = Infallible,
+                Future: Send + 'static,
+            > + Send
+            + Sync
+            + 'static,
+        B: hyper::body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        self.accept(Streamed(service), until).await;
+    }
+
+    async fn accept<E: Exchange>(self, exchange: E, until: CancellationToken) {
         let Self {
             listener,
             tls,
             limits,
+            trusted_proxies,
             address,
         } = self;
-        let connections = Connections::new(limits.connections.min(half_of_the_files()));
+        let connections = Connections::new(limits.connections.min(within_the_files()));
         let server = Arc::new(Server {
-            service,
+            exchange,
             limits,
+            trusted_proxies,
             tls,
             until: until.clone(),
             tasks: TaskTracker::new(),
@@ -169,20 +209,58 @@ impl Bound {
     }
 }
 
-/// What all connections of a listener share.
-struct Server<S> {
-    service: Arc<S>,
-    limits: HttpLimits,
-    tls: Option<Tls>,
-    until: CancellationToken,
-    tasks: TaskTracker,
-    ids: RequestIds,
+/// What a connection carries back.
+pub(super) type Outbound = UnsyncBoxBody<Bytes, BoxError>;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// How a request becomes an answer.
+pub(super) trait Exchange: Sized + Send + Sync + 'static {
+    /// The answer, and whether the request's body was read to its end. It says to `place` when it has all it needs of the peer, and
+    /// when it is the peer's turn again.
+    fn exchange(
+        server: &Server<Self>,
+        request: Arrived,
+        place: &Arc<Place>,
+    ) -> impl Future<Output = (hyper::Response<Outbound>, bool)> + Send;
+
+    /// What of a path may stand in the log.
+    fn shown<'a>(&self, path: &'a str) -> &'a str {
+        path
+    }
+
+    /// Something came that is no request or did not become one, and why in a few words.
+    fn broken(&self, why: &'static str);
 }
 
-impl<S: Serve> Server<S> {
+/// A request of which the head has arrived.
+pub(super) struct Arrived {
+    /// Names it in the log and in the answer.
+    pub(super) id: String,
+    /// Who sent it, where a trusted proxy handed it on.
+    pub(super) peer: IpAddr,
+    pub(super) parts: hyper::http::request::Parts,
+    pub(super) body: Incoming,
+}
+
+/// What all connections of a listener share.
+pub(super) struct Server<E> {
+    pub(super) exchange: E,
+    pub(super) limits: HttpLimits,
+    pub(super) trusted_proxies: Vec<Network>,
+    pub(super) tls: Option<Tls>,
+    pub(super) until: CancellationToken,
+    /// What was begun for a peer is carried to its end, also when the peer goes away.
+    pub(super) tasks: TaskTracker,
+    pub(super) ids: RequestIds,
+}
+
+impl<E: Exchange> Server<E> {
     async fn connection(self: Arc<Self>, stream: TcpStream, peer: IpAddr, place: Place) {
         // Answers are small and written at once.
         let _ = stream.set_nodelay(true);
+        // Nor does hem wait for long for a peer that takes nothing of a long one.
+        let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(self.limits.body_time));
         let place = Arc::new(place);
         let Some(tls) = &self.tls else {
             self.speak(stream, peer, &place).await;
@@ -198,18 +276,17 @@ impl<S: Serve> Server<S> {
             Ok(Ok(stream)) => self.speak(stream, peer, &place).await,
             Ok(Err(error)) => {
                 tracing::debug!(%peer, %error, "no TLS came about");
-                self.service.broken("TLS failed");
+                self.exchange.broken("TLS failed");
             }
-            Err(_) => self.service.broken("too slow"),
+            Err(_) => self.exchange.broken("too slow"),
         }
     }
 
     async fn speak<I: AsyncRead + AsyncWrite + Unpin>(&self, io: I, peer: IpAddr, place: &Arc<Place>) {
-        let service = service_fn(|request| async move {
-            let response = self.request(request, peer, place).await;
-            place.peer_works();
-            Ok::<_, Infallible>(response)
-        });
+        let service =
+            service_fn(
+                |request| async move { Ok::<_, Infallible>(self.request(request, peer, place).await) },
+            );
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.head_time)
@@ -234,9 +311,9 @@ impl<S: Serve> Server<S> {
         if let Err(error) = ended {
             tracing::debug!(%peer, %error, "a connection ended");
             if error.is_parse() || error.is_parse_too_large() {
-                self.service.broken("no HTTP");
+                self.exchange.broken("no HTTP");
             } else if error.is_incomplete_message() {
-                self.service.broken("cut off");
+                self.exchange.broken("cut off");
             }
         }
     }
@@ -245,85 +322,39 @@ impl<S: Serve> Server<S> {
         &self,
         request: hyper::Request<Incoming>,
         peer: IpAddr,
-        place: &Place,
-    ) -> hyper::Response<Full<Bytes>> {
+        place: &Arc<Place>,
+    ) -> hyper::Response<Outbound> {
         let began = Instant::now();
         let (parts, body) = request.into_parts();
-        let head = Head {
-            id: self
-                .ids
-                .of(parts.headers.get("x-request-id").map(HeaderValue::as_bytes)),
-            sender: peer.to_canonical(),
-            method: parts.method.as_str().to_owned(),
-            path: parts.uri.path().to_owned(),
-            query: parts.uri.query().map(str::to_owned),
-            has_body: !body.is_end_stream(),
-            headers: parts.headers,
+        let id = self
+            .ids
+            .of(parts.headers.get("x-request-id").map(HeaderValue::as_bytes));
+        let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
+        let arrived = Arrived {
+            id: id.clone(),
+            peer: forwarded::sender(peer, &parts.headers, &self.trusted_proxies),
+            parts,
+            body,
         };
-        let (id, method, path) = (head.id.clone(), head.method.clone(), head.path.clone());
-        let (response, is_read) = self.response(head, body, place).await;
+        let (mut response, is_read) = E::exchange(self, arrived, place).await;
+        let path = self.exchange.shown(&path);
         tracing::debug!(
-            request = id, %peer, method, path, status = response.status, millis = began.elapsed().as_millis(),
+            request = id, %peer, %method, path, status = response.status().as_u16(), millis = began.elapsed().as_millis(),
             "a request was answered"
         );
-        on_the_wire(response, &id, is_read)
-    }
-
-    /// The answer, and whether the body was read to its end.
-    async fn response(&self, head: Head, body: Incoming, place: &Place) -> (Response, bool) {
-        let largest = self.limits.body;
-        let refused = match self.service.admit(&head) {
-            Err(response) => Some(response),
-            Ok(()) if body.size_hint().lower() > largest as u64 => {
-                self.service.broken("too large");
-                Some(too_large(largest))
-            }
-            Ok(()) => None,
-        };
-        if let Some(response) = refused {
-            return (response, is_read_to_its_end(body).await);
+        let headers = response.headers_mut();
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            headers.insert(HeaderName::from_static("x-request-id"), id);
         }
-        let body = match timeout(self.limits.body_time, Limited::new(body, largest).collect()).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                self.service.broken("too large");
-                return (too_large(largest), false);
-            }
-            Ok(Err(error)) => {
-                self.service.broken("cut off");
-                let detail = format!("the body cannot be read: {error}");
-                return (Response::problem(400, "cut off", &detail), false);
-            }
-            Err(_) => {
-                self.service.broken("too slow");
-                let detail = format!("the body did not arrive within {:?}", self.limits.body_time);
-                return (Response::problem(408, "too slow", &detail), false);
-            }
-        };
-        (self.answer(head, body, place).await, true)
-    }
-
-    async fn answer(&self, head: Head, body: Bytes, place: &Place) -> Response {
-        if !place.hem_works() {
-            // The connection ends at this: nothing must begin that the sender would not hear of.
-            return std::future::pending().await;
+        if !is_read {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        // On its own: a sender that goes away must not end what has begun.
-        let answer = self.tasks.spawn(Arc::clone(&self.service).answer(head, body));
-        answer.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a request could not be answered, a fault of hem");
-            Response::problem(500, "fault", "hem failed to answer")
-        })
+        response
     }
-}
-
-fn too_large(largest: usize) -> Response {
-    let detail = format!("the body is larger than {largest} bytes");
-    Response::problem(413, "too large", &detail)
 }
 
 /// Reads on for a moment where nobody wants the body.
-async fn is_read_to_its_end(mut body: Incoming) -> bool {
+pub(super) async fn is_read_to_its_end(mut body: Incoming) -> bool {
     let read = async {
         let mut bytes = 0;
         while let Some(Ok(frame)) = body.frame().await {
@@ -337,46 +368,25 @@ async fn is_read_to_its_end(mut body: Incoming) -> bool {
     timeout(UNWANTED_TIME, read).await.unwrap_or(false)
 }
 
-fn on_the_wire(response: Response, id: &str, is_read: bool) -> hyper::Response<Full<Bytes>> {
-    let mut wire = hyper::Response::new(Full::new(response.body));
-    *wire.status_mut() =
-        hyper::StatusCode::from_u16(response.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = wire.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(response.content_type));
-    for (name, value) in response.headers {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.append(HeaderName::from_static(name), value);
-        }
-    }
-    if let Ok(id) = HeaderValue::from_str(id) {
-        headers.insert(HeaderName::from_static("x-request-id"), id);
-    }
-    headers.insert(
-        HeaderName::from_static("cache-control"),
-        HeaderValue::from_static("no-store"),
-    );
-    if !is_read {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    wire
-}
-
-/// The other half is for the store, the scripts and everything else.
-fn half_of_the_files() -> usize {
+/// How many connections the files allow that the process may open. Half of them, or what is enough in any case, is for the store, the
+/// scripts and everything else.
+fn within_the_files() -> usize {
     let soft = getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(soft, _)| soft);
-    usize::try_from(soft / 2).unwrap_or(usize::MAX).max(1)
+    usize::try_from(soft - (soft / 2).min(FOR_ALL_ELSE))
+        .unwrap_or(usize::MAX)
+        .max(1)
 }
 
 /// Names for requests that bring none.
 #[derive(Debug)]
-struct RequestIds {
+pub(super) struct RequestIds {
     /// Tells one life of the daemon from another.
     life: u32,
     next: AtomicU64,
 }
 
 impl RequestIds {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             life: fastrand::u32(..),
             next: AtomicU64::new(1),
@@ -402,58 +412,6 @@ impl RequestIds {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Counts what is answered.
-    #[derive(Debug, Default)]
-    struct Counting(AtomicU64);
-
-    impl Serve for Counting {
-        fn admit(&self, _head: &Head) -> Result<(), Response> {
-            Ok(())
-        }
-
-        async fn answer(self: Arc<Self>, _head: Head, _body: Bytes) -> Response {
-            self.0.fetch_add(1, Ordering::Relaxed);
-            Response::problem(400, "test", "as it should")
-        }
-
-        fn broken(&self, _why: &'static str) {}
-    }
-
-    #[tokio::test]
-    async fn nothing_begins_for_a_connection_that_lost_its_place() {
-        let service = Arc::new(Counting::default());
-        let server = Server {
-            service: Arc::clone(&service),
-            limits: HttpLimits::default(),
-            tls: None,
-            until: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-            ids: RequestIds::new(),
-        };
-        let head = || Head {
-            id: "1".to_owned(),
-            sender: IpAddr::from([127, 0, 0, 1]),
-            method: "POST".to_owned(),
-            path: "/x".to_owned(),
-            query: None,
-            has_body: true,
-            headers: hyper::HeaderMap::new(),
-        };
-        let connections = Connections::new(1);
-        let lost = connections.enter().expect("a place");
-        // Between the last byte of the body and the answer.
-        let kept = connections.enter().expect("its place");
-        assert_eq!(server.answer(head(), Bytes::new(), &kept).await.status, 400);
-        tokio::select! {
-            biased;
-            _ = server.answer(head(), Bytes::new(), &lost) => panic!("an answer that nobody would hear"),
-            () = lost.lost() => {}
-        }
-        server.tasks.close();
-        server.tasks.wait().await;
-        assert_eq!(service.0.load(Ordering::Relaxed), 1);
-    }
 
     #[test]
     fn ids_of_requests_are_taken_over_where_they_can_stand_in_a_log() {

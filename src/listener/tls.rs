@@ -1,7 +1,5 @@
 //! TLS by files that may be replaced while hem runs.
 
-use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +14,7 @@ use tokio_rustls::{Accept, TlsAcceptor};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::listen;
+use crate::file_stamp::FileStamp;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -90,27 +89,8 @@ impl Tls {
         }
     }
 
-    fn stamps(&self) -> [Option<Stamp>; 2] {
-        [&self.files.certificate, &self.files.key].map(|path| Stamp::of(path).ok())
-    }
-}
-
-/// By what a file that was replaced or written to is told from what it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    size: u64,
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(path: &Path) -> io::Result<Self> {
-        let file = std::fs::metadata(path)?;
-        Ok(Self {
-            inode: file.ino(),
-            size: file.size(),
-            changed: (file.ctime(), file.ctime_nsec()),
-        })
+    fn stamps(&self) -> [Option<FileStamp>; 2] {
+        [&self.files.certificate, &self.files.key].map(|path| FileStamp::of(path).ok())
     }
 }
 

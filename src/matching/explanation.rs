@@ -1,11 +1,15 @@
 //! Why one hook does or does not match one event.
 
 use super::own::own_steps;
-use super::{catch_up_fits, from_fits, name_fits, result_fits, result_name, source_fits};
+use super::{catch_up_fits, from_fits, name_fits, result_fits, result_name, source_fits, told_of};
+use crate::event::esc;
+use crate::event::masakari::MasakariNotification;
 use crate::event::opennebula::Resource;
 use crate::event::{ApiCall, Event, Facts, StateChange};
 use crate::expression::{EvaluationContext, Expression};
-use crate::hooks::{ApiTrigger, Hook, Names, Patterns, StateTrigger, Trigger, WebhookTrigger};
+use crate::hooks::{
+    ApiTrigger, EscTrigger, Hook, MasakariTrigger, Names, Patterns, StateTrigger, Trigger, WebhookTrigger,
+};
 
 /// Why one hook does or does not match one event: everything that was asked, with what was found.
 ///
@@ -75,6 +79,8 @@ fn trigger_steps(position: usize, trigger: &Trigger, hook: &Hook, event: &Event)
         Trigger::Api(asked) => api_steps(&mut steps, asked, event),
         Trigger::Own(asked) => own_steps(&mut steps, asked, &hook.name, event),
         Trigger::Webhook(asked) => webhook_steps(&mut steps, asked, event),
+        Trigger::Esc(asked) => esc_steps(&mut steps, asked, event),
+        Trigger::Masakari(asked) => masakari_steps(&mut steps, asked, event),
     }
     steps.steps
 }
@@ -207,13 +213,80 @@ fn webhook_steps(steps: &mut Steps, asked: &WebhookTrigger, event: &Event) {
     steps.pattern("endpoint", &asked.name, found);
 }
 
+fn esc_steps(steps: &mut Steps, asked: &EscTrigger, event: &Event) {
+    steps.source(asked.source.as_deref(), event);
+    let found = match &event.facts {
+        Facts::Esc(event) => Some(&**event),
+        _ => None,
+    };
+    steps.add("kind is esc".to_owned(), kind_found(event), found.is_some());
+    steps.pattern("event", &asked.event, found.map(|event| event.event.as_str()));
+    for (what, patterns, value) in [
+        ("status", &asked.status, found.map(|event| &event.status)),
+        ("tenant", &asked.tenant, found.map(|event| &event.tenant)),
+        (
+            "deployment",
+            &asked.deployment,
+            found.map(|event| &event.deployment),
+        ),
+        ("vm_group", &asked.vm_group, found.map(|event| &event.vm_group)),
+    ] {
+        let Patterns::Of(names) = patterns else {
+            continue;
+        };
+        let value = value.and_then(Option::as_deref);
+        // Only what came by the other way may have it.
+        let why = found.and_then(|event| esc::absence(event.via, what));
+        let shown = match (value, why) {
+            (Some(value), _) => value.to_owned(),
+            (None, Some(why)) => format!("{NOTHING}: {why}"),
+            (None, None) => NOTHING.to_owned(),
+        };
+        steps.add(format!("{what} is {}", list(names)), shown, patterns.fit(value));
+    }
+    if let Some(via) = asked.via {
+        steps.add(
+            format!("via is {via}"),
+            found.map_or(NOTHING, |event| event.via.as_str()),
+            found.is_some_and(|event| event.via == via),
+        );
+    }
+}
+
+fn masakari_steps(steps: &mut Steps, asked: &MasakariTrigger, event: &Event) {
+    steps.source(asked.source.as_deref(), event);
+    let told = match &event.facts {
+        Facts::Masakari(told) => Some(told),
+        _ => None,
+    };
+    steps.add("kind is masakari".to_owned(), kind_found(event), told.is_some());
+    for (name, patterns) in asked.asked() {
+        steps.pattern(name, patterns, told.and_then(|told| told_of(told, name)));
+    }
+    if asked.status.is_none() {
+        let found = match told.and_then(MasakariNotification::previous_status) {
+            Some(previous) => format!("a change of the status from {previous}"),
+            None => "the first".to_owned(),
+        };
+        steps.add(
+            "it is the first that is seen of the notification, or the hook asks for a `status`".to_owned(),
+            found,
+            told.is_some_and(MasakariNotification::is_first_sight),
+        );
+    }
+}
+
 pub(super) fn kind_found(event: &Event) -> String {
     match &event.facts {
         Facts::Retry(retry) => format!("retry of the controller's hook {}", retry.hook_id),
         Facts::Undecodable { reason } => format!("undecodable: {reason}"),
-        Facts::State(_) | Facts::Api(_) | Facts::Gap(_) | Facts::Own(_) | Facts::Webhook(_) => {
-            event.kind().as_str().to_owned()
-        }
+        Facts::State(_)
+        | Facts::Api(_)
+        | Facts::Gap(_)
+        | Facts::Own(_)
+        | Facts::Webhook(_)
+        | Facts::Esc(_)
+        | Facts::Masakari(_) => event.kind().as_str().to_owned(),
     }
 }
 

@@ -5,12 +5,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::own::{own_fits, why_own};
-use super::{catch_up_fits, from_fits, result_fits, result_name, source_fits};
+use super::{catch_up_fits, from_fits, result_fits, result_name, source_fits, told_of};
+use crate::event::esc::EscEvent;
+use crate::event::masakari::MasakariNotification;
 use crate::event::opennebula::Resource;
 use crate::event::webhook::WebhookRequest;
 use crate::event::{ApiCall, Event, Facts, StateChange};
 use crate::expression::{EvaluationContext, EvaluationError};
-use crate::hooks::{ApiTrigger, Hook, HookSet, Names, OwnTrigger, StateTrigger, Trigger, WebhookTrigger};
+use crate::hooks::{
+    ApiTrigger, EscTrigger, Hook, HookSet, MasakariTrigger, Names, OwnTrigger, StateTrigger, Trigger,
+    WebhookTrigger,
+};
 
 /// One hook that an event triggers.
 #[derive(Debug, Clone)]
@@ -44,6 +49,10 @@ pub struct Index {
     own: Vec<Candidate>,
     /// Those that ask for requests over HTTP, likewise.
     webhooks: Vec<Candidate>,
+    /// Those that ask for events of ESC, likewise.
+    esc: Vec<Candidate>,
+    /// Those that ask for notifications of Masakari, likewise.
+    masakari: Vec<Candidate>,
     /// All hooks that stand for one of the controller's, enabled or not.
     /// Controllers of several sources number their hooks each for itself.
     by_oned_id: HashMap<u64, Vec<Arc<Hook>>>,
@@ -100,6 +109,8 @@ impl Index {
             calls: ByName::default(),
             own: Vec::new(),
             webhooks: Vec::new(),
+            esc: Vec::new(),
+            masakari: Vec::new(),
             by_oned_id: HashMap::new(),
         };
         for hook in hooks.iter() {
@@ -129,6 +140,8 @@ impl Index {
                 Trigger::Api(asked) => self.calls.places(&asked.call, |list| list.push(candidate)),
                 Trigger::Own(_) => self.own.push(candidate),
                 Trigger::Webhook(_) => self.webhooks.push(candidate),
+                Trigger::Esc(_) => self.esc.push(candidate),
+                Trigger::Masakari(_) => self.masakari.push(candidate),
             }
         }
         self.hooks.push(Arc::clone(hook));
@@ -182,6 +195,16 @@ impl Index {
                     found.consider(candidate);
                 }
             }
+            Facts::Esc(_) => {
+                for candidate in in_order([Some(&self.esc)]) {
+                    found.consider(candidate);
+                }
+            }
+            Facts::Masakari(_) => {
+                for candidate in in_order([Some(&self.masakari)]) {
+                    found.consider(candidate);
+                }
+            }
             Facts::Retry(_) | Facts::Undecodable { .. } => {}
         }
         found.matches
@@ -193,7 +216,11 @@ impl Index {
             let hook = self.hooks.get(candidate.hook)?;
             match hook.triggers.get(candidate.trigger)? {
                 Trigger::Own(asked) => Some((&**hook, asked)),
-                Trigger::State(_) | Trigger::Api(_) | Trigger::Webhook(_) => None,
+                Trigger::State(_)
+                | Trigger::Api(_)
+                | Trigger::Webhook(_)
+                | Trigger::Esc(_)
+                | Trigger::Masakari(_) => None,
             }
         })
     }
@@ -263,6 +290,12 @@ impl Found<'_> {
             (Some(Trigger::Webhook(asked)), Facts::Webhook(request)) => {
                 request_fits(asked, source, request).then(|| format!("webhook {}", request.endpoint))
             }
+            (Some(Trigger::Esc(asked)), Facts::Esc(event)) => {
+                esc_fits(asked, source, event).then(|| why_esc(event))
+            }
+            (Some(Trigger::Masakari(asked)), Facts::Masakari(told)) => {
+                notification_fits(asked, source, told).then(|| why_notification(told))
+            }
             _ => None,
         };
         let Some(why) = why else {
@@ -301,6 +334,39 @@ fn call_fits(asked: &ApiTrigger, source: &str, call: &ApiCall) -> bool {
 
 fn request_fits(asked: &WebhookTrigger, source: &str, request: &WebhookRequest) -> bool {
     source_fits(asked.source.as_deref(), source) && asked.name.fit(Some(&request.endpoint))
+}
+
+fn esc_fits(asked: &EscTrigger, source: &str, event: &EscEvent) -> bool {
+    source_fits(asked.source.as_deref(), source)
+        && asked.event.fit(Some(&event.event))
+        && asked.status.fit(event.status.as_deref())
+        && asked.tenant.fit(event.tenant.as_deref())
+        && asked.deployment.fit(event.deployment.as_deref())
+        && asked.vm_group.fit(event.vm_group.as_deref())
+        && asked.via.is_none_or(|via| via == event.via)
+}
+
+fn why_esc(event: &EscEvent) -> String {
+    match &event.status {
+        Some(status) => format!("esc {} {status}", event.event),
+        None => format!("esc {}", event.event),
+    }
+}
+
+fn notification_fits(asked: &MasakariTrigger, source: &str, told: &MasakariNotification) -> bool {
+    source_fits(asked.source.as_deref(), source)
+        && (asked.status.is_some() || told.is_first_sight())
+        && asked
+            .asked()
+            .all(|(name, patterns)| patterns.fit(told_of(told, name)))
+}
+
+fn why_notification(told: &MasakariNotification) -> String {
+    let what = format!("masakari {} {}", told.kind, told.event().unwrap_or_default());
+    match told.previous_status() {
+        Some(previous) => format!("{what}, {previous} → {}", told.status()),
+        None => what,
+    }
 }
 
 fn why_state(change: &StateChange, is_caught_up: bool) -> String {

@@ -12,6 +12,7 @@ pub use self::explanation::{Explanation, Step, explain};
 pub use self::index::{Index, Match, Matches};
 pub use self::own::asks_for;
 
+use crate::event::masakari::MasakariNotification;
 use crate::event::{ApiCall, Event, StateChange};
 use crate::hooks::Names;
 
@@ -48,6 +49,17 @@ fn catch_up_fits(is_asked_for: bool, event: &Event) -> bool {
 /// Whether a call ended as asked for.
 fn result_fits(asked: Option<bool>, call: &ApiCall) -> bool {
     asked.is_none_or(|asked| asked == call.success)
+}
+
+/// What a notification says under the name of an attribute of the trigger.
+fn told_of<'a>(told: &'a MasakariNotification, attribute: &str) -> Option<&'a str> {
+    match attribute {
+        "type" => Some(&told.kind),
+        "host" => Some(&told.hostname),
+        "status" => Some(told.status()),
+        "process" => told.text("process_name"),
+        other => told.text(other),
+    }
 }
 
 #[cfg(test)]

@@ -6,14 +6,20 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::event::esc::{EscEvent, Machine, Via};
 use crate::event::id::{ExecutionKey, HookName, Seq};
+use crate::event::masakari::{MasakariNotification, Observed};
 use crate::event::opennebula::Resource;
 use crate::event::own::{Blocked, ExecutionEnded, Muted, Outcome, OwnEvent, SourceDown};
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
+use crate::event::webhook::Form;
 use crate::event::{Event, Facts, Gap, RetryRequest};
 use crate::expression::Expression;
-use crate::hooks::{ApiTrigger, Hook, HookSet, OwnTrigger, Patterns, StateTrigger, Trigger, declared};
+use crate::hooks::{
+    ApiTrigger, EscTrigger, Hook, HookSet, MasakariTrigger, OwnTrigger, Patterns, StateTrigger, Trigger,
+    declared,
+};
 
 fn hook(name: &str, triggers: Vec<Trigger>, when: Option<&str>) -> Hook {
     Hook {
@@ -401,6 +407,8 @@ fn some_trigger() -> impl Strategy<Value = Trigger> {
                 })
             }),
         some_own_trigger().prop_map(Trigger::Own),
+        some_esc_trigger().prop_map(Trigger::Esc),
+        some_masakari_trigger().prop_map(Trigger::Masakari),
         (source, some_names(CALLS), prop::option::of(any::<bool>())).prop_map(|(source, call, success)| {
             Trigger::Api(ApiTrigger {
                 source,
@@ -436,6 +444,219 @@ fn some_own_trigger() -> impl Strategy<Value = OwnTrigger> {
             after: Duration::from_secs(after),
         }),
     ]
+}
+
+const ESC_EVENTS: &[&str] = &["VM_ALIVE", "SERVICE_ALIVE", "VM_*"];
+const ESC_NAMES: &[&str] = &["t1", "dep1", "t*"];
+
+fn some_esc_trigger() -> impl Strategy<Value = EscTrigger> {
+    let names = || prop_oneof![2 => Just(Patterns::Any), 1 => some_patterns(ESC_NAMES)];
+    (
+        some_patterns(ESC_EVENTS),
+        prop_oneof![Just(Patterns::Any), some_patterns(&["SUCCESS", "FAILURE"])],
+        names(),
+        names(),
+        names(),
+        prop::option::weighted(0.3, prop::sample::select(Via::ALL.to_vec())),
+    )
+        .prop_map(|(event, status, tenant, deployment, vm_group, via)| EscTrigger {
+            source: None,
+            event,
+            status,
+            tenant,
+            deployment,
+            vm_group,
+            via,
+        })
+}
+
+fn some_esc_facts() -> impl Strategy<Value = Facts> {
+    let name = || prop::option::of(prop::sample::select(vec!["t1", "dep1"]).prop_map(str::to_owned));
+    (
+        prop::sample::select(Via::ALL.to_vec()),
+        prop::sample::select(vec!["VM_ALIVE", "VM_STARTED", "SERVICE_ALIVE"]),
+        prop::option::of(prop::sample::select(vec!["SUCCESS", "FAILURE"]).prop_map(str::to_owned)),
+        [name(), name(), name()],
+    )
+        .prop_map(|(via, event, status, [tenant, deployment, vm_group])| {
+            Facts::Esc(Box::new(EscEvent {
+                tenant,
+                deployment,
+                vm_group,
+                ..step(via, event, status.as_deref())
+            }))
+        })
+}
+
+fn some_masakari_trigger() -> impl Strategy<Value = MasakariTrigger> {
+    let few = |of| prop_oneof![3 => Just(Patterns::Any), 1 => some_patterns(of)];
+    (
+        some_patterns(&["VM", "PROCESS", "*"]),
+        few(&["STOPPED", "LIFECYCLE"]),
+        few(&["node1", "node*"]),
+        prop::option::of(some_patterns(&["new", "failed"])),
+        [
+            few(&["NORMAL"]),
+            few(&["OFFLINE"]),
+            few(&["nova-compute"]),
+            few(&["STOPPED_*"]),
+            few(&["96ab"]),
+        ],
+    )
+        .prop_map(|(kind, event, host, status, texts)| {
+            let [
+                host_status,
+                cluster_status,
+                process,
+                vir_domain_event,
+                instance_uuid,
+            ] = texts;
+            MasakariTrigger {
+                source: None,
+                kind,
+                event,
+                host,
+                status,
+                host_status,
+                cluster_status,
+                process,
+                vir_domain_event,
+                instance_uuid,
+            }
+        })
+}
+
+fn notification(kind: &str, host: &str, seen: Option<(&str, Option<&str>)>) -> MasakariNotification {
+    MasakariNotification {
+        uuid: String::new(),
+        kind: kind.to_owned(),
+        hostname: host.to_owned(),
+        generated_time: String::new(),
+        payload: [("event", "STOPPED"), ("process_name", "nova-compute")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        host_uuid: None,
+        segment_uuid: None,
+        observed: seen.map(|(status, previous)| Observed {
+            id: 1,
+            status: status.to_owned(),
+            previous: previous.map(str::to_owned),
+        }),
+        sender: None,
+        request: None,
+    }
+}
+
+fn some_notification() -> impl Strategy<Value = Facts> {
+    let seen = prop::sample::select(vec![
+        None,
+        Some(("new", None)),
+        Some(("failed", None)),
+        Some(("failed", Some("running"))),
+    ]);
+    (
+        prop::sample::select(vec!["VM", "PROCESS"]),
+        prop::sample::select(vec!["node1", "other"]),
+        seen,
+    )
+        .prop_map(|(kind, host, seen)| Facts::Masakari(notification(kind, host, seen)))
+}
+
+#[test]
+fn a_change_of_a_notification_triggers_those_that_ask_for_a_status() {
+    let hooks = ["", "status: failed, ", "status: any, "].map(|status| {
+        let yaml = format!(
+            "name: h\ntrigger: {{ masakari: {{ {status}type: VM, host: \"node*\" }} }}\ncommand: /bin/true\n"
+        );
+        declared(&yaml)
+    });
+    let fitting = |seen| {
+        let event = event(Facts::Masakari(notification("VM", "node1", seen)));
+        hooks.each_ref().map(|hook| explain(hook, &event).matches)
+    };
+    assert_eq!(fitting(None), [true, false, true], "it was sent");
+    assert_eq!(fitting(Some(("failed", None))), [true, true, true], "first seen");
+    assert_eq!(fitting(Some(("failed", Some("running")))), [false, true, true]);
+    assert_eq!(fitting(Some(("running", Some("new")))), [false, false, true]);
+}
+
+/// A step of ESC that names nothing.
+fn step(via: Via, event: &str, status: Option<&str>) -> EscEvent {
+    EscEvent {
+        via,
+        form: Form::Xml,
+        event: event.to_owned(),
+        status: status.map(str::to_owned),
+        status_code: None,
+        status_message: None,
+        tenant: None,
+        deployment: None,
+        vm_group: None,
+        vm: Machine::default(),
+        new_vm: Machine::default(),
+        resource: None,
+        transaction: None,
+        time: None,
+        delivery: None,
+        sender: None,
+        request: None,
+    }
+}
+
+#[test]
+fn what_a_way_does_not_carry_is_said() {
+    let asked = |vm_group: &str, via| {
+        let of = |name: &str| Patterns::Of(vec![name.to_owned()]);
+        Trigger::Esc(EscTrigger {
+            source: None,
+            event: of("VM_ALIVE"),
+            status: of("SUCCESS"),
+            tenant: Patterns::Any,
+            deployment: Patterns::Any,
+            vm_group: of(vm_group),
+            via,
+        })
+    };
+    let decisive = |trigger: Trigger, facts: EscEvent| {
+        let explanation = explain(
+            &hook("group", vec![trigger], None),
+            &event(Facts::Esc(Box::new(facts))),
+        );
+        let step = explanation.steps.into_iter().find(|step| step.decisive);
+        step.map(|step| (step.asked, step.found))
+    };
+    let of_rest = step(Via::Rest, "VM_ALIVE", Some("SUCCESS"));
+    assert_eq!(
+        decisive(asked("g1", None), of_rest.clone()),
+        Some((
+            "vm_group is g1".to_owned(),
+            "(none): callbacks over REST do not name it".to_owned()
+        ))
+    );
+    let of_netconf = EscEvent {
+        vm_group: Some("g1".to_owned()),
+        ..step(Via::Netconf, "VM_ALIVE", Some("SUCCESS"))
+    };
+    assert_eq!(decisive(asked("g1", None), of_netconf.clone()), None);
+    assert_eq!(
+        decisive(asked("g2", None), of_netconf.clone()),
+        Some(("vm_group is g2".to_owned(), "g1".to_owned()))
+    );
+    assert_eq!(
+        decisive(asked("g1", Some(Via::Rest)), of_netconf),
+        Some(("via is rest".to_owned(), "netconf".to_owned()))
+    );
+    let without_code = EscEvent {
+        status: None,
+        ..of_rest
+    };
+    assert_eq!(
+        decisive(asked("g1", None), without_code),
+        Some((
+            "status is SUCCESS".to_owned(),
+            "(none): it follows from the header ESC-Status-Code, which is missing".to_owned()
+        ))
+    );
 }
 
 fn some_own_facts() -> impl Strategy<Value = Facts> {
@@ -582,6 +803,8 @@ fn some_event() -> impl Strategy<Value = Event> {
             Facts::Api(ApiCall { call: call.to_owned(), success })
         }),
         3 => some_own_facts(),
+        3 => some_esc_facts(),
+        3 => some_notification(),
         1 => Just(Facts::Undecodable { reason: String::new() }),
         1 => Just(Facts::Retry(RetryRequest {
             hook_id: 1,

@@ -287,6 +287,7 @@ mod tests {
             leader_only: true,
             catch_up: false,
             max_gap: Duration::from_secs(60),
+            look_every: None,
         };
         let limit = Duration::from_millis(20);
         let client = Client::new(&config).with_limit(limit);

@@ -38,6 +38,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 pub use self::fingerprint::FileFingerprint;
+pub use self::output::SoFar;
 pub use self::runs::{Order, Runner};
 
 /// Everything needed to start a process; nothing in it is ever parsed by a shell unless the program is one.
@@ -248,6 +249,7 @@ pub struct Observer {
     on_repeat: Option<OnRepeat>,
     still_running: Option<(Duration, StillRunning)>,
     output: Option<mpsc::Sender<Chunk>>,
+    so_far: Option<SoFar>,
 }
 
 impl Observer {
@@ -286,6 +288,13 @@ impl Observer {
         self.output = Some(chunks);
         self
     }
+
+    /// Shows in `so_far` what the process has written, at any time from its start on.
+    #[must_use]
+    pub fn so_far(mut self, so_far: SoFar) -> Self {
+        self.so_far = Some(so_far);
+        self
+    }
 }
 
 impl std::fmt::Debug for Observer {
@@ -295,6 +304,7 @@ impl std::fmt::Debug for Observer {
             .field("on_repeat", &self.on_repeat.is_some())
             .field("still_running", &self.still_running.is_some())
             .field("output", &self.output.is_some())
+            .field("so_far", &self.so_far.is_some())
             .finish()
     }
 }

@@ -1,13 +1,14 @@
 //! Keeps a stream's beginning and end in bounded memory.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
 use super::Captured;
 
 /// One output stream while it is being read: the first `head` bytes and the last `tail` bytes after them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Capture {
     head: Vec<u8>,
     head_limit: usize,
@@ -52,6 +53,51 @@ impl Capture {
     }
 }
 
+/// A capture that others may look at meanwhile.
+#[derive(Debug, Clone)]
+pub(super) struct Shared(Arc<Mutex<Capture>>);
+
+impl Shared {
+    pub(super) fn new(capture: Capture) -> Self {
+        Self(Arc::new(Mutex::new(capture)))
+    }
+
+    fn capture(&self) -> MutexGuard<'_, Capture> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn push(&self, bytes: &[u8]) {
+        self.capture().push(bytes);
+    }
+
+    /// What is kept so far.
+    pub(super) fn kept(&self) -> Captured {
+        self.capture().clone().finish()
+    }
+}
+
+/// What a process has written so far, for whoever looks on while it runs. Cloning is cheap.
+#[derive(Debug, Clone, Default)]
+pub struct SoFar(Arc<Mutex<Option<[Shared; 2]>>>);
+
+impl SoFar {
+    fn streams(&self) -> MutexGuard<'_, Option<[Shared; 2]>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A process begins to write; what another one wrote before is not shown any more.
+    pub(super) fn begin(&self, stdout: &Shared, stderr: &Shared) {
+        *self.streams() = Some([stdout.clone(), stderr.clone()]);
+    }
+
+    /// What is kept of its standard output and of its standard error, with the values of secrets replaced. Nothing before the process
+    /// has begun.
+    pub fn kept(&self) -> [Captured; 2] {
+        let streams = self.streams().clone();
+        streams.map_or_else(Default::default, |streams| streams.map(|stream| stream.kept()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -92,6 +138,24 @@ mod tests {
                 ..Captured::default()
             }
         );
+    }
+
+    #[test]
+    fn what_was_written_so_far_can_be_looked_at_and_is_as_bounded_as_the_record() {
+        let so_far = SoFar::default();
+        assert_eq!(so_far.kept(), [Captured::default(), Captured::default()]);
+        let [stdout, stderr] = [(); 2].map(|()| Shared::new(Capture::new(3, 2)));
+        so_far.begin(&stdout, &stderr);
+        stdout.push(b"0123456789");
+        stderr.push(b"ab");
+        let [seen, errors] = so_far.kept();
+        assert_eq!(
+            (&seen.head[..], &seen.tail[..], seen.total),
+            (&b"012"[..], &b"89"[..], 10)
+        );
+        assert_eq!(&errors.head[..], b"ab");
+        stdout.push(b"x");
+        assert_eq!(so_far.kept()[0].total, 11, "looking took nothing away");
     }
 
     proptest! {

@@ -180,7 +180,14 @@ fn carry_out(
     if let Some(tell) = observer.on_start {
         tell(&running.started);
     }
-    let supervision = Supervision::new(running, stdin, limits, observer.still_running, observer.output);
+    let supervision = Supervision::new(
+        running,
+        stdin,
+        limits,
+        observer.still_running,
+        observer.output,
+        observer.so_far.as_ref(),
+    );
     let (report, leader) = supervision.run(seat.bell(), stop);
     (report, Some(leader))
 }

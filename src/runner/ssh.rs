@@ -152,9 +152,10 @@ impl Runner {
         let again = Order {
             invocation: connections.alone(order.invocation.clone(), &host),
             limits: order.limits.clone(),
-            observer: match order.observer.output.clone() {
-                Some(listener) => Observer::none().output(listener),
-                None => Observer::none(),
+            observer: Observer {
+                output: order.observer.output.clone(),
+                so_far: order.observer.so_far.clone(),
+                ..Observer::none()
             },
         };
         let began = Instant::now();

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::leader::Leader;
-use super::output::Capture;
+use super::output::{Capture, Shared, SoFar};
 use super::process_group::Stat;
 use super::secrets::Redactor;
 use super::start::Running;
@@ -127,6 +127,7 @@ impl Supervision {
         limits: Limits,
         still_running: Option<(Duration, StillRunning)>,
         listener: Option<mpsc::Sender<Chunk>>,
+        so_far: Option<&SoFar>,
     ) -> Self {
         let Running {
             mut leader,
@@ -136,9 +137,12 @@ impl Supervision {
         } = running;
         let child = leader.child();
         let stdin = Input::new(child.stdin.take(), stdin);
-        let capture = || Capture::new(limits.output_head, limits.output_tail);
+        let capture = || Shared::new(Capture::new(limits.output_head, limits.output_tail));
         let stdout = Output::new(child.stdout.take(), capture(), stdout_redactor);
         let stderr = Output::new(child.stderr.take(), capture(), stderr_redactor);
+        if let Some(so_far) = so_far {
+            so_far.begin(&stdout.capture, &stderr.capture);
+        }
         Self {
             leader,
             started,
@@ -372,8 +376,8 @@ impl Supervision {
             outcome: self.outcome(),
             started: Some(self.started),
             ended: SystemTime::now(),
-            stdout: self.stdout.capture.finish(),
-            stderr: self.stderr.capture.finish(),
+            stdout: self.stdout.capture.kept(),
+            stderr: self.stderr.capture.kept(),
             chunks_dropped: self.chunks_dropped,
         };
         (report, self.leader)
@@ -407,11 +411,11 @@ impl Supervision {
 struct Output<R> {
     pipe: Option<R>,
     redactor: Redactor,
-    capture: Capture,
+    capture: Shared,
 }
 
 impl<R: io::Read + AsFd> Output<R> {
-    const fn new(pipe: Option<R>, capture: Capture, redactor: Redactor) -> Self {
+    const fn new(pipe: Option<R>, capture: Shared, redactor: Redactor) -> Self {
         Self {
             pipe,
             redactor,

@@ -1,8 +1,13 @@
 //! One module a system. Each is a configuration that can be built into a running source ([`Source`]); what it receives it hands to
 //! the intake. Sources know nothing else of the engine.
 
+mod deliveries;
+pub mod esc;
+mod masakari;
 pub mod opennebula;
+mod refusal;
 mod repeats;
+mod senders;
 mod webhook;
 
 use std::future::Future;
@@ -19,8 +24,11 @@ use crate::engine::pool::{Followed, Inlet};
 use crate::engine::records::Records;
 use crate::engine::role::Leadership;
 use crate::event::redaction::Redaction;
+use crate::http_client::TrustError;
+use crate::keystone;
+use crate::secrets::SecretError;
 
-pub use self::webhook::SecretError;
+pub use self::masakari::HtpasswdError;
 pub use crate::listener::BindError;
 
 /// A source as it is configured.
@@ -43,6 +51,9 @@ pub fn configured(source: &config::Source) -> &dyn Source {
     match source {
         config::Source::Opennebula(source) => source,
         config::Source::Webhook(source) => source,
+        config::Source::Masakari(source) => source,
+        config::Source::Esc(source) => source,
+        config::Source::MasakariPoll(source) => source,
     }
 }
 
@@ -68,6 +79,18 @@ pub enum BuildError {
     /// A secret that it needs cannot be had.
     #[error("a secret cannot be had")]
     Secret(#[source] SecretError),
+    /// The users who may use it cannot be had.
+    #[error("there are no users")]
+    Users(#[source] HtpasswdError),
+    /// The kernel has no randomness to give.
+    #[error("the kernel's randomness cannot be had")]
+    Randomness(#[source] std::io::Error),
+    /// Keystone cannot be asked.
+    #[error("Keystone cannot be asked")]
+    Keystone(#[source] keystone::SetUpError),
+    /// Whom it asks cannot be told from somebody else.
+    #[error("the other end cannot be told from somebody else")]
+    Trust(#[source] TrustError),
 }
 
 impl BuildError {
@@ -117,6 +140,18 @@ pub struct Wires {
 pub struct Tasks {
     tracker: TaskTracker,
     stop: CancellationToken,
+}
+
+/// An error with all that is behind it, as one sentence.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let mut sentence = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        sentence.push_str(": ");
+        sentence.push_str(&error.to_string());
+        cause = error.source();
+    }
+    sentence
 }
 
 impl Tasks {

@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use self::format::{FormatError, Totals};
 pub use self::open::{OpenError, set_aside};
 use crate::engine::execution::Actor;
-use crate::event::id::{HookName, Seq, StoreId};
+use crate::event::id::{ExecutionKey, HookName, Seq, StoreId};
 use crate::event::time::Timestamp;
 use crate::event::{Event, Kind};
 
@@ -175,6 +175,8 @@ pub struct EventQuery {
     pub since: Option<Timestamp>,
     /// Only events received at or before this time.
     pub until: Option<Timestamp>,
+    /// Only events that were accepted before this one.
+    pub before: Option<Seq>,
     /// At most this many.
     pub limit: usize,
 }
@@ -188,10 +190,14 @@ pub struct ExecutionQuery {
     pub status: Option<String>,
     /// Only executions about this subject.
     pub subject: Option<String>,
+    /// Only executions that events of this source caused.
+    pub source: Option<String>,
     /// Only executions accepted at or after this time.
     pub since: Option<Timestamp>,
     /// Only executions accepted at or before this time.
     pub until: Option<Timestamp>,
+    /// Only executions that stand behind this one in the order of the list.
+    pub before: Option<ExecutionKey>,
     /// At most this many.
     pub limit: usize,
 }

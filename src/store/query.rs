@@ -69,7 +69,8 @@ impl Store {
     /// When the store cannot be read or a record is damaged.
     pub fn events(&self, query: &EventQuery) -> Result<Vec<ListedEvent>, ReadError> {
         let mut found = Vec::new();
-        for entry in self.shared.tree.scan_prefix(keys::space(Space::Event)).rev() {
+        let before = query.before.map(keys::event);
+        for entry in self.below(keys::space(Space::Event), before).rev() {
             if found.len() >= query.limit {
                 break;
             }
@@ -86,6 +87,40 @@ impl Store {
             }
         }
         Ok(found)
+    }
+
+    /// What stands under keys that begin with `prefix`, and below `before`, one of those keys.
+    fn below(&self, prefix: Vec<u8>, before: Option<Vec<u8>>) -> sled::Iter {
+        match before {
+            None => self.shared.tree.scan_prefix(prefix),
+            Some(before) => self.shared.tree.range(prefix..before),
+        }
+    }
+
+    /// Visits events, newest first, without payloads, for as long as `visit` says.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a record is damaged.
+    pub fn visit_events(&self, mut visit: impl FnMut(ListedEvent) -> bool) -> Result<(), ReadError> {
+        for entry in self.shared.tree.scan_prefix(keys::space(Space::Event)).rev() {
+            let (key, bytes) = entry.map_err(ReadError::Read)?;
+            let seq = Seq(keys::number(&key).unwrap_or_default());
+            if !visit(self.listed_event(seq, &bytes)?) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an event is on record.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn has_event(&self, seq: Seq) -> Result<bool, ReadError> {
+        self.shared
+            .tree
+            .contains_key(keys::event(seq))
+            .map_err(ReadError::Read)
     }
 
     /// The event whose record this is, without its payload.
@@ -145,18 +180,20 @@ impl Store {
     pub fn executions(&self, query: &ExecutionQuery) -> Result<Vec<Execution>, ReadError> {
         let selects = |execution: &Execution| query.selects(execution);
         match &query.hook {
-            None => self.listed_executions(
-                self.shared
-                    .tree
-                    .scan_prefix(keys::space(Space::Execution))
-                    .keys()
-                    .rev(),
-                query.limit,
-                selects,
-            ),
+            None => {
+                let before = query.before.as_ref();
+                let before = before.map(|key| keys::of_execution(Space::Execution, key));
+                let all = self.below(keys::space(Space::Execution), before).keys().rev();
+                self.listed_executions(all, query.limit, selects)
+            }
             Some(hook) => {
                 let prefix = keys::by_hook(hook);
-                let of_hook = self.shared.tree.scan_prefix(&prefix).keys().rev().map(|key| {
+                let before = query.before.as_ref().map(|key| {
+                    let mut bytes = prefix.clone();
+                    bytes.extend_from_slice(&key.event.0.to_be_bytes());
+                    bytes
+                });
+                let of_hook = self.below(prefix.clone(), before).keys().rev().map(|key| {
                     key.map(|key| {
                         let event = key.get(prefix.len()..).and_then(|number| number.try_into().ok());
                         let event = Seq(u64::from_be_bytes(event.unwrap_or_default()));
@@ -327,10 +364,16 @@ impl Store {
     /// # Errors
     /// When the store cannot be read or a line is damaged.
     pub fn audit(&self, limit: usize) -> Result<Vec<AuditEntry>, ReadError> {
+        self.audit_before(None, limit)
+    }
+
+    /// The `limit` lines of the audit log that were written last before line `before`, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a line is damaged.
+    pub fn audit_before(&self, before: Option<u64>, limit: usize) -> Result<Vec<AuditEntry>, ReadError> {
         let lines = self
-            .shared
-            .tree
-            .scan_prefix(keys::space(Space::Audit))
+            .below(keys::space(Space::Audit), before.map(keys::audit))
             .rev()
             .take(limit);
         lines
@@ -561,6 +604,10 @@ impl ExecutionQuery {
                     .as_ref()
                     .is_some_and(|found| found.as_str() == wanted)
             })
+            && self
+                .source
+                .as_deref()
+                .is_none_or(|wanted| *execution.source == *wanted)
             && self.since.is_none_or(|since| execution.accepted >= since)
             && self.until.is_none_or(|until| execution.accepted <= until)
     }

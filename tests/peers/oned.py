@@ -51,6 +51,7 @@ import time
 import xmlrpc.client
 import xmlrpc.server
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 from oned_documents import (
     HOST_STATES,
@@ -106,6 +107,9 @@ class Driver:
     def _read(self):
         for line in self.process.stdout:
             word, argument, *more = line.decode().rstrip("\n").split(" ")
+            if word == "RESULT":
+                self.took(self.process.stdout.read(int(more[0])), float(argument))
+                continue
             with self.condition:
                 if word == "FLUSHED":
                     self.flushed, self.published_at = int(argument), float(more[0])
@@ -114,8 +118,6 @@ class Driver:
                 elif word == "UNSUBSCRIBE":
                     self.subscriptions[base64.b64decode(argument).decode()] -= 1
                 self.condition.notify_all()
-            if word == "RESULT":
-                self.took(base64.b64decode(argument), float(more[0]))
 
     def kill(self):
         self.process.kill()
@@ -356,8 +358,9 @@ class Oned:
 
     def took(self, message, at):
         """A result came. It was acknowledged already; what is no XML is dropped and nothing is said about it."""
-        words = message.decode(errors="replace").split(" ")
-        code, number, encoded = int(words[0]), int(words[1]), " ".join(words[2:])
+        code, _, rest = message.partition(b" ")
+        number, _, encoded = rest.partition(b" ")
+        code, number = int(code), int(number)
         document = base64.b64decode(encoded).decode(errors="replace")
         with self.lock:
             result = {"rc": code, "hook": number, "document": document, "at": at}
@@ -375,8 +378,9 @@ class Oned:
             f"<TIMESTAMP>{now}</TIMESTAMP>{document}</HOOK_EXECUTION_RECORD>"
         )
         try:
-            ElementTree.fromstring(xml)
-        except ElementTree.ParseError:
+            # Whether it is well-formed is all that is asked.
+            expat.ParserCreate().Parse(xml, True)
+        except expat.ExpatError:
             return False
         records.append({"execution": execution, "rc": code, "time": now, "xml": xml})
         del records[:-LOG_RETENTION]

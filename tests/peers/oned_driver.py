@@ -5,8 +5,8 @@
 
 It is a process of its own so that it can hang or die as one. Orders come on standard input, a line each, words in
 base64: `EXECUTE DOCUMENT`, `RETRY DOCUMENT`, `PUBLISH KEY CONTENT`, `FLUSH NUMBER`. It prints `INIT SUCCESS`, then
-`RESULT MESSAGE TIME`, `SUBSCRIBE PREFIX`, `UNSUBSCRIBE PREFIX` and `FLUSHED NUMBER TIME`, with the times at which a
-result came and at which the newest document was published.
+`RESULT TIME LENGTH` and so many bytes of a result as they came, `SUBSCRIBE PREFIX`, `UNSUBSCRIBE PREFIX` and
+`FLUSHED NUMBER TIME`, with the times at which a result came and at which the newest document was published.
 """
 
 import base64
@@ -67,7 +67,8 @@ def drive(events_port, replies_port, high_water_mark):
             result = replier.recv()
             came_at = time.time()
             replier.send(b"ACK")
-            print("RESULT", base64.b64encode(result).decode(), came_at, flush=True)
+            sys.stdout.buffer.write(b"RESULT %f %d\n%b" % (came_at, len(result), result))
+            sys.stdout.buffer.flush()
         if sys.stdin.fileno() in ready:
             read = os.read(sys.stdin.fileno(), 1 << 20)
             if not read:

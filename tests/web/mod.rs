@@ -205,6 +205,37 @@ pub(crate) fn signature(algorithm: &str, secret: &str, body: &[u8]) -> String {
     said.trim().rsplit(' ').next().expect("digits").to_owned()
 }
 
+/// Makes `NAME.pem` and `NAME.key` for `localhost` in the house.
+pub(crate) fn certificate(house: &House, name: &str) {
+    let (certificate, key) = (
+        house.path(&format!("{name}.pem")),
+        house.path(&format!("{name}.key")),
+    );
+    tool(
+        "openssl",
+        &[
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            &format!("/CN={name}"),
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-keyout",
+            key.to_str().expect("a path"),
+            "-out",
+            certificate.to_str().expect("a path"),
+        ],
+        b"",
+    );
+}
+
 /// A hook for every endpoint, which notes down what it was given.
 pub(crate) const NOTE: &str =
     "name: note\ntrigger: { webhook: { name: any } }\ncommand: note.sh\nstdin: payload\nloop_guard: off\n";
@@ -224,24 +255,33 @@ pub(crate) fn noting() -> House {
 }
 
 pub(crate) async fn refused(service: &mut Service, reason: &str, number: u64) {
+    refused_by(service, "web", reason, number).await;
+}
+
+pub(crate) async fn refused_by(service: &mut Service, source: &str, reason: &str, number: u64) {
     service
         .until(&format!("{number} refused for `{reason}`"), |status| {
-            status.sources["web"].refused.get(reason) == Some(&number)
+            status.sources[source].refused.get(reason) == Some(&number)
         })
         .await;
 }
 
 /// Every request is in exactly one counter.
 pub(crate) async fn sums_add_up(service: &mut Service, received: u64) {
+    sums_of(service, "web", received).await;
+}
+
+/// Every request that a source received is in exactly one counter.
+pub(crate) async fn sums_of(service: &mut Service, source: &str, received: u64) {
     let status = service
         .until(&format!("{received} requests are counted"), |status| {
             status
                 .events
-                .get("web")
+                .get(source)
                 .is_some_and(|sums| sums.received >= received)
         })
         .await;
-    let sums = &status.events["web"];
+    let sums = &status.events[source];
     assert!(sums.adds_up, "{sums:?}");
     assert_eq!(sums.received, received, "{sums:?}");
 }

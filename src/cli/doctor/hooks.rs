@@ -7,6 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout_at};
 
 use super::controller::Controller;
 use super::daemon::Daemon;
@@ -111,24 +113,7 @@ pub(super) async fn look(config: &Config, daemon: &Daemon, controller: &Controll
             .map(|hook| Declared::of_file(hook))
             .collect(),
     };
-    let here: Vec<Declared> = declared.iter().filter(|hook| hook.runs_here()).cloned().collect();
-    let (number, permissions) = (here.len(), config.permissions);
-    let looked = within_limit(move || {
-        here.iter()
-            .filter_map(|hook| of_command(hook, permissions))
-            .collect::<Vec<_>>()
-    });
-    match looked.await {
-        Some(faults) if faults.is_empty() && number > 0 => findings.push(Finding::ok(format!(
-            "each command is there, executable, with its interpreter and safe rights ({} looked at)",
-            count(number as u64)
-        ))),
-        Some(faults) => findings.extend(faults),
-        None => findings.push(Finding::fail(
-            format!("the commands could not be looked at within {} s", LIMIT.as_secs()),
-            "is the file system that they stand on there? `df` hangs where it is not",
-        )),
-    }
+    findings.extend(of_commands(&declared, config.permissions).await);
     let mut hooks = Hooks {
         section: Section {
             name: "hooks",
@@ -149,11 +134,49 @@ pub(super) async fn look(config: &Config, daemon: &Daemon, controller: &Controll
     hooks
 }
 
-/// The good hooks of the folder; faults are `hem check`'s to tell.
+/// What is wrong with the commands that run here. Each is looked at by itself: one on a file system that does not answer is
+/// named, and hides none of the others.
+async fn of_commands(declared: &[Declared], permissions: Permissions) -> Vec<Finding> {
+    let until = Instant::now() + LIMIT;
+    let looks: Vec<_> = declared
+        .iter()
+        .filter(|hook| hook.runs_here())
+        .map(|hook| {
+            let looked_at = hook.clone();
+            let look = spawn_blocking(move || of_command(&looked_at, permissions));
+            (hook, look)
+        })
+        .collect();
+    let number = looks.len() as u64;
+    let mut faults = Vec::new();
+    for (hook, look) in looks {
+        match timeout_at(until, look).await {
+            Ok(Ok(fault)) => faults.extend(fault),
+            Ok(Err(_)) | Err(_) => faults.push(Finding::fail(
+                format!(
+                    "`{}`: `{}` could not be looked at within {} s",
+                    hook.name,
+                    hook.program.display(),
+                    LIMIT.as_secs()
+                ),
+                "is the file system that it stands on there? `df` hangs where it is not",
+            )),
+        }
+    }
+    if faults.is_empty() && number > 0 {
+        faults.push(Finding::ok(format!(
+            "each command is there, executable, with its interpreter and safe rights ({} looked at)",
+            count(number)
+        )));
+    }
+    faults
+}
+
+/// The good hooks of the folder; faults are `hem check`'s to tell, and those of their commands are told apart from them.
 async fn of_folder(config: &Config, findings: &mut Vec<Finding>) -> HookSet {
     let (path, options) = (config.hooks_dir.clone(), check::options(config));
     let shown = path.display().to_string();
-    match within_limit(move || crate::hooks::check::check(&path, &options)).await {
+    match within_limit(move || crate::hooks::check::declared(&path, &options)).await {
         Some(Ok(checked)) => {
             let refused = checked.faults.iter().filter(|fault| fault.is_error()).count();
             if refused > 0 {

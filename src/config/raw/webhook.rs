@@ -1,7 +1,6 @@
 //! A source of type `webhook`, as it is written.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -9,9 +8,9 @@ use serde_saphyr::Spanned;
 
 use super::RawSourceType;
 use super::listen::{RawHttpLimits, RawTls};
+use super::secret::RawSecret;
 use crate::config::scalar::{
     DurationText, EndpointName, HeaderName, ListenAddress, MethodName, Network, SubjectExpression, UrlPath,
-    VariableName,
 };
 
 /// A source of type `webhook`: whoever sends requests over HTTP. Each request that one of its endpoints takes is an event.
@@ -31,6 +30,9 @@ pub struct RawWebhook {
     pub tls: Option<RawTls>,
     /// What one sender may take.
     pub limits: Option<RawHttpLimits>,
+    /// Proxies, by address or network, whose header `X-Forwarded-For` says who sent a request. Default: none; then it is whoever the
+    /// connection comes from.
+    pub trusted_proxies: Option<Vec<Network>>,
     /// The endpoints by name; hooks ask for them by it.
     #[schemars(with = "BTreeMap<EndpointName, RawEndpoint>")]
     pub endpoints: BTreeMap<EndpointName, Spanned<RawEndpoint>>,
@@ -51,7 +53,7 @@ pub struct RawEndpoint {
     /// Requests must carry a token.
     pub token: Option<RawToken>,
     /// Requests must come from one of these addresses or networks: `192.0.2.7`, `10.0.0.0/8`, `"2001:db8::/32"`. Behind a proxy it
-    /// is the proxy's.
+    /// is the proxy's, unless `trusted_proxies` names that.
     #[schemars(with = "Option<Vec<Network>>")]
     pub addresses: Option<Spanned<Vec<Network>>>,
     /// What the answer waits for. Default `accepted`.
@@ -142,17 +144,6 @@ pub struct RawToken {
     /// The tokens; any one of them will do, so that an old and a new one both work for a while.
     #[schemars(with = "Vec<RawSecret>")]
     pub secrets: Spanned<Vec<Spanned<RawSecret>>>,
-}
-
-/// Where a secret is: in a file or in a variable of the daemon's environment. Never in this file.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(extend("oneOf" = [{ "required": ["file"] }, { "required": ["env"] }]))]
-pub struct RawSecret {
-    /// A file that holds it; one newline at its end is not part of it. Read again when it changes.
-    pub file: Option<PathBuf>,
-    /// A variable of the daemon's environment.
-    pub env: Option<VariableName>,
 }
 
 /// A header by which the sender tells deliveries apart.

@@ -33,6 +33,78 @@ impl FromStr for ListenAddress {
     }
 }
 
+/// A name by which this machine is reached, with a port or for any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostPattern {
+    /// Any name.
+    Any,
+    /// This one.
+    Name {
+        /// A name or a numeric address, in small letters, one of IPv6 in brackets: as it stands in a `Host` header.
+        host: String,
+        /// For this port alone.
+        port: Option<u16>,
+    },
+}
+
+impl FromStr for HostPattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "*" {
+            return Ok(Self::Any);
+        }
+        let refused = || {
+            format!(
+                "`{text}` is no name of a host; write `hem.example.org`, `hem.example.org:8443` or \"[2001:db8::1]\""
+            )
+        };
+        // The colons of an address in brackets are no port's.
+        let after_brackets = text.rfind(']').map_or(0, |at| at + 1);
+        let (host, port) = match text.get(after_brackets..).and_then(|rest| rest.rfind(':')) {
+            Some(at) => {
+                let (host, port) = text.split_at(after_brackets + at);
+                (host, Some(port[1..].parse().map_err(|_| refused())?))
+            }
+            None => (text, None),
+        };
+        let is_address = host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
+        let is_name = (1..=253).contains(&host.len())
+            && host
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
+        if !is_address && !is_name {
+            return Err(refused());
+        }
+        Ok(Self::Name {
+            host: host.to_ascii_lowercase(),
+            port,
+        })
+    }
+}
+
+/// The name of tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenName(pub String);
+
+impl FromStr for TokenName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        if (1..=64).contains(&text.len()) && text.bytes().all(is_allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!(
+                "`{text}` is no name for tokens; use letters, digits, dots, hyphens and underscores, 64 at most"
+            ))
+        }
+    }
+}
+
 /// The path of an address: `/deploy`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UrlPath(pub String);
@@ -205,6 +277,8 @@ impl FromStr for Network {
 }
 
 read_from_text!(ListenAddress, "ListenAddress", { "type": "string", "description": "An address and a port: `127.0.0.1:8080`." });
+read_from_text!(HostPattern, "HostPattern", { "type": "string", "description": "A name by which a machine is reached, with or without a port." });
+read_from_text!(TokenName, "TokenName", { "type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$" });
 read_from_text!(UrlPath, "UrlPath", { "type": "string", "pattern": "^/" });
 read_from_text!(MethodName, "MethodName", { "enum": ["GET", "POST", "PUT", "PATCH", "DELETE"] });
 read_from_text!(HeaderName, "HeaderName", { "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" });
@@ -218,6 +292,39 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn names_of_hosts_may_say_a_port() {
+        let name = |host: &str, port| {
+            Ok(HostPattern::Name {
+                host: host.to_owned(),
+                port,
+            })
+        };
+        for (text, read) in [
+            ("*", Ok(HostPattern::Any)),
+            ("Hem.Example.org", name("hem.example.org", None)),
+            ("hem.example.org:8443", name("hem.example.org", Some(8443))),
+            ("192.0.2.7:80", name("192.0.2.7", Some(80))),
+            ("[2001:db8::1]", name("[2001:db8::1]", None)),
+            ("[2001:DB8::1]:8443", name("[2001:db8::1]", Some(8443))),
+        ] {
+            assert_eq!(text.parse::<HostPattern>(), read, "{text}");
+        }
+        for text in [
+            "",
+            "http://hem",
+            "hem/",
+            "hem:x",
+            "hem:70000",
+            "2001:db8::1",
+            "[hem]",
+            "a b",
+            ":80",
+        ] {
+            assert!(text.parse::<HostPattern>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn a_network_holds_what_begins_like_it() {
@@ -267,6 +374,8 @@ mod tests {
         fn no_text_makes_a_scalar_panic(text in "\\PC{0,40}|[0-9a-f:./]{0,40}") {
             let _ = text.parse::<Network>();
             let _ = text.parse::<ListenAddress>();
+            let _ = text.parse::<TokenName>();
+            let _ = text.parse::<HostPattern>();
             let _ = text.parse::<UrlPath>();
             let _ = text.parse::<HeaderName>();
             let _ = text.parse::<VariableName>();

@@ -1,11 +1,12 @@
 //! Mutes: what holds executions back, how it is ordered and taken back, and what of each hook waits.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ActorView, Time, is_false};
 
 /// What a mute covers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum ScopeView {
     /// Everything.
@@ -51,7 +52,7 @@ impl ScopeView {
 }
 
 /// A mute in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MuteView {
     /// What it covers.
     pub scope: ScopeView,
@@ -66,7 +67,7 @@ pub struct MuteView {
 }
 
 /// Who muted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MutedByView {
     /// Somebody asked for it.
@@ -80,7 +81,7 @@ pub enum MutedByView {
 }
 
 /// A mute, and what it holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MuteStatusView {
     /// The mute.
     pub mute: MuteView,
@@ -89,7 +90,7 @@ pub struct MuteStatusView {
 }
 
 /// What of one hook waits or runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QueueView {
     /// The hook.
     pub hook: String,
@@ -110,7 +111,7 @@ pub struct QueueView {
 }
 
 /// What to mute.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MuteOrder {
     /// What it covers.
@@ -124,7 +125,7 @@ pub struct MuteOrder {
 }
 
 /// What muting did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MuteReply {
     /// The mute.
     pub mute: MuteView,
@@ -135,7 +136,7 @@ pub struct MuteReply {
 }
 
 /// What becomes of the executions that a mute held.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ThenView {
     /// They run.
@@ -148,7 +149,7 @@ pub enum ThenView {
 }
 
 /// Which mute to take back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UnmuteOrder {
     /// What it covers.
@@ -159,7 +160,7 @@ pub struct UnmuteOrder {
 }
 
 /// What taking a mute back did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UnmuteReply {
     /// Executions that run or wait for their turn again.
     pub released: u64,
@@ -172,7 +173,7 @@ pub struct UnmuteReply {
 }
 
 /// How to stop a hook.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StopOrder {
     /// For how long it is muted; until somebody takes that back when unset.
@@ -187,7 +188,7 @@ pub struct StopOrder {
 }
 
 /// What stopping a hook did, or would do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StopReply {
     /// Executions that waited and are cancelled.
     pub cancelled: u64,

@@ -1,11 +1,12 @@
 //! What the daemon is told to do, to which hooks, what comes of it, and the log of who told it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ActorView, DefinitionView, MuteView, Time, is_false};
 
 /// Whether secrets are shown.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reveal {
     /// Show what is redacted otherwise; written to the audit log.
@@ -14,7 +15,7 @@ pub struct Reveal {
 }
 
 /// What to run again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetryOrder {
     /// The executions: `1042.vm-running`, `1042` (all it caused), `last`.
@@ -28,14 +29,14 @@ pub struct RetryOrder {
 }
 
 /// What came of a [`RetryOrder`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RetryReply {
     /// One for each execution.
     pub results: Vec<RetryResult>,
 }
 
 /// What came of running one execution again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RetryResult {
     /// The execution.
     pub execution: String,
@@ -52,14 +53,14 @@ pub struct RetryResult {
 }
 
 /// Names an execution.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ordered {
     /// The execution.
     pub execution: String,
 }
 
 /// A hook.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HookView {
     /// Its name.
     pub name: String,
@@ -105,7 +106,7 @@ pub struct HookView {
 }
 
 /// Where a hook was declared.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum OriginView {
     /// In a file of the hooks folder.
@@ -127,7 +128,7 @@ pub enum OriginView {
 }
 
 /// What an operator said about a hook.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OverrideView {
     /// Whether the hook is enabled.
     pub enabled: bool,
@@ -138,7 +139,7 @@ pub struct OverrideView {
 }
 
 /// How to read the hooks folder.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReloadOrder {
     /// Take a set that lost more than half of its hooks.
@@ -147,7 +148,7 @@ pub struct ReloadOrder {
 }
 
 /// One thing wrong with a hook file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FaultView {
     /// How bad it is.
     pub severity: SeverityView,
@@ -160,7 +161,7 @@ pub struct FaultView {
 }
 
 /// How bad a fault is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SeverityView {
     /// The hook is in force, but perhaps works not as meant.
@@ -170,7 +171,7 @@ pub enum SeverityView {
 }
 
 /// What a reload did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReloadReply {
     /// Hooks that are new.
     pub added: Vec<String>,
@@ -194,7 +195,7 @@ pub struct ReloadReply {
 }
 
 /// A synthetic event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EmitOrder {
     /// The key.
@@ -208,7 +209,7 @@ pub struct EmitOrder {
 }
 
 /// What came of an [`EmitOrder`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EmitReply {
     /// The number the event got.
     pub seq: u64,
@@ -217,7 +218,7 @@ pub struct EmitReply {
 }
 
 /// A line of the audit log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditView {
     /// Its number.
     pub number: u64,
@@ -231,11 +232,14 @@ pub struct AuditView {
     pub target: String,
 }
 
-/// How many lines of the audit log.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Which lines of the audit log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditFilter {
     /// At most this many, the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// Only those behind what an answer before named as the next: its `Next-Cursor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
 }

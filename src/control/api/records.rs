@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{ActorView, MuteView, SourceErrorView, Text, Time, is_false};
+use super::esc::EscView;
+use super::{ActorView, MuteView, NotificationView, SourceErrorView, Text, Time, is_false};
 
 /// Which events are asked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventFilter {
     /// Only events about this subject, `vm/12`.
@@ -21,7 +23,7 @@ pub struct EventFilter {
     /// Only events of this source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Only events of this kind: `state`, `api`, `retry`, `webhook`, `undecodable`, `gap`.
+    /// Only events of this kind: `state`, `api`, `retry`, `webhook`, `esc`, `masakari`, `undecodable`, `gap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Only events that caused no execution.
@@ -36,6 +38,9 @@ pub struct EventFilter {
     /// At most this many, the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// Only those behind what an answer before named as the next: its `Next-Cursor`. Not together with `follow`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
     /// Go on with what becomes durable from now on, as lines of JSON.
     #[serde(default, skip_serializing_if = "is_false")]
     pub follow: bool,
@@ -45,7 +50,7 @@ pub struct EventFilter {
 }
 
 /// Which executions are asked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionFilter {
     /// Only executions of this hook.
@@ -57,6 +62,9 @@ pub struct ExecutionFilter {
     /// Only executions about this subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
+    /// Only executions that events of this source caused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// Accepted at or after this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
@@ -66,6 +74,9 @@ pub struct ExecutionFilter {
     /// At most this many, the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// Only those behind what an answer before named as the next: its `Next-Cursor`. Not together with `follow`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
     /// Go on with what becomes durable from now on, as lines of JSON.
     #[serde(default, skip_serializing_if = "is_false")]
     pub follow: bool,
@@ -75,7 +86,7 @@ pub struct ExecutionFilter {
 }
 
 /// An event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventView {
     /// Its number in this store.
     pub seq: u64,
@@ -105,7 +116,7 @@ pub struct EventView {
 }
 
 /// What an event says happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum FactsView {
     /// A resource changed its state.
@@ -214,6 +225,10 @@ pub enum FactsView {
         /// The id of the request.
         request: Option<String>,
     },
+    /// Cisco ESC reports a step.
+    Esc(Box<EscView>),
+    /// Masakari: a host, a process or a virtual machine failed or came back.
+    Masakari(NotificationView),
 }
 
 impl FactsView {
@@ -276,12 +291,14 @@ impl FactsView {
                 Some(delivery) => format!("webhook {endpoint} {delivery}"),
                 None => format!("webhook {endpoint}"),
             },
+            Self::Esc(event) => event.in_words(),
+            Self::Masakari(told) => told.in_words(),
         }
     }
 }
 
 /// An execution.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecutionView {
     /// Its id in this store, `1042.vm-running`.
     pub execution: String,
@@ -295,6 +312,9 @@ pub struct ExecutionView {
     pub version: String,
     /// What it is about.
     pub subject: Option<String>,
+    /// The source its event came from; empty where an older hem did not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
     /// When its event was accepted.
     pub accepted: Time,
     /// Why the hook matched.
@@ -318,7 +338,7 @@ pub struct ExecutionView {
 }
 
 /// The arguments of an execution, as the controller's records have them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ArgumentsView {
     /// The controller's number of the hook.
     pub oned_id: u64,
@@ -357,7 +377,7 @@ impl ArgumentsView {
 }
 
 /// Where an execution stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum StateView {
     /// It waits for its turn.
@@ -458,7 +478,7 @@ impl StateView {
 }
 
 /// Why an execution was skipped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SkipReasonView {
     /// It was not started within `start_within`.
@@ -476,7 +496,7 @@ pub enum SkipReasonView {
 }
 
 /// Why an execution was cancelled.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CancelReasonView {
     /// Somebody asked for it.
@@ -494,7 +514,7 @@ pub enum CancelReasonView {
 }
 
 /// What caused an attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum CauseView {
     /// The event itself.
@@ -518,7 +538,7 @@ pub enum CauseView {
 }
 
 /// The whole story of an event and what it caused, or of one execution.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Story {
     /// The event; none when it is no longer kept.
     pub event: Option<EventView>,
@@ -530,7 +550,7 @@ pub struct Story {
 }
 
 /// How a gap was caught up with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CaughtUpView {
     /// States that were missed and raised.
     pub raised: u64,
@@ -549,7 +569,7 @@ pub struct CaughtUpView {
 }
 
 /// Why states were noted and not raised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NotedOnlyView {
     /// None were known before.
@@ -561,7 +581,7 @@ pub enum NotedOnlyView {
 }
 
 /// The whole story of one execution.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecutionStory {
     /// The execution.
     pub execution: ExecutionView,
@@ -574,7 +594,7 @@ pub struct ExecutionStory {
 }
 
 /// How a recorded hook stands today.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Today {
     /// The definition in force is the one that matched.
@@ -588,7 +608,7 @@ pub enum Today {
 }
 
 /// A hook's definition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DefinitionView {
     /// Its version, a SHA-256 in hexadecimal.
     pub version: String,
@@ -603,7 +623,7 @@ pub struct DefinitionView {
 }
 
 /// One start of the script.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptView {
     /// Its number, from 1.
     pub number: u32,
@@ -618,7 +638,7 @@ pub struct AttemptView {
 }
 
 /// What was started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProcessView {
     /// The process id.
     pub pid: u32,
@@ -643,7 +663,7 @@ pub struct ProcessView {
 }
 
 /// What a file was when it was run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileView {
     /// Its path.
     pub path: String,
@@ -654,7 +674,7 @@ pub struct FileView {
 }
 
 /// How an attempt ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EndedView {
     /// When.
     pub at: Time,
@@ -670,7 +690,7 @@ pub struct EndedView {
 }
 
 /// How an attempt ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum OutcomeView {
     /// The script ended by itself.
@@ -711,8 +731,23 @@ pub enum OutcomeView {
     Interrupted,
 }
 
+/// What an execution's attempt has written, while it runs as well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LiveOutputView {
+    /// The execution.
+    pub execution: String,
+    /// The attempt's number: the one that runs, or the last one that ended. None before the first.
+    pub attempt: Option<u32>,
+    /// Whether it runs: there may be more.
+    pub running: bool,
+    /// What it has written to its standard output.
+    pub stdout: OutputView,
+    /// What it has written to its standard error.
+    pub stderr: OutputView,
+}
+
 /// One output stream, as kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OutputView {
     /// The beginning; all of it when nothing was cut.
     pub head: Text,
@@ -725,7 +760,7 @@ pub struct OutputView {
 }
 
 /// A line of the live feed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum FeedLine {
     /// An event was accepted.
@@ -737,4 +772,36 @@ pub enum FeedLine {
         /// How many lines it missed.
         lines: u64,
     },
+}
+
+/// Why a kept event does or does not trigger a hook in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExplanationView {
+    /// The hook.
+    pub hook: String,
+    /// Whether it is enabled now; one that is not runs nothing, whatever matches.
+    pub enabled: bool,
+    /// Whether it matches as it is declared now.
+    pub matches: bool,
+    /// Whether the event caused an execution of it when it was accepted.
+    pub caused: bool,
+    /// Everything that was looked at, in order.
+    pub steps: Vec<StepView>,
+}
+
+/// One thing that was looked at to find whether a hook matches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StepView {
+    /// Which of the hook's triggers it belongs to, from 0; none for its condition.
+    pub trigger: Option<usize>,
+    /// What is asked for: `state is RUNNING`.
+    pub asked: String,
+    /// What was found: `BOOT`.
+    pub found: String,
+    /// Whether it holds.
+    pub holds: bool,
+    /// Whether the hook does not match because of it.
+    pub decisive: bool,
+    /// Of a condition, what was looked up in the event, each with the value found.
+    pub lookups: Vec<(String, String)>,
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{MuteStatusView, QueueView, Time, is_false};
 
 /// How the daemon does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusView {
     /// The version of the program.
     pub version: String,
@@ -17,6 +18,9 @@ pub struct StatusView {
     pub started: Time,
     /// When this was said.
     pub now: Time,
+    /// Where the control API and the page are over TCP, where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// The last number given to an event.
     pub last_seq: u64,
     /// Where the events of each source ended.
@@ -79,7 +83,7 @@ pub struct StatusView {
 }
 
 /// How it stands with the hooks that `oned` keeps.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PoolView {
     /// The source whose controller it is.
     pub source: String,
@@ -105,7 +109,7 @@ pub struct PoolView {
 }
 
 /// A hook of `oned` that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UnusableView {
     /// Its number, where that can be read.
     pub id: Option<u64>,
@@ -116,7 +120,7 @@ pub struct UnusableView {
 }
 
 /// The part that a daemon plays among those of several front-ends.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RoleView {
     /// `leader`, `solo` or `standby`.
     pub name: String,
@@ -128,7 +132,7 @@ pub struct RoleView {
 }
 
 /// How much the store keeps.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeptView {
     /// Events that matched something.
     pub matched_events: u64,
@@ -139,7 +143,7 @@ pub struct KeptView {
 }
 
 /// Where the events of one source ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventSums {
     /// accepted + duplicate + refused + lost.
     pub received: u64,
@@ -165,7 +169,7 @@ pub struct EventSums {
 }
 
 /// A source's connection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceView {
     /// Its type.
     #[serde(rename = "type")]
@@ -188,7 +192,7 @@ pub struct SourceView {
 }
 
 /// How catching up with what a source missed goes. The sums are those since the store was made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CatchUpView {
     /// Resources whose state is known.
     pub known: u64,
@@ -209,7 +213,7 @@ pub struct CatchUpView {
 }
 
 /// How the telling of results to a controller goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ResultsView {
     /// Attempts that it is still to be told of.
     pub waiting: u64,
@@ -222,7 +226,7 @@ pub struct ResultsView {
 }
 
 /// An error of a source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceErrorView {
     /// When.
     pub at: Time,
@@ -231,7 +235,7 @@ pub struct SourceErrorView {
 }
 
 /// An execution that waits too long for another one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BlockedView {
     /// The subject of the lane.
     pub subject: Option<String>,
@@ -244,7 +248,7 @@ pub struct BlockedView {
 }
 
 /// A broken hook file whose last good version is in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StaleView {
     /// The file.
     pub file: String,
@@ -255,10 +259,37 @@ pub struct StaleView {
 }
 
 /// Events accepted within a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AcceptanceBucket {
     /// Milliseconds from receipt to acceptance, at most.
     pub up_to_ms: u64,
     /// How many events.
     pub events: u64,
+}
+
+/// Over which time the activity is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ActivityFilter {
+    /// So many minutes, the last of which goes on now; 60 when unset, at most 1440.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minutes: Option<u32>,
+}
+
+/// How many executions reached their end in each of the last minutes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ActivityView {
+    /// The minutes, in order; the last one goes on.
+    pub minutes: Vec<MinuteView>,
+    /// Whether all were counted: of more than 100,000 executions only the newest are.
+    pub complete: bool,
+}
+
+/// A minute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MinuteView {
+    /// When it began.
+    pub begin: Time,
+    /// How many executions reached their end in it, by the state they are in: `succeeded`, `failed`, `skipped`, `cancelled`.
+    pub settled: BTreeMap<String, u64>,
 }

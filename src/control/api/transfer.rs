@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -17,7 +18,7 @@ use super::{
 pub const EXPORT_FORMAT: u32 = 1;
 
 /// What is to be exported.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExportFilter {
     /// Only events received at or after this time, and what they caused.
@@ -55,7 +56,7 @@ impl ExportFilter {
 }
 
 /// A line of an export.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ExportLine {
     /// The first line.
@@ -89,7 +90,7 @@ pub enum ExportLine {
 }
 
 /// What the file is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExportHeader {
     /// The format of the lines.
     pub format: u32,
@@ -116,7 +117,7 @@ pub struct ExportHeader {
 }
 
 /// An operator's word on a hook.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OverrideLine {
     /// The hook.
     pub hook: String,
@@ -126,7 +127,7 @@ pub struct OverrideLine {
 }
 
 /// A mute in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MuteLine {
     /// The mute.
     #[serde(flatten)]
@@ -137,7 +138,7 @@ pub struct MuteLine {
 }
 
 /// The definition of a hook.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DefinitionLine {
     /// The hook.
     pub hook: String,
@@ -147,7 +148,7 @@ pub struct DefinitionLine {
 }
 
 /// An event; without `payload` where only its envelope was kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventLine {
     /// The event.
     #[serde(flatten)]
@@ -161,7 +162,7 @@ pub struct EventLine {
 }
 
 /// An execution.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecutionLine {
     /// The execution.
     #[serde(flatten)]
@@ -171,7 +172,7 @@ pub struct ExecutionLine {
 }
 
 /// An attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptLine {
     /// The execution it is an attempt of, `1042.vm-running`.
     pub execution: String,
@@ -184,7 +185,7 @@ pub struct AttemptLine {
 }
 
 /// What came of an import.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ImportReply {
     /// The store's id.
     pub store: String,

@@ -17,7 +17,9 @@ use crate::engine::execution::{
     State,
 };
 use crate::engine::mute::{Mute, MutedBy, Scope, Until};
+use crate::event::esc::{EscEvent, Machine, Via};
 use crate::event::id::{ExecutionKey, HookName};
+use crate::event::masakari::{MasakariNotification, Observed};
 use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
 use crate::event::redaction::Redaction;
@@ -52,7 +54,7 @@ fn noise(rng: &mut fastrand::Rng, most: usize) -> Vec<u8> {
 }
 
 fn facts(rng: &mut fastrand::Rng) -> Facts {
-    match rng.u32(0..6) {
+    match rng.u32(0..8) {
         0 => Facts::State(StateChange {
             resource: Resource::Vm,
             id: Some("12".to_owned()),
@@ -80,6 +82,44 @@ fn facts(rng: &mut fastrand::Rng) -> Facts {
             form: [Form::Json, Form::Form, Form::Xml][rng.usize(..3)],
             delivery: rng.bool().then(|| "72d3162e".to_owned()),
             headers: [("x-github-event".to_owned(), "push".to_owned())].into(),
+            sender: rng.bool().then(|| "192.0.2.7".to_owned()),
+            request: rng.bool().then(|| "a1-2".to_owned()),
+        }),
+        5 => Facts::Esc(Box::new(EscEvent {
+            via: [Via::Rest, Via::Netconf][rng.usize(..2)],
+            form: Form::Xml,
+            event: "VM_ALIVE".to_owned(),
+            status: rng.bool().then(|| "SUCCESS".to_owned()),
+            status_code: rng.bool().then(|| "200".to_owned()),
+            status_message: Some("alive".to_owned()),
+            tenant: rng.bool().then(|| "t1".to_owned()),
+            deployment: Some("dep1".to_owned()),
+            vm_group: None,
+            vm: Machine {
+                id: rng.bool().then(|| "1dd943b9".to_owned()),
+                ..Machine::default()
+            },
+            new_vm: Machine::default(),
+            resource: None,
+            transaction: Some("d53f0047".to_owned()),
+            time: rng.bool().then(|| "2026-06-23T18:15:04.27+00:00".to_owned()),
+            delivery: rng.bool().then(|| "d53f0047 VM_ALIVE 200".to_owned()),
+            sender: Some("192.0.2.7".to_owned()),
+            request: None,
+        })),
+        6 => Facts::Masakari(MasakariNotification {
+            uuid: "3d548a84".to_owned(),
+            kind: "VM".to_owned(),
+            hostname: "node1".to_owned(),
+            generated_time: "2026-11-21T23:00:00.123456".to_owned(),
+            payload: [("event".to_owned(), "LIFECYCLE".to_owned())].into(),
+            host_uuid: rng.bool().then(|| "b1b2".to_owned()),
+            segment_uuid: rng.bool().then(|| "a1b2".to_owned()),
+            observed: rng.bool().then(|| Observed {
+                id: 7,
+                status: "running".to_owned(),
+                previous: rng.bool().then(|| "new".to_owned()),
+            }),
             sender: rng.bool().then(|| "192.0.2.7".to_owned()),
             request: rng.bool().then(|| "a1-2".to_owned()),
         }),

@@ -121,6 +121,9 @@ fn bytes(field: &'static str, text: Text) -> Result<Bytes, LineFault> {
 fn actor(view: &ActorView) -> Actor {
     match view {
         ActorView::User { uid, .. } => Actor::User { uid: *uid },
+        ActorView::Token { name } => Actor::Token {
+            name: name.as_str().into(),
+        },
         ActorView::Daemon => Actor::Daemon,
     }
 }
@@ -276,6 +279,11 @@ pub(super) fn event(store: &StoreId, line: EventLine) -> Result<(ListedEvent, bo
             sender,
             request,
         }),
+        FactsView::Esc(view) => {
+            let way = format!("{} {}", view.via, view.form);
+            Facts::Esc(Box::new(view.into_event().ok_or_else(|| wrong("via", way))?))
+        }
+        FactsView::Masakari(told) => Facts::Masakari(told.into()),
         // Their document says all of it.
         FactsView::Execution { .. }
         | FactsView::Muted { .. }

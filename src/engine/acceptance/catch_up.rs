@@ -199,7 +199,8 @@ impl Acceptance {
         // Whoever asked may have gone away, here and below.
         let learned = match step {
             Step::Begin { reply } => {
-                let accepts = self.role.standby().is_none() && self.room.lacking().is_none();
+                let is_heard = tracked.is_up || tracked.known.is_open();
+                let accepts = is_heard && self.role.standby().is_none() && self.room.lacking().is_none();
                 let _ = reply.send(accepts.then(|| tracked.known.begin(now, Instant::now())));
                 Vec::new()
             }

@@ -374,6 +374,7 @@ fn outcome(settlement: &Settlement) -> (own::Outcome, Option<String>) {
 fn who(actor: &Actor) -> String {
     match actor {
         Actor::User { uid } => format!("uid {uid}"),
+        Actor::Token { name } => format!("token {name}"),
         Actor::Daemon => "hem".to_owned(),
     }
 }

@@ -23,7 +23,7 @@ impl Dispatcher {
         let in_force = self.parts.hooks.now();
         let mut changes = Vec::new();
         let mut taken_up = Vec::new();
-        let mut owed_now = Vec::new();
+        let mut letters = Vec::new();
         for (execution, hook) in unsettled {
             if let State::Running { attempt, .. } = execution.progress.state {
                 let ended = EndedAttempt {
@@ -33,11 +33,13 @@ impl Dispatcher {
                     stderr: Captured::default(),
                     outputs_pruned: false,
                 };
-                let (key, ended) = (execution.key.clone(), Box::new(ended));
+                let (key, outbox) = (execution.key.clone(), &self.parts.outbox);
+                letters.extend(
+                    hook.as_ref()
+                        .and_then(|hook| outbox.letter(hook, &key, attempt, &ended, None)),
+                );
+                let ended = Box::new(ended);
                 changes.push(Change::Ended { key, attempt, ended });
-                let hook = hook.as_ref();
-                owed_now
-                    .extend(hook.and_then(|hook| self.parts.outbox.owed_for(hook, &execution.key, attempt)));
             }
             let is_untouched = execution.progress.attempts == 0
                 && !matches!(execution.progress.state, State::Running { .. });
@@ -69,11 +71,11 @@ impl Dispatcher {
                 }
             }
         }
-        changes.extend(owed_now.iter().cloned().map(Change::Owed));
+        changes.extend(letters.iter().map(|letter| Change::Owed(letter.owed.clone())));
         let (step, outbox) = (self.core.recover(taken_up, mutes, now), self.parts.outbox.clone());
         self.submit(changes, step, move || {
-            for owed in owed_now {
-                outbox.post(owed);
+            for letter in letters {
+                outbox.post(letter);
             }
         })
         .await

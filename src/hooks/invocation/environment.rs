@@ -135,6 +135,17 @@ fn own(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) -> Vec<(Cow<'static
             own.push(("HEM_DELIVERY", without_nul(delivery)));
         }
     }
+    if let Facts::Masakari(told) = &event.facts {
+        own.extend([
+            ("HEM_NOTIFICATION_UUID", without_nul(&told.uuid)),
+            ("HEM_NOTIFICATION_TYPE", without_nul(&told.kind)),
+            ("HEM_NOTIFICATION_STATUS", without_nul(told.status())),
+            ("HEM_HOST", without_nul(&told.hostname)),
+        ]);
+        if let Some(previous) = told.previous_status() {
+            own.push(("HEM_PREVIOUS_STATUS", without_nul(previous)));
+        }
+    }
     let mut own: Vec<_> = own
         .into_iter()
         .map(|(name, value)| (Cow::Borrowed(name), value))
@@ -145,7 +156,32 @@ fn own(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) -> Vec<(Cow<'static
             (Cow::Owned(format!("HEM_HEADER_{name}")), without_nul(value))
         }));
     }
+    if let Facts::Esc(event) = &event.facts {
+        own.extend(event.texts().map(|(name, text)| {
+            let name = name.to_ascii_uppercase();
+            (Cow::Owned(format!("HEM_ESC_{name}")), without_nul(text))
+        }));
+    }
+    if let Facts::Masakari(told) = &event.facts {
+        own.extend(told.payload.iter().map(|(name, value)| {
+            let name = variable_part(name);
+            (Cow::Owned(format!("HEM_PAYLOAD_{name}")), without_nul(value))
+        }));
+    }
     own
+}
+
+/// What a key of a payload is in the name of a variable: capitals, digits and underscores.
+fn variable_part(name: &str) -> String {
+    name.chars()
+        .map(|char| {
+            if char.is_ascii_alphanumeric() {
+                char.to_ascii_uppercase()
+            } else {
+                '_'
+            }
+        })
+        .collect()
 }
 
 /// No variable carries a NUL byte; a sender that writes one into a key must not keep the hook from running.

@@ -11,9 +11,8 @@ use crate::hooks::invocation::standard_input;
 use crate::hooks::{Action, Hook, Piece, Template};
 use crate::runner::StartFailure;
 
-pub(super) fn command_line(hook: &Hook, event: &Event) -> Result<CommandLine, StartFailure> {
+pub(super) fn command_line(hook: &Hook, values: Vec<String>) -> CommandLine {
     let action = &hook.action;
-    let values = values(action, event)?;
     let to_stdin = action.arguments_stdin.then(|| values.join(" "));
     let on_line = if action.arguments_stdin {
         Vec::new()
@@ -30,7 +29,7 @@ pub(super) fn command_line(hook: &Hook, event: &Event) -> Result<CommandLine, St
     } else {
         Vec::new()
     };
-    Ok(CommandLine {
+    CommandLine {
         program: if action.shell {
             "/bin/sh".into()
         } else {
@@ -41,15 +40,11 @@ pub(super) fn command_line(hook: &Hook, event: &Event) -> Result<CommandLine, St
             .chain(on_line.into_iter().map(OsString::from))
             .collect(),
         stdin: to_stdin,
-    })
-}
-
-pub(super) fn argument_line(action: &Action, event: &Event) -> Result<String, StartFailure> {
-    Ok(values(action, event)?.join(" "))
+    }
 }
 
 /// One value for each argument. A RETRY message brings them along, in one line separated by blanks.
-fn values(action: &Action, event: &Event) -> Result<Vec<String>, StartFailure> {
+pub(super) fn values(action: &Action, event: &Event) -> Result<Vec<String>, StartFailure> {
     // Made when the first expression asks for it: most hooks have none.
     let context = OnceCell::new();
     let values: Vec<String> = match &event.facts {
@@ -63,7 +58,9 @@ fn values(action: &Action, event: &Event) -> Result<Vec<String>, StartFailure> {
         | Facts::Undecodable { .. }
         | Facts::Gap(_)
         | Facts::Own(_)
-        | Facts::Webhook(_) => action
+        | Facts::Webhook(_)
+        | Facts::Esc(_)
+        | Facts::Masakari(_) => action
             .arguments
             .iter()
             .enumerate()

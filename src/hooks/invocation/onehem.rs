@@ -34,21 +34,19 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn of(action: &Action, event: &Event) -> Result<Self, StartFailure> {
-        let words = words(action)?;
-        let arguments = Arguments::of(&words, event)?;
+    pub(super) fn of(action: &Action, arguments: Arguments) -> Self {
         let (_, rest) = action.command.trim().split_once([' ', '\t']).unwrap_or_default();
         let (text, stdin) = if action.arguments_stdin {
             (rest.to_owned(), Some(arguments.text))
         } else {
             (join(rest, &arguments.text), None)
         };
-        Ok(Self {
+        Self {
             may_use_shell: stdin.is_some() || arguments.are_the_hooks_own,
             calls_for_shell: action.command.contains(SHELL_CHARACTERS) || text.contains(SHELL_CHARACTERS),
             text,
             stdin,
-        })
+        }
     }
 
     /// The words between its blanks.
@@ -59,10 +57,10 @@ impl Line {
 
 pub(super) fn command_line(
     action: &Action,
-    event: &Event,
+    arguments: Arguments,
     shell: OnehemShell,
 ) -> Result<CommandLine, StartFailure> {
-    let line = Line::of(action, event)?;
+    let line = Line::of(action, arguments);
     let words: Vec<OsString> = match shell {
         OnehemShell::Auto if line.calls_for_shell && line.may_use_shell => {
             return Ok(CommandLine {
@@ -87,10 +85,6 @@ pub(super) fn command_line(
         arguments: words,
         stdin: line.stdin,
     })
-}
-
-pub(super) fn argument_line(action: &Action, event: &Event) -> Result<String, StartFailure> {
-    Arguments::of(&words(action)?, event).map(|arguments| arguments.text)
 }
 
 /// Whether what the hook's author wrote holds one of the shell's characters; `$API` and `$TEMPLATE` become base64.
@@ -144,25 +138,29 @@ fn words(action: &Action) -> Result<Vec<Word>, StartFailure> {
 }
 
 /// The arguments as one line.
-struct Arguments {
-    text: String,
+#[derive(Debug)]
+pub(super) struct Arguments {
+    pub(super) text: String,
     /// Every character of it was written by the hook's author or is base64, so a shell may read it.
     are_the_hooks_own: bool,
 }
 
 impl Arguments {
-    fn of(words: &[Word], event: &Event) -> Result<Self, StartFailure> {
+    pub(super) fn of(action: &Action, event: &Event) -> Result<Self, StartFailure> {
+        let words = words(action)?;
         let arguments = match &event.facts {
             Facts::Retry(retry) => Self {
                 text: retry.arguments.clone(),
-                are_the_hooks_own: repeats(words, &retry.arguments),
+                are_the_hooks_own: repeats(&words, &retry.arguments),
             },
             Facts::State(_)
             | Facts::Api(_)
             | Facts::Undecodable { .. }
             | Facts::Gap(_)
             | Facts::Own(_)
-            | Facts::Webhook(_) => {
+            | Facts::Webhook(_)
+            | Facts::Esc(_)
+            | Facts::Masakari(_) => {
                 let words: Vec<String> = words
                     .iter()
                     .map(|word| match word {

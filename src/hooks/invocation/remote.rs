@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 
-use super::onehem::Line;
+use super::onehem::{Arguments, Line};
 use super::{AttemptFacts, CommandLine, OnehemShell, bad_argument, environment, hem};
 use crate::event::Event;
 use crate::hooks::{Hook, StdinChoice};
@@ -32,10 +32,11 @@ pub(super) fn host(event: &Event) -> Result<String, StartFailure> {
 pub(super) fn of_hem(
     hook: &Hook,
     event: &Event,
+    values: Vec<String>,
     host: &str,
     facts: &AttemptFacts<'_>,
-) -> Result<CommandLine, StartFailure> {
-    let line = hem::command_line(hook, event)?;
+) -> CommandLine {
+    let line = hem::command_line(hook, values);
     let mut words: Vec<String> = Vec::new();
     if let Some(directory) = &hook.action.directory {
         words.extend([
@@ -55,35 +56,35 @@ pub(super) fn of_hem(
     words.push(quoted(&line.program.to_string_lossy()));
     words.extend(line.arguments.iter().map(|word| quoted(&word.to_string_lossy())));
     let reads = line.stdin.is_some() || hook.action.stdin != StdinChoice::None;
-    Ok(CommandLine {
+    CommandLine {
         program: "ssh".into(),
         arguments: before(host, reads, facts)
             .into_iter()
             .chain(words.into_iter().map(OsString::from))
             .collect(),
         stdin: line.stdin,
-    })
+    }
 }
 
 pub(super) fn of_onehem(
     hook: &Hook,
-    event: &Event,
+    arguments: Arguments,
     host: &str,
     facts: &AttemptFacts<'_>,
-) -> Result<CommandLine, StartFailure> {
+) -> CommandLine {
     let action = &hook.action;
-    let line = Line::of(action, event)?;
+    let line = Line::of(action, arguments);
     let program = action.program.to_string_lossy();
     let before = before(host, line.stdin.is_some(), facts);
     if line.calls_for_shell && line.may_use_shell && facts.shell == OnehemShell::Auto {
         let own = before.iter().map(|word| quoted(&word.to_string_lossy()));
         let words: Vec<String> = own.chain(limited(hook)).collect();
         let script = format!("exec ssh {} {program} {}", words.join(" "), line.text);
-        return Ok(CommandLine {
+        return CommandLine {
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), script.trim_end().into()],
             stdin: line.stdin,
-        });
+        };
     }
     // What a message brought along is nobody's script: the other host's shell must not read it as one.
     let word = |word: &str| match line.may_use_shell {
@@ -94,11 +95,11 @@ pub(super) fn of_onehem(
     arguments.extend(limited(hook).into_iter().map(OsString::from));
     arguments.push(program.as_ref().into());
     arguments.extend(line.words().map(word));
-    Ok(CommandLine {
+    CommandLine {
         program: "ssh".into(),
         arguments,
         stdin: line.stdin,
-    })
+    }
 }
 
 /// What comes before the command. Without input `ssh` must not read the daemon's.

@@ -21,7 +21,9 @@ pub(super) fn resource_element(event: &Event, layout: Layout) -> String {
         | Facts::Undecodable { .. }
         | Facts::Gap(_)
         | Facts::Own(_)
-        | Facts::Webhook(_) => String::new(),
+        | Facts::Webhook(_)
+        | Facts::Esc(_)
+        | Facts::Masakari(_) => String::new(),
     }
 }
 
@@ -35,7 +37,9 @@ pub(super) fn call_info(event: &Event, layout: Layout) -> String {
         | Facts::Undecodable { .. }
         | Facts::Gap(_)
         | Facts::Own(_)
-        | Facts::Webhook(_) => String::new(),
+        | Facts::Webhook(_)
+        | Facts::Esc(_)
+        | Facts::Masakari(_) => String::new(),
     }
 }
 
@@ -113,6 +117,22 @@ fn facts(facts: &Facts) -> Value {
             "delivery": request.delivery,
             "headers": request.headers,
             "sender": request.sender,
+        }),
+        Facts::Esc(event) => event
+            .texts()
+            .map(|(name, text)| (name, Value::from(text)))
+            .collect(),
+        Facts::Masakari(told) => json!({
+            "notification_uuid": told.uuid,
+            "type": told.kind,
+            "hostname": told.hostname,
+            "generated_time": told.generated_time,
+            "payload": told.payload,
+            "source_host_uuid": told.host_uuid,
+            "failover_segment_uuid": told.segment_uuid,
+            "status": told.status(),
+            "previous_status": told.previous_status(),
+            "sender": told.sender,
         }),
         // Its payload is made of nothing else.
         Facts::Own(own) => serde_json::from_str(&own.document()).unwrap_or_default(),

@@ -3,23 +3,28 @@
 //! The pools are asked for page by page, and of each page what differs is raised before the next one is asked for: no more
 //! than a page is held, and what is raised is seconds old. What a page leaves out because the pool changed meanwhile is asked
 //! for by its number at the end, as are the VMs that are done, which no pool lists.
+//!
+//! Where it is configured, it also looks without a gap: what a hook manager drops at its high-water mark no subscriber sees. A
+//! state that differs then may be that of an event which is on its way, so it is raised only if a second look, a while later,
+//! finds the same.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::decode::Decoder;
 use super::repeats::Repeats;
 use super::sentence;
-use crate::engine::catch_up::{CatchUp, Halted, NotedOnly, Seen};
+use crate::engine::catch_up::{CatchUp, Ended, Halted, NotedOnly, Seen};
 use crate::event::opennebula::Resource;
 use crate::event::opennebula::pool::{
-    LeftOut, Page, PoolEntry, PoolFault, ResourceId, pool_page, resource_entry,
+    LeftOut, Page, PoolEntry, PoolFault, ResourceId, StateNames, pool_page, resource_entry,
 };
 use crate::oned::{CallError, Client, Value};
 
@@ -31,6 +36,10 @@ const BETWEEN_RAISED: Duration = Duration::from_millis(50);
 
 /// A controller that cannot be asked is asked again this often at least.
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
+
+/// Between a look that finds a state which no event told of and the one that is to confirm it, unless looks are more frequent: an
+/// event that takes longer is not on its way.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// All resources, whoever owns them (`PoolSQL::ALL`).
 const EVERYBODYS: i64 = -2;
@@ -45,12 +54,14 @@ const AUTHORIZATION: i64 = 0x0200;
 /// The order of the pools: what fails with a host is what hooks are most waited for.
 const POOLS: [Resource; 4] = [Resource::Host, Resource::Vm, Resource::Image, Resource::Net];
 
-/// Catches up with what was missed, whenever something was, until `shutdown`.
+/// Catches up with what was missed, whenever something was, until `shutdown`; looks every so often whether something was that
+/// nobody noticed.
 pub async fn run(
     client: Client,
     name: &str,
     decoder: Arc<Decoder>,
     catch_up: CatchUp,
+    look_every: Option<Duration>,
     shutdown: CancellationToken,
 ) {
     let follower = Follower {
@@ -58,6 +69,9 @@ pub async fn run(
         name,
         decoder,
         catch_up,
+        look_every,
+        polled: Instant::now(),
+        untold: HashMap::new(),
     };
     // What is given up in the middle is done again by the next life: the gap is still open.
     shutdown.run_until_cancelled(follower.keep_up()).await;
@@ -76,20 +90,55 @@ enum PollError {
     Failed { method: &'static str },
 }
 
+/// Why a poll is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Occasion {
+    /// Something was missed.
+    Gap,
+    /// It is time to look.
+    Look,
+}
+
 struct Follower<'a> {
     client: Client,
     name: &'a str,
     decoder: Arc<Decoder>,
     catch_up: CatchUp,
+    look_every: Option<Duration>,
+    /// When the last poll ended.
+    polled: Instant,
+    /// What the last look found that no event had told of.
+    untold: HashMap<ResourceId, StateNames>,
+}
+
+/// What a look finds, held against what the one before found.
+#[derive(Debug)]
+struct Look {
+    before: HashMap<ResourceId, StateNames>,
+    found: HashMap<ResourceId, StateNames>,
+}
+
+impl Look {
+    /// Whether the look before found the same; if not, it is for the next one to see.
+    fn confirms(&mut self, id: &ResourceId, names: &StateNames) -> bool {
+        let is_same = self.before.get(id).is_some_and(|before| before.is_same_as(names));
+        if !is_same {
+            self.found.insert(id.clone(), names.clone());
+        }
+        is_same
+    }
 }
 
 impl Follower<'_> {
     async fn keep_up(mut self) {
         let mut backoff = Backoff::new(fastrand::Rng::new()).up_to(LONGEST_DELAY);
         let mut log = Repeats::default();
-        while self.catch_up.wanted().await.is_ok() {
-            match self.poll().await {
-                Ok(()) => backoff.reset(),
+        while let Ok(occasion) = self.occasion().await {
+            match self.poll(occasion).await {
+                Ok(()) => {
+                    backoff.reset();
+                    self.polled = Instant::now();
+                }
                 Err(PollError::Halted(Halted::Ended(_))) => return,
                 // The gap is still open: it is asked for anew what it is like then.
                 Err(PollError::Halted(Halted::GivenUp)) => sleep(backoff.next_delay()).await,
@@ -110,14 +159,45 @@ impl Follower<'_> {
         }
     }
 
+    /// Comes back when there is something to catch up with, or it is time to look whether there is.
+    async fn occasion(&mut self) -> Result<Occasion, Ended> {
+        let Some(every) = self.look_every else {
+            return self.catch_up.wanted().await.map(|()| Occasion::Gap);
+        };
+        let wait = if self.untold.is_empty() {
+            every
+        } else {
+            every.min(LOOK_AGAIN)
+        };
+        match timeout_at((self.polled + wait).into(), self.catch_up.wanted()).await {
+            Ok(wanted) => wanted.map(|()| Occasion::Gap),
+            Err(_) => Ok(Occasion::Look),
+        }
+    }
+
     /// Asks for everything once.
-    async fn poll(&self) -> Result<(), PollError> {
+    async fn poll(&mut self, occasion: Occasion) -> Result<(), PollError> {
         let noted_only = self.catch_up.begin().await?;
+        let mut look = (occasion == Occasion::Look).then(|| Look {
+            before: std::mem::take(&mut self.untold),
+            found: HashMap::new(),
+        });
         let mut raised = 0;
         for resource in &POOLS {
-            raised += self.pool(resource).await?;
+            raised += self.pool(resource, look.as_mut()).await?;
         }
         self.catch_up.end().await?;
+        self.untold = look.map(|look| look.found).unwrap_or_default();
+        if occasion == Occasion::Look {
+            if raised > 0 {
+                tracing::warn!(
+                    source = self.name,
+                    raised,
+                    "the hook manager dropped events: states were found that none told of; raise its high-water mark"
+                );
+            }
+            return Ok(());
+        }
         let what = match noted_only {
             None => "caught up with what was missed",
             Some(NotedOnly::First) => "noted the present states, against which the next gap is held",
@@ -129,7 +209,7 @@ impl Follower<'_> {
     }
 
     /// Asks for one pool; says how many states were raised.
-    async fn pool(&self, resource: &Resource) -> Result<u64, PollError> {
+    async fn pool(&self, resource: &Resource, mut look: Option<&mut Look>) -> Result<u64, PollError> {
         let mut raised = 0;
         let mut start = 0;
         // Whether a resource that is on no page is not there.
@@ -148,7 +228,7 @@ impl Follower<'_> {
             is_sure &= page.left_out.iter().all(|left_out| left_out.number.is_some());
             for place in self.catch_up.differing(resource, asked, seen(&page)).await? {
                 if let Some(entry) = page.entries.get(place) {
-                    raised += u64::from(self.raise(entry.clone(), asked).await?);
+                    raised += u64::from(self.raise(entry.clone(), asked, look.as_deref_mut()).await?);
                 }
             }
             let is_last = parameters.is_empty() || i64::try_from(page.len()).is_ok_and(|len| len < PAGE);
@@ -161,13 +241,13 @@ impl Follower<'_> {
             return Ok(raised);
         }
         for number in self.catch_up.absent(resource).await? {
-            raised += u64::from(self.absent(number).await?);
+            raised += u64::from(self.absent(number, look.as_deref_mut()).await?);
         }
         Ok(raised)
     }
 
     /// A VM that no page had: it is done, or it slipped from one page to another.
-    async fn absent(&self, number: u64) -> Result<bool, PollError> {
+    async fn absent(&self, number: u64, look: Option<&mut Look>) -> Result<bool, PollError> {
         const METHOD: &str = "one.vm.info";
         let id = ResourceId {
             resource: Resource::Vm,
@@ -180,7 +260,7 @@ impl Follower<'_> {
         let asked = Instant::now();
         match self.client.text(METHOD, &[parameter.into(), false.into()]).await {
             Ok(document) => match read(METHOD, move || resource_entry(&document, &Resource::Vm)).await {
-                Ok(entry) => self.raise(entry, asked).await,
+                Ok(entry) => self.raise(entry, asked, look).await,
                 Err(PollError::Answer {
                     source: why @ (PoolFault::Document(_) | PoolFault::NoNumber),
                     ..
@@ -214,7 +294,12 @@ impl Follower<'_> {
     }
 
     /// Hands over one that may have been missed; says whether its event is raised, and then keeps the pace.
-    async fn raise(&self, entry: PoolEntry, asked: Instant) -> Result<bool, PollError> {
+    async fn raise(
+        &self,
+        entry: PoolEntry,
+        asked: Instant,
+        look: Option<&mut Look>,
+    ) -> Result<bool, PollError> {
         let PoolEntry {
             id,
             state: Some(names),
@@ -223,6 +308,9 @@ impl Follower<'_> {
         else {
             return Ok(false);
         };
+        if look.is_some_and(|look| !look.confirms(&id, &names)) {
+            return Ok(false);
+        }
         let decoder = Arc::clone(&self.decoder);
         let made = spawn_blocking(move || Some(decoder.synthesised(entry.message()?))).await;
         let Ok(Some(event)) = made else {

@@ -90,7 +90,12 @@ impl Decoder {
             Facts::State(change) => change.resource.as_str(),
             Facts::Api(call) => call.call.as_str(),
             Facts::Retry(_) => "RETRY",
-            Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) | Facts::Webhook(_) => return,
+            Facts::Undecodable { .. }
+            | Facts::Gap(_)
+            | Facts::Own(_)
+            | Facts::Webhook(_)
+            | Facts::Esc(_)
+            | Facts::Masakari(_) => return,
         };
         let faults = schema::validate(document);
         if faults.is_empty() {

@@ -14,7 +14,6 @@ pub mod replier;
 mod reply;
 pub mod zmtp;
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,7 +24,7 @@ use self::backoff::Backoff;
 use self::decode::Decoder;
 use self::zmtp::{ConnectError, Endpoint, Options, ReceiveError, Session, SocketType};
 use super::repeats::{self, Repeats};
-use super::{BuildError, Built, Site, Source, Wires};
+use super::{BuildError, Built, Site, Source, Wires, sentence};
 use crate::config::{Oned, OpennebulaSource};
 use crate::engine::intake::{Intake, Limits, Received};
 use crate::engine::pool::{Followed, Hints};
@@ -79,10 +78,10 @@ fn start(config: OpennebulaSource, decoder: Arc<Decoder>, oned: Option<&Oned>, w
             .spawn(|until| async move { replier::run(&endpoint, &name, results, until).await });
     }
     if let Some((oned, catch_up)) = oned.zip(wires.catch_up) {
-        let (client, name) = (Client::new(oned), name.clone());
-        wires
-            .readers
-            .spawn(|until| async move { catch_up::run(client, &name, decoder, catch_up, until).await });
+        let (client, name, look_every) = (Client::new(oned), name.clone(), oned.look_every);
+        wires.readers.spawn(move |until| async move {
+            catch_up::run(client, &name, decoder, catch_up, look_every, until).await;
+        });
     }
     let intake = wires.intake;
     wires
@@ -214,18 +213,6 @@ impl Supervisor<'_> {
             }
         }
     }
-}
-
-/// An error and what caused it, in one line.
-fn sentence(error: &dyn Error) -> String {
-    let mut sentence = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        sentence.push_str(": ");
-        sentence.push_str(&error.to_string());
-        cause = error.source();
-    }
-    sentence
 }
 
 #[cfg(test)]

@@ -9,10 +9,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::answer;
-use super::deliveries::{Claim, Deliveries};
-use super::refusal::Refusal;
-use super::secrets::{Keyring, SecretError};
-use super::signature::{bearer, is_signed, is_token};
+use super::signature::is_signed;
 use crate::config::webhook::{self as config, Respond};
 use crate::engine::intake::{Accepted, Intake, NotKept};
 use crate::engine::records::Records;
@@ -23,7 +20,11 @@ use crate::event::time::Timestamp;
 use crate::event::webhook::{Form, WebhookRequest, key, read};
 use crate::event::{Event, Facts, Subject};
 use crate::listener::{Head, Response, Serve};
+use crate::secrets::{Keyring, SecretError};
+use crate::sources::deliveries::{Claim, Deliveries};
+use crate::sources::refusal::Refusal;
 use crate::sources::repeats::Repeats;
+use crate::sources::senders::{bearer, cut, is_of_a_page};
 
 /// Longer values of headers are cut.
 const LONGEST_HEADER: usize = 1_024;
@@ -123,7 +124,7 @@ impl Endpoint {
                 Some(_) => given,
                 None => given.and_then(bearer),
             };
-            if !given.is_some_and(|given| is_token(&known.secrets(), given)) {
+            if !given.is_some_and(|given| known.holds(given.as_bytes())) {
                 return Err(Refusal::Token {
                     bearer: token.header.is_none(),
                 });
@@ -230,16 +231,6 @@ impl Endpoint {
             Some(Subject::new(&subject))
         }
     }
-}
-
-/// Whether a browser sends it for a page of somebody else's: those say so, and other programs do not.
-fn is_of_a_page(head: &Head) -> bool {
-    let foreign = |site: &str| matches!(site, "cross-site" | "same-site");
-    head.header("origin").is_some() || head.header("sec-fetch-site").as_deref().is_some_and(foreign)
-}
-
-fn cut(text: &str, longest: usize) -> String {
-    text[..text.floor_char_boundary(longest)].to_owned()
 }
 
 /// What became of a request that was taken.

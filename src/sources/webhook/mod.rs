@@ -2,10 +2,7 @@
 //! durable.
 
 mod answer;
-mod deliveries;
 mod endpoint;
-mod refusal;
-mod secrets;
 mod signature;
 
 use std::collections::HashMap;
@@ -14,10 +11,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-pub use self::secrets::SecretError;
-
-use self::deliveries::REMEMBERED;
 use self::endpoint::{Door, Endpoint};
+use super::deliveries::REMEMBERED;
 use super::{BuildError, Built, Site, Source, Wires};
 use crate::config::WebhookSource;
 use crate::engine::intake::Limits;

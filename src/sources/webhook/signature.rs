@@ -6,8 +6,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 
-use super::secrets::Secret;
 use crate::config::webhook::{Algorithm, Encoding, Signature};
+use crate::secrets::Secret;
 
 /// Whether `header` holds the signature of `body` by one of the secrets.
 pub(super) fn is_signed(rules: &Signature, secrets: &[Secret], header: &str, body: &[u8]) -> bool {
@@ -41,23 +41,6 @@ fn is_signature(algorithm: Algorithm, secret: &[u8], body: &[u8], signature: &[u
     }
 }
 
-/// Whether `token` is one of the secrets. Their hashes are compared, so that not even the lengths show.
-pub(super) fn is_token(secrets: &[Secret], token: &str) -> bool {
-    let hash = |text: &[u8]| Hmac::<Sha256>::new_from_slice(b"token").map(|mac| mac.chain_update(text));
-    let Ok(given) = hash(token.as_bytes()).map(|mac| mac.finalize().into_bytes()) else {
-        return false;
-    };
-    secrets
-        .iter()
-        .any(|secret| hash(secret.bytes()).is_ok_and(|mac| mac.verify_slice(&given).is_ok()))
-}
-
-/// The token in `Bearer TOKEN`.
-pub(super) fn bearer(header: &str) -> Option<&str> {
-    let (scheme, token) = header.trim().split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
 fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text
         .chars()
@@ -73,7 +56,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::webhook::SecretPlace;
+    use crate::config::secret::SecretPlace;
 
     fn rules(algorithm: Algorithm, prefix: &str, encoding: Encoding) -> Signature {
         Signature {
@@ -124,19 +107,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn tokens_are_compared_whole() {
-        let secrets = [Secret::of("old"), Secret::of("new")];
-        assert!(is_token(&secrets, "old") && is_token(&secrets, "new"));
-        for wrong in ["", "ol", "old ", "older", "New", "old, new"] {
-            assert!(!is_token(&secrets, wrong), "{wrong}");
-        }
-        assert_eq!(bearer("Bearer abc"), Some("abc"));
-        assert_eq!(bearer("bearer  abc "), Some("abc"));
-        assert_eq!(bearer("Basic abc"), None);
-        assert_eq!(bearer("abc"), None);
-    }
-
     proptest! {
         #[test]
         fn what_was_signed_is_known_and_what_was_changed_is_not(
@@ -163,8 +133,6 @@ mod tests {
                 let rules = rules(Algorithm::Sha256, "sha256=", encoding);
                 prop_assert!(!is_signed(&rules, &[Secret::of("x")], &header, b"body"));
             }
-            let _ = bearer(&header);
-            prop_assert!(!is_token(&[Secret::of("a secret of more than forty characters, all of them plain")], &header));
         }
     }
 }

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::super::ListedEvent;
+use super::esc::StoredEsc;
 use super::{FormatError, is_false, read, write};
 use crate::event::id::{HookName, Seq};
+use crate::event::masakari::{MasakariNotification, Observed};
 use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
@@ -86,6 +88,33 @@ enum StoredFacts {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         request: Option<String>,
     },
+    Esc(Box<StoredEsc>),
+    Masakari {
+        uuid: String,
+        #[serde(rename = "type")]
+        notification_type: String,
+        hostname: String,
+        generated_time: String,
+        payload: BTreeMap<String, String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host_uuid: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        segment_uuid: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        observed: Option<StoredObserved>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sender: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<String>,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredObserved {
+    id: u64,
+    status: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    previous: Option<String>,
 }
 
 pub(in crate::store) fn write_event(event: &Event, payload_len: u64, hooks: &[HookName]) -> Vec<u8> {
@@ -129,6 +158,23 @@ pub(in crate::store) fn write_event(event: &Event, payload_len: u64, hooks: &[Ho
             headers: webhook.headers.clone(),
             sender: webhook.sender.clone(),
             request: webhook.request.clone(),
+        },
+        Facts::Esc(event) => StoredFacts::Esc(Box::new(StoredEsc::of(event))),
+        Facts::Masakari(told) => StoredFacts::Masakari {
+            uuid: told.uuid.clone(),
+            notification_type: told.kind.clone(),
+            hostname: told.hostname.clone(),
+            generated_time: told.generated_time.clone(),
+            payload: told.payload.clone(),
+            host_uuid: told.host_uuid.clone(),
+            segment_uuid: told.segment_uuid.clone(),
+            observed: told.observed.as_ref().map(|observed| StoredObserved {
+                id: observed.id,
+                status: observed.status.clone(),
+                previous: observed.previous.clone(),
+            }),
+            sender: told.sender.clone(),
+            request: told.request.clone(),
         },
     };
     write(&StoredEvent {
@@ -207,6 +253,34 @@ pub(in crate::store) fn read_event(seq: Seq, bytes: &[u8]) -> Result<ListedEvent
             form,
             delivery,
             headers,
+            sender,
+            request,
+        }),
+        StoredFacts::Esc(stored) => Facts::Esc(Box::new(stored.into_event()?)),
+        StoredFacts::Masakari {
+            uuid,
+            notification_type,
+            hostname,
+            generated_time,
+            payload,
+            host_uuid,
+            segment_uuid,
+            observed,
+            sender,
+            request,
+        } => Facts::Masakari(MasakariNotification {
+            uuid,
+            kind: notification_type,
+            hostname,
+            generated_time,
+            payload,
+            host_uuid,
+            segment_uuid,
+            observed: observed.map(|observed| Observed {
+                id: observed.id,
+                status: observed.status,
+                previous: observed.previous,
+            }),
             sender,
             request,
         }),

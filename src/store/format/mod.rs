@@ -8,6 +8,7 @@
 mod attempts;
 mod audit;
 mod definitions;
+mod esc;
 mod events;
 mod executions;
 mod known;
@@ -93,6 +94,7 @@ fn millis(duration: Duration) -> u64 {
 #[serde(tag = "is", rename_all = "snake_case")]
 enum StoredActor {
     User { uid: u32 },
+    Token { name: String },
     Daemon,
 }
 
@@ -100,6 +102,9 @@ impl From<&Actor> for StoredActor {
     fn from(actor: &Actor) -> Self {
         match actor {
             Actor::User { uid } => Self::User { uid: *uid },
+            Actor::Token { name } => Self::Token {
+                name: name.to_string(),
+            },
             Actor::Daemon => Self::Daemon,
         }
     }
@@ -109,6 +114,7 @@ impl From<StoredActor> for Actor {
     fn from(stored: StoredActor) -> Self {
         match stored {
             StoredActor::User { uid } => Self::User { uid },
+            StoredActor::Token { name } => Self::Token { name: name.into() },
             StoredActor::Daemon => Self::Daemon,
         }
     }

@@ -18,7 +18,9 @@ use crate::engine::execution::{
     SkipReason, StartedProcess, State,
 };
 use crate::engine::mute::{Mute, MutedBy, Scope, Until};
+use crate::event::esc::{EscEvent, Machine, Via};
 use crate::event::id::{ExecutionKey, HookName, Seq};
+use crate::event::masakari::{MasakariNotification, Observed};
 use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
@@ -54,6 +56,7 @@ fn delay() -> impl Strategy<Value = Duration> {
 fn actor() -> impl Strategy<Value = Actor> {
     prop_oneof![
         any::<u32>().prop_map(|uid| Actor::User { uid }),
+        "[a-z]{1,8}".prop_map(|name| Actor::Token { name: name.into() }),
         Just(Actor::Daemon)
     ]
 }
@@ -226,7 +229,76 @@ fn facts() -> impl Strategy<Value = Facts> {
                     }
                 )
             ),
+        esc(),
+        (
+            [text(), text(), text(), text()],
+            [maybe(), maybe(), maybe(), maybe()],
+            proptest::option::of((any::<u64>(), text(), maybe())),
+            proptest::collection::btree_map(text(), text(), 0..3),
+        )
+            .prop_map(
+                |(
+                    [uuid, kind, hostname, generated_time],
+                    [host_uuid, segment_uuid, sender, request],
+                    observed,
+                    payload,
+                )| Facts::Masakari(MasakariNotification {
+                    uuid,
+                    kind,
+                    hostname,
+                    generated_time,
+                    payload,
+                    host_uuid,
+                    segment_uuid,
+                    observed: observed.map(|(id, status, previous)| Observed { id, status, previous }),
+                    sender,
+                    request,
+                })
+            ),
     ]
+}
+
+fn esc() -> impl Strategy<Value = Facts> {
+    let text = || "\\PC{0,8}";
+    let maybe = || proptest::option::of("\\PC{0,8}");
+    let machine = || {
+        [maybe(), maybe(), maybe(), maybe()].prop_map(|[id, name, host_id, host_name]| Machine {
+            id,
+            name,
+            host_id,
+            host_name,
+        })
+    };
+    (
+        prop_oneof![Just(Via::Rest), Just(Via::Netconf)],
+        prop_oneof![Just(Form::Json), Just(Form::Xml)],
+        text(),
+        [machine(), machine()],
+        proptest::collection::vec(maybe(), 12),
+    )
+        .prop_map(|(via, form, event, [vm, new_vm], texts)| {
+            let mut texts = texts.into_iter();
+            let mut next = || texts.next().flatten();
+            Facts::Esc(Box::new(EscEvent {
+                via,
+                form,
+                event,
+                status: next(),
+                status_code: next(),
+                status_message: next(),
+                tenant: next(),
+                deployment: next(),
+                vm_group: next(),
+                vm,
+                new_vm,
+                resource: next(),
+                transaction: next(),
+                time: next(),
+                delivery: next(),
+                sender: next(),
+                request: next(),
+            }))
+        })
 }
 
 fn captured() -> impl Strategy<Value = Captured> {

@@ -1,18 +1,55 @@
-//! Secrets that senders know: read from files and from the environment, and again when a file changes.
+//! Secrets that hem shares with others: read from files and from the environment, and again when a file changes. Nothing shows them.
 
 use std::fmt;
-use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 
-use crate::config::webhook::SecretPlace;
+use crate::config::secret::SecretPlace;
 use crate::event::redaction::Redaction;
+use crate::file_stamp::FileStamp;
 
 /// What is longer was not meant as a secret.
 const LONGEST: u64 = 64 << 10;
+
+/// Tells what others send in secret apart without keeping it: a hash under a key that nobody else has, so that what is remembered says
+/// nothing of what it stands for.
+pub struct Disguise {
+    key: [u8; 64],
+}
+
+impl fmt::Debug for Disguise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Disguise(…)")
+    }
+}
+
+impl Disguise {
+    /// One with a key of the kernel's randomness.
+    ///
+    /// # Errors
+    /// When the kernel's randomness cannot be had.
+    pub fn new() -> io::Result<Self> {
+        let mut key = [0; 64];
+        std::fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
+        Ok(Self { key })
+    }
+
+    /// What stands for these texts, taken together in this order.
+    pub fn of(&self, texts: &[&[u8]]) -> [u8; 32] {
+        let mut mac = Hmac::<Sha256>::new(&self.key.into());
+        for text in texts {
+            mac.update(&text.len().to_be_bytes());
+            mac.update(text);
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
 
 /// Why a secret cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -47,15 +84,16 @@ pub enum SecretError {
 
 /// A secret's bytes, which no message shows.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Secret(Vec<u8>);
+pub struct Secret(Vec<u8>);
 
 impl Secret {
-    pub(super) fn bytes(&self) -> &[u8] {
+    /// What it is.
+    pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 
     #[cfg(test)]
-    pub(super) fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         Self(text.as_bytes().to_vec())
     }
 }
@@ -68,25 +106,20 @@ impl fmt::Debug for Secret {
 
 /// The secrets of which any one will do.
 #[derive(Debug)]
-pub(super) struct Keyring {
+pub struct Keyring {
     places: Vec<SecretPlace>,
     in_force: ArcSwap<Vec<Secret>>,
-    seen: Mutex<Vec<Option<Stamp>>>,
+    seen: Mutex<Vec<Option<FileStamp>>>,
     /// Hides each of them from the moment it is in force.
     redaction: Redaction,
 }
 
-/// By what a file that was replaced or written to is told from what it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    size: u64,
-    changed: (i64, i64),
-}
-
 impl Keyring {
-    /// Reads the secrets for the first time.
-    pub(super) fn read(places: &[SecretPlace], redaction: &Redaction) -> Result<Self, SecretError> {
+    /// Reads the secrets for the first time. `redaction` hides them, and those that take their place.
+    ///
+    /// # Errors
+    /// One of them cannot be had.
+    pub fn read(places: &[SecretPlace], redaction: &Redaction) -> Result<Self, SecretError> {
         let seen = stamps(places);
         for place in places {
             if let SecretPlace::File(path) = place
@@ -106,12 +139,17 @@ impl Keyring {
     }
 
     /// The secrets in force.
-    pub(super) fn secrets(&self) -> Arc<Vec<Secret>> {
+    pub fn secrets(&self) -> Arc<Vec<Secret>> {
         self.in_force.load_full()
     }
 
+    /// Whether `token` is one of the secrets; see [`is_same`].
+    pub fn holds(&self, token: &[u8]) -> bool {
+        is_one_of(&self.secrets(), token)
+    }
+
     /// Reads them again if a file has changed. What cannot be read leaves the former ones in force.
-    pub(super) fn look(&self) {
+    pub fn look(&self) {
         let now = stamps(&self.places);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if *seen == now {
@@ -122,13 +160,30 @@ impl Keyring {
             Ok(secrets) => {
                 hide(&secrets, &self.redaction);
                 self.in_force.store(Arc::new(secrets));
-                tracing::info!("the secrets of an endpoint were read again");
+                tracing::info!("a secret changed and was read again");
             }
             Err(error) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "the secrets of an endpoint changed and cannot be read; the former ones stay in force"
+                "a secret changed and cannot be read; the former one stays in force"
             ),
         }
+    }
+}
+
+fn is_one_of(secrets: &[Secret], token: &[u8]) -> bool {
+    // None is left out, so that it does not show which one it was.
+    secrets
+        .iter()
+        .fold(false, |found, secret| is_same(secret.bytes(), token) | found)
+}
+
+/// Whether two texts are the same. Their hashes are compared, in the same time wherever they differ, so that not even the lengths show.
+pub fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let hash = |text: &[u8]| Hmac::<Sha256>::new_from_slice(b"compared").map(|mac| mac.chain_update(text));
+    match (hash(one), hash(other)) {
+        (Ok(one), Ok(other)) => one.verify_slice(&other.finalize().into_bytes()).is_ok(),
+        // A key of any length will do.
+        _ => false,
     }
 }
 
@@ -138,13 +193,9 @@ fn hide(secrets: &[Secret], redaction: &Redaction) {
     }
 }
 
-fn stamps(places: &[SecretPlace]) -> Vec<Option<Stamp>> {
+fn stamps(places: &[SecretPlace]) -> Vec<Option<FileStamp>> {
     let stamp = |place: &SecretPlace| match place {
-        SecretPlace::File(path) => std::fs::metadata(path).ok().map(|file| Stamp {
-            inode: file.ino(),
-            size: file.size(),
-            changed: (file.ctime(), file.ctime_nsec()),
-        }),
+        SecretPlace::File(path) => FileStamp::of(path).ok(),
         SecretPlace::Variable(_) => None,
     };
     places.iter().map(stamp).collect()
@@ -210,6 +261,31 @@ mod tests {
         std::fs::remove_file(&file).expect("it was there");
         keyring.look();
         assert_eq!(*keyring.secrets(), [Secret::of("newer-one")]);
+    }
+
+    #[test]
+    fn tokens_are_compared_whole() {
+        let secrets = [Secret::of("old"), Secret::of("new")];
+        assert!(is_one_of(&secrets, b"old") && is_one_of(&secrets, b"new"));
+        for wrong in ["", "ol", "old ", "older", "New", "old, new"] {
+            assert!(!is_one_of(&secrets, wrong.as_bytes()), "{wrong}");
+        }
+        assert!(!is_one_of(&[], b""));
+    }
+
+    #[test]
+    fn what_stands_for_a_secret_depends_on_all_of_it_and_on_the_key() {
+        let disguise = Disguise::new().expect("randomness");
+        assert_eq!(
+            disguise.of(&[b"user", b"password"]),
+            disguise.of(&[b"user", b"password"])
+        );
+        assert_ne!(
+            disguise.of(&[b"user", b"password"]),
+            disguise.of(&[b"userp", b"assword"])
+        );
+        let other = Disguise::new().expect("randomness");
+        assert_ne!(disguise.of(&[b"token"]), other.of(&[b"token"]));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Which deliveries an endpoint has seen, so that what is sent twice is one event.
+//! Which deliveries were seen, so that what is sent twice over HTTP is one event.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ pub(super) const REMEMBERED: usize = 100_000;
 /// No sender sends anything again after so long.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// The deliveries of one endpoint. Cloning is cheap.
+/// The deliveries at one address. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub(super) struct Deliveries {
     known: Arc<Mutex<Known>>,

@@ -1,0 +1,46 @@
+//! The words that ESC's guides use. They are no closed list: releases differ, and what is not here is an event like any other.
+
+/// Types of events, from the NETCONF Developer's Guides 1.0 to 2.3 and the REST edition of 2.2.
+pub const EVENT_TYPES: &[&str] = &[
+    "CREATE_FLAVOR",
+    "CREATE_IMAGE",
+    "CREATE_NETWORK",
+    "CREATE_SUBNET",
+    "CREATE_TENANT",
+    "CREATE_VOLUME",
+    "DELETE_FLAVOR",
+    "DELETE_IMAGE",
+    "DELETE_NETWORK",
+    "DELETE_SUBNET",
+    "DELETE_TENANT",
+    "DELETE_VOLUME",
+    "SERVICE_ALIVE",
+    "SERVICE_REGISTRATION",
+    "SERVICE_STOPPED",
+    "SERVICE_UNDEPLOYED",
+    "SERVICE_UNREGISTRATION",
+    "SERVICE_UPDATED",
+    "VM_ALIVE",
+    "VM_DEPLOYED",
+    "VM_MONITOR_SET",
+    "VM_MONITOR_UNSET",
+    "VM_REBOOTED",
+    "VM_RECOVERY_CANCELLED",
+    "VM_RECOVERY_COMPLETE",
+    "VM_RECOVERY_DEPLOYED",
+    "VM_RECOVERY_INIT",
+    "VM_RECOVERY_REBOOT",
+    "VM_RECOVERY_UNDEPLOYED",
+    "VM_SCALE_IN_COMPLETE",
+    "VM_SCALE_IN_INIT",
+    "VM_SCALE_OUT_COMPLETE",
+    "VM_SCALE_OUT_DEPLOYED",
+    "VM_SCALE_OUT_INIT",
+    "VM_STARTED",
+    "VM_STOPPED",
+    "VM_UNDEPLOYED",
+    "VM_UPDATED",
+];
+
+/// How a step ended.
+pub const STATUSES: &[&str] = &["FAILURE", "SUCCESS"];

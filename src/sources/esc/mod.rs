@@ -1,0 +1,118 @@
+//! Cisco's Elastic Services Controller. Each callback that it sends is an event, and is answered when the event is durable.
+
+mod callbacks;
+pub mod netconf;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use self::callbacks::{Access, Door};
+use super::deliveries::{Deliveries, REMEMBERED};
+use super::{BuildError, Built, Site, Source, Wires};
+use crate::config::EscSource;
+use crate::engine::intake::Limits;
+use crate::engine::records::Records;
+use crate::event::Facts;
+use crate::event::time::Timestamp;
+use crate::listener::{self, Bound};
+
+/// What waits for acceptance is bounded by the connections; so many bytes of it are more than enough.
+const QUEUE_BYTES: usize = 64 << 20;
+
+/// How often files of secrets are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+impl Source for EscSource {
+    fn kind(&self) -> &'static str {
+        "esc"
+    }
+
+    fn queue(&self) -> Limits {
+        let limits = &self.callbacks.listen.limits;
+        Limits {
+            events: limits.connections,
+            bytes: QUEUE_BYTES.max(limits.body),
+        }
+    }
+
+    fn build(&self, site: &Site<'_>) -> Result<Built, BuildError> {
+        let callbacks = &self.callbacks;
+        let access = Access::build(callbacks, site.redaction).map_err(BuildError::Secret)?;
+        let bound = listener::bind(&callbacks.listen).map_err(BuildError::Listen)?;
+        if callbacks.listen.tls.is_none() && !callbacks.listen.is_loopback() {
+            tracing::warn!(
+                source = site.name, address = %callbacks.listen.address,
+                "callbacks come without TLS: whoever is on the way can read them and the tokens in them"
+            );
+        }
+        let (names_source, remember) = (site.names_source, callbacks.remember);
+        Ok(Built {
+            endpoint: format!("{}{}", bound.url(), callbacks.path),
+            decoder: None,
+            pool: None,
+            start: Box::new(move |wires| start(bound, Arc::new(access), names_source, remember, wires)),
+        })
+    }
+}
+
+fn start(bound: Bound, access: Arc<Access>, names_source: bool, remember: Duration, wires: Wires) {
+    let Wires {
+        name,
+        intake,
+        records,
+        readers,
+        ..
+    } = wires;
+    let watched = Arc::clone(&access);
+    readers.spawn(|until| async move { keep_secrets_fresh(&watched, &until).await });
+    readers.spawn(|until| async move {
+        let deliveries = Deliveries::new(remember);
+        recall(&deliveries, &name, &records).await;
+        let url = format!("{}{}", bound.url(), access.path());
+        tracing::info!(source = name, url, "taking callbacks");
+        intake.connected();
+        let door = Door::new(name, names_source, access, deliveries, intake, records);
+        bound.serve(Arc::new(door), until).await;
+    });
+}
+
+/// Reads the callbacks that a former life accepted.
+async fn recall(deliveries: &Deliveries, source: &str, records: &Records) {
+    let now = Timestamp::now();
+    let remember = i64::try_from(deliveries.remember_for().as_millis()).unwrap_or(i64::MAX);
+    let since = Timestamp::from_millis(now.as_millis().saturating_sub(remember));
+    let (records, name) = (records.clone(), source.to_owned());
+    let newest = tokio::task::spawn_blocking(move || records.newest(&name, since, REMEMBERED)).await;
+    let events = match newest {
+        Ok(Ok(events)) => events,
+        Ok(Err(error)) => {
+            tracing::error!(
+                source,
+                error = &error as &dyn std::error::Error,
+                "former callbacks cannot be read; they would be taken again"
+            );
+            return;
+        }
+        // The runtime is ending.
+        Err(_) => return,
+    };
+    for event in events.iter().rev() {
+        if let Facts::Esc(esc) = &event.facts
+            && let Some(delivery) = &esc.delivery
+        {
+            deliveries.recall(delivery, event.seq, now.since(event.received));
+        }
+    }
+}
+
+async fn keep_secrets_fresh(access: &Access, until: &CancellationToken) {
+    while until
+        .run_until_cancelled(tokio::time::sleep(LOOK_EVERY))
+        .await
+        .is_some()
+    {
+        access.look_at_secrets();
+    }
+}

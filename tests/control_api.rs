@@ -1,0 +1,944 @@
+//! The control API over TCP, end to end against the real daemon: who may do what, what browsers are kept from, the live feed, and what
+//! is said when something is wrong.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on says where"
+)]
+
+mod daemon;
+mod recorded;
+mod service;
+mod web;
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use daemon::{House, LIMIT, until};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde_json::{Value, json};
+use service::{Service, configure, hem};
+use web::{Answer, connect, raw, send, tool};
+
+const VIEWER: &str = "token-of-the-viewer";
+const OPERATOR: &str = "token-of-the-operator";
+
+/// A daemon whose control API is open to a viewer and an operator.
+struct Site {
+    house: House,
+    service: Service,
+    address: SocketAddr,
+}
+
+impl Site {
+    async fn open(more: &str) -> Self {
+        let house = House::new();
+        Self::of(house, more).await
+    }
+
+    async fn of(house: House, more: &str) -> Self {
+        for (name, token) in [("viewer", VIEWER), ("operator", OPERATOR)] {
+            write_token(&house, name, token);
+        }
+        let file = configure(&house, "");
+        let text = std::fs::read_to_string(&file).expect("a configuration");
+        let socket = format!("control: {{ socket: {} }}", house.config.control.socket.display());
+        let control = format!(
+            "control:\n  socket: {}\n  listen: 127.0.0.1:0\n  tokens:\n    - {{ file: viewer.tokens, role: viewer }}\n    \
+             - {{ file: operator.tokens, role: operator }}\n{more}",
+            house.config.control.socket.display()
+        );
+        std::fs::write(&file, text.replace(&socket, &control)).expect("a configuration");
+        let mut service = Service::start(&house);
+        let status = service.until("it is open", |status| status.url.is_some()).await;
+        let url = status.url.expect("an address");
+        let address = url
+            .rsplit('/')
+            .next()
+            .expect("an address")
+            .parse()
+            .expect("an address");
+        Self {
+            house,
+            service,
+            address,
+        }
+    }
+
+    /// Hands over an event that matches nothing.
+    fn emit(&self, key: &str) {
+        let order = json!({ "key": key, "payload": "PGEvPg==" }).to_string();
+        let answer = self.ask(OPERATOR, "POST", "/v1/events", &order);
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    /// Follows the feed, from where a reader stood or from now on.
+    fn follow(&self, last_seen: Option<&str>) -> Feed {
+        Feed::open(&format!("http://{}/v1/feed", self.address), last_seen, &[])
+    }
+
+    /// Asks with a token.
+    fn ask(&self, token: &str, method: &str, path: &str, body: &str) -> Answer {
+        let bearer = format!("Authorization: Bearer {token}");
+        send(self.address, method, path, &[&bearer], body.as_bytes())
+    }
+}
+
+fn write_token(house: &House, name: &str, text: &str) {
+    let file = house.path(&format!("{name}.tokens"));
+    std::fs::write(&file, text).expect("a file");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("its mode");
+}
+
+/// The feed, as curl reads it.
+struct Feed {
+    curl: Child,
+    lines: Receiver<String>,
+}
+
+/// A message of the feed.
+#[derive(Debug)]
+struct Message {
+    id: String,
+    name: String,
+    data: Value,
+}
+
+impl Feed {
+    fn open(url: &str, last_seen: Option<&str>, more: &[&str]) -> Self {
+        Self::open_by(&format!("Authorization: Bearer {VIEWER}"), url, last_seen, more)
+    }
+
+    /// `credentials` is a header.
+    fn open_by(credentials: &str, url: &str, last_seen: Option<&str>, more: &[&str]) -> Self {
+        let mut command = Command::new("curl");
+        command.args(["-sSN", "-H", credentials]);
+        if let Some(id) = last_seen {
+            command.args(["-H", &format!("Last-Event-ID: {id}")]);
+        }
+        let mut curl = command
+            .args(more)
+            .arg(url)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("curl; `make test-deps` installs it");
+        let output = curl.stdout.take().expect("its output");
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { curl, lines }
+    }
+
+    /// The next message; none when the feed has ended.
+    fn next(&self) -> Option<Message> {
+        let (mut id, mut name) = (String::new(), String::new());
+        loop {
+            let line = match self.lines.recv_timeout(LIMIT) {
+                Ok(line) => line,
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return None,
+                Err(error) => panic!("the feed says nothing: {error}"),
+            };
+            if let Some(said) = line.strip_prefix("id: ") {
+                id = said.to_owned();
+            } else if let Some(said) = line.strip_prefix("event: ") {
+                name = said.to_owned();
+            } else if let Some(said) = line.strip_prefix("data: ") {
+                let data: Value = serde_json::from_str(said).expect("JSON");
+                assert_eq!(data["type"], *name, "{data}");
+                return Some(Message { id, name, data });
+            }
+        }
+    }
+
+    /// The next message, which must be an event; its id and the event's key.
+    fn event(&self) -> (String, String) {
+        let message = self.next().expect("a message");
+        assert_eq!(message.name, "event", "{message:?}");
+        (
+            message.id,
+            message.data["key"].as_str().expect("a key").to_owned(),
+        )
+    }
+
+    /// Cuts the connection.
+    fn cut(mut self) {
+        self.curl.kill().expect("a signal");
+        self.curl.wait().expect("its end");
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        let _ = self.curl.kill();
+        let _ = self.curl.wait();
+    }
+}
+
+/// A session: its cookie, and what its writing requests repeat.
+fn sign_in(site: &Site, token: &str) -> (String, String) {
+    let begun = site.ask(token, "POST", "/v1/session", "");
+    assert_eq!(begun.status, 200, "{begun:?}");
+    let cookie = begun.header("set-cookie").expect("a cookie").to_owned();
+    for part in ["; Path=/", "; HttpOnly", "; SameSite=Strict"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    let (cookie, _) = cookie.split_once(';').expect("attributes");
+    let csrf = begun.json()["csrf"]
+        .as_str()
+        .expect("what is repeated")
+        .to_owned();
+    (cookie.to_owned(), csrf)
+}
+
+/// The problem's code.
+fn code(answer: &Answer) -> String {
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/problem+json"),
+        "{answer:?}"
+    );
+    let problem = answer.json();
+    assert_eq!(problem["status"], answer.status, "{answer:?}");
+    assert_eq!(problem["type"], "about:blank", "{answer:?}");
+    assert!(
+        problem["title"].is_string() && problem["detail"].is_string(),
+        "{answer:?}"
+    );
+    problem["code"].as_str().expect("a code").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_reads_an_operator_does_everything_and_nobody_else_anything() {
+    let site = Site::open("").await;
+    for path in [
+        "/v1/status",
+        "/v1/events",
+        "/v1/hooks",
+        "/metrics",
+        "/v1/audit",
+        "/v1/openapi.json",
+    ] {
+        let nobody = send(site.address, "GET", path, &[], b"");
+        assert_eq!(
+            (nobody.status, code(&nobody).as_str()),
+            (401, "unauthenticated"),
+            "{path}"
+        );
+        assert_eq!(nobody.header("www-authenticate"), Some("Bearer realm=\"hem\""));
+        assert_eq!(site.ask("another-token-of-nobody", "GET", path, "").status, 401);
+        for token in [VIEWER, OPERATOR] {
+            assert_eq!(site.ask(token, "GET", path, "").status, 200, "{path}");
+        }
+    }
+    for odd in ["Basic dTpw", "Bearer", "", "Bearer  "] {
+        let header = format!("Authorization: {odd}");
+        assert_eq!(
+            send(site.address, "GET", "/v1/status", &[&header], b"").status,
+            401,
+            "{odd}"
+        );
+    }
+    // What says nothing secret needs no token.
+    for path in ["/", "/healthz", "/readyz", "/assets/app.js"] {
+        assert_eq!(send(site.address, "GET", path, &[], b"").status, 200, "{path}");
+    }
+
+    site.emit("first");
+    for (method, path) in [
+        ("POST", "/v1/reload"),
+        ("POST", "/v1/events"),
+        ("POST", "/v1/executions/retry"),
+        ("POST", "/v1/mutes"),
+        ("POST", "/v1/hooks/x/disable"),
+        ("GET", "/v1/events?reveal=true"),
+        ("GET", "/v1/events/1?reveal=true"),
+        ("GET", "/v1/export?reveal=true"),
+    ] {
+        let refused = site.ask(VIEWER, method, path, "{}");
+        assert_eq!(
+            (refused.status, code(&refused).as_str()),
+            (403, "forbidden"),
+            "{method} {path}"
+        );
+    }
+    assert_eq!(site.ask(OPERATOR, "POST", "/v1/reload", "{}").status, 200);
+    assert_eq!(
+        site.ask(OPERATOR, "GET", "/v1/events?reveal=true", "").status,
+        200
+    );
+
+    // The audit log names the token, and nothing shows one.
+    let audit = hem(&site.house, &["audit"]).await;
+    assert!(audit.stdout.contains("token operator"), "{}", audit.stdout);
+    let log = site.service.log();
+    for token in [VIEWER, OPERATOR] {
+        assert!(!log.contains(token) && !audit.stdout.contains(token));
+    }
+    site.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_are_taken_up_and_taken_back_while_the_daemon_runs() {
+    let site = Site::open("").await;
+    let made = hem(&site.house, &["token"]).await.stdout;
+    let new = made.trim();
+    let (cookie, _) = sign_in(&site, OPERATOR);
+    let by_session = || {
+        send(
+            site.address,
+            "GET",
+            "/v1/session",
+            &[&format!("Cookie: {cookie}")],
+            b"",
+        )
+        .status
+    };
+    assert_eq!(site.ask(new, "GET", "/v1/status", "").status, 401);
+    write_token(&site.house, "operator", &format!("{OPERATOR}\n{new}\n"));
+    for token in [OPERATOR, new] {
+        assert_eq!(site.ask(token, "GET", "/v1/status", "").status, 200);
+    }
+    assert_eq!(by_session(), 200);
+    let url = format!("http://{}/v1/feed", site.address);
+    let of_session = Feed::open_by(&format!("Cookie: {cookie}"), &url, None, &[]);
+    let of_viewer = site.follow(None);
+    for feed in [&of_session, &of_viewer] {
+        assert_eq!(feed.next().expect("a beginning").name, "hello");
+    }
+    write_token(&site.house, "operator", new);
+    assert_eq!(site.ask(OPERATOR, "GET", "/v1/status", "").status, 401);
+    assert_eq!(site.ask(new, "POST", "/v1/reload", "").status, 200);
+    assert_eq!(by_session(), 401, "a session ends with its token");
+    // So does what it follows, and nobody else's.
+    let order = json!({ "key": "heard", "payload": "PGEvPg==" }).to_string();
+    assert_eq!(site.ask(new, "POST", "/v1/events", &order).status, 200);
+    assert!(of_session.next().is_none());
+    assert_eq!(of_viewer.event().1, "heard");
+    // What others may read lets nobody in.
+    let file = site.house.path("operator.tokens");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).expect("its mode");
+    assert_eq!(site.ask(new, "GET", "/v1/status", "").status, 401);
+    site.service.until_logged("run `chmod 600` on it").await;
+    site.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_whose_tokens_others_can_read_does_not_start() {
+    let Site { house, service, .. } = Site::open("").await;
+    service.stop().await;
+    let file = house.path("viewer.tokens");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).expect("its mode");
+    let mut again = Service::start(&house);
+    assert!(!again.ended().await.success());
+    again
+        .until_logged("others than its owner have rights to the tokens")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_is_not_its_own_is_refused_whatever_else_is_right() {
+    let site = Site::open("  hosts: [hem.example.org]\n").await;
+    let by = |hosts: &str, path: &str| {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\n{hosts}Authorization: Bearer {OPERATOR}\r\nConnection: close\r\n\r\n"
+        );
+        Answer::read(&raw(site.address, request.as_bytes()))
+    };
+    let port = site.address.port();
+    for known in [
+        format!("127.0.0.1:{port}"),
+        format!("localhost:{port}"),
+        "hem.example.org".to_owned(),
+        "HEM.example.org:443".to_owned(),
+    ] {
+        assert_eq!(
+            by(&format!("Host: {known}\r\n"), "/v1/status").status,
+            200,
+            "{known}"
+        );
+    }
+    for path in ["/v1/status", "/", "/healthz", "/assets/app.js"] {
+        let rebound = by(&format!("Host: rebound.example.net:{port}\r\n"), path);
+        assert_eq!(
+            (rebound.status, code(&rebound).as_str()),
+            (421, "misdirected"),
+            "{path}"
+        );
+    }
+    for odd in ["", "Host: localhost\r\nHost: localhost\r\n", "Host: \r\n"] {
+        assert!(matches!(by(odd, "/v1/status").status, 400 | 421), "{odd}");
+    }
+    site.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_writes_from_its_own_page_alone() {
+    let site = Site::open("").await;
+    let (cookie, csrf) = sign_in(&site, OPERATOR);
+    let own = format!("http://{}", site.address);
+    let with = |origin: Option<&str>, csrf: Option<&str>, method: &str, path: &str| {
+        let mut headers = vec![format!("Cookie: other=1; {cookie}")];
+        headers.extend(origin.map(|origin| format!("Origin: {origin}")));
+        headers.extend(csrf.map(|csrf| format!("X-Hem-CSRF: {csrf}")));
+        let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+        send(site.address, method, path, &headers, b"{}")
+    };
+    assert_eq!(with(None, None, "GET", "/v1/status").status, 200);
+    let present = with(None, None, "GET", "/v1/session").json();
+    assert_eq!(
+        (&present["csrf"], &present["role"]),
+        (&json!(csrf), &json!("operator"))
+    );
+    for (origin, said) in [
+        (None, None),
+        (Some(own.as_str()), None),
+        (None, Some(csrf.as_str())),
+        (Some(own.as_str()), Some("")),
+        (Some(own.as_str()), Some("guessed")),
+        (Some("https://evil.example.net"), Some(csrf.as_str())),
+        (Some("null"), Some(csrf.as_str())),
+        (Some("http://127.0.0.1:1"), Some(csrf.as_str())),
+        (Some("http://127.0.0.1"), Some(csrf.as_str())),
+    ] {
+        for (method, path) in [("POST", "/v1/reload"), ("DELETE", "/v1/session")] {
+            let refused = with(origin, said, method, path);
+            assert_eq!(
+                (refused.status, code(&refused).as_str()),
+                (403, "forbidden"),
+                "{origin:?} {said:?}"
+            );
+        }
+    }
+    assert_eq!(with(Some(&own), Some(&csrf), "POST", "/v1/reload").status, 200);
+
+    // A viewer's session reads, and ends itself.
+    let (viewer, csrf_of_viewer) = sign_in(&site, VIEWER);
+    let headers = [
+        format!("Cookie: {viewer}"),
+        format!("Origin: {own}"),
+        format!("X-Hem-CSRF: {csrf_of_viewer}"),
+    ];
+    let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+    let of_viewer = |method: &str, path: &str| send(site.address, method, path, &headers, b"").status;
+    assert_eq!(of_viewer("POST", "/v1/reload"), 403);
+    assert_eq!(of_viewer("DELETE", "/v1/session"), 204);
+    assert_eq!(of_viewer("GET", "/v1/status"), 401);
+
+    let ended = with(Some(&own), Some(&csrf), "DELETE", "/v1/session");
+    assert_eq!(ended.status, 204);
+    assert!(
+        ended
+            .header("set-cookie")
+            .expect("a cookie")
+            .contains("Max-Age=0")
+    );
+    assert_eq!(with(None, None, "GET", "/v1/status").status, 401);
+    site.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn browsers_are_told_what_they_must_not_do() {
+    let site = Site::open("").await;
+    let page = send(site.address, "GET", "/", &[], b"");
+    for (path, answer) in [
+        ("/", page.clone()),
+        (
+            "/assets/style.css",
+            send(site.address, "GET", "/assets/style.css", &[], b""),
+        ),
+        ("/v1/status", site.ask(VIEWER, "GET", "/v1/status", "")),
+        ("/v1/nothing", site.ask(VIEWER, "GET", "/v1/nothing", "")),
+    ] {
+        let policy = answer.header("content-security-policy").expect("a policy");
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{path}"
+        );
+        assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"), "{path}");
+        assert!(answer.header("x-request-id").is_some(), "{path}");
+        assert_eq!(answer.header("access-control-allow-origin"), None, "{path}");
+    }
+    assert_eq!(page.header("cache-control"), Some("no-cache"));
+    assert_eq!(
+        site.ask(VIEWER, "GET", "/v1/status", "").header("cache-control"),
+        Some("no-store")
+    );
+    let tag = page.header("etag").expect("a tag");
+    let again = send(
+        site.address,
+        "GET",
+        "/",
+        &[&format!("If-None-Match: \"x\", W/{tag}")],
+        b"",
+    );
+    assert_eq!((again.status, again.body.as_str()), (304, ""));
+    assert_eq!(
+        send(site.address, "GET", "/assets/nothing.js", &[], b"").status,
+        404
+    );
+    site.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_of_the_feed_that_was_cut_off_misses_nothing_and_hears_nothing_twice() {
+    let site = Site::open("").await;
+    let feed = site.follow(None);
+    let hello = feed.next().expect("a beginning");
+    assert_eq!(hello.name, "hello");
+    let keys: Vec<String> = (0..40).map(|number| format!("event {number}")).collect();
+    for key in &keys[..10] {
+        site.emit(key);
+    }
+    let mut heard = Vec::new();
+    let mut last = String::new();
+    for _ in 0..7 {
+        let (id, key) = feed.event();
+        last = id;
+        heard.push(key);
+    }
+    feed.cut();
+    for key in &keys[10..30] {
+        site.emit(key);
+    }
+    let feed = site.follow(Some(&last));
+    for key in &keys[30..] {
+        site.emit(key);
+    }
+    while heard.len() < keys.len() {
+        heard.push(feed.event().1);
+    }
+    assert_eq!(heard, keys);
+    // From the greeting on, all of it again.
+    let again = site.follow(Some(&hello.id));
+    for key in &keys {
+        assert_eq!(again.event().1, *key);
+    }
+    // Who was never here, or in another life, is told that it cannot go on.
+    for unknown in ["", "x", "00000000-7", "ffffffff-1"] {
+        let first = site.follow(Some(unknown)).next().expect("a message");
+        let expected = if unknown.is_empty() { "hello" } else { "reset" };
+        assert_eq!(first.name, expected, "{unknown}");
+    }
+    // The feed ends in order when the daemon stops.
+    site.emit("the last one");
+    site.service.stop().await;
+    for mut feed in [feed, again] {
+        assert_eq!(feed.event().1, "the last one");
+        assert!(feed.next().is_none());
+        let status = feed.curl.wait().expect("its end");
+        assert!(status.success(), "{status}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_feed_tells_of_executions_and_mutes_and_only_of_what_is_asked_for() {
+    let house = House::new();
+    house
+        .script("true.sh", "#!/bin/sh\nexit 0\n")
+        .hook(
+            "one",
+            "name: one\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: true.sh\n",
+        )
+        .hook(
+            "two",
+            "name: two\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: true.sh\n",
+        );
+    let site = Site::of(house, "").await;
+    let url = format!("http://{}/v1/feed?hook=two&without_events=true", site.address);
+    let feed = Feed::open(&url, None, &[]);
+    assert_eq!(feed.next().expect("a beginning").name, "hello");
+    for hook in ["one", "two"] {
+        let order = json!({ "key": "x", "payload": "PGEvPg==", "hook": hook }).to_string();
+        assert_eq!(site.ask(OPERATOR, "POST", "/v1/events", &order).status, 200);
+    }
+    loop {
+        let message = feed.next().expect("a message");
+        assert_eq!(
+            (message.name.as_str(), &message.data["hook"]),
+            ("execution", &json!("two"))
+        );
+        if message.data["state"]["name"] == "succeeded" {
+            break;
+        }
+    }
+    let scope = json!({ "is": "hook", "hook": "one" });
+    let mute = site.ask(
+        OPERATOR,
+        "POST",
+        "/v1/mutes",
+        &json!({ "scope": scope }).to_string(),
+    );
+    assert_eq!(mute.status, 200, "{mute:?}");
+    let muted = feed.next().expect("a message");
+    assert_eq!((muted.name.as_str(), &muted.data["scope"]), ("muted", &scope));
+    assert_eq!(muted.data["by"]["operator"]["token"]["name"], "operator");
+    site.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_neither_repeat_nor_leave_out_while_new_things_arrive() {
+    let house = House::new();
+    house.script("true.sh", "#!/bin/sh\nexit 0\n").hook(
+        "h",
+        "name: h\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: true.sh\n",
+    );
+    let mut site = Site::of(house, "").await;
+    let emit = |number: u64| {
+        let order = json!({ "key": format!("k {number}"), "payload": "PGEvPg==", "hook": "h" }).to_string();
+        let answer = site.ask(OPERATOR, "POST", "/v1/events", &order);
+        assert_eq!(answer.status, 200, "{answer:?}");
+    };
+    (1..=23).for_each(emit);
+    let mut arrives = 24;
+    for (list, of) in [
+        ("/v1/events?limit=5", "seq"),
+        ("/v1/executions?limit=5", "event"),
+        ("/v1/executions?limit=5&hook=h", "event"),
+        ("/v1/audit?limit=5", "number"),
+    ] {
+        let (mut found, mut path, mut first) = (Vec::<u64>::new(), list.to_owned(), None);
+        loop {
+            let page = site.ask(VIEWER, "GET", &path, "");
+            assert_eq!(page.status, 200, "{page:?}");
+            let items = page.json();
+            let items = items.as_array().expect("a list");
+            found.extend(items.iter().map(|item| item[of].as_u64().expect("a number")));
+            first.get_or_insert(found[0]);
+            emit(arrives);
+            arrives += 1;
+            let Some(link) = page.header("link") else {
+                assert_eq!(page.header("next-cursor"), None);
+                break;
+            };
+            assert_eq!(items.len(), 5);
+            path = link
+                .strip_prefix('<')
+                .and_then(|link| link.strip_suffix(">; rel=\"next\""))
+                .expect("an address")
+                .to_owned();
+            let cursor = page.header("next-cursor").expect("a cursor");
+            assert!(
+                path.contains(&format!("cursor={cursor}")) && path.contains("limit=5"),
+                "{path}"
+            );
+        }
+        let newest = first.expect("a first page");
+        assert_eq!(found, (1..=newest).rev().collect::<Vec<_>>(), "{list}");
+    }
+    for wrong in ["x", "zzzz-1", "last", "7"] {
+        for list in ["events", "executions", "audit"] {
+            let refused = site.ask(VIEWER, "GET", &format!("/v1/{list}?cursor={wrong}"), "");
+            assert_eq!(
+                (refused.status, code(&refused).as_str()),
+                (400, "bad_request"),
+                "{list} {wrong}"
+            );
+        }
+    }
+    site.service
+        .until("all is settled", |status| service::unsettled(status) == 0)
+        .await;
+    site.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_script_writes_can_be_read_while_it_runs_without_its_secrets() {
+    let house = House::new();
+    let go_on = house.path("go-on");
+    let secret = house.path("secret");
+    std::fs::write(&secret, "hunter2-of-the-dns\n").expect("a secret");
+    house
+        .script(
+            "slow.sh",
+            &format!(
+                "#!/bin/sh\necho \"began with $DNS_TOKEN\"\necho oops >&2\nwhile [ ! -e {} ]; do sleep 0.05; done\necho done\n",
+                go_on.display()
+            ),
+        )
+        .hook(
+            "slow",
+            &format!(
+                "name: slow\ntrigger: {{ state: {{ resource: VM, on: RUNNING }} }}\ncommand: slow.sh\nsecrets: {{ DNS_TOKEN: {} }}\n",
+                secret.display()
+            ),
+        );
+    let site = Site::of(house, "").await;
+    let order = json!({ "key": "x", "payload": "PGEvPg==", "hook": "slow" }).to_string();
+    assert_eq!(site.ask(OPERATOR, "POST", "/v1/events", &order).status, 200);
+    let output = || site.ask(VIEWER, "GET", "/v1/executions/1.slow/output", "").json();
+    until("its first line is shown", || output()["stdout"]["total"] != 0).await;
+    until("its second stream is shown", || {
+        output()["stderr"]["head"] == json!({ "text": "oops\n" })
+    })
+    .await;
+    let so_far = output();
+    assert_eq!(
+        (&so_far["running"], &so_far["attempt"]),
+        (&json!(true), &json!(1))
+    );
+    let text = so_far["stdout"]["head"]["text"].as_str().expect("text");
+    assert!(
+        text.starts_with("began with ") && !text.contains("hunter2"),
+        "{text}"
+    );
+    std::fs::write(&go_on, "").expect("a file");
+    // It never seems to have written less than before.
+    let mut least = 0;
+    until("it has ended", || {
+        let now = output();
+        let total = now["stdout"]["total"].as_u64().expect("a number");
+        assert!(total >= least, "{now}");
+        least = total;
+        now["running"] == false
+    })
+    .await;
+    assert!(
+        output()["stdout"]["head"]["text"]
+            .as_str()
+            .expect("text")
+            .ends_with("\ndone\n")
+    );
+    let absent = site.ask(VIEWER, "GET", "/v1/executions/7.slow/output", "");
+    assert_eq!((absent.status, code(&absent).as_str()), (404, "not_found"));
+    site.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_is_wrong_is_said_as_a_problem_over_tcp_and_over_the_socket() {
+    let site = Site::open("  limits: { body: 64KiB, body_time: 1s, head_time: 5s }\n").await;
+    site.emit("first");
+    let large = format!("{{ \"payload\": \"{}\" }}", "A".repeat(70_000));
+    for (method, path, body, status, reason) in [
+        ("GET", "/v1/nothing", "", 404, "not_found"),
+        ("GET", "/v1/events/99", "", 404, "not_found"),
+        ("GET", "/v1/executions/1.h", "", 404, "not_found"),
+        ("POST", "/v1/hooks/h/disable", "", 404, "not_found"),
+        ("DELETE", "/v1/events", "", 405, "method_not_allowed"),
+        ("GET", "/v1/events?kind=odd", "", 400, "bad_request"),
+        ("GET", "/v1/events?what=odd", "", 400, "bad_request"),
+        ("GET", "/v1/executions/%FF", "", 400, "bad_request"),
+        ("GET", "/v1/events?follow=true&cursor=x", "", 400, "bad_request"),
+        ("POST", "/v1/events", "{", 400, "bad_request"),
+        ("POST", "/v1/events", "{ \"payload\": \"?\" }", 400, "bad_request"),
+        ("POST", "/v1/reload", "{ \"what\": 1 }", 400, "bad_request"),
+        ("POST", "/v1/events", &large, 413, "too_large"),
+    ] {
+        let answer = site.ask(OPERATOR, method, path, body);
+        assert_eq!(
+            (answer.status, code(&answer).as_str()),
+            (status, reason),
+            "{method} {path}"
+        );
+        if answer.status != 413 {
+            let socket = site
+                .house
+                .config
+                .control
+                .socket
+                .to_str()
+                .expect("a path")
+                .to_owned();
+            let url = format!("http://hem{path}");
+            let local = web::curl(&["--unix-socket", &socket, "-X", method, "-d", body, &url]);
+            assert_eq!(
+                (local.status, code(&local).as_str()),
+                (status, reason),
+                "{method} {path}"
+            );
+            assert_eq!(local.json(), answer.json());
+        }
+    }
+    let authorised = format!("Host: localhost\r\nAuthorization: Bearer {OPERATOR}\r\nConnection: close\r\n");
+    // A body in chunks, whose length nobody said.
+    let mut chunked =
+        format!("POST /v1/events HTTP/1.1\r\n{authorised}Transfer-Encoding: chunked\r\n\r\n").into_bytes();
+    for _ in 0..20 {
+        chunked.extend(format!("1000\r\n{}\r\n", "A".repeat(0x1000)).bytes());
+    }
+    chunked.extend(b"0\r\n\r\n");
+    let answer = Answer::read(&raw(site.address, &chunked));
+    assert_eq!((answer.status, code(&answer).as_str()), (413, "too_large"));
+    // One that does not come.
+    let slow = format!("POST /v1/events HTTP/1.1\r\n{authorised}Content-Length: 9\r\n\r\n{{");
+    let answer = Answer::read(&raw(site.address, slow.as_bytes()));
+    assert_eq!((answer.status, code(&answer).as_str()), (408, "too_slow"));
+
+    let said = hem(&site.house, &["show", "7"]).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(
+        said.stderr.contains("there is no event 7") && said.stderr.contains("hint"),
+        "{said:?}"
+    );
+    site.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_idle_connections_keep_out_neither_requests_nor_a_feed() {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, hard.min(4096).max(soft), hard).expect("more files");
+    let site = Site::open("  limits: { connections: 200, head_time: 10m, body_time: 10m }\n").await;
+    let feed = site.follow(None);
+    assert_eq!(feed.next().expect("a beginning").name, "hello");
+    let mut idle: Vec<TcpStream> = Vec::new();
+    for number in 0..1_000 {
+        let mut stream = connect(site.address);
+        let sent = match number % 3 {
+            0 => String::new(),
+            1 => "GET /v1/status HTTP/1.1\r\nHost: localhost\r\n".to_owned(),
+            _ => format!(
+                "POST /v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {OPERATOR}\r\nContent-Length: 9\r\n\r\n{{"
+            ),
+        };
+        // Those that made place for others are closed already.
+        let _ = stream.write_all(sent.as_bytes());
+        idle.push(stream);
+        if number % 100 == 99 {
+            site.emit(&format!("after {number}"));
+            assert_eq!(feed.event().1, format!("after {number}"));
+        }
+    }
+    // The oldest made place long ago.
+    let mut rest = Vec::new();
+    assert_eq!(idle.remove(0).read_to_end(&mut rest).expect("an end"), 0);
+    drop(idle);
+    site.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_is_replaced_while_a_feed_goes_on() {
+    let house = House::new();
+    for name in ["first", "second"] {
+        web::certificate(&house, name);
+    }
+    let put = |name: &str, house: &House| {
+        for end in ["pem", "key"] {
+            let new = house.path(&format!("new.{end}"));
+            std::fs::copy(house.path(&format!("{name}.{end}")), &new).expect("a copy");
+            std::fs::rename(new, house.path(&format!("web.{end}"))).expect("renamed");
+        }
+    };
+    put("first", &house);
+    let site = Site::of(house, "  tls: { certificate: web.pem, key: web.key }\n").await;
+    let url = format!("https://localhost:{}", site.address.port());
+    let authority = |name: &str| {
+        site.house
+            .path(&format!("{name}.pem"))
+            .to_str()
+            .expect("a path")
+            .to_owned()
+    };
+    let feed = Feed::open(
+        &format!("{url}/v1/feed"),
+        None,
+        &["--cacert", &authority("first")],
+    );
+    assert_eq!(feed.next().expect("a beginning").name, "hello");
+    let begin = |name: &str| {
+        let mut command = Command::new("curl");
+        command.args([
+            "-sSi",
+            "--max-time",
+            "60",
+            "--cacert",
+            &authority(name),
+            "-X",
+            "POST",
+            "-H",
+        ]);
+        command
+            .arg(format!("Authorization: Bearer {OPERATOR}"))
+            .arg(format!("{url}/v1/session"));
+        let output = assert_cmd::Command::from_std(command)
+            .output()
+            .expect("curl runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let begun = Answer::read(&begin("first"));
+    let cookie = begun.header("set-cookie").expect("a cookie");
+    assert!(
+        cookie.starts_with("__Host-hem-") && cookie.contains("; Secure"),
+        "{cookie}"
+    );
+    put("second", &site.house);
+    until("the second certificate is in force", || {
+        begin("second").starts_with("HTTP/1.1 200")
+    })
+    .await;
+    assert_eq!(begin("first"), "");
+    let order = json!({ "key": "over TLS", "payload": "PGEvPg==" }).to_string();
+    tool(
+        "curl",
+        &[
+            "-sSf",
+            "--cacert",
+            &authority("second"),
+            "-H",
+            &format!("Authorization: Bearer {OPERATOR}"),
+            "-d",
+            &order,
+            &format!("{url}/v1/events"),
+        ],
+        b"",
+    );
+    assert_eq!(feed.event().1, "over TLS");
+    site.service.stop().await;
+    assert!(feed.next().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_document_is_valid_and_says_what_the_daemon_does() {
+    let site = Site::open("").await;
+    site.emit("first");
+    let served = site.ask(VIEWER, "GET", "/v1/openapi.json", "").json();
+    let printed = hem(&site.house, &["schema", "openapi"]).await.stdout;
+    assert_eq!(serde_json::from_str::<Value>(&printed).expect("JSON"), served);
+    let python = std::env::var("HEM_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let check = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/openapi.py");
+    let paths = served["paths"].as_object().expect("paths");
+    let said = tool(&python, &[check], printed.as_bytes());
+    assert_eq!(String::from_utf8_lossy(&said).trim(), paths.len().to_string());
+
+    for (path, operations) in paths {
+        for (method, operation) in operations.as_object().expect("operations") {
+            let address = path
+                .replace("{seq}", "1")
+                .replace("{reference}", "1")
+                .replace("{name}", "h");
+            let nobody = send(site.address, &method.to_uppercase(), &address, &[], b"");
+            let is_open = operation["security"] == json!([]);
+            assert_eq!(nobody.status == 401, !is_open, "{method} {path}: {nobody:?}");
+            if operation["x-hem-role"] == "operator" {
+                assert_eq!(
+                    site.ask(VIEWER, &method.to_uppercase(), &address, "").status,
+                    403,
+                    "{method} {path}"
+                );
+            }
+            if method != "get" || path == "/v1/feed" || path == "/v1/session" {
+                continue;
+            }
+            let answer = site.ask(VIEWER, "GET", &address, "");
+            let kind = answer.header("content-type").expect("a type");
+            let kind = kind.split(';').next().unwrap_or_default();
+            match answer.status {
+                200 => assert!(
+                    operation["responses"]["200"]["content"][kind].is_object(),
+                    "{path}: {kind}"
+                ),
+                _ => assert_eq!(kind, "application/problem+json", "{path}: {answer:?}"),
+            }
+        }
+    }
+    site.service.stop().await;
+}

@@ -1,0 +1,788 @@
+//! The page in a real browser, served by the real daemon, which a stand-in for a hook manager publishes to.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on says where"
+)]
+
+mod browser;
+mod daemon;
+mod recorded;
+mod service;
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use browser::{Browser, Page};
+use daemon::{House, publisher};
+use hem::event::saved;
+use hem::sources::opennebula::publisher::Publisher;
+use serde_json::json;
+use service::{Service, configure, in_state};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+const OPERATOR: &str = "operator-token-8f2c77d1b04e4c5d";
+const VIEWER: &str = "viewer-token-5b1e9a3c60d24f7e";
+
+/// What a script writes and an event is named, to become markup wherever text is not treated as text.
+const MARKUP: &str = "<script>alert(1)</script><img src=x onerror=alert(2)>";
+
+/// Tells of a VM that runs. Fails while there is a file `broken`.
+const REGISTER: &str = "name: register\ndescription: Tells the inventory that a machine runs\n\
+                        trigger: { state: { resource: VM, on: RUNNING } }\ncommand: register.sh\n\
+                        arguments: [\"--\", \"${{ event.VM.NAME }}\"]\nloop_guard: off\n";
+
+/// Does not match the small VM of the saved event.
+const RESERVE: &str = "name: reserve\ntrigger: { state: { resource: VM, on: RUNNING } }\n\
+                       when: int(event.VM.TEMPLATE.MEMORY) >= 4096\ncommand: register.sh\n";
+
+/// Writes a line, waits for a file `go`, writes another one, and waits for a file `end`.
+const BACKUP: &str = "name: backup\ntrigger: { state: { resource: VM, state: POWEROFF, lcm_state: LCM_INIT } }\n\
+                      command: backup.sh\nloop_guard: off\norder: none\n";
+
+/// A daemon with a page, and who publishes to it.
+struct Site {
+    house: House,
+    service: Service,
+    publisher: Publisher,
+    address: SocketAddr,
+    browser: Arc<Browser>,
+}
+
+impl Site {
+    async fn open() -> Self {
+        let mut house = House::new();
+        let publisher = publisher().await;
+        house.listen_to(&publisher);
+        let folder = house.folder.path().display().to_string();
+        house
+            .script(
+                "register.sh",
+                &format!("#!/bin/sh\necho '{MARKUP}'\necho \"it is $2\"\n[ ! -e {folder}/broken ] || {{ echo refused >&2; exit 1; }}\n"),
+            )
+            .script(
+                "backup.sh",
+                &format!(
+                    "#!/bin/sh\necho 'first block {MARKUP}'\nuntil [ -e {folder}/go ]; do sleep 0.05; done\n\
+                     echo 'second block'\nuntil [ -e {folder}/end ]; do sleep 0.05; done\n"
+                ),
+            )
+            .hook("register", REGISTER)
+            .hook("reserve", RESERVE)
+            .hook("backup", BACKUP);
+        for (name, token) in [("viewer", VIEWER), ("operator", OPERATOR)] {
+            let file = house.path(&format!("{name}.tokens"));
+            std::fs::write(&file, token).expect("a file");
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("its mode");
+        }
+        let file = configure(&house, "");
+        let text = std::fs::read_to_string(&file).expect("a configuration");
+        let socket = house.config.control.socket.display();
+        // The name is known at any port: a test puts itself between.
+        let control = format!(
+            "control:\n  socket: {socket}\n  listen: 127.0.0.1:0\n  hosts: [127.0.0.1]\n  tokens:\n    \
+             - {{ file: viewer.tokens, role: viewer }}\n    - {{ file: operator.tokens, role: operator }}"
+        );
+        let opened = text.replace(&format!("control: {{ socket: {socket} }}"), &control);
+        assert_ne!(opened, text, "the section is replaced");
+        std::fs::write(&file, opened).expect("a configuration");
+        let mut service = Service::start(&house);
+        let status = service
+            .until("it is open and connected", |status| {
+                status.url.is_some() && status.sources.values().all(|source| source.connected)
+            })
+            .await;
+        let url = status.url.expect("an address");
+        let address = url.trim_start_matches("http://").trim_end_matches('/');
+        Self {
+            address: address.parse().expect("an address"),
+            house,
+            service,
+            publisher,
+            browser: Browser::start(),
+        }
+    }
+
+    fn origin(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Publishes a saved event, with a VM's name of our own, if it has one.
+    async fn publish(&self, name: &str) {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("examples/events")
+            .join(name);
+        let event = saved::read(&file, None).expect("an event");
+        let document = String::from_utf8(event.payload.bytes().to_vec()).expect("text");
+        let named = document.replacen("vmr232b4", &format!("<![CDATA[{MARKUP}]]>"), 1);
+        self.publisher
+            .publish(&event.key, STANDARD.encode(named).as_bytes())
+            .await;
+    }
+
+    async fn until_in_state(&mut self, state: &str, executions: u64) {
+        self.service
+            .until(&format!("{executions} executions {state}"), |status| {
+                in_state(status, state) >= executions
+            })
+            .await;
+    }
+
+    /// A page of this daemon, signed in.
+    async fn page(&self, token: &str) -> Page {
+        let page = self.browser.page().await;
+        page.go(&self.origin()).await;
+        sign_in(&page, token).await;
+        page
+    }
+
+    /// Nothing happened that must not, nobody else was asked for anything, and no address held the token.
+    fn assert_in_order(&self, page: &Page) {
+        assert_eq!(page.faults(), Vec::<String>::new());
+        for request in page.requests() {
+            assert!(request.starts_with(&self.origin()), "{request}");
+            assert!(
+                !request.contains(OPERATOR) && !request.contains(VIEWER),
+                "{request}"
+            );
+        }
+    }
+
+    fn touch(&self, name: &str) {
+        std::fs::write(self.house.path(name), "").expect("a file");
+    }
+}
+
+async fn sign_in(page: &Page, token: &str) {
+    page.fill("token", token).await;
+    page.press("Enter").await;
+    page.until_in("h1", "Now").await;
+    page.until_in("#link", "live").await;
+}
+
+async fn visit(page: &Page, view: &str, heading: &str) {
+    page.value(&format!("location.hash = {}", json!(format!("#/{view}"))))
+        .await;
+    page.until_in("h1", heading).await;
+    page.until("it is there", "!document.querySelector('main[aria-busy]')")
+        .await;
+}
+
+/// Sets a field that is a choice, as somebody who chooses does.
+async fn choose(page: &Page, name: &str, value: &str) {
+    let selector = json!(format!("[name={name}]"));
+    page.value(&format!(
+        "(() => {{ const one = document.querySelector({selector}); one.value = {}; \
+         one.dispatchEvent(new Event('change', {{ bubbles: true }})); }})()",
+        json!(value)
+    ))
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happens_appears_by_itself_is_told_whole_and_can_be_run_again() {
+    let mut site = Site::open().await;
+    site.touch("broken");
+    let page = site.browser.page().await;
+    page.go(&site.origin()).await;
+    page.fill("token", "a-token-of-nobody").await;
+    page.press("Enter").await;
+    page.until_shows("hem does not know this token").await;
+    sign_in(&page, OPERATOR).await;
+    let kept = page
+        .value("[document.cookie, JSON.stringify(localStorage), JSON.stringify(sessionStorage)].join()")
+        .await;
+    assert_eq!(kept, json!(",{},{}"), "no script can reach session or token");
+
+    visit(&page, "executions", "Executions").await;
+    page.until_shows("No execution is like that").await;
+    site.publish("vm-running.xml").await;
+    page.until_in(".list tbody tr", "1.register").await;
+    page.until_in(".list tbody tr", "failed").await;
+
+    // The filter stands in the address, and what does not fit stays away also when it comes later.
+    choose(&page, "status", "failed").await;
+    page.until(
+        "the address has it",
+        "location.hash === '#/executions?status=failed'",
+    )
+    .await;
+    page.reload().await;
+    page.until(
+        "the filter is set",
+        "document.querySelector('[name=status]')?.value === 'failed'",
+    )
+    .await;
+    page.until_in(".list tbody tr", "1.register").await;
+    page.until_in("#link", "live").await;
+    std::fs::remove_file(site.house.path("broken")).expect("it was there");
+    site.publish("vm-running.xml").await;
+    site.until_in_state("succeeded", 1).await;
+    site.touch("broken");
+    site.publish("vm-running.xml").await;
+    page.until_in(".list tbody tr", "3.register").await;
+    assert_eq!(page.count(".list tbody tr").await, 2);
+    page.click(".filters .clear", "Clear").await;
+    page.until_in(".list tbody tr", "2.register").await;
+
+    // The story; nothing of what the script and the event said has become markup.
+    page.click("a.main", "1.register").await;
+    page.until_in(".attempt summary", "exit status 1").await;
+    page.until_in("pre[aria-label='Standard output']", MARKUP).await;
+    page.until_in("pre[aria-label='Standard error']", "refused").await;
+    page.until_in(".argv", MARKUP).await;
+    page.until_in(".environment", "HEM_EVENT_ID").await;
+    page.until_in("main", "state VM ACTIVE/RUNNING").await;
+    assert_eq!(page.count("main script, main img").await, 0);
+
+    std::fs::remove_file(site.house.path("broken")).expect("it was there");
+    page.click(".head button", "Retry").await;
+    page.click("dialog button[type=submit]", "Retry").await;
+    page.until_in(".verdict", "succeeded").await;
+    page.until_in(".attempt summary", "retry by").await;
+    assert_eq!(page.count(".attempt").await, 2);
+    let story = page
+        .value("fetch('/v1/executions/1.register').then((answer) => answer.json())")
+        .await;
+    assert_eq!(
+        story["executions"][0]["attempts"][1]["cause"]["name"], "operator",
+        "{story}"
+    );
+
+    // The event, and what each hook made of it.
+    visit(&page, "event/1", "Event 1").await;
+    page.until_in(".explained", "register matches").await;
+    page.until_in(".explained .decisive", "4096").await;
+    page.until_in("pre[aria-label=Payload]", MARKUP).await;
+    page.until_in(".caused", "1.register").await;
+    assert_eq!(page.count("main script, main img").await, 0);
+    visit(&page, "events?kind=state", "Events").await;
+    page.until_in(".list tbody tr", "VM ACTIVE/RUNNING").await;
+
+    // So does what is happening now.
+    visit(&page, "now", "Now").await;
+    page.until_in(".tiles", "3 matched").await;
+    page.until_in(".legend", "2 succeeded").await;
+    page.until_in(".legend", "1 failed").await;
+    page.until(
+        "the bars are there",
+        "document.querySelectorAll('.bar-succeeded, .bar-failed').length >= 2",
+    )
+    .await;
+    site.assert_in_order(&page);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_policy_forbids_is_noticed_by_these_tests() {
+    let site = Site::open().await;
+    let page = site.page(VIEWER).await;
+    site.assert_in_order(&page);
+    page.value("document.body.append(Object.assign(document.createElement('script'), { textContent: 'window.ran = 1' }))")
+        .await;
+    page.until("the script did not run", "window.ran === undefined")
+        .await;
+    page.value("document.body.setAttribute('style', 'color: red')")
+        .await;
+    let refused = page
+        .value("fetch('http://127.0.0.1:1/').then(() => 'taken', () => 'refused')")
+        .await;
+    assert_eq!(refused, "refused");
+    let faults = page.faults().join("\n");
+    for directive in ["script-src", "style-src", "connect-src"] {
+        assert!(faults.contains(directive), "{faults}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_output_of_a_running_script_appears_and_the_script_can_be_ended() {
+    let mut site = Site::open().await;
+    let page = site.page(OPERATOR).await;
+    site.publish("vm-poweroff.xml").await;
+    visit(&page, "executions", "Executions").await;
+    page.until_in(".list tbody tr", "running").await;
+    page.click("a.main", "1.backup").await;
+    page.until_in("[role=log]", &format!("first block {MARKUP}"))
+        .await;
+    page.until_in(".verdict", "running").await;
+    assert!(!page.text(".attempt").await.contains("second block"));
+    site.touch("go");
+    page.until_in("[role=log]", "second block").await;
+    assert_eq!(page.count("main script, main img").await, 0);
+    site.touch("end");
+    page.until_in(".verdict", "succeeded").await;
+    page.until_in("pre[aria-label='Standard output']", "second block")
+        .await;
+    assert_eq!(page.count("[role=log]").await, 0);
+
+    std::fs::remove_file(site.house.path("end")).expect("it was there");
+    site.publish("vm-poweroff.xml").await;
+    site.until_in_state("running", 1).await;
+    visit(&page, "execution/2.backup", "2.backup").await;
+    page.until_in("[role=log]", "second block").await;
+    page.click(".head button", "Cancel").await;
+    page.click("dialog button[type=submit]", "End it").await;
+    page.until_in(".verdict", "cancelled").await;
+    page.until_in(".attempt summary", "stopped on request").await;
+    site.assert_in_order(&page);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hooks_are_muted_and_unmuted_disabled_and_enabled() {
+    let mut site = Site::open().await;
+    let page = site.page(OPERATOR).await;
+    visit(&page, "hooks", "Hooks").await;
+    page.until_in(".list tbody tr", "register.yaml").await;
+    page.click("button[aria-label='Mute register']", "Mute").await;
+    page.fill("time", "soon").await;
+    page.press("Enter").await;
+    page.until_shows("is no length of time").await;
+    page.fill("time", "2h").await;
+    page.fill("reason", MARKUP).await;
+    page.press("Enter").await;
+    page.until(
+        "it is muted",
+        "document.querySelector(\"button[aria-label='Unmute register']\")",
+    )
+    .await;
+    page.until_in(".card tbody tr", MARKUP).await;
+    site.publish("vm-running.xml").await;
+    visit(&page, "executions", "Executions").await;
+    page.until_in(".list tbody tr", "held").await;
+    page.until_in(".list tbody tr", "hook register is muted").await;
+    visit(&page, "now", "Now").await;
+    page.until_in(".tiles", "1 held by mutes").await;
+
+    visit(&page, "hook/register", "register").await;
+    page.click("button[aria-label='Unmute register']", "Unmute").await;
+    page.click("dialog button[type=submit]", "Unmute").await;
+    page.until_in("#said", "1 released").await;
+    page.until_in(".list tbody tr", "succeeded").await;
+    page.click("button[aria-label='Disable register']", "Disable")
+        .await;
+    page.until_in(".facts", "disabled by").await;
+    site.publish("vm-running.xml").await;
+    let status = site
+        .service
+        .until("the second event is accepted", |status| status.last_seq == 2)
+        .await;
+    assert_eq!(status.executions.values().sum::<u64>(), 1, "{status:?}");
+    visit(&page, "event/2", "Event 2").await;
+    page.until_in(".explained", "would match, but is disabled").await;
+    visit(&page, "hooks", "Hooks").await;
+    page.click("button[aria-label='As in its file register']", "As in its file")
+        .await;
+    page.until(
+        "it is enabled",
+        "document.querySelector(\"button[aria-label='Disable register']\")",
+    )
+    .await;
+    assert_eq!(
+        page.count("button[aria-label='As in its file register']").await,
+        0
+    );
+    page.click("button", "Mute everything").await;
+    page.click("dialog button[type=submit]", "Mute").await;
+    page.until_in(".card tbody tr", "everything").await;
+    page.click(".card button", "Unmute").await;
+    page.click("dialog button[type=submit]", "Unmute").await;
+    page.until_in(".card", "Nothing is muted").await;
+    site.assert_in_order(&page);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_has_nothing_to_press_and_is_refused() {
+    let mut site = Site::open().await;
+    site.publish("vm-running.xml").await;
+    site.until_in_state("succeeded", 1).await;
+    let page = site.page(VIEWER).await;
+    page.until_in(".role", "viewer").await;
+    for (view, heading) in [
+        ("now", "Now"),
+        ("executions", "Executions"),
+        ("execution/1.register", "1.register"),
+        ("events", "Events"),
+        ("event/1", "Event 1"),
+        ("hooks", "Hooks"),
+        ("hook/register", "register"),
+    ] {
+        visit(&page, view, heading).await;
+        assert_eq!(page.count("main button:not(.unseen)").await, 0, "{view}");
+    }
+    site.assert_in_order(&page);
+    let order = |csrf: &str| {
+        format!(
+            "fetch('/v1/session').then((answer) => answer.json()).then((session) => fetch('/v1/executions/retry', \
+             {{ method: 'POST', headers: {{ 'content-type': 'application/json', 'x-hem-csrf': {csrf} }}, \
+             body: JSON.stringify({{ executions: ['1.register'] }}) }})).then((answer) => answer.status)"
+        )
+    };
+    assert_eq!(page.value(&order("session.csrf")).await, 403, "a viewer");
+    let operator = site.page(OPERATOR).await;
+    assert_eq!(operator.value(&order("'guessed'")).await, 403, "another site");
+    assert_eq!(operator.value(&order("session.csrf")).await, 200, "its own page");
+}
+
+/// What has the focus is seen to have it.
+async fn assert_focus_is_seen(page: &Page) {
+    let outline = page
+        .value("(() => { const style = getComputedStyle(document.activeElement); return style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2; })()")
+        .await;
+    assert_eq!(outline, json!(true), "{}", page.focused().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_is_done_with_the_keyboard_alone() {
+    let mut site = Site::open().await;
+    site.touch("broken");
+    for _ in 0..3 {
+        site.publish("vm-running.xml").await;
+    }
+    site.until_in_state("failed", 3).await;
+    std::fs::remove_file(site.house.path("broken")).expect("it was there");
+    let page = site.browser.page().await;
+    page.go(&site.origin()).await;
+    page.until(
+        "the field has the focus",
+        "document.activeElement.name === 'token'",
+    )
+    .await;
+    page.write(OPERATOR).await;
+    page.press("Enter").await;
+    page.until_in("#link", "live").await;
+    page.until(
+        "the heading has the focus",
+        "document.activeElement.tagName === 'H1'",
+    )
+    .await;
+
+    page.reload().await;
+    page.until_in("h1", "Now").await;
+    page.value("document.activeElement.blur()").await;
+    page.tab_to("Skip to the content").await;
+    assert_focus_is_seen(&page).await;
+    page.press("Enter").await;
+    assert_eq!(page.value("document.activeElement.id").await, "main");
+
+    page.press("2").await;
+    page.until_in("h1", "Executions").await;
+    page.until_in(".list tbody tr", "3.register").await;
+    page.press("/").await;
+    assert_eq!(page.focused().await, "status");
+    page.tab_to("3.register").await;
+    assert_focus_is_seen(&page).await;
+    for (key, row) in [
+        ("j", "2.register"),
+        ("ArrowDown", "1.register"),
+        ("k", "2.register"),
+        ("Home", "3.register"),
+        ("End", "1.register"),
+    ] {
+        page.press(key).await;
+        assert_eq!(page.focused().await, row, "after {key}");
+    }
+    // What comes meanwhile takes nobody's place.
+    site.publish("vm-running.xml").await;
+    page.until_in(".list tbody tr", "4.register").await;
+    page.until_in(".list tbody tr", "succeeded").await;
+    assert_eq!(page.focused().await, "1.register");
+    page.press("Enter").await;
+    page.until_in("h1", "1.register").await;
+    page.tab_to("Retry").await;
+    assert_focus_is_seen(&page).await;
+    page.press("Enter").await;
+    page.until("it is asked", "document.querySelector('dialog[open]')")
+        .await;
+    page.press("Escape").await;
+    page.until("it is called off", "!document.querySelector('dialog')")
+        .await;
+    assert_eq!(page.focused().await, "Retry", "the focus is where it was");
+    page.press("Enter").await;
+    page.until("it is asked", "document.querySelector('dialog[open]')")
+        .await;
+    page.until(
+        "the question has the focus",
+        "document.activeElement.closest('dialog')",
+    )
+    .await;
+    page.tab_to("Retry").await;
+    page.press("Enter").await;
+    page.until_in(".verdict", "succeeded").await;
+    page.press_shifted("?").await;
+    page.until_in("dialog h2", "Keys").await;
+    page.press("Escape").await;
+    page.press("4").await;
+    page.until_in("h1", "Hooks").await;
+    site.assert_in_order(&page);
+}
+
+/// Texts that cannot be read well: what they say, and the contrast they have.
+const FAINT: &str = "(() => {
+  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => {
+    const [x, y, z] = [r, g, b].map((part) => part / 255).map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const ground = (element) => {
+    for (let one = element; one; one = one.parentElement) {
+      const found = rgb(getComputedStyle(one).backgroundColor);
+      if (found.length === 3 || found[3] > 0) return found;
+    }
+    return rgb('255 255 255');
+  };
+  const faint = [];
+  for (const element of document.querySelectorAll('body *')) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !element.checkVisibility() || element.closest('.unseen, title')) continue;
+    const style = getComputedStyle(element);
+    const text = rgb(element instanceof SVGElement ? style.fill : style.color);
+    const [dim, bright] = [light(text), light(ground(element))].sort((one, other) => one - other);
+    const contrast = (bright + 0.05) / (dim + 0.05);
+    if (contrast < 4.5) faint.push(`${element.tagName}.${element.getAttribute('class')} ${element.textContent.trim().slice(0, 30)}: ${contrast.toFixed(2)}`);
+  }
+  return faint;
+})()";
+
+/// Where the pictures go: `HEM_PAGE_PICTURES`, or among what the tests leave behind.
+fn pictures() -> PathBuf {
+    let folder = std::env::var_os("HEM_PAGE_PICTURES").map_or_else(
+        || Path::new(env!("CARGO_TARGET_TMPDIR")).join("page"),
+        PathBuf::from,
+    );
+    std::fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_view_is_readable_in_light_and_dark_and_in_a_narrow_window() {
+    let mut site = Site::open().await;
+    site.touch("broken");
+    for name in ["vm-running.xml", "vm-running-large.xml", "vm-done.xml"] {
+        site.publish(name).await;
+    }
+    site.until_in_state("failed", 3).await;
+    std::fs::remove_file(site.house.path("broken")).expect("it was there");
+    site.publish("vm-running.xml").await;
+    site.publish("vm-poweroff.xml").await;
+    site.until_in_state("running", 1).await;
+    let page = site.page(OPERATOR).await;
+    visit(&page, "hooks", "Hooks").await;
+    page.click("button[aria-label='Mute reserve']", "Mute").await;
+    page.fill("reason", "the store is being moved").await;
+    page.press("Enter").await;
+    page.until_in(".card tbody tr", "the store is being moved").await;
+    page.click("#said button", "").await;
+
+    let folder = pictures();
+    let mut grounds = Vec::new();
+    for (look, width, is_dark) in [
+        ("light", 1280, false),
+        ("dark", 1280, true),
+        ("narrow", 375, false),
+        ("narrow-dark", 375, true),
+    ] {
+        page.look(width, 900, is_dark).await;
+        for (view, heading, name) in [
+            ("now", "Now", "now"),
+            ("executions", "Executions", "executions"),
+            ("execution/1.register", "1.register", "execution"),
+            ("execution/5.backup", "5.backup", "running"),
+            ("events", "Events", "events"),
+            ("event/1", "Event 1", "event"),
+            ("hooks", "Hooks", "hooks"),
+            ("hook/reserve", "reserve", "hook"),
+        ] {
+            visit(&page, view, heading).await;
+            let wide = page.value("document.documentElement.scrollWidth").await;
+            assert!(
+                wide.as_u64() <= Some(u64::from(width)),
+                "{view} is {wide} wide in {width}"
+            );
+            assert_eq!(page.value(FAINT).await, json!([]), "{view}, {look}");
+            page.picture(&folder.join(format!("{name}-{look}.png"))).await;
+        }
+        grounds.push(
+            page.value("getComputedStyle(document.body).backgroundColor")
+                .await,
+        );
+        page.press_shifted("?").await;
+        page.until_in("dialog h2", "Keys").await;
+        assert_eq!(page.value(FAINT).await, json!([]), "the keys, {look}");
+        page.press("Escape").await;
+    }
+    assert_ne!(grounds[0], grounds[1], "light and dark");
+    page.click(".who button", "Sign out").await;
+    page.until("the sign-in is there", "document.querySelector('[name=token]')")
+        .await;
+    assert_eq!(page.value(FAINT).await, json!([]), "the sign-in");
+    page.picture(&folder.join("sign-in.png")).await;
+    assert_eq!(
+        page.value("fetch('/v1/status').then((answer) => answer.status)")
+            .await,
+        401
+    );
+    assert_eq!(page.faults(), Vec::<String>::new());
+}
+
+/// Stands between browser and daemon, and cuts the line while it is told to.
+async fn line_to(target: SocketAddr, tasks: &TaskTracker) -> (SocketAddr, watch::Sender<bool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (up, is_up) = watch::channel(true);
+    let connections = tasks.clone();
+    tasks.spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut is_up = is_up.clone();
+            if !*is_up.borrow() {
+                continue;
+            }
+            connections.spawn(async move {
+                let Ok(mut far) = TcpStream::connect(target).await else {
+                    return;
+                };
+                tokio::select! {
+                    _ = copy_bidirectional(&mut near, &mut far) => {}
+                    _ = is_up.wait_for(|up| !up) => {}
+                }
+            });
+        }
+    });
+    (address, up)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_connection_is_said_and_resumes_and_the_end_of_a_session_leads_to_the_sign_in() {
+    let mut site = Site::open().await;
+    let (address, up) = line_to(site.address, &TaskTracker::new()).await;
+    site.address = address;
+    let page = site.page(OPERATOR).await;
+    visit(&page, "executions", "Executions").await;
+    site.publish("vm-running.xml").await;
+    page.until_in(".list tbody tr", "1.register").await;
+    up.send(false).expect("the line");
+    page.until_in("#banner", "The connection to hem was lost").await;
+    page.until_in("#link", "not connected").await;
+    site.publish("vm-running.xml").await;
+    site.until_in_state("succeeded", 2).await;
+    assert_eq!(page.count(".list tbody tr").await, 1);
+    up.send(true).expect("the line");
+    page.until_in(".list tbody tr", "2.register").await;
+    page.until_in("#link", "live").await;
+    page.until(
+        "nothing is lost any more",
+        "document.getElementById('banner').hidden",
+    )
+    .await;
+
+    let ended = page
+        .value(
+            "fetch('/v1/session').then((answer) => answer.json()).then(({ csrf }) => fetch('/v1/session', \
+             { method: 'DELETE', headers: { 'x-hem-csrf': csrf } })).then((answer) => answer.status)",
+        )
+        .await;
+    assert_eq!(ended, 204);
+    visit_any(&page, "now").await;
+    page.until("the sign-in is there", "document.querySelector('[name=token]')")
+        .await;
+    page.until_shows("The session has ended").await;
+    sign_in(&page, OPERATOR).await;
+    site.assert_in_order(&page);
+}
+
+/// Lays out ten thousand documents of random parts. Gives those that lost or won more than blanks, or that took an exception.
+const LAID_OUT: &str = r#"(async () => {
+  const { laidOut } = await import('/assets/layout.js');
+  const parts = ['<a>', '</a>', '<b x="1>2">', '<c/>', '<', '>', '&lt;', '<![CDATA[', ']]>', '<!--', '-->', '<?x?>', '{', '}', '[', ']', '"', '\\', ':', ',', '1e5', 'ü', ' ', '\n', '\t', 'text'];
+  let seed = 20261122;
+  const draw = (below) => {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+    return Math.floor((seed / 2 ** 32) * below);
+  };
+  const bare = (text) => text.replaceAll(/\s/g, '');
+  const wrong = [];
+  for (let round = 0; round < 10000; round += 1) {
+    const document = '<{[ '[draw(4)] + Array.from({ length: draw(24) }, () => parts[draw(parts.length)]).join('');
+    try {
+      if (bare(laidOut(document)) !== bare(document)) wrong.push(document);
+    } catch (error) {
+      wrong.push(`${document}: ${error}`);
+    }
+  }
+  return wrong.slice(0, 5);
+})()"#;
+
+/// Points in time as they are written, from a fixed one, in minutes; none where it is none.
+const WRITTEN: &str = r#"(async () => {
+  const { instant } = await import('/assets/words.js');
+  const now = new Date(2026, 10, 22, 12, 30);
+  const midnight = (12 * 60 + 30);
+  const asked = { '15m': 15, '2h': 120, '3d ago': 4320, 'today': midnight, '02:00': 630, '2026-11-22': midnight, '2026-11-22 12:00': 30, 'soon': null, '': null, '99:99:99': null, '2026-13-45': null };
+  return Object.entries(asked).filter(([text, minutes]) => {
+    const found = instant(text, now);
+    return (found === undefined ? null : (now - found) / 60000) !== minutes;
+  });
+})()"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_are_laid_out_and_times_read_whatever_they_are() {
+    let site = Site::open().await;
+    let page = site.page(VIEWER).await;
+    assert_eq!(page.value(LAID_OUT).await, json!([]));
+    let laid_out = page
+        .value(r#"import('/assets/layout.js').then(({ laidOut }) => [laidOut('<a><b>1</b><c x="y"/></a>'), laidOut('{"a":[1,{}],"b":"}"}')])"#)
+        .await;
+    assert_eq!(
+        laid_out,
+        json!([
+            "<a>\n  <b>1</b>\n  <c x=\"y\"/>\n</a>",
+            "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": \"}\"\n}"
+        ])
+    );
+    assert_eq!(page.value(WRITTEN).await, json!([]));
+    site.assert_in_order(&page);
+}
+
+/// Goes to a view that may not be shown.
+async fn visit_any(page: &Page, view: &str) {
+    page.value(&format!("location.hash = {}", json!(format!("#/{view}"))))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn older_pages_are_reached_and_left_again() {
+    let mut site = Site::open().await;
+    for _ in 0..60 {
+        site.publish("vm-running.xml").await;
+    }
+    site.until_in_state("succeeded", 60).await;
+    let page = site.page(VIEWER).await;
+    for (view, heading, newest, oldest) in [
+        ("executions", "Executions", "60.register", "1.register"),
+        ("events", "Events", "60", "1"),
+    ] {
+        visit(&page, view, heading).await;
+        let first = format!("document.querySelector('.list a.main')?.textContent === '{newest}'");
+        page.until("the newest is first", &first).await;
+        assert_eq!(page.count(".list tbody tr").await, 50);
+        page.click(".pages a", "Older").await;
+        page.until(
+            "the oldest is last",
+            &format!("[...document.querySelectorAll('.list a.main')].at(-1)?.textContent === '{oldest}'"),
+        )
+        .await;
+        assert_eq!(page.count(".list tbody tr").await, 10);
+        page.value("history.back()").await;
+        page.until("the newest is first again", &first).await;
+        page.click(".pages a", "Older").await;
+        page.click(".pages a", "Newest").await;
+        page.until("the newest is first at last", &first).await;
+    }
+    site.assert_in_order(&page);
+}
