@@ -14,6 +14,9 @@ use crate::config::secret::SecretPlace;
 use crate::event::redaction::Redaction;
 use crate::file_stamp::FileStamp;
 
+/// What is shorter can be guessed.
+const SHORT: usize = 16;
+
 /// What is longer was not meant as a secret.
 const LONGEST: u64 = 64 << 10;
 
@@ -129,6 +132,7 @@ impl Keyring {
             }
         }
         let secrets = read_all(places)?;
+        warn_of_short(places, &secrets);
         hide(&secrets, redaction);
         Ok(Self {
             in_force: ArcSwap::from_pointee(secrets),
@@ -158,6 +162,7 @@ impl Keyring {
         *seen = now;
         match read_all(&self.places) {
             Ok(secrets) => {
+                warn_of_short(&self.places, &secrets);
                 hide(&secrets, &self.redaction);
                 self.in_force.store(Arc::new(secrets));
                 tracing::info!("a secret changed and was read again");
@@ -184,6 +189,15 @@ pub fn is_same(one: &[u8], other: &[u8]) -> bool {
         (Ok(one), Ok(other)) => one.verify_slice(&other.finalize().into_bytes()).is_ok(),
         // A key of any length will do.
         _ => false,
+    }
+}
+
+fn warn_of_short(places: &[SecretPlace], secrets: &[Secret]) {
+    for (place, secret) in places.iter().zip(secrets) {
+        let bytes = secret.bytes().len();
+        if bytes < SHORT {
+            tracing::warn!(%place, bytes, "this secret can be guessed; make one of at least {SHORT} bytes");
+        }
     }
 }
 
@@ -261,6 +275,23 @@ mod tests {
         std::fs::remove_file(&file).expect("it was there");
         keyring.look();
         assert_eq!(*keyring.secrets(), [Secret::of("newer-one")]);
+    }
+
+    #[test]
+    fn a_secret_of_a_few_letters_holds_and_blots_out_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let redaction = Redaction::default();
+        for (secret, shown) in [
+            ("e", "one event"),
+            ("eve", "one event"),
+            ("even", "one [redacted]t"),
+        ] {
+            let file = folder.path().join(secret);
+            std::fs::write(&file, secret).expect("a file");
+            let keyring = Keyring::read(&[SecretPlace::File(file)], &redaction).expect("a keyring");
+            assert!(keyring.holds(secret.as_bytes()));
+            assert_eq!(redaction.text("one event", None), shown, "{secret}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::Config;
 use super::fault::Fault;
 use super::load::{ConfigError, Place as Surroundings, read_raw};
-use super::places::{Entry, Place, Places};
+use super::places::{Place, Places};
 
 /// Whoever has more to mend checks again.
 const MOST: usize = 50;
@@ -80,10 +80,11 @@ fn without(text: &str, at: Place) -> Option<String> {
     let opens = lines
         .get(entry.mapping.line.checked_sub(1)?)?
         .get(entry.mapping.column.checked_sub(1)?);
+    let (line, column) = (entry.key.line.checked_sub(1)?, entry.key.column.checked_sub(1)?);
     if opens == Some(&'{') {
-        blank_in_braces(&mut lines, entry);
+        blank_in_braces(&mut lines, line, column);
     } else {
-        blank_by_indentation(&mut lines, entry);
+        blank_by_indentation(&mut lines, line, column, entry.is_alone);
     }
     let mut left: String = lines
         .into_iter()
@@ -95,17 +96,13 @@ fn without(text: &str, at: Place) -> Option<String> {
     (left != text && Places::of(&left).is_some()).then_some(left)
 }
 
-/// Up to the comma behind it or the brace around it.
-fn blank_in_braces(lines: &mut [Vec<char>], entry: &Entry) {
+/// Up to the comma behind it or the brace around it. It begins at `column` of `line`, both counted from 0.
+fn blank_in_braces(lines: &mut [Vec<char>], line: usize, column: usize) {
     let mut depth = 0_usize;
     let mut quote = None;
-    for (index, line) in lines.iter_mut().enumerate().skip(entry.key.line - 1) {
-        let from = if index == entry.key.line - 1 {
-            entry.key.column - 1
-        } else {
-            0
-        };
-        for character in line.iter_mut().skip(from) {
+    for (index, text) in lines.iter_mut().enumerate().skip(line) {
+        let from = if index == line { column } else { 0 };
+        for character in text.iter_mut().skip(from) {
             match (*character, quote) {
                 (c, Some(mark)) if c == mark => quote = None,
                 (_, Some(_)) => {}
@@ -124,11 +121,11 @@ fn blank_in_braces(lines: &mut [Vec<char>], entry: &Entry) {
     }
 }
 
-/// Its line, and those below it that are further in. A mapping that would be left empty stays one.
-fn blank_by_indentation(lines: &mut [Vec<char>], entry: &Entry) {
-    let indent = entry.key.column - 1;
-    for (index, line) in lines.iter_mut().enumerate().skip(entry.key.line - 1) {
-        let from = if index == entry.key.line - 1 {
+/// Its line, and those below it that are further in. A mapping that would be left empty stays one. It begins at `indent` of line
+/// `first`, both counted from 0.
+fn blank_by_indentation(lines: &mut [Vec<char>], first: usize, indent: usize, is_alone: bool) {
+    for (index, line) in lines.iter_mut().enumerate().skip(first) {
+        let from = if index == first {
             indent
         } else {
             let text: String = line.iter().collect();
@@ -142,9 +139,7 @@ fn blank_by_indentation(lines: &mut [Vec<char>], entry: &Entry) {
         };
         line.iter_mut().skip(from).for_each(|character| *character = ' ');
     }
-    if entry.is_alone
-        && let Some(line) = lines.get_mut(entry.key.line - 1)
-    {
+    if is_alone && let Some(line) = lines.get_mut(first) {
         line.truncate(indent);
         line.extend(['{', '}']);
     }

@@ -484,6 +484,11 @@ impl Acceptance {
             bookmarks,
             reply,
         } = keeping;
+        if let Some(why) = self.room.lacking() {
+            // Whoever asked may have gone away.
+            let _ = reply.send(Err(NotAccepted::NoRoom(why)));
+            return;
+        }
         let changes = kept(&source, bookmarks).collect();
         let before = std::mem::take(offers);
         // The dispatcher is gone only when the daemon is: whoever asked is told by the lack of an answer.

@@ -78,7 +78,7 @@ pub(super) enum Message {
     /// What a source wants kept; answered when it is durable.
     Kept {
         changes: Vec<Change>,
-        reply: oneshot::Sender<()>,
+        reply: oneshot::Sender<Result<(), NotAccepted>>,
     },
     /// An attempt ended.
     Ended {
@@ -321,7 +321,7 @@ impl Dispatcher {
                 self.parts.writer.submit(vec![change], || ()).await
             }
             Message::Learned(changes) => self.parts.writer.submit(changes, || ()).await,
-            Message::Kept { changes, reply } => self.answer_when_durable(changes, reply).await,
+            Message::Kept { changes, reply } => self.answer_when_durable(changes, Ok(()), reply).await,
             Message::Ended {
                 key,
                 attempt,
@@ -452,14 +452,14 @@ impl Dispatcher {
             }
             Message::Stop { reply } => {
                 self.decide(Input::Stop, Vec::new(), || ()).await?;
-                self.answer_when_durable(Vec::new(), reply).await
+                self.answer_when_durable(Vec::new(), (), reply).await
             }
             Message::Standing(standing) => self.stand(standing).await,
             Message::PutOff { identity } => {
                 self.telling.put_off(&identity);
                 Ok(())
             }
-            Message::Pulse { reply } => self.answer_when_durable(Vec::new(), reply).await,
+            Message::Pulse { reply } => self.answer_when_durable(Vec::new(), (), reply).await,
             Message::Status { reply } => {
                 // Whoever asked may have gone away.
                 let _ = reply.send(self.status());
@@ -468,14 +468,15 @@ impl Dispatcher {
         }
     }
 
-    async fn answer_when_durable(
+    async fn answer_when_durable<T: Send + 'static>(
         &mut self,
         changes: Vec<Change>,
-        reply: oneshot::Sender<()>,
+        answer: T,
+        reply: oneshot::Sender<T>,
     ) -> Result<(), Closed> {
         let on_durable = move || {
             // Whoever asked may have gone away.
-            let _ = reply.send(());
+            let _ = reply.send(answer);
         };
         self.parts.writer.submit(changes, on_durable).await
     }

@@ -136,9 +136,10 @@ impl Redaction {
     }
 
     /// Hides `secret` as well, from now on and in all clones, wherever it stands, in clear or in base64: for secrets that hem itself
-    /// knows. What was hidden once stays so, for what was recorded with it.
+    /// knows. What was hidden once stays so, for what was recorded with it. One of fewer than four bytes is not hidden: it would blot
+    /// out half of a page.
     pub fn hide(&self, secret: &str) {
-        if secret.is_empty() {
+        if !is_echo(secret) {
             return;
         }
         self.secrets.rcu(|secrets| {

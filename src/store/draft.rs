@@ -165,6 +165,10 @@ impl Draft {
             blob::remove(tree, batch, &keys::attempt(key, *number, AttemptPart::Record))?;
         }
         let room = PIECE.saturating_sub(self.fixed.len() + self.progress.len() + 2);
+        if self.untouched.len() > room {
+            // The progress before it is longer than it was.
+            self.unpack();
+        }
         let mut within = self.untouched;
         if let Some((number, newest)) = self.attempts.pop_last() {
             let packed = blob::pack(&newest.write());

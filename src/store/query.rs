@@ -1,6 +1,6 @@
 //! Reading: events, executions, attempts, definitions, the audit log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -272,34 +272,54 @@ impl Store {
         }
     }
 
-    /// The executions that have not reached their end, in no order.
+    /// The executions that have not reached their end, in no order. Those whose records are damaged are told and left out.
     ///
     /// # Errors
-    /// When the store cannot be read or a record is damaged.
+    /// When the store cannot be read.
     pub fn unsettled(&self) -> Result<Vec<Execution>, ReadError> {
-        // In this order none is missed that is listed meanwhile; it may come twice.
-        let newest = self.unsettled_from(Seq(self.listed_below()))?;
-        let mut found: BTreeMap<ExecutionKey, Execution> = newest
-            .into_iter()
-            .map(|execution| (execution.key.clone(), execution))
-            .collect();
+        // In this order none is missed that is listed meanwhile. Where the newest are damaged was told when the writer started.
+        let mut unsettled = self.unsettled_from(Seq(self.listed_below()), |_, _| {})?;
         for key in self.shared.tree.scan_prefix(keys::space(Space::Unsettled)).keys() {
-            let key = key.map_err(ReadError::Read)?;
-            if let Some(key) = keys::execution(&key)
-                && let Some(execution) = self.execution(&key)?
-            {
-                found.insert(key, execution);
+            unsettled.extend(keys::execution(&key.map_err(ReadError::Read)?));
+        }
+        let mut found = Vec::with_capacity(unsettled.len());
+        for key in unsettled {
+            match self.execution(&key) {
+                Ok(execution) => found.extend(execution.filter(|left| !left.progress.state.is_settled())),
+                Err(error @ ReadError::Read(_)) => return Err(error),
+                Err(error) => tracing::error!(
+                    execution = %key,
+                    error = &error as &dyn std::error::Error,
+                    "the record of an unsettled execution is damaged; it cannot be taken up"
+                ),
             }
         }
-        Ok(found.into_values().collect())
+        Ok(found)
     }
 
-    /// The unsettled executions of events from number `from` on, whether they are listed or not.
-    pub(super) fn unsettled_from(&self, from: Seq) -> Result<Vec<Execution>, ReadError> {
+    /// The unsettled executions of events from number `from` on, whether they are listed or not. `damaged` is told of those whose
+    /// records do not say.
+    pub(super) fn unsettled_from(
+        &self,
+        from: Seq,
+        mut damaged: impl FnMut(&ExecutionKey, &ReadError),
+    ) -> Result<BTreeSet<ExecutionKey>, ReadError> {
         let range = keys::numbered(Space::Execution, from.0)..keys::space_after(Space::Execution);
-        self.listed_executions(self.shared.tree.range(range).keys(), usize::MAX, |execution| {
-            !execution.progress.state.is_settled()
-        })
+        let mut unsettled = BTreeSet::new();
+        for entry in self.shared.tree.range(range) {
+            let (key, record) = entry.map_err(ReadError::Read)?;
+            let Some(key) = keys::execution(&key) else {
+                continue;
+            };
+            match format::is_settled(Lines::of(&record).progress) {
+                Ok(true) => {}
+                Ok(false) => {
+                    unsettled.insert(key);
+                }
+                Err(error) => damaged(&key, &ReadError::format(format!("execution {key}"))(error)),
+            }
+        }
+        Ok(unsettled)
     }
 
     /// The attempts of an execution, in order, with their output.

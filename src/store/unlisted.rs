@@ -3,6 +3,9 @@
 //! Most executions end soon after they began: to list each and to take it off the list again would be two writes of the five.
 //! So the executions of the newest events are not listed; a start looks at their records. What is still unsettled when its event
 //! is none of the newest any more is listed in the batch that moves the border.
+//!
+//! A record that does not say whether its execution is settled is told and passed over: it must not keep all the others from being
+//! taken up.
 
 use std::collections::BTreeSet;
 
@@ -27,11 +30,14 @@ impl Unlisted {
     /// What a former life left.
     pub(super) fn read(store: &Store) -> Result<Self, ReadError> {
         let border = store.listed_below();
-        let keys = store.unsettled_from(Seq(border))?;
-        Ok(Self {
-            border,
-            keys: keys.into_iter().map(|execution| execution.key).collect(),
-        })
+        let keys = store.unsettled_from(Seq(border), |key, error| {
+            tracing::error!(
+                execution = %key,
+                error = error as &dyn std::error::Error,
+                "the record of an execution is damaged; it counts as settled"
+            );
+        })?;
+        Ok(Self { border, keys })
     }
 
     /// An execution is unsettled now.

@@ -234,3 +234,32 @@ fn what_a_source_keeps_stands_with_its_event_and_behind_what_came_before() {
     };
     assert_eq!(values(&changes), ["2"]);
 }
+
+#[test]
+fn what_a_source_keeps_is_not_kept_where_there_is_no_room() {
+    let mut bench = Bench::new();
+    bench.stands(Standing::Leader, false);
+    let in_force = bench.acceptance.hooks.now();
+    let (mut offers, mut not_accepted) = (Vec::new(), BTreeMap::new());
+    // So many wait that there is no room, and then not any more.
+    for (backlog, is_kept) in [(101, false), (100, true)] {
+        bench.acceptance.room.look(backlog);
+        let (reply, mut answer) = oneshot::channel();
+        let entry = Entry::Kept(Box::new(Keeping {
+            source: "plain".into(),
+            bookmarks: vec![Bookmark::new("cursor", "1").expect("a bookmark")],
+            reply,
+        }));
+        bench
+            .acceptance
+            .take(entry, &in_force, &mut offers, &mut not_accepted);
+        let answered = answer.try_recv();
+        let is_refused = matches!(&answered, Ok(Err(NotAccepted::NoRoom(why))) if why.contains("backlog"));
+        assert_eq!(!is_refused, is_kept, "{answered:?}");
+        let mut told = std::iter::from_fn(|| bench.told.try_recv().ok());
+        assert_eq!(
+            told.any(|message| matches!(message, Message::Kept { .. })),
+            is_kept
+        );
+    }
+}

@@ -40,8 +40,8 @@ pub struct Keeping {
     pub source: Arc<str>,
     /// What is to be kept.
     pub bookmarks: Vec<Bookmark>,
-    /// Gets the answer when it is durable.
-    pub reply: oneshot::Sender<()>,
+    /// Gets the answer when it is durable, or why it is not kept.
+    pub reply: oneshot::Sender<Result<(), NotAccepted>>,
 }
 
 /// An event that was handed over and is not yet answered for.
@@ -128,7 +128,7 @@ impl Intake {
             self.shared.filled.notify_one();
         }
         // The engine ends without an answer where the store takes no writes.
-        answer.await.map_err(|_| NotAccepted::Stopping)
+        answer.await.unwrap_or(Err(NotAccepted::Stopping))
     }
 
     /// Counts something that was received and is not handed over.

@@ -17,8 +17,8 @@ use crate::event::id::Seq;
 use crate::event::masakari::MasakariNotification;
 use crate::event::time::Timestamp;
 
-/// So many notifications are told of at most, the newest; some 250 bytes each.
-pub(super) const REGISTERED: usize = 500_000;
+/// So many notifications are told of at most, the newest; some 250 bytes each. A unit test is to meet the limit soon.
+pub(super) const REGISTERED: usize = if cfg!(test) { 100 } else { 500_000 };
 
 /// Notifications of one host that say the same and were made within this time are one.
 pub(super) const DUPLICATE_SECONDS: i64 = 180;
@@ -216,11 +216,11 @@ impl State {
         let newest = self.newest.entry(fingerprint).or_insert(generated);
         *newest = generated.max(*newest);
         self.rows.insert(seq, row);
-        if self.rows.len() > REGISTERED
+        // There are more for a while where the oldest may not go yet, so that later more than one goes.
+        while self.rows.len() > REGISTERED
             && let Some(oldest) = self.rows.keys().next().copied()
-        {
-            self.forget(oldest, received);
-        }
+            && self.forget(oldest, received)
+        {}
     }
 
     fn text(&mut self, text: &str) -> Arc<str> {
@@ -236,11 +236,14 @@ impl State {
         text
     }
 
-    fn forget(&mut self, seq: Seq, now: Timestamp) {
-        let Some(row) = self.rows.get(&seq) else { return };
+    /// Says whether it is gone.
+    fn forget(&mut self, seq: Seq, now: Timestamp) -> bool {
+        let Some(row) = self.rows.get(&seq) else {
+            return true;
+        };
         let is_newest = self.newest.get(&row.fingerprint) == Some(&row.generated);
         if is_newest && now.since(row.received) < REMEMBERED {
-            return;
+            return false;
         }
         if is_newest {
             self.newest.remove(&row.fingerprint);
@@ -248,6 +251,7 @@ impl State {
         let uuid = row.uuid;
         self.rows.remove(&seq);
         self.by_uuid.remove(&uuid);
+        true
     }
 }
 
@@ -320,6 +324,31 @@ mod tests {
         register.forget(Seq(1), Timestamp::from_millis(180_000));
         assert!(!register.is_duplicate(fingerprint, at("2026-11-21T23:00:00")));
         assert!(register.find(1).is_none() && register.row(Seq(1)).is_none());
+    }
+
+    #[test]
+    fn what_a_flood_left_goes_once_it_may() {
+        let register = Register::default();
+        let flood = REGISTERED as u64 + 50;
+        let take = |number: u64, received| {
+            let told = told(number.into(), &format!("node{number}"), "2026-11-21T23:00:00");
+            let document = bytes::Bytes::new();
+            let mut event = told.into_event(
+                "masakari".into(),
+                false,
+                Timestamp::from_millis(received),
+                document,
+            );
+            event.seq = Seq(number);
+            register.take(&event);
+        };
+        for number in 1..=flood {
+            take(number, 0);
+        }
+        assert!(register.row(Seq(1)).is_some(), "it is known for three minutes");
+        take(flood + 1, 180_000);
+        let kept = (1..=flood + 1).filter(|number| register.row(Seq(*number)).is_some());
+        assert_eq!(kept.collect::<Vec<_>>(), (52..=flood + 1).collect::<Vec<_>>());
     }
 
     #[test]

@@ -165,6 +165,53 @@ impl From<StoredCause> for Cause {
     }
 }
 
+/// The beginning of [`StoredProgress`]: what says whether an execution is at its end.
+#[derive(Deserialize)]
+struct StoredStanding {
+    state: StoredTag,
+}
+
+#[derive(Deserialize)]
+struct StoredTag {
+    is: Tag,
+}
+
+/// The tags of [`StoredState`].
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Tag {
+    Queued,
+    Running,
+    Debouncing,
+    Retrying,
+    Succeeded,
+    Failed,
+    Expired,
+    Throttled,
+    Superseded,
+    Overlap,
+    Muted,
+    Observed,
+    Cancelled,
+}
+
+/// Whether an execution that got so far is at its end. The rest of its progress is not looked at.
+pub(in crate::store) fn is_settled(progress: &[u8]) -> Result<bool, FormatError> {
+    let stored: StoredStanding = read(progress)?;
+    Ok(match stored.state.is {
+        Tag::Queued | Tag::Running | Tag::Debouncing | Tag::Retrying => false,
+        Tag::Succeeded
+        | Tag::Failed
+        | Tag::Expired
+        | Tag::Throttled
+        | Tag::Superseded
+        | Tag::Overlap
+        | Tag::Muted
+        | Tag::Observed
+        | Tag::Cancelled => true,
+    })
+}
+
 pub(in crate::store) fn write_execution(execution: &Execution) -> Vec<u8> {
     write(&StoredExecution {
         subject: execution.subject.as_ref().map(ToString::to_string),

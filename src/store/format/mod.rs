@@ -27,7 +27,7 @@ pub(super) use self::definitions::{
     read_definition, read_last_good, read_override, write_definition, write_last_good, write_override,
 };
 pub(super) use self::events::{read_event, write_event};
-pub(super) use self::executions::{read_execution, write_execution, write_progress};
+pub(super) use self::executions::{is_settled, read_execution, write_execution, write_progress};
 pub(super) use self::known::{
     read_baseline, read_gap_story, read_state_names, write_baseline, write_gap_story, write_state_names,
 };

@@ -192,6 +192,43 @@ fn a_store_of_format_1_is_read() {
     );
 }
 
+/// Were one of them told to be unsettled or to be an error, the daemon would not start, whatever else there is to do.
+#[tokio::test]
+async fn damaged_records_of_executions_keep_nothing_else_from_being_taken_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let desk = Desk::open(folder.path(), keep_all());
+    let hook = hook("a", "one");
+    for seq in 1..=20 {
+        desk.write(accepted(event(seq, 0, b"a payload"), &[&hook])).await;
+        if seq % 2 == 0 {
+            let settled = moved(&key(seq, "a"), "queued", succeeded(), hook.version);
+            desk.write(vec![settled]).await;
+        }
+    }
+    let border = desk.store.listed_below();
+    assert!((5..15).contains(&border), "{border}");
+    let place = |seq| keys::of_execution(Space::Execution, &key(seq, "a"));
+    let tree = &desk.store.shared.tree;
+    // One unsettled and listed, one unsettled and one settled of the newest events.
+    for seq in [3, 18, 19] {
+        tree.insert(place(seq), b"damaged".as_slice()).expect("a write");
+    }
+    // This one says that it is unsettled, and nothing else that makes sense.
+    let half = b"damaged\n{\"state\":{\"is\":\"queued\"}}\n".as_slice();
+    tree.insert(place(17), half).expect("a write");
+    desk.close();
+
+    let desk = Desk::open(folder.path(), keep_all());
+    let left = desk.store.unsettled().expect("the others");
+    let left: Vec<u64> = left.iter().map(|execution| execution.key.event.0).collect();
+    assert_eq!(left, [1, 5, 7, 9, 11, 13, 15]);
+    assert!(desk.store.execution(&key(18, "a")).is_err(), "the damage is real");
+    let settled = moved(&key(15, "a"), "queued", succeeded(), hook.version);
+    desk.write(vec![settled]).await;
+    assert_eq!(desk.store.unsettled().expect("the others").len(), 6);
+    desk.close();
+}
+
 /// What a start reads: were a settled record read, its damage would be told.
 #[tokio::test]
 async fn a_start_reads_only_what_is_unsettled() {

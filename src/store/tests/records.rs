@@ -1,9 +1,13 @@
 //! An execution's record: how many writes it takes, and that nothing of it is lost however long it is and in whatever steps it comes.
 
+use proptest::prelude::*;
+
+use super::super::draft::Draft;
+use super::super::format::StoredAttempt;
 use super::super::keys::Space;
 use super::super::{blob, keys};
 use super::*;
-use crate::engine::execution::Attempt;
+use crate::engine::execution::{Actor, Attempt, CancelReason};
 
 fn noise(rng: &mut fastrand::Rng, length: usize) -> String {
     std::iter::repeat_with(|| rng.alphanumeric())
@@ -64,6 +68,68 @@ async fn a_short_execution_with_its_event_is_five_writes() {
     assert_eq!(written.len() - spaces.len(), 3, "the counters, once a batch");
     assert_eq!(desk.store.attempts(&key).expect("a read").len(), 1);
     desk.close();
+}
+
+/// A longer value than [`blob::PIECE`] is what sled keeps where it is not synced.
+#[test]
+fn a_record_stays_within_a_piece_however_its_parts_grow() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(folder.path()).expect("a store");
+    let tree = &store.shared.tree;
+    let sizes = (
+        0..4_500_usize,
+        0..4_500_usize,
+        0..1_500_usize,
+        proptest::num::u64::ANY,
+    );
+    let last = std::cell::Cell::new(0);
+    proptest!(|((why, environment, actor, seed) in sizes)| {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        last.set(last.get() + 1);
+        let (hook, key) = (hook("a", "one"), key(last.get(), "a"));
+        let write = |draft: Draft, mut batch: sled::Batch| {
+            draft.write(tree, &key, &mut batch).expect("a write");
+            tree.apply_batch(batch).expect("a write");
+            let record = tree.get(keys::of_execution(Space::Execution, &key)).expect("a read");
+            record.expect("a record").len()
+        };
+        let execution = Execution {
+            key: key.clone(),
+            source: "one".into(),
+            subject: None,
+            accepted: Timestamp::from_millis(0),
+            why: noise(&mut rng, why),
+            retry_of: None,
+            progress: progress(queued(), hook.version),
+        };
+        let mut batch = sled::Batch::default();
+        let mut draft = Draft::new(&execution, &mut batch);
+        let mut attempt = StoredAttempt::new(1, &Cause::Event, Timestamp::from_millis(2));
+        let mut process = attempted(&key, 1, hook.version, Vec::new()).swap_remove(1);
+        let Change::Started { process, .. } = &mut process else {
+            panic!("a process");
+        };
+        process.environment = vec![("NOISE".to_owned(), noise(&mut rng, environment))];
+        attempt.start(process);
+        draft.release(attempt);
+        prop_assert!(write(draft, batch) <= blob::PIECE);
+
+        // Who stopped it makes the progress longer, before an attempt that nobody asked for.
+        let actor = Actor::Token { name: noise(&mut rng, actor).into() };
+        let cancelled = State::Settled {
+            settlement: Settlement::Cancelled(CancelReason::Operator(actor)),
+            at: Timestamp::from_millis(3),
+        };
+        let grown = Progress { attempts: 1, ..progress(cancelled, hook.version) };
+        let mut draft = Draft::read(tree, &key).expect("a read").expect("a record");
+        draft.progress(&grown);
+        prop_assert!(write(draft, sled::Batch::default()) <= blob::PIECE);
+        let back = store.execution(&key).expect("a read").expect("an execution");
+        prop_assert_eq!(back, Execution { progress: grown, ..execution });
+        let attempts = store.attempts(&key).expect("a read");
+        prop_assert_eq!(attempts.len(), 1);
+        prop_assert_eq!(attempts[0].process.as_ref().map(|kept| &kept.environment), Some(&process.environment));
+    });
 }
 
 /// Steps of one execution, handed over together or apart.

@@ -8,9 +8,9 @@ use proptest::prelude::*;
 
 use super::super::draft::Lines;
 use super::super::format::{
-    StoredAttempt, read_audit, read_definition, read_event, read_execution, read_last_good, read_mute,
-    read_override, write_audit, write_definition, write_event, write_execution, write_last_good, write_mute,
-    write_override, write_progress,
+    StoredAttempt, is_settled, read_audit, read_definition, read_event, read_execution, read_last_good,
+    read_mute, read_override, write_audit, write_definition, write_event, write_execution, write_last_good,
+    write_mute, write_override, write_progress,
 };
 use super::super::{Definition, Override};
 use crate::engine::execution::{
@@ -396,6 +396,7 @@ proptest! {
     fn executions(execution in execution()) {
         let (fixed, moving) = (write_execution(&execution), write_progress(&execution.progress));
         let back = read_execution(execution.key.clone(), &fixed, &moving).expect("what was written");
+        prop_assert_eq!(is_settled(&moving).expect("what was written"), execution.progress.state.is_settled());
         prop_assert_eq!(back, execution);
     }
 
