@@ -506,7 +506,7 @@ fn check_source(raw: RawSource, folder: &Path) -> Result<Source, SourceFault> {
         RawSource::Opennebula(raw) => opennebula::check(raw).map(Source::Opennebula),
         RawSource::Webhook(raw) => webhook::check(raw, folder).map(Source::Webhook),
         RawSource::Masakari(raw) => masakari::check(*raw, folder),
-        RawSource::Esc(raw) => esc::check(raw, folder).map(Source::Esc),
+        RawSource::Esc(raw) => esc::check(*raw, folder).map(Source::Esc),
     }
 }
 

@@ -231,7 +231,7 @@ pub enum RawSource {
     /// `type: masakari`.
     Masakari(Box<RawMasakari>),
     /// `type: esc`.
-    Esc(RawEsc),
+    Esc(Box<RawEsc>),
 }
 
 /// What of a source is read first: its type says how the rest is to be read.

@@ -322,28 +322,6 @@ impl IntakeQueue {
         taken
     }
 
-    /// What sources received and did not hand over since the last time, by source and reason.
-    pub fn take_not_kept(&self) -> Vec<(Arc<str>, NotKept, u64)> {
-        let mut state = self.shared.lock();
-        let mut taken = Vec::new();
-        for (name, source) in &mut state.sources {
-            let counted = std::mem::take(&mut source.not_kept).into_iter();
-            taken.extend(counted.map(|(why, count)| (Arc::clone(name), why, count)));
-        }
-        taken
-    }
-
-    /// What sources found odd in what they handed over since the last time, by source.
-    pub fn take_noted(&self) -> Vec<(Arc<str>, &'static str, u64)> {
-        let mut state = self.shared.lock();
-        let mut taken = Vec::new();
-        for (name, source) in &mut state.sources {
-            let counted = std::mem::take(&mut source.noted).into_iter();
-            taken.extend(counted.map(|(what, count)| (Arc::clone(name), what, count)));
-        }
-        taken
-    }
-
     /// What each source handed over so far.
     pub fn counters(&self) -> BTreeMap<Arc<str>, Counters> {
         let state = self.shared.lock();
@@ -532,14 +510,6 @@ impl State {
         match source.not_kept.iter_mut().find(|(known, _)| *known == why) {
             Some((_, count)) => *count += 1,
             None => source.not_kept.push((why, 1)),
-        }
-    }
-
-    fn remark(&mut self, source: &Arc<str>, what: &'static str) {
-        let source = self.sources.entry(Arc::clone(source)).or_default();
-        match source.noted.iter_mut().find(|(known, _)| *known == what) {
-            Some((_, count)) => *count += 1,
-            None => source.noted.push((what, 1)),
         }
     }
 

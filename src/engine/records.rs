@@ -285,7 +285,7 @@ impl Records {
         read: impl FnOnce(&Store) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
         let store = self.store.clone();
-        Ok(apart(move || read(&store)).await?.unwrap_or_default())
+        apart(move || read(&store)).await.map(Option::unwrap_or_default)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{Accepted, Entry, Intake, NotKept};
+use super::{Accepted, Entry, Intake, IntakeQueue, NotKept};
 use crate::engine::bookmark::Bookmark;
 use crate::event::Event;
 
@@ -138,7 +138,36 @@ impl Intake {
 
     /// Counts something odd in what is handed over all the same.
     pub fn remark(&self, what: &'static str) {
-        self.shared.lock().remark(&self.source, what);
+        let mut state = self.shared.lock();
+        let source = state.sources.entry(Arc::clone(&self.source)).or_default();
+        match source.noted.iter_mut().find(|(known, _)| *known == what) {
+            Some((_, count)) => *count += 1,
+            None => source.noted.push((what, 1)),
+        }
+    }
+}
+
+impl IntakeQueue {
+    /// What sources received and did not hand over since the last time, by source and reason.
+    pub fn take_not_kept(&self) -> Vec<(Arc<str>, NotKept, u64)> {
+        let mut state = self.shared.lock();
+        let mut taken = Vec::new();
+        for (name, source) in &mut state.sources {
+            let counted = std::mem::take(&mut source.not_kept).into_iter();
+            taken.extend(counted.map(|(why, count)| (Arc::clone(name), why, count)));
+        }
+        taken
+    }
+
+    /// What sources found odd in what they handed over since the last time, by source.
+    pub fn take_noted(&self) -> Vec<(Arc<str>, &'static str, u64)> {
+        let mut state = self.shared.lock();
+        let mut taken = Vec::new();
+        for (name, source) in &mut state.sources {
+            let counted = std::mem::take(&mut source.noted).into_iter();
+            taken.extend(counted.map(|(what, count)| (Arc::clone(name), what, count)));
+        }
+        taken
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) async fn recall(
 ) -> Result<(), ReadError> {
     let (register, records, source) = (Arc::clone(register), records.clone(), source.to_owned());
     let read = move || records.visit_newest(&source, REGISTERED, |event| register.take(&event));
-    Ok(apart(read).await?.unwrap_or_default())
+    apart(read).await.map(Option::unwrap_or_default)
 }
 
 /// What is to be looked at.
@@ -142,7 +142,7 @@ async fn touch_all(register: &Arc<Register>) -> Result<Vec<Seq>, ReadError> {
         numbers.retain(|seq| register.touch(*seq));
         Ok(numbers)
     };
-    Ok(apart(touch).await?.unwrap_or_default())
+    apart(touch).await.map(Option::unwrap_or_default)
 }
 
 async fn look(register: &Arc<Register>, records: &Records, chunk: Vec<Seq>) -> Result<(), ReadError> {
@@ -160,7 +160,7 @@ async fn look(register: &Arc<Register>, records: &Records, chunk: Vec<Seq>) -> R
         }
         Ok(())
     };
-    Ok(apart(read).await?.unwrap_or_default())
+    apart(read).await.map(Option::unwrap_or_default)
 }
 
 async fn forget_pruned(register: &Arc<Register>, records: &Records) -> Result<(), ReadError> {
@@ -173,5 +173,5 @@ async fn forget_pruned(register: &Arc<Register>, records: &Records) -> Result<()
         }
         Ok(())
     };
-    Ok(apart(read).await?.unwrap_or_default())
+    apart(read).await.map(Option::unwrap_or_default)
 }
