@@ -8,6 +8,8 @@
 )]
 
 mod daemon;
+mod oned_stand_in;
+mod peers;
 mod recorded;
 mod service;
 mod web;
@@ -20,6 +22,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use daemon::{House, LIMIT, until};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use oned_stand_in::Oned;
 use serde_json::{Value, json};
 use service::{Service, configure, hem};
 use web::{Answer, connect, raw, send, tool};
@@ -701,9 +704,18 @@ async fn what_a_script_writes_can_be_read_while_it_runs_without_its_secrets() {
                 secret.display()
             ),
         );
+    house.hook(
+        "old",
+        &format!("name: old\nid: 7\nprofile: onehem\ntrigger: {{ state: {{ resource: VM, on: RUNNING }} }}\n\
+         command: /bin/true\narguments: PIN {OPERATOR}\n---\n\
+         name: quoting\ntrigger: {{ state: {{ resource: VM, on: RUNNING }} }}\nwhen: text(\"VM/NAME\") == \"{OPERATOR}\"\n\
+         command: slow.sh\n"),
+    );
     let site = Site::of(house, "").await;
-    let order = json!({ "key": "x", "payload": "PGEvPg==", "hook": "slow" }).to_string();
-    assert_eq!(site.ask(OPERATOR, "POST", "/v1/events", &order).status, 200);
+    for hook in ["slow", "old"] {
+        let order = json!({ "key": "x", "payload": "PGEvPg==", "hook": hook }).to_string();
+        assert_eq!(site.ask(OPERATOR, "POST", "/v1/events", &order).status, 200);
+    }
     let output = || site.ask(VIEWER, "GET", "/v1/executions/1.slow/output", "").json();
     until("its first line is shown", || output()["stdout"]["total"] != 0).await;
     until("its second stream is shown", || {
@@ -739,6 +751,114 @@ async fn what_a_script_writes_can_be_read_while_it_runs_without_its_secrets() {
     );
     let absent = site.ask(VIEWER, "GET", "/v1/executions/7.slow/output", "");
     assert_eq!((absent.status, code(&absent).as_str()), (404, "not_found"));
+
+    // Wherever else a secret that hem knows was written, it is not seen either.
+    let feed = site.follow(None);
+    assert_eq!(feed.next().expect("a beginning").name, "hello");
+    let order = json!({
+        "scope": { "is": "lane", "hook": "slow", "subject": format!("web:{OPERATOR}") },
+        "reason": format!("{OPERATOR} is wrong"),
+    });
+    let mute = site.ask(OPERATOR, "POST", "/v1/mutes", &order.to_string());
+    assert_eq!(mute.status, 200, "{mute:?}");
+    let muted = feed.next().expect("a message");
+    assert_eq!(muted.data["scope"]["subject"], "web:[redacted]", "{muted:?}");
+    assert_eq!(muted.data["reason"], "[redacted] is wrong");
+    for path in [
+        "/v1/status",
+        "/v1/hooks",
+        "/v1/audit",
+        "/v1/export",
+        "/v1/events/1/explanation",
+        "/v1/executions?arguments=true",
+    ] {
+        let answer = site.ask(VIEWER, "GET", path, "");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(
+            answer.body.contains("[redacted]") && !answer.body.contains(OPERATOR),
+            "{path}: {}",
+            answer.body
+        );
+    }
+    // The digest of a line that holds a secret is for those who may see the secret.
+    let arguments = |token: &str| {
+        let listed = site
+            .ask(token, "GET", "/v1/executions?arguments=true&hook=old", "")
+            .json();
+        listed[0]["arguments"].clone()
+    };
+    assert_eq!(arguments(VIEWER)["line"], "PIN [redacted]");
+    assert_eq!(arguments(VIEWER)["sha256"], Value::Null);
+    assert!(arguments(OPERATOR)["sha256"].is_string());
+    site.service.stop().await;
+}
+
+/// What is said of its readiness over TCP and over the socket, which is the same.
+fn readiness(site: &Site) -> (u16, Value) {
+    let over_tcp = send(site.address, "GET", "/readyz", &[], b"");
+    let socket = &site.house.config.control.socket;
+    let socket = socket.to_str().expect("a path");
+    let over_socket = web::curl(&["--unix-socket", socket, "http://hem/readyz"]);
+    match over_socket.status == over_tcp.status && over_socket.json() == over_tcp.json() {
+        true => (over_tcp.status, over_tcp.json()),
+        // It changed in between.
+        false => (0, Value::Null),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_that_takes_nothing_more_is_alive_and_not_ready() {
+    let house = House::new();
+    let go_on = house.path("go-on");
+    house
+        .script(
+            "wait.sh",
+            &format!(
+                "#!/bin/sh\nwhile [ ! -e {} ]; do sleep 0.05; done\n",
+                go_on.display()
+            ),
+        )
+        .hook(
+            "h",
+            "name: h\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: wait.sh\n",
+        );
+    let site = Site::of(house, "limits: { max_backlog: 0 }\n").await;
+    let ready = json!({ "ready": true, "standby": false, "reasons": [] });
+    assert_eq!(readiness(&site), (200, ready.clone()));
+    let order = json!({ "key": "x", "payload": "PGEvPg==", "hook": "h" }).to_string();
+    assert_eq!(site.ask(OPERATOR, "POST", "/v1/events", &order).status, 200);
+    let full = json!({ "ready": false, "standby": false, "reasons": ["not_accepting"] });
+    until("the backlog is full", || readiness(&site) == (503, full.clone())).await;
+    assert_eq!(send(site.address, "GET", "/healthz", &[], b"").status, 200);
+    std::fs::write(&go_on, "").expect("a file");
+    until("there is room again", || readiness(&site) == (200, ready.clone())).await;
+    site.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stands_by_is_ready_unless_nobody_knows_who_leads() {
+    let mut house = House::new();
+    let auth = house.path("one_auth");
+    let auth = auth.to_str().expect("a path");
+    let mut oned = Oned::start(&["--raft", "FOLLOWER", "--auth-file", auth]);
+    house.serve(oned.events(), oned.replies());
+    let more = format!(
+        "oned: {{ endpoint: \"{}\", auth: {auth}, hooks: none, leader_only: true }}\n",
+        oned.xmlrpc()
+    );
+    let site = Site::of(house, &more).await;
+    let standby = json!({ "ready": true, "standby": true, "reasons": [] });
+    until("it stands by", || readiness(&site) == (200, standby.clone())).await;
+    oned.tell(json!({ "do": "break", "method": "one.zone.raftstatus", "how": "auth" }));
+    let unknown = json!({ "ready": false, "standby": true, "reasons": ["leader_unknown"] });
+    until("nobody says who leads", || {
+        readiness(&site) == (503, unknown.clone())
+    })
+    .await;
+    oned.tell(json!({ "do": "mend" }));
+    oned.tell(json!({ "do": "raft", "state": "LEADER" }));
+    let leads = json!({ "ready": true, "standby": false, "reasons": [] });
+    until("it leads", || readiness(&site) == (200, leads.clone())).await;
     site.service.stop().await;
 }
 
@@ -801,6 +921,21 @@ async fn whatever_is_wrong_is_said_as_a_problem_over_tcp_and_over_the_socket() {
     let slow = format!("POST /v1/events HTTP/1.1\r\n{authorised}Content-Length: 9\r\n\r\n{{");
     let answer = Answer::read(&raw(site.address, slow.as_bytes()));
     assert_eq!((answer.status, code(&answer).as_str()), (408, "too_slow"));
+    // Nor is an order carried out before its sender has done its part, where the address says all of it.
+    for path in [
+        "/v1/hooks/h/enable",
+        "/v1/hooks/h/disable",
+        "/v1/hooks/h/reset",
+        "/v1/executions/1.h/cancel",
+    ] {
+        let slow = format!("POST {path} HTTP/1.1\r\n{authorised}Content-Length: 9\r\n\r\n{{");
+        let answer = Answer::read(&raw(site.address, slow.as_bytes()));
+        assert_eq!(
+            (answer.status, code(&answer).as_str()),
+            (408, "too_slow"),
+            "{path}"
+        );
+    }
 
     let said = hem(&site.house, &["show", "7"]).await;
     assert_eq!(said.code, 1, "{said:?}");

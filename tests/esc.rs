@@ -622,17 +622,25 @@ async fn who_may_send_is_asked_for_and_tokens_stand_in_no_log() {
         );
     }
     assert_eq!(to(address, "/escalate", &[]).status, 404);
+    for mistyped in [
+        "//esc/4f1c7be2d0a94c55",
+        "/ESC/4f1c7be2d0a94c55",
+        "/4f1c7be2d0a94c55",
+        "/4f1c7be2d0a94c55/esc",
+    ] {
+        assert_eq!(to(address, mistyped, &[]).status, 404, "{mistyped}");
+    }
     let get = send(address, "GET", "/esc/4f1c7be2d0a94c55", &[], b"");
     assert_eq!((get.status, get.header("allow")), (405, Some("POST")));
     let status = service
         .until("refusals are counted", |status| {
-            status.events["esc"].received == 8
+            status.events["esc"].received == 12
         })
         .await;
     let refused = &status.sources["esc"].refused;
     assert_eq!(
         (refused["token"], refused["path"], refused["method"]),
-        (5, 1, 1),
+        (5, 5, 1),
         "{refused:?}"
     );
     assert_eq!(status.sources["esc"].endpoint, format!("http://{address}/esc"));
@@ -645,7 +653,9 @@ async fn who_may_send_is_asked_for_and_tokens_stand_in_no_log() {
     assert_eq!(to(address, "/esc/4f1c7be2d0a94c55", &[]).status, 401);
     let log = service.log();
     assert!(
-        log.contains("a request was answered") && log.contains("path=\"/esc\""),
+        log.contains("a request was answered")
+            && log.contains("path=\"/esc\"")
+            && log.contains("path=\"/ESC\""),
         "{log}"
     );
     for secret in ["4f1c7be2d0a94c5", "wrong-one", "another"] {

@@ -12,15 +12,19 @@ mod service;
 mod web;
 
 use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use daemon::{House, until};
+use daemon::until;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use service::Service;
-use web::{Answer, configure, connect, noting, post, raw, read_to_end, refused, send, start};
+use web::{
+    Answer, KNOWN_TOKEN, configure, connect, nearly_a_request, noting, post, raw, read_to_end, refused, send,
+    start,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_wrong_gets_its_code_and_is_counted_and_others_go_on_being_served() {
@@ -250,12 +254,14 @@ async fn a_thousand_idle_connections_and_half_requests_keep_nobody_out() {
         }
     }
     // The newest of them are still served, the oldest made place.
-    let mut newest = idle.pop().expect("a stream");
-    newest.set_read_timeout(Some(daemon::LIMIT)).expect("a limit");
-    newest.write_all(b"").expect("it is open");
+    let mut newest = idle.remove(998);
+    newest.write_all(b"}").expect("it is open");
+    let mut part = [0; 1024];
+    let read = newest.read(&mut part).expect("an answer");
+    assert_eq!(Answer::read(&String::from_utf8_lossy(&part[..read])).status, 202);
     let oldest = idle.remove(0);
     assert_eq!(read_to_end(oldest), "");
-    service.until_succeeded(10).await;
+    service.until_succeeded(11).await;
     drop(newest);
     drop(idle);
     service.stop().await;
@@ -309,44 +315,6 @@ async fn who_drips_is_cut_off_and_keeps_nobody_out() {
     service.stop().await;
 }
 
-/// What looks like a request, up to a point.
-fn nearly_a_request() -> impl Strategy<Value = Vec<u8>> {
-    let line = prop_oneof![
-        Just(b"POST /x HTTP/1.1\r\n".to_vec()),
-        Just(b"GET /x HTTP/1.0\r\n".to_vec()),
-        Just(b"PUT /%zz?\xff HTTP/1.1\r\n".to_vec()),
-        Just(b"POST /x HTTP/9.9\n".to_vec()),
-        Just(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec()),
-        vec(any::<u8>(), 0..30),
-    ];
-    let header = prop_oneof![
-        Just(b"Host: x\r\n".to_vec()),
-        Just(b"Content-Type: application/json\r\n".to_vec()),
-        Just(b"Content-Type: text/xml\r\n".to_vec()),
-        Just(b"Content-Type: application/x-www-form-urlencoded\r\n".to_vec()),
-        Just(b"Transfer-Encoding: chunked\r\n".to_vec()),
-        Just(b"Transfer-Encoding: gzip, chunked\r\n".to_vec()),
-        Just(b"Expect: 100-continue\r\n".to_vec()),
-        Just(b"Connection: upgrade\r\nUpgrade: h2c\r\n".to_vec()),
-        (0_u64..40).prop_map(|length| format!("Content-Length: {length}\r\n").into_bytes()),
-        Just(b"Content-Length: 99999999999999999999\r\n".to_vec()),
-        Just(b"Content-Length: -1\r\n".to_vec()),
-        vec(any::<u8>(), 0..20),
-    ];
-    let body = prop_oneof![
-        Just(b"{}".to_vec()),
-        Just(b"5\r\nhello\r\n0\r\n\r\n".to_vec()),
-        Just(b"ffffffffffffffff1\r\n".to_vec()),
-        Just(b"<a b='c'>&#0;</a>".to_vec()),
-        Just(b"a=%ff&b[]=%".to_vec()),
-        vec(any::<u8>(), 0..60),
-    ];
-    (line, vec(header, 0..5), any::<bool>(), body).prop_map(|(line, headers, is_ended, body)| {
-        let end: &[u8] = if is_ended { b"\r\n" } else { b"" };
-        [line, headers.concat(), end.to_vec(), body].concat()
-    })
-}
-
 /// Most of them keep their connection until the time for a head is over.
 const CASES: u32 = 64;
 
@@ -377,6 +345,68 @@ async fn no_bytes_go_unanswered_for_ever_or_disturb_others() {
         })
         .await;
     assert!(status.events["web"].adds_up, "{:?}", status.events["web"]);
+    service.stop().await;
+}
+
+/// The same for those that other requests come to, each at another address of one daemon.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_bytes_go_unanswered_by_any_listener() {
+    let house = noting();
+    let limits = "limits: { head_time: 300ms, body_time: 300ms }";
+    let file = configure(&house, "endpoints: { x: {} }\n", "");
+    let tokens = house.path("tokens");
+    std::fs::write(&tokens, KNOWN_TOKEN).expect("a file");
+    std::fs::set_permissions(&tokens, std::fs::Permissions::from_mode(0o600)).expect("its mode");
+    let socket = house.config.control.socket.display().to_string();
+    let control = format!(
+        "{{ socket: {socket}, listen: \"127.0.0.1:0\", tokens: [{{ file: tokens, role: operator }}], {limits} }}"
+    );
+    let text = std::fs::read_to_string(&file).expect("a configuration");
+    let text = text.replace(&format!("{{ socket: {socket} }}"), &control)
+        + &format!("  esc: {{ type: esc, callbacks: {{ listen: \"127.0.0.1:0\", {limits} }} }}\n")
+        + &format!("  ha: {{ type: masakari, listen: \"127.0.0.1:0\", {limits} }}\n");
+    std::fs::write(&file, text).expect("a configuration");
+    let mut service = Service::start(&house);
+    let status = service
+        .until("it listens everywhere", |status| {
+            let is_there = |name| status.sources.get(name).is_some_and(|source| source.connected);
+            status.url.is_some() && is_there("esc") && is_there("ha")
+        })
+        .await;
+    let at = |url: &str| -> SocketAddr {
+        let address = url.split('/').nth(2).expect("an address");
+        address.parse().expect("an address")
+    };
+    let masakari = at(&status.sources["ha"].endpoint);
+    let doors = [
+        ("/healthz", at(status.url.as_deref().expect("an address"))),
+        ("/esc", at(&status.sources["esc"].endpoint)),
+        ("/v1/hosts", masakari),
+    ];
+    std::thread::scope(|scope| {
+        for (path, address) in doors {
+            scope.spawn(move || {
+                let mut runner = TestRunner::new(ProptestConfig {
+                    failure_persistence: None,
+                    ..ProptestConfig::with_cases(CASES / 3)
+                });
+                let outcome = runner.run(&nearly_a_request(), |bytes| {
+                    let said = raw(address, &bytes);
+                    prop_assert!(said.is_empty() || said.starts_with("HTTP/1."), "{said}");
+                    prop_assert!(!said.contains(" 500 "), "{said}");
+                    prop_assert!(send(address, "GET", path, &[], b"").status < 500);
+                    Ok(())
+                });
+                outcome.unwrap_or_else(|failure| panic!("{path}: {failure}"));
+            });
+        }
+    });
+    let half = b"POST /v1/notifications HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
+    assert_eq!(Answer::read(&raw(masakari, half)).status, 408);
+    let status = service.status().await.expect("a status");
+    for name in ["esc", "ha"] {
+        assert!(status.events[name].adds_up, "{:?}", status.events[name]);
+    }
     service.stop().await;
 }
 

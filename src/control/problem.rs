@@ -109,3 +109,42 @@ impl From<QueryError> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_manual_lists_every_code_with_its_status() {
+        let schema = schemars::schema_for!(ErrorCode).to_value();
+        let known: BTreeSet<(String, u16)> = schema["oneOf"]
+            .as_array()
+            .expect("the codes")
+            .iter()
+            .map(|code| {
+                let value = code["const"].clone();
+                let read: ErrorCode = serde_json::from_value(value.clone()).expect("a code");
+                let name = value.as_str().expect("a name").to_owned();
+                (name, Failure::new(read, "").status.as_u16())
+            })
+            .collect();
+        let manual = include_str!("../../docs/control-api.md");
+        let (_, table) = manual.split_once("| code | status | when |").expect("the table");
+        let listed: BTreeSet<(String, u16)> = table
+            .lines()
+            .skip(2)
+            .take_while(|line| line.starts_with('|'))
+            .flat_map(|line| {
+                let mut cells = line.split('|').skip(1);
+                let codes = cells.next().expect("codes").to_owned();
+                let status: u16 = cells.next().expect("a status").trim().parse().expect("a number");
+                let names: Vec<_> = codes.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+                names.into_iter().map(move |name| (name, status))
+            })
+            .collect();
+        assert!(!known.is_empty());
+        assert_eq!(listed, known);
+    }
+}

@@ -12,6 +12,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use proptest::collection::vec;
+use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::daemon::{House, LIMIT};
@@ -284,4 +286,50 @@ pub(crate) async fn sums_of(service: &mut Service, source: &str, received: u64) 
     let sums = &status.events[source];
     assert!(sums.adds_up, "{sums:?}");
     assert_eq!(sums.received, received, "{sums:?}");
+}
+
+/// A token that [`nearly_a_request`] shows now and then.
+pub(crate) const KNOWN_TOKEN: &str = "token-of-whoever-knows-it";
+
+/// What looks like a request, up to a point.
+pub(crate) fn nearly_a_request() -> impl Strategy<Value = Vec<u8>> {
+    let line = prop_oneof![
+        Just(b"POST /x HTTP/1.1\r\n".to_vec()),
+        Just(b"GET /x HTTP/1.0\r\n".to_vec()),
+        Just(b"POST /esc HTTP/1.1\r\n".to_vec()),
+        Just(b"POST /v1/notifications HTTP/1.1\r\n".to_vec()),
+        Just(b"POST /v1/events HTTP/1.1\r\n".to_vec()),
+        Just(b"GET /v1/events?limit=2 HTTP/1.1\r\n".to_vec()),
+        Just(b"PUT /%zz?\xff HTTP/1.1\r\n".to_vec()),
+        Just(b"POST /x HTTP/9.9\n".to_vec()),
+        Just(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec()),
+        vec(any::<u8>(), 0..30),
+    ];
+    let header = prop_oneof![
+        Just(b"Host: x\r\n".to_vec()),
+        Just(format!("Host: localhost\r\nAuthorization: Bearer {KNOWN_TOKEN}\r\n").into_bytes()),
+        Just(b"Content-Type: application/json\r\n".to_vec()),
+        Just(b"Content-Type: text/xml\r\n".to_vec()),
+        Just(b"Content-Type: application/x-www-form-urlencoded\r\n".to_vec()),
+        Just(b"Transfer-Encoding: chunked\r\n".to_vec()),
+        Just(b"Transfer-Encoding: gzip, chunked\r\n".to_vec()),
+        Just(b"Expect: 100-continue\r\n".to_vec()),
+        Just(b"Connection: upgrade\r\nUpgrade: h2c\r\n".to_vec()),
+        (0_u64..40).prop_map(|length| format!("Content-Length: {length}\r\n").into_bytes()),
+        Just(b"Content-Length: 99999999999999999999\r\n".to_vec()),
+        Just(b"Content-Length: -1\r\n".to_vec()),
+        vec(any::<u8>(), 0..20),
+    ];
+    let body = prop_oneof![
+        Just(b"{}".to_vec()),
+        Just(b"5\r\nhello\r\n0\r\n\r\n".to_vec()),
+        Just(b"ffffffffffffffff1\r\n".to_vec()),
+        Just(b"<a b='c'>&#0;</a>".to_vec()),
+        Just(b"a=%ff&b[]=%".to_vec()),
+        vec(any::<u8>(), 0..60),
+    ];
+    (line, vec(header, 0..5), any::<bool>(), body).prop_map(|(line, headers, is_ended, body)| {
+        let end: &[u8] = if is_ended { b"\r\n" } else { b"" };
+        [line, headers.concat(), end.to_vec(), body].concat()
+    })
 }

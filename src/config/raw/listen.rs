@@ -30,6 +30,7 @@ pub struct RawHttpLimits {
     /// How long a sender may take for the body of a request; `1h` at most. Default `30s`.
     pub body_time: Option<DurationText>,
     /// Connections at once. A further one takes the place of the one that has kept hem waiting longest. Default 1000, and never more
-    /// than half of the files that the process may open, or all but 4096 where it may open many (`LimitNOFILE=` of its unit).
+    /// than half of the files that the process may open, or all but 4096 where it may open many (`LimitNOFILE=` of its unit):
+    /// all addresses that hem listens on share those evenly.
     pub connections: Option<usize>,
 }
