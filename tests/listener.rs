@@ -14,7 +14,7 @@ mod web;
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
-use daemon::{House, until};
+use daemon::until;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use proptest::collection::vec;
 use proptest::prelude::*;
