@@ -110,6 +110,7 @@ impl Source {
                     Entry::Disconnected { why, .. } => self.disconnections.push(why),
                     Entry::Lost { count, .. } => self.lost += count,
                     Entry::Delivered(_)
+                    | Entry::Kept(_)
                     | Entry::Emitted(_)
                     | Entry::Raised { .. }
                     | Entry::CatchUp { .. } => {
