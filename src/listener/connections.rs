@@ -79,12 +79,18 @@ struct State {
 
 impl Connections {
     /// There are at most `limit` connections, and no more than the share has.
-    pub(super) fn new(limit: usize, share: Share) -> Arc<Self> {
+    pub(super) fn within(limit: usize, share: Share) -> Arc<Self> {
         Arc::new(Self {
             limit,
             share,
             state: Mutex::default(),
         })
+    }
+
+    /// The same where files do not matter.
+    #[cfg(test)]
+    pub(super) fn new(limit: usize) -> Arc<Self> {
+        Self::within(limit, Budget::new(usize::MAX).share())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -175,7 +181,7 @@ mod tests {
 
     #[test]
     fn the_one_that_kept_hem_waiting_longest_makes_place() {
-        let connections = Connections::new(3, Budget::new(100).share());
+        let connections = Connections::new(3);
         let [first, second, third] = std::array::from_fn(|_| connections.enter().expect("a place"));
         assert!(first.hem_works());
         let fourth = connections.enter().expect("the second one's place");
@@ -195,11 +201,11 @@ mod tests {
     #[test]
     fn listeners_share_what_the_files_allow_and_none_starves_another() {
         let budget = Budget::new(8);
-        let first = Connections::new(100, Arc::clone(&budget).share());
+        let first = Connections::within(100, Arc::clone(&budget).share());
         let idle: Vec<Place> = (0..20).filter_map(|_| first.enter()).collect();
         let alive = |places: &[Place]| places.iter().filter(|place| !place.lost.is_cancelled()).count();
         assert_eq!((idle.len(), alive(&idle)), (20, 8));
-        let second = Connections::new(100, Arc::clone(&budget).share());
+        let second = Connections::within(100, Arc::clone(&budget).share());
         let others: Vec<Place> = (0..20).filter_map(|_| second.enter()).collect();
         assert_eq!(alive(&others), 4);
         // What the first one had before goes with its next connection.
@@ -213,7 +219,7 @@ mod tests {
     proptest! {
         #[test]
         fn there_are_never_more_than_the_limit(limit in 1_usize..5, steps in proptest::collection::vec((0_u8..4, 0_usize..8), 0..60)) {
-            let connections = Connections::new(limit, Budget::new(100).share());
+            let connections = Connections::new(limit);
             let mut places: Vec<Place> = Vec::new();
             for (step, which) in steps {
                 let which = which.checked_rem(places.len());

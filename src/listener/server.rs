@@ -161,7 +161,7 @@ impl Bound {
             address,
             share,
         } = self;
-        let connections = Connections::new(limits.connections, share);
+        let connections = Connections::within(limits.connections, share);
         let server = Arc::new(Server {
             exchange,
             limits,
