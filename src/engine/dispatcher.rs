@@ -671,12 +671,7 @@ impl Dispatcher {
             self.decide(Input::Withdraw { hook, reason }, Vec::new(), || ())
                 .await?;
         }
-        self.parts
-            .writer
-            .submit(changes, move || {
-                let _ = reply.send(());
-            })
-            .await
+        self.answer_when_durable(changes, (), reply).await
     }
 
     fn audit(&self, actor: Actor, action: &'static str, target: String) -> Change {
