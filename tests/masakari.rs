@@ -660,7 +660,7 @@ async fn whatever_is_sent_and_not_taken_is_counted_under_its_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn monitors_are_told_to_come_again_while_nothing_is_accepted_and_hosts_are_taken_out_all_the_same() {
+async fn monitors_and_operators_are_told_to_come_again_while_nothing_is_accepted() {
     let house = House::new();
     let go = house.path("go");
     let script = format!(
@@ -686,26 +686,28 @@ async fn monitors_are_told_to_come_again_while_nothing_is_accepted_and_hosts_are
     assert!(message(&refusal).starts_with("Nothing is accepted at present"));
     assert!(refusal.header("retry-after").is_some());
     refused_by(&mut service, "ha", "no room", 1).await;
-    // It causes nothing that would have to wait.
     let path = format!("/v1/segments/{SEGMENT}/hosts/{NODE1}");
     let on = |on: bool| {
         let body = json!({"host": {"on_maintenance": on}}).to_string();
-        let answer = send(
+        send(
             address,
             "PUT",
             &path,
             &["Content-Type: application/json"],
             body.as_bytes(),
-        );
-        (answer.status, answer.json()["host"]["on_maintenance"].clone())
+        )
     };
-    assert_eq!(on(true), (200, json!(true)));
-    assert_eq!(on(false), (200, json!(false)));
+    let refusal = on(true);
+    assert_eq!(refusal.status, 503, "{refusal:?}");
+    assert!(refusal.header("retry-after").is_some());
     std::fs::write(go, "").expect("a file");
     service
         .until("there is room again", |status| status.not_accepting.is_none())
         .await;
     accepted(address, &told("b"));
+    let answer = on(true);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.json()["host"]["on_maintenance"], json!(true));
     sums_of(&mut service, "ha", 3).await;
     service.stop().await;
 }
