@@ -401,7 +401,7 @@ async fn no_bytes_go_unanswered_by_any_listener() {
             });
         }
     });
-    let half = b"POST /v1/notifications HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
+    let half = b"POST /v1/notifications HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
     assert_eq!(Answer::read(&raw(masakari, half)).status, 408);
     let status = service.status().await.expect("a status");
     for name in ["esc", "ha"] {

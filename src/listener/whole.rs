@@ -137,7 +137,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
     use tokio_util::task::TaskTracker;
 
-    use super::super::connections::{Budget, Connections};
+    use super::super::connections::Connections;
     use super::super::server::RequestIds;
     use super::*;
     use crate::config::listen::HttpLimits;
@@ -187,7 +187,7 @@ mod tests {
     async fn nothing_begins_for_a_connection_that_lost_its_place() {
         let service = Arc::new(Counting::default());
         let server = server(&service);
-        let connections = Connections::new(1, Budget::of_process().share());
+        let connections = Connections::new(1);
         let lost = Arc::new(connections.enter().expect("a place"));
         // Between the last byte of the body and the answer.
         let kept = Arc::new(connections.enter().expect("its place"));
@@ -223,7 +223,7 @@ mod tests {
     async fn whoever_hangs_up_gives_no_place_back_before_its_request_is_answered() {
         let service = Arc::new(Slow::default());
         let server = server(&service);
-        let connections = Connections::new(1, Budget::of_process().share());
+        let connections = Connections::new(1);
         let place = Arc::new(connections.enter().expect("a place"));
         tokio::select! {
             biased;
