@@ -7,6 +7,7 @@
     reason = "a test that cannot go on says where"
 )]
 
+mod control_site;
 mod daemon;
 mod oned_stand_in;
 mod peers;
@@ -14,182 +15,18 @@ mod recorded;
 mod service;
 mod web;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::Command;
 
-use daemon::{House, LIMIT, until};
+use control_site::{Feed, OPERATOR, Site, VIEWER, write_token};
+use daemon::{House, until};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use oned_stand_in::Oned;
 use serde_json::{Value, json};
-use service::{Service, configure, hem};
+use service::{Service, hem};
 use web::{Answer, connect, raw, send, tool};
-
-const VIEWER: &str = "token-of-the-viewer";
-const OPERATOR: &str = "token-of-the-operator";
-
-/// A daemon whose control API is open to a viewer and an operator.
-struct Site {
-    house: House,
-    service: Service,
-    address: SocketAddr,
-}
-
-impl Site {
-    async fn open(more: &str) -> Self {
-        let house = House::new();
-        Self::of(house, more).await
-    }
-
-    async fn of(house: House, more: &str) -> Self {
-        for (name, token) in [("viewer", VIEWER), ("operator", OPERATOR)] {
-            write_token(&house, name, token);
-        }
-        let file = configure(&house, "");
-        let text = std::fs::read_to_string(&file).expect("a configuration");
-        let socket = format!("control: {{ socket: {} }}", house.config.control.socket.display());
-        let control = format!(
-            "control:\n  socket: {}\n  listen: 127.0.0.1:0\n  tokens:\n    - {{ file: viewer.tokens, role: viewer }}\n    \
-             - {{ file: operator.tokens, role: operator }}\n{more}",
-            house.config.control.socket.display()
-        );
-        std::fs::write(&file, text.replace(&socket, &control)).expect("a configuration");
-        let mut service = Service::start(&house);
-        let status = service.until("it is open", |status| status.url.is_some()).await;
-        let url = status.url.expect("an address");
-        let address = url
-            .rsplit('/')
-            .next()
-            .expect("an address")
-            .parse()
-            .expect("an address");
-        Self {
-            house,
-            service,
-            address,
-        }
-    }
-
-    /// Hands over an event that matches nothing.
-    fn emit(&self, key: &str) {
-        let order = json!({ "key": key, "payload": "PGEvPg==" }).to_string();
-        let answer = self.ask(OPERATOR, "POST", "/v1/events", &order);
-        assert_eq!(answer.status, 200, "{answer:?}");
-    }
-
-    /// Follows the feed, from where a reader stood or from now on.
-    fn follow(&self, last_seen: Option<&str>) -> Feed {
-        Feed::open(&format!("http://{}/v1/feed", self.address), last_seen, &[])
-    }
-
-    /// Asks with a token.
-    fn ask(&self, token: &str, method: &str, path: &str, body: &str) -> Answer {
-        let bearer = format!("Authorization: Bearer {token}");
-        send(self.address, method, path, &[&bearer], body.as_bytes())
-    }
-}
-
-fn write_token(house: &House, name: &str, text: &str) {
-    let file = house.path(&format!("{name}.tokens"));
-    std::fs::write(&file, text).expect("a file");
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("its mode");
-}
-
-/// The feed, as curl reads it.
-struct Feed {
-    curl: Child,
-    lines: Receiver<String>,
-}
-
-/// A message of the feed.
-#[derive(Debug)]
-struct Message {
-    id: String,
-    name: String,
-    data: Value,
-}
-
-impl Feed {
-    fn open(url: &str, last_seen: Option<&str>, more: &[&str]) -> Self {
-        Self::open_by(&format!("Authorization: Bearer {VIEWER}"), url, last_seen, more)
-    }
-
-    /// `credentials` is a header.
-    fn open_by(credentials: &str, url: &str, last_seen: Option<&str>, more: &[&str]) -> Self {
-        let mut command = Command::new("curl");
-        command.args(["-sSN", "-H", credentials]);
-        if let Some(id) = last_seen {
-            command.args(["-H", &format!("Last-Event-ID: {id}")]);
-        }
-        let mut curl = command
-            .args(more)
-            .arg(url)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("curl; `make test-deps` installs it");
-        let output = curl.stdout.take().expect("its output");
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { curl, lines }
-    }
-
-    /// The next line; none when there will be no more.
-    fn line(&self) -> Option<String> {
-        match self.lines.recv_timeout(LIMIT) {
-            Ok(line) => Some(line),
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => None,
-            Err(error) => panic!("nothing more is said: {error}"),
-        }
-    }
-
-    /// The next message; none when the feed has ended.
-    fn next(&self) -> Option<Message> {
-        let (mut id, mut name) = (String::new(), String::new());
-        loop {
-            let line = self.line()?;
-            if let Some(said) = line.strip_prefix("id: ") {
-                id = said.to_owned();
-            } else if let Some(said) = line.strip_prefix("event: ") {
-                name = said.to_owned();
-            } else if let Some(said) = line.strip_prefix("data: ") {
-                let data: Value = serde_json::from_str(said).expect("JSON");
-                assert_eq!(data["type"], *name, "{data}");
-                return Some(Message { id, name, data });
-            }
-        }
-    }
-
-    /// The next message, which must be an event; its id and the event's key.
-    fn event(&self) -> (String, String) {
-        let message = self.next().expect("a message");
-        assert_eq!(message.name, "event", "{message:?}");
-        (
-            message.id,
-            message.data["key"].as_str().expect("a key").to_owned(),
-        )
-    }
-
-    /// Cuts the connection.
-    fn cut(mut self) {
-        self.curl.kill().expect("a signal");
-        self.curl.wait().expect("its end");
-    }
-}
-
-impl Drop for Feed {
-    fn drop(&mut self) {
-        let _ = self.curl.kill();
-        let _ = self.curl.wait();
-    }
-}
 
 /// A session: its cookie, and what its writing requests repeat.
 fn sign_in(site: &Site, token: &str) -> (String, String) {
@@ -567,7 +404,7 @@ async fn a_reader_of_the_feed_that_was_cut_off_misses_nothing_and_hears_nothing_
     for mut feed in [feed, again] {
         assert_eq!(feed.event().1, "the last one");
         assert!(feed.next().is_none());
-        let status = feed.curl.wait().expect("its end");
+        let status = feed.ended();
         assert!(status.success(), "{status}");
     }
 }
