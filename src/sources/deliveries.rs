@@ -6,13 +6,41 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::engine::records::{Records, apart};
+use crate::event::Event;
 use crate::event::id::Seq;
+use crate::event::time::Timestamp;
 
 /// So many deliveries are remembered at most, the newest.
-pub(super) const REMEMBERED: usize = 100_000;
+const REMEMBERED: usize = 100_000;
 
 /// No sender sends anything again after so long.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// The events that a former life accepted from a source in the time that is remembered, oldest first, with their age; none where they
+/// cannot be read, which is said.
+pub(super) async fn former(records: &Records, source: &str, remembered: Duration) -> Vec<(Event, Duration)> {
+    let now = Timestamp::now();
+    let remembered = i64::try_from(remembered.as_millis()).unwrap_or(i64::MAX);
+    let since = Timestamp::from_millis(now.as_millis().saturating_sub(remembered));
+    let (records, name) = (records.clone(), source.to_owned());
+    let events = match apart(move || records.newest(&name, since, REMEMBERED)).await {
+        Ok(events) => events.unwrap_or_default(),
+        Err(error) => {
+            tracing::error!(
+                source,
+                error = &error as &dyn std::error::Error,
+                "former deliveries cannot be read; they would be taken again"
+            );
+            Vec::new()
+        }
+    };
+    let with_age = events.into_iter().rev().map(|event| {
+        let age = now.since(event.received);
+        (event, age)
+    });
+    with_age.collect()
+}
 
 /// The deliveries at one address. Cloning is cheap.
 #[derive(Debug, Clone)]

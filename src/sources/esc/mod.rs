@@ -9,13 +9,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use self::callbacks::{Access, Door};
-use super::deliveries::{Deliveries, REMEMBERED};
+use super::deliveries::{Deliveries, former};
 use super::{BuildError, Built, Site, Source, Wires};
 use crate::config::EscSource;
 use crate::engine::intake::Limits;
 use crate::engine::records::Records;
 use crate::event::Facts;
-use crate::event::time::Timestamp;
 use crate::listener::{self, Bound};
 
 /// What waits for acceptance is bounded by the connections; so many bytes of it are more than enough.
@@ -80,29 +79,11 @@ fn start(bound: Bound, access: Arc<Access>, names_source: bool, remember: Durati
 
 /// Reads the callbacks that a former life accepted.
 async fn recall(deliveries: &Deliveries, source: &str, records: &Records) {
-    let now = Timestamp::now();
-    let remember = i64::try_from(deliveries.remember_for().as_millis()).unwrap_or(i64::MAX);
-    let since = Timestamp::from_millis(now.as_millis().saturating_sub(remember));
-    let (records, name) = (records.clone(), source.to_owned());
-    let newest = tokio::task::spawn_blocking(move || records.newest(&name, since, REMEMBERED)).await;
-    let events = match newest {
-        Ok(Ok(events)) => events,
-        Ok(Err(error)) => {
-            tracing::error!(
-                source,
-                error = &error as &dyn std::error::Error,
-                "former callbacks cannot be read; they would be taken again"
-            );
-            return;
-        }
-        // The runtime is ending.
-        Err(_) => return,
-    };
-    for event in events.iter().rev() {
+    for (event, age) in former(records, source, deliveries.remember_for()).await {
         if let Facts::Esc(esc) = &event.facts
             && let Some(delivery) = &esc.delivery
         {
-            deliveries.recall(delivery, event.seq, now.since(event.received));
+            deliveries.recall(delivery, event.seq, age);
         }
     }
 }

@@ -12,13 +12,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use self::endpoint::{Door, Endpoint};
-use super::deliveries::REMEMBERED;
+use super::deliveries;
 use super::{BuildError, Built, Site, Source, Wires};
 use crate::config::WebhookSource;
 use crate::engine::intake::Limits;
 use crate::engine::records::Records;
 use crate::event::Facts;
-use crate::event::time::Timestamp;
 use crate::listener::{self, Bound};
 
 /// What waits for acceptance is bounded by the connections; so many bytes of it are more than enough.
@@ -93,25 +92,7 @@ async fn remember(endpoints: &[Arc<Endpoint>], source: &str, records: &Records) 
     let Some(longest) = endpoints.iter().filter_map(|endpoint| endpoint.remembers()).max() else {
         return;
     };
-    let now = Timestamp::now();
-    let longest = i64::try_from(longest.as_millis()).unwrap_or(i64::MAX);
-    let since = Timestamp::from_millis(now.as_millis().saturating_sub(longest));
-    let (records, name) = (records.clone(), source.to_owned());
-    let newest = tokio::task::spawn_blocking(move || records.newest(&name, since, REMEMBERED)).await;
-    let events = match newest {
-        Ok(Ok(events)) => events,
-        Ok(Err(error)) => {
-            tracing::error!(
-                source,
-                error = &error as &dyn std::error::Error,
-                "former deliveries cannot be read; they would be taken again"
-            );
-            return;
-        }
-        // The runtime is ending.
-        Err(_) => return,
-    };
-    for event in events.iter().rev() {
+    for (event, age) in deliveries::former(records, source, longest).await {
         let Facts::Webhook(request) = &event.facts else {
             continue;
         };
@@ -119,7 +100,7 @@ async fn remember(endpoints: &[Arc<Endpoint>], source: &str, records: &Records) 
             .iter()
             .find(|endpoint| endpoint.name() == request.endpoint);
         if let (Some(endpoint), Some(delivery)) = (endpoint, &request.delivery) {
-            endpoint.remember(delivery, event.seq, now.since(event.received));
+            endpoint.remember(delivery, event.seq, age);
         }
     }
 }
