@@ -157,6 +157,8 @@ const HIDDEN: &[(&str, &[&str])] = &[
     ("comfy_table", &["cli"]),
     ("indicatif", &["cli"]),
     ("sd_notify", &["cli::service"]),
+    ("russh", &["sources::esc::netconf"]),
+    ("rdkafka", &["sources::ncmp"]),
     ("zeromq", &[]),
 ];
 

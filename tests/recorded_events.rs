@@ -22,6 +22,7 @@ fn kind(facts: &Facts) -> Kind {
         Facts::Webhook(_) => Kind::Webhook,
         Facts::Esc(_) => Kind::Esc,
         Facts::Masakari(_) => Kind::Masakari,
+        Facts::Ncmp(_) => Kind::Ncmp,
     }
 }
 
@@ -185,7 +186,12 @@ fn every_recorded_document_has_a_tree() {
             Facts::Api(api) => assert_eq!(payload.text("CALL"), api.call),
             Facts::Retry(retry) => assert_eq!(payload.text("HOOK_ID"), retry.hook_id.to_string()),
             Facts::Undecodable { reason } => panic!("{}: {reason}", event.key),
-            Facts::Gap(_) | Facts::Own(_) | Facts::Webhook(_) | Facts::Esc(_) | Facts::Masakari(_) => {
+            Facts::Gap(_)
+            | Facts::Own(_)
+            | Facts::Webhook(_)
+            | Facts::Esc(_)
+            | Facts::Masakari(_)
+            | Facts::Ncmp(_) => {
                 panic!("{}: no hook manager sends this", event.key)
             }
         }

@@ -278,6 +278,7 @@ fn kept_event(view: EventView) -> Result<Event, Failure> {
                 "the daemon's answer names no way and form of ESC".to_owned(),
             )
         })?))),
+        FactsView::Ncmp(told) => Some(Facts::Ncmp(Box::new(told.into_record()))),
         FactsView::Masakari(told) => Some(Facts::Masakari(told.into())),
         _ => None,
     };

@@ -10,9 +10,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::api::{
     AcceptanceBucket, ActorView, AttemptView, AuditView, BlockedView, CancelReasonView, CatchUpView,
     CaughtUpView, CauseView, DefinitionView, EndedView, EscView, EventSums, EventView, ExecutionView,
-    FactsView, FaultView, FileView, HookView, KeptView, NotedOnlyView, OutcomeView, OutputView, OverrideView,
-    ProcessView, ReloadReply, ResultsView, RoleView, SeverityView, SkipReasonView, SourceErrorView,
-    SourceView, StaleView, StateView, StatusView, Text, Time,
+    FactsView, FaultView, FileView, HookView, KeptView, NcmpView, NotedOnlyView, OutcomeView, OutputView,
+    OverrideView, ProcessView, ReloadReply, ResultsView, RoleView, SeverityView, SkipReasonView,
+    SourceErrorView, SourceView, StaleView, StateView, StatusView, Text, Time,
 };
 use super::{mutes, pool};
 use crate::engine::execution::{
@@ -30,7 +30,7 @@ use crate::event::time::Timestamp;
 use crate::hooks::fault::{Fault, Severity};
 use crate::hooks::invocation::{OnehemShell, uses_shell};
 use crate::hooks::{
-    EscTrigger, Hook, MasakariTrigger, Names, OwnTrigger, Patterns, Profile, Trigger, Version,
+    EscTrigger, Hook, MasakariTrigger, Names, NcmpTrigger, OwnTrigger, Patterns, Profile, Trigger, Version,
 };
 use crate::runner::{Captured, Outcome, StartFailureKind};
 use crate::store::{AuditEntry, Definition, EventCounters, ListedEvent, Override};
@@ -91,6 +91,7 @@ fn facts(facts: &Facts) -> FactsView {
             request: request.request.clone(),
         },
         Facts::Esc(event) => FactsView::Esc(Box::new(EscView::of(event))),
+        Facts::Ncmp(told) => FactsView::Ncmp(NcmpView::of(told)),
         Facts::Masakari(told) => FactsView::Masakari(told.into()),
     }
 }
@@ -427,12 +428,25 @@ fn trigger(trigger: &Trigger) -> String {
         }
         Trigger::Webhook(webhook) => (format!("webhook {}", webhook.name), &webhook.source),
         Trigger::Esc(esc) => (esc_trigger(esc), &esc.source),
+        Trigger::Ncmp(asked) => (ncmp_trigger(asked), &asked.source),
         Trigger::Masakari(asked) => (masakari_trigger(asked), &asked.source),
     };
     if let Some(source) = source {
         words = format!("{words} of {source}");
     }
     words
+}
+
+/// `ncmp event update state READY`.
+fn ncmp_trigger(trigger: &NcmpTrigger) -> String {
+    let mut words = "ncmp".to_owned();
+    for (name, patterns, _) in trigger.asked(None) {
+        words = format!("{words} {name} {patterns}");
+    }
+    match trigger.data_sync {
+        Some(wanted) => format!("{words} data_sync {wanted}"),
+        None => words,
+    }
 }
 
 /// `esc SERVICE_ALIVE FAILURE, deployment dep`.

@@ -41,7 +41,7 @@ use crate::engine::execution::State as ExecutionState;
 use crate::event::id::{ExecutionKey, HookName, Reference, Seq};
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
-use crate::event::{EMITTED, Event, Facts, Subject, esc, masakari, opennebula, own, webhook};
+use crate::event::{EMITTED, Event, Facts, Subject, esc, masakari, ncmp, opennebula, own, webhook};
 
 /// Requests above this many bytes are refused; an event's document in base64 is the largest thing sent.
 const LARGEST_REQUEST: usize = 96 << 20;
@@ -586,6 +586,8 @@ async fn emit(State(room): Rooms, By(caller): By, Told(order): Told<EmitOrder>) 
         Some(webhook::from_saved(&document))
     } else if esc::is_saved(&document) {
         Some(esc::from_saved(&document))
+    } else if ncmp::is_saved(&document) {
+        Some(ncmp::from_saved(&document))
     } else if masakari::is_saved(&document) {
         Some(masakari::from_saved(&document))
     } else {

@@ -112,6 +112,13 @@ impl Veil {
                 }
             }
             FactsView::Esc(event) => event.texts_mut().for_each(hide),
+            FactsView::Ncmp(told) => {
+                told.cm_handle.as_mut().map(hide);
+                told.alternate_id.as_mut().map(hide);
+                for (name, value) in told.properties.iter_mut().chain(&mut told.old_properties) {
+                    *value = redaction.variable(name, value, None);
+                }
+            }
             FactsView::Masakari(told) => {
                 hide(&mut told.hostname);
                 for (name, value) in &mut told.payload {

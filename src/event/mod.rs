@@ -7,6 +7,7 @@ pub(crate) mod document;
 pub mod esc;
 pub mod id;
 pub mod masakari;
+pub mod ncmp;
 pub mod opennebula;
 pub mod own;
 pub mod payload;
@@ -23,6 +24,7 @@ use bytes::Bytes;
 use self::esc::{EscEvent, Via};
 use self::id::Seq;
 use self::masakari::MasakariNotification;
+use self::ncmp::NcmpRecord;
 use self::opennebula::Resource;
 use self::own::OwnEvent;
 use self::payload::Payload;
@@ -68,6 +70,7 @@ impl Event {
             Facts::Webhook(_) => Kind::Webhook,
             Facts::Esc(_) => Kind::Esc,
             Facts::Masakari(_) => Kind::Masakari,
+            Facts::Ncmp(_) => Kind::Ncmp,
         }
     }
 
@@ -83,9 +86,12 @@ impl Event {
             Facts::Retry(retry) => retry.remote_host.as_deref(),
             Facts::Esc(event) => event.host(),
             Facts::Masakari(notification) => Some(&notification.hostname),
-            Facts::Api(_) | Facts::Undecodable { .. } | Facts::Gap(_) | Facts::Own(_) | Facts::Webhook(_) => {
-                None
-            }
+            Facts::Api(_)
+            | Facts::Undecodable { .. }
+            | Facts::Gap(_)
+            | Facts::Own(_)
+            | Facts::Webhook(_)
+            | Facts::Ncmp(_) => None,
         }
     }
 }
@@ -139,11 +145,13 @@ pub enum Kind {
     Esc,
     /// A host, a process or a virtual machine failed or came back, says a Masakari monitor.
     Masakari,
+    /// Something became of a CM handle, says ONAP NCMP.
+    Ncmp,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::State,
         Self::Api,
         Self::Retry,
@@ -156,6 +164,7 @@ impl Kind {
         Self::Webhook,
         Self::Esc,
         Self::Masakari,
+        Self::Ncmp,
     ];
 
     /// The name in records, tables and JSON.
@@ -173,6 +182,7 @@ impl Kind {
             Self::Webhook => "webhook",
             Self::Esc => "esc",
             Self::Masakari => "masakari",
+            Self::Ncmp => "ncmp",
         }
     }
 }
@@ -207,6 +217,8 @@ pub enum Facts {
     Esc(Box<EscEvent>),
     /// Masakari: a host, a process or a virtual machine failed or came back.
     Masakari(MasakariNotification),
+    /// ONAP NCMP: something became of a CM handle.
+    Ncmp(Box<NcmpRecord>),
 }
 
 impl Facts {
@@ -218,7 +230,7 @@ impl Facts {
                 Via::Rest => Payload::of_callback(bytes, event.form),
                 Via::Netconf => Payload::of_notification(bytes),
             },
-            Self::Masakari(_) => Payload::of_form(bytes, Form::Json),
+            Self::Masakari(_) | Self::Ncmp(_) => Payload::of_form(bytes, Form::Json),
             _ => Payload::new(bytes),
         }
     }

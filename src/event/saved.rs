@@ -7,7 +7,7 @@
 //! * `.jsonl`: one event a line, `{"key": "EVENT API one.vm.allocate 1", "content": "<base64>"}`; `events.jsonl#17` names
 //!   line 17;
 //! * `.json`: an event of hem's own: the JSON object that is its payload ([`own`]); a request over HTTP ([`webhook`]); a callback of ESC
-//!   ([`esc`]); or a notification of Masakari ([`masakari`]).
+//!   ([`esc`]); a notification of Masakari ([`masakari`]); or a record of NCMP ([`ncmp`]).
 //!
 //! Each of them may be compressed with gzip: `events.jsonl.gz`.
 
@@ -26,7 +26,7 @@ use crate::event::id::Seq;
 use crate::event::opennebula::{self, key::Key};
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
-use crate::event::{Event, Facts, Subject, esc, masakari, own, webhook};
+use crate::event::{Event, Facts, Subject, esc, masakari, ncmp, own, webhook};
 
 /// The name that events have whose source is not known.
 pub const SOURCE: &str = "opennebula";
@@ -161,6 +161,9 @@ pub fn event(message: SavedMessage) -> Event {
     if esc::is_saved(&message.document) {
         return esc::from_saved(&message.document);
     }
+    if ncmp::is_saved(&message.document) {
+        return ncmp::from_saved(&message.document);
+    }
     if masakari::is_saved(&message.document) {
         return masakari::from_saved(&message.document);
     }
@@ -213,7 +216,8 @@ fn key_of(facts: &Facts, subject: Option<&str>) -> String {
         | Facts::Own(_)
         | Facts::Webhook(_)
         | Facts::Esc(_)
-        | Facts::Masakari(_) => String::new(),
+        | Facts::Masakari(_)
+        | Facts::Ncmp(_) => String::new(),
     }
 }
 

@@ -125,6 +125,22 @@ pub(super) fn meta<'e>(event: &'e Event) -> Box<dyn Val + 'e> {
                 add_text(name, Some(text));
             }
         }
+        Facts::Ncmp(told) => {
+            for (name, text) in told.texts() {
+                let text: Box<dyn Val + 'e> = Box::new(CelString::from(text.into_owned()));
+                fields.insert(CelMapKey::from(name), text);
+            }
+            for (name, properties) in [
+                ("properties", &told.properties),
+                ("old_properties", &told.old_properties),
+            ] {
+                let properties: HashMap<CelMapKey<'e>, Box<dyn Val + 'e>> = properties
+                    .iter()
+                    .map(|(name, value)| (CelMapKey::from(name.as_str()), borrowed(value)))
+                    .collect();
+                fields.insert(CelMapKey::from(name), Box::new(CelMap::from(properties)));
+            }
+        }
         Facts::Masakari(told) => {
             add_text("notification_uuid", Some(&told.uuid));
             add_text("type", Some(&told.kind));

@@ -7,6 +7,7 @@ mod esc;
 pub mod fault;
 pub mod folder;
 pub mod invocation;
+mod ncmp;
 pub mod onehook;
 mod own;
 mod policies;
@@ -24,6 +25,7 @@ pub mod yaml_text;
 pub use self::compile::parse_definition;
 pub use self::esc::EscTrigger;
 pub use self::fault::{Fault, Severity};
+pub use self::ncmp::NcmpTrigger;
 pub use self::own::{OwnTrigger, Patterns};
 pub use self::schema::json_schema;
 
@@ -156,6 +158,8 @@ pub enum Trigger {
     Webhook(WebhookTrigger),
     /// Cisco ESC reports a step.
     Esc(EscTrigger),
+    /// ONAP NCMP: something became of a CM handle.
+    Ncmp(NcmpTrigger),
     /// Masakari: a host, a process or a virtual machine failed or came back.
     Masakari(MasakariTrigger),
 }
@@ -169,6 +173,7 @@ impl Trigger {
             Self::Own(_) => None,
             Self::Webhook(trigger) => trigger.source.as_deref(),
             Self::Esc(trigger) => trigger.source.as_deref(),
+            Self::Ncmp(trigger) => trigger.source.as_deref(),
             Self::Masakari(trigger) => trigger.source.as_deref(),
         }
     }
@@ -180,6 +185,7 @@ impl Trigger {
             Self::Own(_) => None,
             Self::Webhook(_) => Some("webhook"),
             Self::Esc(_) => Some("esc"),
+            Self::Ncmp(_) => Some("ncmp"),
             Self::Masakari(_) => Some("masakari"),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
-use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::scalar::{Backoff, HumanDuration, Size, TimeLimit};
@@ -95,7 +95,7 @@ pub(super) struct RawHook {
     pub(super) tests: Option<At<Vec<At<RawTest>>>>,
 }
 
-/// One trigger: exactly one of `state`, `api`, `webhook`, `esc` and `masakari`, and perhaps the source; or one of those on what hem did
+/// One trigger: exactly one of `state`, `api`, `webhook`, `esc`, `masakari` and `ncmp`, and perhaps the source; or one of those on what hem did
 /// itself: `gap`, `execution`, `muted`, `blocked`, `source_down`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -105,6 +105,7 @@ pub(super) struct RawHook {
     { "required": ["webhook"] },
     { "required": ["esc"] },
     { "required": ["masakari"] },
+    { "required": ["ncmp"] },
     { "required": ["gap"] },
     { "required": ["execution"] },
     { "required": ["muted"] },
@@ -125,6 +126,8 @@ pub(super) struct RawTrigger {
     pub(super) esc: Option<At<RawEscTrigger>>,
     /// Masakari: a host, a process or a virtual machine failed or came back.
     pub(super) masakari: Option<At<RawMasakariTrigger>>,
+    /// ONAP NCMP: something became of a CM handle.
+    pub(super) ncmp: Option<At<RawNcmpTrigger>>,
     /// hem: events of a source may be missing.
     pub(super) gap: Option<At<RawGapTrigger>>,
     /// hem: an execution of another hook reached its end.
@@ -135,18 +138,6 @@ pub(super) struct RawTrigger {
     pub(super) blocked: Option<At<RawBlockedTrigger>>,
     /// hem: a source is not connected.
     pub(super) source_down: Option<At<RawSourceDownTrigger>>,
-    #[schemars(skip)]
-    pub(super) ncmp: Option<At<Foreign>>,
-}
-
-/// The attributes of a trigger whose source this version does not have.
-#[derive(Debug)]
-pub(super) struct Foreign;
-
-impl<'de> Deserialize<'de> for Foreign {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|IgnoredAny| Self)
-    }
 }
 
 /// A resource entered a state.
@@ -209,6 +200,27 @@ pub(super) struct RawEscTrigger {
     pub(super) vm_group: Option<At<RawNames>>,
     /// The way it came: `rest` or `netconf`. Default: any.
     pub(super) via: Option<At<String>>,
+}
+
+/// ONAP NCMP: something became of a CM handle. Each name may be a list, or `any`; `*` in a name stands for any characters.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["event"]))]
+#[schemars(rename = "NcmpTrigger")]
+pub(super) struct RawNcmpTrigger {
+    /// What became of it: `create`, `update` or `delete`; of a CloudEvent the last word of its type, `AvcEvent`. `"=NAME"` takes a
+    /// name that looks like a mistake.
+    pub(super) event: Option<At<RawNames>>,
+    /// The CM handle: `"site-7-*"`. Default: any, and none.
+    pub(super) cm_handle: Option<At<RawNames>>,
+    /// The state it is in now, where it changed: `ADVISED`, `READY`, `LOCKED`, `DELETING`, `DELETED`. Default: any, and none.
+    pub(super) state: Option<At<RawNames>>,
+    /// The state it was in before. Default: any, and none.
+    pub(super) old_state: Option<At<RawNames>>,
+    /// Whether its data is synchronised, where the event tells. Default: either, and not told.
+    pub(super) data_sync: Option<bool>,
+    /// The topic. Default: any.
+    pub(super) topic: Option<At<RawNames>>,
 }
 
 /// Masakari: a host, a process or a virtual machine failed or came back. Each attribute is a name, a list, or `any`; `*` in a name

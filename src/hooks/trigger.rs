@@ -25,7 +25,7 @@ const LISTABLE: usize = 12;
 
 /// Whether names that are not known are taken as they are.
 #[derive(Debug, Clone, Copy)]
-enum Vocabulary {
+pub(super) enum Vocabulary {
     /// Those that are like none of the known ones.
     Open,
     /// None.
@@ -35,42 +35,29 @@ enum Vocabulary {
 impl Compiler<'_> {
     /// Checks one trigger; several come of a list of short names.
     pub(super) fn trigger(&mut self, raw: RawTrigger, mark: Mark) -> Vec<Trigger> {
-        let foreign = [("ncmp", &raw.ncmp)];
-        let mut others = 0;
-        for (name, found) in foreign {
-            if let Some(found) = found {
-                others += 1;
-                self.error(
-                    found.mark,
-                    format!(
-                        "trigger `{name}` needs a source of type `{name}`, which this version does not have"
-                    ),
-                );
-            }
-        }
         let present = [
             raw.state.is_some(),
             raw.api.is_some(),
             raw.webhook.is_some(),
             raw.esc.is_some(),
             raw.masakari.is_some(),
+            raw.ncmp.is_some(),
             raw.gap.is_some(),
             raw.execution.is_some(),
             raw.muted.is_some(),
             raw.blocked.is_some(),
             raw.source_down.is_some(),
         ];
-        match (present.into_iter().filter(|is| *is).count(), others) {
-            (0, 0) => {
+        match present.into_iter().filter(|is| *is).count() {
+            0 => {
                 self.missing(
                     mark,
-                    "a trigger needs `state`, `api`, `webhook`, `esc`, `masakari`, or one of hem's own: `gap`, `execution`, `muted`, `blocked`, `source_down`",
+                    "a trigger needs `state`, `api`, `webhook`, `esc`, `masakari`, `ncmp`, or one of hem's own: `gap`, `execution`, `muted`, `blocked`, `source_down`",
                     "write `state: { resource: VM, on: RUNNING }`",
                 );
                 return Vec::new();
             }
-            (1, 0) => {}
-            (0, 1) => return Vec::new(),
+            1 => {}
             _ => {
                 self.error(mark, "a trigger asks for one thing alone".to_owned())
                     .help("write a list: `trigger: [{ state: … }, { api: … }]`");
@@ -94,10 +81,14 @@ impl Compiler<'_> {
         if let Some(masakari) = raw.masakari {
             return vec![self.masakari_trigger(masakari.value, source)];
         }
+        if let Some(ncmp) = raw.ncmp {
+            return self.ncmp_trigger(ncmp, source).into_iter().collect();
+        }
         if let Some(mark) = source_mark {
             self.error(
                 mark,
-                "`source` beside it is for `state`, `api`, `webhook`, `esc` and `masakari`".to_owned(),
+                "`source` beside it is for `state`, `api`, `webhook`, `esc`, `masakari` and `ncmp`"
+                    .to_owned(),
             )
             .help("write it inside: `gap: { source: … }`, `source_down: { source: … }`");
         }
@@ -358,7 +349,7 @@ impl Compiler<'_> {
     }
 
     /// Patterns of names of which some are known. `=NAME` takes one that is not, or looks like a mistake.
-    fn words_of(
+    pub(super) fn words_of(
         &mut self,
         raw: Option<At<RawNames>>,
         what: &str,

@@ -8,7 +8,8 @@ use crate::event::opennebula::Resource;
 use crate::event::{ApiCall, Event, Facts, StateChange};
 use crate::expression::{EvaluationContext, Expression};
 use crate::hooks::{
-    ApiTrigger, EscTrigger, Hook, MasakariTrigger, Names, Patterns, StateTrigger, Trigger, WebhookTrigger,
+    ApiTrigger, EscTrigger, Hook, MasakariTrigger, Names, NcmpTrigger, Patterns, StateTrigger, Trigger,
+    WebhookTrigger,
 };
 
 /// Why one hook does or does not match one event: everything that was asked, with what was found.
@@ -79,6 +80,7 @@ fn trigger_steps(position: usize, trigger: &Trigger, hook: &Hook, event: &Event)
         Trigger::Api(asked) => api_steps(&mut steps, asked, event),
         Trigger::Own(asked) => own_steps(&mut steps, asked, &hook.name, event),
         Trigger::Webhook(asked) => webhook_steps(&mut steps, asked, event),
+        Trigger::Ncmp(asked) => ncmp_steps(&mut steps, asked, event),
         Trigger::Esc(asked) => esc_steps(&mut steps, asked, event),
         Trigger::Masakari(asked) => masakari_steps(&mut steps, asked, event),
     }
@@ -213,6 +215,23 @@ fn webhook_steps(steps: &mut Steps, asked: &WebhookTrigger, event: &Event) {
     steps.pattern("endpoint", &asked.name, found);
 }
 
+fn ncmp_steps(steps: &mut Steps, asked: &NcmpTrigger, event: &Event) {
+    steps.source(asked.source.as_deref(), event);
+    let told = match &event.facts {
+        Facts::Ncmp(told) => Some(&**told),
+        _ => None,
+    };
+    steps.add("kind is ncmp".to_owned(), kind_found(event), told.is_some());
+    for (name, patterns, value) in asked.asked(told) {
+        steps.pattern(name, patterns, value);
+    }
+    if let Some(wanted) = asked.data_sync {
+        let found = told.and_then(|told| told.data_sync);
+        let shown = found.map_or_else(|| NOTHING.to_owned(), |found| found.to_string());
+        steps.add(format!("data_sync is {wanted}"), shown, found == Some(wanted));
+    }
+}
+
 fn esc_steps(steps: &mut Steps, asked: &EscTrigger, event: &Event) {
     steps.source(asked.source.as_deref(), event);
     let found = match &event.facts {
@@ -286,6 +305,7 @@ pub(super) fn kind_found(event: &Event) -> String {
         | Facts::Own(_)
         | Facts::Webhook(_)
         | Facts::Esc(_)
+        | Facts::Ncmp(_)
         | Facts::Masakari(_) => event.kind().as_str().to_owned(),
     }
 }

@@ -8,13 +8,14 @@ use super::own::{own_fits, why_own};
 use super::{catch_up_fits, from_fits, result_fits, result_name, source_fits, told_of};
 use crate::event::esc::EscEvent;
 use crate::event::masakari::MasakariNotification;
+use crate::event::ncmp::NcmpRecord;
 use crate::event::opennebula::Resource;
 use crate::event::webhook::WebhookRequest;
 use crate::event::{ApiCall, Event, Facts, StateChange};
 use crate::expression::{EvaluationContext, EvaluationError};
 use crate::hooks::{
-    ApiTrigger, EscTrigger, Hook, HookSet, MasakariTrigger, Names, OwnTrigger, StateTrigger, Trigger,
-    WebhookTrigger,
+    ApiTrigger, EscTrigger, Hook, HookSet, MasakariTrigger, Names, NcmpTrigger, OwnTrigger, StateTrigger,
+    Trigger, WebhookTrigger,
 };
 
 /// One hook that an event triggers.
@@ -51,6 +52,8 @@ pub struct Index {
     webhooks: Vec<Candidate>,
     /// Those that ask for events of ESC, likewise.
     esc: Vec<Candidate>,
+    /// Those that ask for events of NCMP, likewise.
+    ncmp: Vec<Candidate>,
     /// Those that ask for notifications of Masakari, likewise.
     masakari: Vec<Candidate>,
     /// All hooks that stand for one of the controller's, enabled or not.
@@ -110,6 +113,7 @@ impl Index {
             own: Vec::new(),
             webhooks: Vec::new(),
             esc: Vec::new(),
+            ncmp: Vec::new(),
             masakari: Vec::new(),
             by_oned_id: HashMap::new(),
         };
@@ -141,6 +145,7 @@ impl Index {
                 Trigger::Own(_) => self.own.push(candidate),
                 Trigger::Webhook(_) => self.webhooks.push(candidate),
                 Trigger::Esc(_) => self.esc.push(candidate),
+                Trigger::Ncmp(_) => self.ncmp.push(candidate),
                 Trigger::Masakari(_) => self.masakari.push(candidate),
             }
         }
@@ -195,6 +200,11 @@ impl Index {
                     found.consider(candidate);
                 }
             }
+            Facts::Ncmp(_) => {
+                for candidate in in_order([Some(&self.ncmp)]) {
+                    found.consider(candidate);
+                }
+            }
             Facts::Esc(_) => {
                 for candidate in in_order([Some(&self.esc)]) {
                     found.consider(candidate);
@@ -220,6 +230,7 @@ impl Index {
                 | Trigger::Api(_)
                 | Trigger::Webhook(_)
                 | Trigger::Esc(_)
+                | Trigger::Ncmp(_)
                 | Trigger::Masakari(_) => None,
             }
         })
@@ -290,6 +301,9 @@ impl Found<'_> {
             (Some(Trigger::Webhook(asked)), Facts::Webhook(request)) => {
                 request_fits(asked, source, request).then(|| format!("webhook {}", request.endpoint))
             }
+            (Some(Trigger::Ncmp(asked)), Facts::Ncmp(told)) => {
+                record_fits(asked, source, told).then(|| why_record(told))
+            }
             (Some(Trigger::Esc(asked)), Facts::Esc(event)) => {
                 esc_fits(asked, source, event).then(|| why_esc(event))
             }
@@ -334,6 +348,24 @@ fn call_fits(asked: &ApiTrigger, source: &str, call: &ApiCall) -> bool {
 
 fn request_fits(asked: &WebhookTrigger, source: &str, request: &WebhookRequest) -> bool {
     source_fits(asked.source.as_deref(), source) && asked.name.fit(Some(&request.endpoint))
+}
+
+fn record_fits(asked: &NcmpTrigger, source: &str, told: &NcmpRecord) -> bool {
+    source_fits(asked.source.as_deref(), source)
+        && asked
+            .data_sync
+            .is_none_or(|wanted| told.data_sync == Some(wanted))
+        && asked
+            .asked(Some(told))
+            .all(|(_, patterns, value)| patterns.fit(value))
+}
+
+fn why_record(told: &NcmpRecord) -> String {
+    match (&told.old_state, &told.state) {
+        (Some(old), Some(new)) => format!("ncmp {}, {old} → {new}", told.event),
+        (None, Some(new)) => format!("ncmp {}, {new}", told.event),
+        _ => format!("ncmp {}", told.event),
+    }
 }
 
 fn esc_fits(asked: &EscTrigger, source: &str, event: &EscEvent) -> bool {

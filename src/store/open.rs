@@ -18,7 +18,10 @@ use crate::event::time::Timestamp;
 const CACHE: u64 = 64 << 20;
 
 /// How long a store that another process has is waited for: sled lets go of its files a moment after it was closed.
-const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long until it is asked for again.
+pub(super) const LOCK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Stands beside sled's own files and says what they are. sled takes a log that is gone or begins with other bytes for a
 /// new one: without this an empty store would silently take the place of a damaged one.
@@ -157,7 +160,7 @@ impl Store {
             && is_lock(error)
             && began.elapsed() < LOCK_PATIENCE
         {
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(LOCK_AGAIN);
             opened = open_files(folder);
         }
         let (db, tree) = match opened {

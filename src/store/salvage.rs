@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use sled::{Batch, Tree};
 
@@ -20,7 +22,7 @@ use self::carving::Carving;
 use self::mending::mend;
 use super::format::FORMAT;
 use super::keys::Space;
-use super::open::{Label, Panicked, aside, open_files, sync_all_of};
+use super::open::{LOCK_AGAIN, LOCK_PATIENCE, Label, Panicked, aside, open_files, sync_all_of};
 use crate::event::id::StoreId;
 
 /// sled's segments: it reads its log in pieces of this many bytes.
@@ -134,6 +136,21 @@ impl Try {
     }
 }
 
+/// The lock that sled holds while a store is open; none where somebody keeps it.
+fn locked(mut log: File) -> Option<Flock<File>> {
+    let began = Instant::now();
+    loop {
+        match Flock::lock(log, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Some(lock),
+            Err((refused, Errno::EWOULDBLOCK)) if began.elapsed() < LOCK_PATIENCE => {
+                log = refused;
+                std::thread::sleep(LOCK_AGAIN);
+            }
+            Err(_) => return None,
+        }
+    }
+}
+
 /// Saves what is readable of the store in `folder` into a new one in its place. `say` hears how it goes.
 ///
 /// # Errors
@@ -151,7 +168,7 @@ pub fn salvage(folder: &Path, mut say: impl FnMut(&str)) -> Result<Salvaged, Sal
         Err(error) => return Err(in_folder(error)),
     };
     let length = file.metadata().map_err(in_folder)?.len();
-    let Ok(_lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
+    let Some(_lock) = locked(file) else {
         return Err(SalvageError::InUse { path });
     };
     let label = Label::read(folder).map_err(in_folder)?.and_then(Result::ok);

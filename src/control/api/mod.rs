@@ -4,6 +4,7 @@
 //!
 //! * `records`: what is kept: events, executions, their attempts, and how they are asked for.
 //! * `esc`: what is known of an event of Cisco ESC.
+//! * `ncmp`: what is known of a record of ONAP NCMP.
 //! * `feed`: what the live feed says, and the sessions of browsers that listen to it.
 //! * `health`: whether the daemon can do its work.
 //! * `mutes`: what holds executions back.
@@ -17,6 +18,7 @@ mod esc;
 mod feed;
 mod health;
 mod mutes;
+mod ncmp;
 mod notification;
 mod orders;
 mod records;
@@ -35,6 +37,7 @@ pub use self::mutes::{
     MuteOrder, MuteReply, MuteStatusView, MuteView, MutedByView, QueueView, ScopeView, StopOrder, StopReply,
     ThenView, UnmuteOrder, UnmuteReply,
 };
+pub use self::ncmp::NcmpView;
 pub use self::notification::{NotificationView, ObservedView};
 pub use self::orders::{
     AuditFilter, AuditView, EmitOrder, EmitReply, FaultView, HookView, Ordered, OriginView, OverrideView,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::esc::EscView;
+use super::ncmp::NcmpView;
 use super::{ActorView, MuteView, NotificationView, SourceErrorView, Text, Time, is_false};
 
 /// Which events are asked for.
@@ -23,7 +24,7 @@ pub struct EventFilter {
     /// Only events of this source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Only events of this kind: `state`, `api`, `retry`, `webhook`, `esc`, `masakari`, `undecodable`, `gap`.
+    /// Only events of this kind: `state`, `api`, `retry`, `webhook`, `esc`, `masakari`, `ncmp`, `undecodable`, `gap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Only events that caused no execution.
@@ -227,6 +228,8 @@ pub enum FactsView {
     },
     /// Cisco ESC reports a step.
     Esc(Box<EscView>),
+    /// ONAP NCMP: something became of a CM handle.
+    Ncmp(NcmpView),
     /// Masakari: a host, a process or a virtual machine failed or came back.
     Masakari(NotificationView),
 }
@@ -292,6 +295,7 @@ impl FactsView {
                 None => format!("webhook {endpoint}"),
             },
             Self::Esc(event) => event.in_words(),
+            Self::Ncmp(told) => told.in_words(),
             Self::Masakari(told) => told.in_words(),
         }
     }

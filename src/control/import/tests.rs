@@ -20,6 +20,7 @@ use crate::engine::mute::{Mute, MutedBy, Scope, Until};
 use crate::event::esc::{EscEvent, Machine, Via};
 use crate::event::id::{ExecutionKey, HookName};
 use crate::event::masakari::{MasakariNotification, Observed};
+use crate::event::ncmp::NcmpRecord;
 use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
 use crate::event::redaction::Redaction;
@@ -106,6 +107,18 @@ fn facts(rng: &mut fastrand::Rng) -> Facts {
             delivery: rng.bool().then(|| "d53f0047 VM_ALIVE 200".to_owned()),
             sender: Some("192.0.2.7".to_owned()),
             request: None,
+        })),
+        7 => Facts::Ncmp(Box::new(NcmpRecord {
+            topic: "ncmp-events".to_owned(),
+            partition: 3,
+            offset: 42,
+            event: "update".to_owned(),
+            event_type: "org.onap.ncmp.cmhandle-lcm-event.update".to_owned(),
+            cm_handle: rng.bool().then(|| "cmhandle-001".to_owned()),
+            state: rng.bool().then(|| "READY".to_owned()),
+            data_sync: rng.bool().then_some(true),
+            properties: [("color".to_owned(), "green".to_owned())].into(),
+            ..NcmpRecord::default()
         })),
         6 => Facts::Masakari(MasakariNotification {
             uuid: "3d548a84".to_owned(),

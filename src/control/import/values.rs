@@ -283,6 +283,7 @@ pub(super) fn event(store: &StoreId, line: EventLine) -> Result<(ListedEvent, bo
             let way = format!("{} {}", view.via, view.form);
             Facts::Esc(Box::new(view.into_event().ok_or_else(|| wrong("via", way))?))
         }
+        FactsView::Ncmp(told) => Facts::Ncmp(Box::new(told.into_record())),
         FactsView::Masakari(told) => Facts::Masakari(told.into()),
         // Their document says all of it.
         FactsView::Execution { .. }

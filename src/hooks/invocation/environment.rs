@@ -156,6 +156,12 @@ fn own(hook: &Hook, event: &Event, facts: &AttemptFacts<'_>) -> Vec<(Cow<'static
             (Cow::Owned(format!("HEM_HEADER_{name}")), without_nul(value))
         }));
     }
+    if let Facts::Ncmp(told) = &event.facts {
+        own.extend(told.texts().map(|(name, text)| {
+            let name = name.to_ascii_uppercase();
+            (Cow::Owned(format!("HEM_NCMP_{name}")), without_nul(&text))
+        }));
+    }
     if let Facts::Esc(event) = &event.facts {
         own.extend(event.texts().map(|(name, text)| {
             let name = name.to_ascii_uppercase();

@@ -60,7 +60,8 @@ pub(super) fn values(action: &Action, event: &Event) -> Result<Vec<String>, Star
         | Facts::Own(_)
         | Facts::Webhook(_)
         | Facts::Esc(_)
-        | Facts::Masakari(_) => action
+        | Facts::Masakari(_)
+        | Facts::Ncmp(_) => action
             .arguments
             .iter()
             .enumerate()

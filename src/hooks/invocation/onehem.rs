@@ -160,7 +160,8 @@ impl Arguments {
             | Facts::Own(_)
             | Facts::Webhook(_)
             | Facts::Esc(_)
-            | Facts::Masakari(_) => {
+            | Facts::Masakari(_)
+            | Facts::Ncmp(_) => {
                 let words: Vec<String> = words
                     .iter()
                     .map(|word| match word {

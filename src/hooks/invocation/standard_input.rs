@@ -23,7 +23,8 @@ pub(super) fn resource_element(event: &Event, layout: Layout) -> String {
         | Facts::Own(_)
         | Facts::Webhook(_)
         | Facts::Esc(_)
-        | Facts::Masakari(_) => String::new(),
+        | Facts::Masakari(_)
+        | Facts::Ncmp(_) => String::new(),
     }
 }
 
@@ -39,7 +40,8 @@ pub(super) fn call_info(event: &Event, layout: Layout) -> String {
         | Facts::Own(_)
         | Facts::Webhook(_)
         | Facts::Esc(_)
-        | Facts::Masakari(_) => String::new(),
+        | Facts::Masakari(_)
+        | Facts::Ncmp(_) => String::new(),
     }
 }
 
@@ -122,6 +124,16 @@ fn facts(facts: &Facts) -> Value {
             .texts()
             .map(|(name, text)| (name, Value::from(text)))
             .collect(),
+        Facts::Ncmp(told) => {
+            let texts = told
+                .texts()
+                .map(|(name, text)| (name.to_owned(), Value::from(text)));
+            let properties = [
+                ("properties".to_owned(), json!(told.properties)),
+                ("old_properties".to_owned(), json!(told.old_properties)),
+            ];
+            texts.chain(properties).collect()
+        }
         Facts::Masakari(told) => json!({
             "notification_uuid": told.uuid,
             "type": told.kind,

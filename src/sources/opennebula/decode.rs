@@ -95,7 +95,8 @@ impl Decoder {
             | Facts::Own(_)
             | Facts::Webhook(_)
             | Facts::Esc(_)
-            | Facts::Masakari(_) => return,
+            | Facts::Masakari(_)
+            | Facts::Ncmp(_) => return,
         };
         let faults = schema::validate(document);
         if faults.is_empty() {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::ListedEvent;
 use super::esc::StoredEsc;
+use super::ncmp::StoredNcmp;
 use super::{FormatError, is_false, read, write};
 use crate::event::id::{HookName, Seq};
 use crate::event::masakari::{MasakariNotification, Observed};
@@ -89,6 +90,7 @@ enum StoredFacts {
         request: Option<String>,
     },
     Esc(Box<StoredEsc>),
+    Ncmp(StoredNcmp),
     Masakari {
         uuid: String,
         #[serde(rename = "type")]
@@ -160,6 +162,7 @@ pub(in crate::store) fn write_event(event: &Event, payload_len: u64, hooks: &[Ho
             request: webhook.request.clone(),
         },
         Facts::Esc(event) => StoredFacts::Esc(Box::new(StoredEsc::of(event))),
+        Facts::Ncmp(told) => StoredFacts::Ncmp(StoredNcmp::of(told)),
         Facts::Masakari(told) => StoredFacts::Masakari {
             uuid: told.uuid.clone(),
             notification_type: told.kind.clone(),
@@ -256,6 +259,7 @@ pub(in crate::store) fn read_event(seq: Seq, bytes: &[u8]) -> Result<ListedEvent
             sender,
             request,
         }),
+        StoredFacts::Ncmp(stored) => Facts::Ncmp(Box::new(stored.into_record())),
         StoredFacts::Esc(stored) => Facts::Esc(Box::new(stored.into_event()?)),
         StoredFacts::Masakari {
             uuid,

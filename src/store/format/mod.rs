@@ -13,6 +13,7 @@ mod events;
 mod executions;
 mod known;
 mod mutes;
+mod ncmp;
 mod owed;
 mod totals;
 

@@ -21,6 +21,7 @@ use crate::engine::mute::{Mute, MutedBy, Scope, Until};
 use crate::event::esc::{EscEvent, Machine, Via};
 use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::masakari::{MasakariNotification, Observed};
+use crate::event::ncmp::NcmpRecord;
 use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
@@ -230,6 +231,7 @@ fn facts() -> impl Strategy<Value = Facts> {
                 )
             ),
         esc(),
+        ncmp(),
         (
             [text(), text(), text(), text()],
             [maybe(), maybe(), maybe(), maybe()],
@@ -256,6 +258,37 @@ fn facts() -> impl Strategy<Value = Facts> {
                 })
             ),
     ]
+}
+
+fn ncmp() -> impl Strategy<Value = Facts> {
+    let texts = || proptest::collection::vec(proptest::option::of("\\PC{0,8}"), 7);
+    let properties = || proptest::collection::btree_map("\\PC{0,4}", "\\PC{0,4}", 0..3);
+    let place = ("\\PC{0,8}", any::<i32>(), any::<i64>());
+    let event = ("\\PC{0,8}", "\\PC{0,8}");
+    let data_sync = proptest::option::of(any::<bool>());
+    (place, event, texts(), data_sync, properties(), properties()).prop_map(
+        |((topic, partition, offset), (event, event_type), texts, data_sync, properties, old_properties)| {
+            let mut texts = texts.into_iter();
+            let mut next = || texts.next().flatten();
+            Facts::Ncmp(Box::new(NcmpRecord {
+                topic,
+                partition,
+                offset,
+                event,
+                event_type,
+                id: next(),
+                time: next(),
+                origin: next(),
+                cm_handle: next(),
+                alternate_id: next(),
+                state: next(),
+                old_state: next(),
+                data_sync,
+                properties,
+                old_properties,
+            }))
+        },
+    )
 }
 
 fn esc() -> impl Strategy<Value = Facts> {
