@@ -12,6 +12,7 @@ mod door;
 mod link;
 mod operator;
 mod scripted;
+pub(crate) mod subscriber;
 
 use std::fs;
 use std::os::unix::net::UnixStream;
