@@ -98,6 +98,7 @@ mod tests {
             ("RawEsc", "sources: { NAME: { type: esc } }"),
             ("RawCallbacks", "sources: { NAME: { type: esc, callbacks } }"),
             ("RawCallbackToken", "callbacks: { token }"),
+            ("RawNetconf", "sources: { NAME: { type: esc, netconf } }"),
             ("RawSecret", "secrets: [ … ]"),
             ("RawDelivery", "endpoints: { NAME: { delivery } }"),
             ("RawMasakari", "sources: { NAME: { type: masakari } }"),
@@ -128,6 +129,8 @@ mod tests {
             ("RawMasakariAuth", "auth"),
             ("RawPollAuth", "poll: { auth }"),
             ("RawPollStart", "poll: { start }"),
+            ("RawSshAlgorithms", "netconf: { ssh_algorithms }"),
+            ("RawNetconfStart", "netconf: { start }"),
             ("RawMaintenance", "maintenance"),
             ("RawRecoveryMethod", "recovery_method"),
         ];

@@ -371,6 +371,7 @@ read_from_text!(SourceName, "SourceName", {
 
 mod http;
 mod masakari;
+mod ssh;
 mod url;
 
 pub use self::http::{
@@ -378,6 +379,7 @@ pub use self::http::{
     UrlPath, VariableName,
 };
 pub use self::masakari::{MasakariHostName, SegmentName, UuidText};
+pub use self::ssh::{HostKey, SshAgent, SshEndpoint};
 pub use self::url::HttpUrl;
 
 #[cfg(test)]
