@@ -370,6 +370,7 @@ read_from_text!(SourceName, "SourceName", {
 });
 
 mod http;
+mod kafka;
 mod masakari;
 mod url;
 
@@ -377,6 +378,7 @@ pub use self::http::{
     EndpointName, HeaderName, HostPattern, ListenAddress, MethodName, Network, SubjectExpression, TokenName,
     UrlPath, VariableName,
 };
+pub use self::kafka::{BrokerAddress, GroupName, PropertyText, TopicName};
 pub use self::masakari::{MasakariHostName, SegmentName, UuidText};
 pub use self::url::HttpUrl;
 

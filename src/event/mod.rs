@@ -13,6 +13,7 @@ pub mod own;
 pub mod payload;
 pub mod redaction;
 pub mod saved;
+pub mod sending;
 pub mod time;
 pub mod webhook;
 

@@ -4,6 +4,7 @@
 mod deliveries;
 pub mod esc;
 mod masakari;
+mod ncmp;
 pub mod opennebula;
 mod refusal;
 mod repeats;
@@ -54,6 +55,7 @@ pub fn configured(source: &config::Source) -> &dyn Source {
         config::Source::Masakari(source) => source,
         config::Source::Esc(source) => source,
         config::Source::MasakariPoll(source) => source,
+        config::Source::Ncmp(source) => source,
     }
 }
 
@@ -91,6 +93,9 @@ pub enum BuildError {
     /// Whom it asks cannot be told from somebody else.
     #[error("the other end cannot be told from somebody else")]
     Trust(#[source] TrustError),
+    /// This hem was built without what it needs.
+    #[error("this hem was built without the feature `{0}`")]
+    Lacks(&'static str),
 }
 
 impl BuildError {

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 pub use self::reading::{Record, RecordFault, header_text, read};
-pub use self::saved::{from_saved, is_saved};
+pub use self::saved::{SavedRecord, from_saved, is_saved};
 use super::{Event, Facts, Subject};
 use crate::event::id::Seq;
 use crate::event::payload::Payload;
