@@ -225,7 +225,8 @@ async fn each<T>(
     let total = saved.len() as u64 * u64::from(arguments.repeat);
     // It hides itself where standard error is no terminal.
     let progress = ProgressBar::new(total);
-    if let Ok(style) = ProgressStyle::with_template("{pos} of {len} events, {per_sec}, {eta} left {wide_bar}") {
+    if let Ok(style) = ProgressStyle::with_template("{pos} of {len} events, {per_sec}, {eta} left {wide_bar}")
+    {
         progress.set_style(style);
     }
     let mut pace = arguments
