@@ -215,7 +215,24 @@ fn faults_are_told_with_place_and_cure() {
             "wrong result",
             triggered("{ api: { call: any, result: sucess } }"),
         ),
-        ("foreign trigger", triggered("{ ncmp: { event: create } }")),
+        ("foreign trigger", triggered("{ kafka: { topic: x } }")),
+        (
+            "NCMP with words that are nearly known",
+            triggered(
+                "{ ncmp: { event: [creat, AvcEvent, del*], state: [REDY, \"=SLEEPING\"], old_state: ready, cm_handle: \"a b\", data_sync: maybe } }",
+            ),
+        ),
+        (
+            "NCMP with states that are none",
+            triggered(
+                "{ ncmp: { event: [creat, AvcEvent, del*], state: [REDY, \"=SLEEPING\"], old_state: idle, cm_handle: \"a b\" } }",
+            ),
+        ),
+        ("NCMP without an event", triggered("{ ncmp: { state: READY } }")),
+        (
+            "NCMP with no such attribute",
+            triggered("{ ncmp: { event: create, handle: x } }"),
+        ),
         (
             "Masakari with words that are nearly known",
             triggered(

@@ -372,6 +372,7 @@ read_from_text!(SourceName, "SourceName", {
 mod http;
 mod kafka;
 mod masakari;
+mod ssh;
 mod url;
 
 pub use self::http::{
@@ -380,6 +381,7 @@ pub use self::http::{
 };
 pub use self::kafka::{BrokerAddress, GroupName, PropertyText, TopicName};
 pub use self::masakari::{MasakariHostName, SegmentName, UuidText};
+pub use self::ssh::{HostKey, SshAgent, SshEndpoint};
 pub use self::url::HttpUrl;
 
 #[cfg(test)]

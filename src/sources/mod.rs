@@ -4,7 +4,7 @@
 mod deliveries;
 pub mod esc;
 mod masakari;
-mod ncmp;
+pub mod ncmp;
 pub mod opennebula;
 mod refusal;
 mod repeats;

@@ -77,7 +77,7 @@ pub fn from_saved(document: &[u8]) -> Event {
 }
 
 /// The request that a saved callback was; nothing is said of whether its body can be read.
-pub fn request(document: &[u8]) -> Result<Request, NotSendable> {
+pub(in crate::event) fn request(document: &[u8]) -> Result<Request, NotSendable> {
     if !document.trim_ascii_start().starts_with(b"{") {
         return Err(NotSendable::Notification);
     }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Record, event};
+use super::{LIFE_CYCLE_TYPE, Record, event};
 use crate::event::id::Seq;
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
@@ -19,11 +19,8 @@ const SOURCE: &str = "ncmp";
 /// The topic of events of a CM handle's life cycle, as onap/cps comes with it.
 const TOPIC: &str = "ncmp-events";
 
-/// What the schema of an event of a CM handle's life cycle is named in every version, and what its type begins with.
-const LIFE_CYCLE: [&str; 2] = [
-    "org.onap.ncmp:cmhandle-lcm-event",
-    "org.onap.ncmp.cmhandle-lcm-event.",
-];
+/// What the schema of an event of a CM handle's life cycle is named in every version.
+const LIFE_CYCLE_SCHEMA: &str = "org.onap.ncmp:cmhandle-lcm-event";
 
 /// A saved record: a JSON object with `"kind": "ncmp"`. The value is `body`, a JSON value, or `text`, exactly as it was sent, or
 /// `base64`; without any of them the record had none.
@@ -87,11 +84,10 @@ pub fn is_saved(document: &[u8]) -> bool {
 
 impl Head {
     fn is_bare(&self) -> bool {
-        let names_it = |text: &Option<String>| {
-            text.as_deref()
-                .is_some_and(|text| LIFE_CYCLE.iter().any(|name| text.starts_with(name)))
-        };
-        self.kind.is_none() && (names_it(&self.event_type) || names_it(&self.event_schema))
+        let begins = |text: &Option<String>, with| text.as_deref().is_some_and(|text| text.starts_with(with));
+        let is_of_a_life_cycle =
+            begins(&self.event_type, LIFE_CYCLE_TYPE) || begins(&self.event_schema, LIFE_CYCLE_SCHEMA);
+        self.kind.is_none() && is_of_a_life_cycle
     }
 }
 
@@ -237,7 +233,7 @@ mod tests {
         assert_eq!(saved.value.as_deref(), Some(&document[..]));
         let event = from_saved(document);
         assert_eq!(event.key, "NCMP delete");
-        assert_eq!(event.payload.bytes(), document);
+        assert_eq!(&event.payload.bytes()[..], document);
         // One that lacks the CM handle is still one, and says so.
         let lacking = br#"{"eventSchema":"org.onap.ncmp:cmhandle-lcm-event","eventType":"org.onap.ncmp.cmhandle-lcm-event.create"}"#;
         assert!(is_saved(lacking));

@@ -12,6 +12,7 @@ use self::callbacks::{Access, Door};
 use super::deliveries::{Deliveries, former};
 use super::{BuildError, Built, Site, Source, Wires};
 use crate::config::EscSource;
+use crate::config::esc::Callbacks;
 use crate::engine::intake::Limits;
 use crate::engine::records::Records;
 use crate::event::Facts;
@@ -29,15 +30,42 @@ impl Source for EscSource {
     }
 
     fn queue(&self) -> Limits {
-        let limits = &self.callbacks.listen.limits;
+        let limits = self.callbacks.as_ref().map(|callbacks| &callbacks.listen.limits);
         Limits {
-            events: limits.connections,
-            bytes: QUEUE_BYTES.max(limits.body),
+            events: limits.map_or(0, |limits| limits.connections),
+            bytes: limits.map_or(QUEUE_BYTES, |limits| QUEUE_BYTES.max(limits.body)),
         }
     }
 
     fn build(&self, site: &Site<'_>) -> Result<Built, BuildError> {
-        let callbacks = &self.callbacks;
+        let doorway = self
+            .callbacks
+            .as_ref()
+            .map(|callbacks| Doorway::build(callbacks, site))
+            .transpose()?;
+        Ok(Built {
+            endpoint: doorway.as_ref().map_or_else(String::new, Doorway::url),
+            decoder: None,
+            pool: None,
+            start: Box::new(move |wires| {
+                if let Some(doorway) = doorway {
+                    doorway.start(wires);
+                }
+            }),
+        })
+    }
+}
+
+/// Where callbacks will come in.
+struct Doorway {
+    bound: Bound,
+    access: Arc<Access>,
+    names_source: bool,
+    remember: Duration,
+}
+
+impl Doorway {
+    fn build(callbacks: &Callbacks, site: &Site<'_>) -> Result<Self, BuildError> {
         let access = Access::build(callbacks, site.redaction).map_err(BuildError::Secret)?;
         let bound = listener::bind(&callbacks.listen).map_err(BuildError::Listen)?;
         if callbacks.listen.tls.is_none() && !callbacks.listen.is_loopback() {
@@ -46,35 +74,44 @@ impl Source for EscSource {
                 "callbacks come without TLS: whoever is on the way can read them and the tokens in them"
             );
         }
-        let (names_source, remember) = (site.names_source, callbacks.remember);
-        Ok(Built {
-            endpoint: format!("{}{}", bound.url(), callbacks.path),
-            decoder: None,
-            pool: None,
-            start: Box::new(move |wires| start(bound, Arc::new(access), names_source, remember, wires)),
+        Ok(Self {
+            bound,
+            access: Arc::new(access),
+            names_source: site.names_source,
+            remember: callbacks.remember,
         })
     }
-}
 
-fn start(bound: Bound, access: Arc<Access>, names_source: bool, remember: Duration, wires: Wires) {
-    let Wires {
-        name,
-        intake,
-        records,
-        readers,
-        ..
-    } = wires;
-    let watched = Arc::clone(&access);
-    readers.spawn(|until| async move { keep_secrets_fresh(&watched, &until).await });
-    readers.spawn(|until| async move {
-        let deliveries = Deliveries::new(remember);
-        recall(&deliveries, &name, &records).await;
-        let url = format!("{}{}", bound.url(), access.path());
-        tracing::info!(source = name, url, "taking callbacks");
-        intake.connected();
-        let door = Door::new(name, names_source, access, deliveries, intake, records);
-        bound.serve(Arc::new(door), until).await;
-    });
+    fn url(&self) -> String {
+        format!("{}{}", self.bound.url(), self.access.path())
+    }
+
+    fn start(self, wires: Wires) {
+        let url = self.url();
+        let Self {
+            bound,
+            access,
+            names_source,
+            remember,
+        } = self;
+        let Wires {
+            name,
+            intake,
+            records,
+            readers,
+            ..
+        } = wires;
+        let watched = Arc::clone(&access);
+        readers.spawn(|until| async move { keep_secrets_fresh(&watched, &until).await });
+        readers.spawn(|until| async move {
+            let deliveries = Deliveries::new(remember);
+            recall(&deliveries, &name, &records).await;
+            tracing::info!(source = name, url, "taking callbacks");
+            intake.connected();
+            let door = Door::new(name, names_source, access, deliveries, intake, records);
+            bound.serve(Arc::new(door), until).await;
+        });
+    }
 }
 
 /// Reads the callbacks that a former life accepted.

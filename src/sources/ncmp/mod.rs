@@ -1,5 +1,8 @@
 //! ONAP's network configuration management proxy: what it publishes is read from topics of a Kafka broker.
 
+#[cfg(feature = "kafka")]
+pub mod producer;
+
 use super::{BuildError, Built, Site, Source};
 use crate::config::NcmpSource;
 use crate::engine::intake::Limits;
