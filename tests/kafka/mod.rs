@@ -13,9 +13,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use hem::event::{Event, Facts};
+use hem::store::{EventQuery, Store};
+
 use crate::daemon::House;
 use crate::http_stand_in::StandIn;
-use crate::service;
+use crate::service::{self, Service};
 
 /// The topic of events of a CM handle's life cycle.
 pub(crate) const TOPIC: &str = "ncmp-events";
@@ -238,4 +241,75 @@ pub(crate) fn write_sources(house: &House, sources: &str) {
     let file = house.path("hem.yaml");
     let text = std::fs::read_to_string(&file).expect("a file");
     std::fs::write(&file, text.replace("sources: {}\n", "sources:\n")).expect("a file");
+}
+
+/// Waits until the source reads, from wherever it is.
+pub(crate) async fn reads(service: &mut Service) {
+    service
+        .until("it reads", |status| {
+            status.sources.get("ncmp1").is_some_and(|source| source.connected)
+        })
+        .await;
+}
+
+/// Waits until so many events were accepted by this store, whether or not they could be read.
+pub(crate) async fn until_accepted(service: &mut Service, count: u64) {
+    service
+        .until(&format!("{count} events were accepted"), |status| {
+            status
+                .events
+                .get("ncmp1")
+                .is_some_and(|sums| sums.accepted >= count)
+        })
+        .await;
+}
+
+/// What the store of a daemon that has stopped holds of this source, in the order of acceptance.
+pub(crate) fn kept_of(house: &House, source: &str) -> Vec<Event> {
+    let store = Store::open(&house.config.state_dir).expect("a store");
+    let query = EventQuery {
+        source: Some(source.to_owned()),
+        limit: 100_000,
+        ..EventQuery::default()
+    };
+    let listed = store.events(&query).expect("events");
+    listed.into_iter().rev().map(|listed| listed.event).collect()
+}
+
+/// [`kept_of`] the source `ncmp1`.
+pub(crate) fn kept(house: &House) -> Vec<Event> {
+    kept_of(house, "ncmp1")
+}
+
+/// Which record an event was; none where it was none.
+pub(crate) fn place(event: &Event) -> Option<(String, i32, i64)> {
+    match &event.facts {
+        Facts::Ncmp(told) => Some((told.topic.clone(), told.partition, told.offset)),
+        Facts::Undecodable { .. } => {
+            let mut words = event.key.split(' ').skip(1);
+            let topic = words.next().expect("a topic").to_owned();
+            let mut number = || words.next().expect("a number").parse::<i64>().expect("a number");
+            let partition = i32::try_from(number()).expect("a partition");
+            Some((topic, partition, number()))
+        }
+        _ => None,
+    }
+}
+
+/// The offsets of what was accepted of a topic's partition, in the order of acceptance.
+pub(crate) fn offsets(events: &[Event], topic: &str, partition: i32) -> Vec<i64> {
+    let places = events.iter().filter_map(place);
+    places
+        .filter(|place| place.0 == topic && place.1 == partition)
+        .map(|place| place.2)
+        .collect()
+}
+
+/// Why events may be missing.
+pub(crate) fn gaps(events: &[Event]) -> Vec<String> {
+    let why = events.iter().filter_map(|event| match &event.facts {
+        Facts::Gap(gap) => Some(gap.why.clone()),
+        _ => None,
+    });
+    why.collect()
 }
