@@ -206,7 +206,10 @@ impl Source {
             Self::Opennebula(_) | Self::MasakariPoll(_) | Self::Ncmp(_) => None,
             Self::Webhook(source) => Some(&source.listen),
             Self::Masakari(source) => Some(&source.listen),
-            Self::Esc(source) => Some(&source.callbacks.listen),
+            Self::Esc(source) => match &source.callbacks {
+                Some(callbacks) => Some(&callbacks.listen),
+                None => None,
+            },
         }
     }
 

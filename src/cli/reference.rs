@@ -98,6 +98,7 @@ mod tests {
             ("RawEsc", "sources: { NAME: { type: esc } }"),
             ("RawCallbacks", "sources: { NAME: { type: esc, callbacks } }"),
             ("RawCallbackToken", "callbacks: { token }"),
+            ("RawNetconf", "sources: { NAME: { type: esc, netconf } }"),
             ("RawSecret", "secrets: [ … ]"),
             ("RawDelivery", "endpoints: { NAME: { delivery } }"),
             ("RawMasakari", "sources: { NAME: { type: masakari } }"),
@@ -133,6 +134,8 @@ mod tests {
             ("RawPollStart", "poll: { start }"),
             ("RawKafkaStart", "start, of a source of type ncmp"),
             ("RawSaslMechanism", "sasl: { mechanism }"),
+            ("RawSshAlgorithms", "netconf: { ssh_algorithms }"),
+            ("RawNetconfStart", "netconf: { start }"),
             ("RawMaintenance", "maintenance"),
             ("RawRecoveryMethod", "recovery_method"),
         ];

@@ -524,6 +524,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::esc::netconf::{HostKeys, NetconfStart};
+    use crate::config::scalar::SshAgent;
 
     fn read(text: &str) -> Result<Config, ConfigError> {
         Config::from_text(
@@ -695,6 +697,14 @@ redact: ["//MY_TOKEN"]
             "sources:\n  z: { type: masakari, listen: \"127.0.0.1:1\", poll: { endpoint: \"http://site/v1\" } }\n",
             "sources:\n  z: { type: masakari, poll: { endpoint: \"http://site/v1\", every: 1ms } }\n",
             "sources:\n  z: { type: esc }\n",
+            "sources:\n  z: { type: esc, netconf: { user: admin, agent: true } }\n",
+            "sources:\n  z: { type: esc, netconf: { endpoint: esc, user: admin } }\n",
+            "sources:\n  z: { type: esc, netconf: { endpoint: \"esc:0\", user: admin, agent: true } }\n",
+            "sources:\n  z: { type: esc, netconf: { endpoint: esc, user: admin, agent: true, passphrase: { env: P } } }\n",
+            "sources:\n  z: { type: esc, netconf: { endpoint: esc, user: admin, agent: true, known_hosts: [] } }\n",
+            "sources:\n  z: { type: esc, netconf: { endpoint: esc, user: admin, agent: true, host_keys: [ssh-ed25519 AAAA] } }\n",
+            "sources:\n  z: { type: esc, netconf: { endpoint: esc, user: admin, agent: true, keepalive: 1ms } }\n",
+            "sources:\n  z: { type: esc, netconf: { endpoint: esc, user: admin, agent: true, stream: \"\" } }\n",
             "sources:\n  z:\n    type: esc\n    callbacks: { listen: \"0.0.0.0:1\" }\n",
             "sources:\n  z:\n    type: esc\n    callbacks:\n      listen: 0.0.0.0:1\n      addresses: []\n",
             "sources:\n  z:\n    type: esc\n    callbacks: { addresses: [10.0.0.1/8] }\n",
@@ -718,7 +728,7 @@ redact: ["//MY_TOKEN"]
             let text = format!("sources:\n  z: {{ type: esc, callbacks: {{ {settings} }} }}\n");
             let config = read(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
             match config.sources.get("z") {
-                Some(Source::Esc(source)) => source.callbacks.clone(),
+                Some(Source::Esc(source)) => source.callbacks.clone().expect("callbacks"),
                 other => panic!("{other:?}"),
             }
         };
@@ -737,6 +747,49 @@ redact: ["//MY_TOKEN"]
         let token = known.token.expect("a token");
         assert_eq!(token.header.as_deref(), Some("x-token"));
         assert_eq!(token.secrets.len(), 2);
+    }
+
+    #[test]
+    fn notifications_over_netconf_have_defaults_and_every_way_to_log_in() {
+        let netconf = |settings: &str| {
+            let text = format!(
+                "sources:\n  z: {{ type: esc, netconf: {{ endpoint: esc, user: admin, {settings} }} }}\n"
+            );
+            let config = read(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            match config.sources.get("z") {
+                Some(Source::Esc(source)) => source.netconf.clone().expect("notifications"),
+                other => panic!("{other:?}"),
+            }
+        };
+        let plain = netconf("agent: true");
+        assert_eq!(plain.endpoint.to_string(), "esc:830");
+        assert_eq!(plain.agent, SshAgent::OfEnvironment);
+        assert_eq!(
+            (plain.stream.as_str(), plain.keepalive.as_secs()),
+            ("escEvent", 2)
+        );
+        assert_eq!(
+            (&plain.host_keys, plain.start),
+            (&HostKeys::Usual, NetconfStart::Latest)
+        );
+        assert!(
+            !plain.legacy_algorithms && !plain.reconcile && plain.key.is_none() && plain.password.is_none()
+        );
+        let full = netconf(
+            "agent: /run/agent, key: id, passphrase: { env: P }, password: { file: p }, known_hosts: [k], \
+             ssh_algorithms: legacy, keepalive: 500ms, stream: s, start: earliest, reconcile: true",
+        );
+        assert_eq!(full.agent, SshAgent::At("/run/agent".into()));
+        assert!(
+            full.key
+                .is_some_and(|key| key.path.ends_with("id") && key.passphrase.is_some())
+        );
+        assert!(full.legacy_algorithms && full.reconcile && full.password.is_some());
+        assert!(matches!(full.host_keys, HostKeys::Files(files) if files.len() == 1));
+        assert_eq!(
+            (full.start, full.keepalive.as_millis()),
+            (NetconfStart::Earliest, 500)
+        );
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! `hem.yaml` as it is written. The doc comments are the reference manual: `docs/configuration.md` is made from them.
 
 pub mod esc;
+pub mod esc_netconf;
 pub mod keystone;
 pub mod listen;
 pub mod masakari;

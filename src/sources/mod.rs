@@ -1,10 +1,11 @@
 //! One module a system. Each is a configuration that can be built into a running source ([`Source`]); what it receives it hands to
 //! the intake. Sources know nothing else of the engine.
 
+mod backoff;
 mod deliveries;
 pub mod esc;
 mod masakari;
-mod ncmp;
+pub mod ncmp;
 pub mod opennebula;
 mod refusal;
 mod repeats;

@@ -9,12 +9,15 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 pub use self::reading::{LONGEST_VALUE, Record, RecordFault, header_text, read};
-pub use self::saved::{from_saved, is_saved};
+pub use self::saved::{SavedRecord, from_saved, is_saved};
 use super::{Event, Facts, Subject};
 use crate::event::id::Seq;
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
 use crate::event::webhook::Form;
+
+/// In front of the word that says what became of a CM handle (`LcmEventObjectCreator` of onap/cps).
+const LIFE_CYCLE_TYPE: &str = "org.onap.ncmp.cmhandle-lcm-event.";
 
 /// What becomes of a CM handle.
 pub const EVENTS: [&str; 3] = ["create", "update", "delete"];
@@ -79,6 +82,22 @@ impl NcmpRecord {
         ]
         .into_iter()
         .filter_map(|(name, text)| Some((name, text?)))
+    }
+
+    /// Why it may lack what a trigger asks for; none where nothing is known of that.
+    pub fn absence(&self, attribute: &str) -> Option<&'static str> {
+        if !matches!(attribute, "state" | "old_state" | "data_sync") {
+            return None;
+        }
+        if !self.event_type.starts_with(LIFE_CYCLE_TYPE) {
+            return Some("only events of a CM handle's life cycle tell it");
+        }
+        Some(match (self.event.as_str(), attribute) {
+            ("delete", _) => "a deletion tells no values",
+            ("create", "old_state") => "a creation tells no former values",
+            ("update", _) => "an update tells only what changed",
+            _ => "the event does not tell it",
+        })
     }
 
     /// The key of such an event: `NCMP update READY`.

@@ -9,10 +9,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::NcmpRecord;
-
-/// In front of the word that says what became of a CM handle (`LcmEventObjectCreator` of onap/cps).
-const LIFE_CYCLE_TYPE: &str = "org.onap.ncmp.cmhandle-lcm-event.";
+use super::{LIFE_CYCLE_TYPE, NcmpRecord};
 
 /// What a serialised Java string begins with: the stream's magic number and version.
 const JAVA_STREAM: &[u8] = &[0xac, 0xed, 0x00, 0x05];

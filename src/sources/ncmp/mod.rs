@@ -15,6 +15,8 @@ mod place;
 #[cfg(feature = "kafka")]
 mod placing;
 #[cfg(feature = "kafka")]
+pub mod producer;
+#[cfg(feature = "kafka")]
 mod reader;
 #[cfg(feature = "kafka")]
 mod start;
