@@ -19,12 +19,13 @@ use super::client::{Consumer, Credentials, Told};
 use super::lane::Lane;
 use super::link::{Link, Look, look};
 use super::message::Message;
-use super::place::{Placed, place};
+use super::place::{Placed, Seeking, Wanted, place};
 use super::placing::LookBack;
 use crate::config::NcmpSource;
 use crate::engine::bookmark::Bookmark;
 use crate::engine::intake::{Accepted, Intake, NotAccepted, NotKept, Sequence};
 use crate::engine::records::Records;
+use crate::engine::seek::{Seek, Sought};
 use crate::event::Event;
 use crate::event::ncmp::mark::{Mark, Read, partition_name};
 use crate::event::ncmp::{self};
@@ -139,6 +140,7 @@ type Answer = (Spot, i64, Result<Accepted, NotAccepted>);
 enum Next {
     Stop,
     Told(Told),
+    Seek(Seek),
     Answered(Answer),
     Placed(Option<Vec<Placed>>),
     Looked(Look),
@@ -151,6 +153,9 @@ pub(super) struct Reader<'a> {
     site: &'a Site,
     consumer: Arc<Consumer>,
     told: mpsc::UnboundedReceiver<Told>,
+    seeks: &'a mut mpsc::Receiver<Seek>,
+    /// What is to be read from elsewhere when nothing is on its way any more.
+    seeking: Option<Seek>,
     credentials: &'a Credentials,
     log: &'a mut Repeats,
     link: Link,
@@ -175,6 +180,7 @@ impl<'a> Reader<'a> {
         site: &'a Site,
         consumer: Arc<Consumer>,
         told: mpsc::UnboundedReceiver<Told>,
+        seeks: &'a mut mpsc::Receiver<Seek>,
         credentials: &'a Credentials,
         log: &'a mut Repeats,
     ) -> Self {
@@ -184,6 +190,8 @@ impl<'a> Reader<'a> {
             site,
             consumer,
             told,
+            seeks,
+            seeking: None,
             credentials,
             log,
             is_subscribed: false,
@@ -222,6 +230,7 @@ impl<'a> Reader<'a> {
                 biased;
                 () = until.cancelled(), if !is_stopping => Next::Stop,
                 Some(told) = self.told.recv() => Next::Told(told),
+                Some(seek) = self.seeks.recv(), if self.seeking.is_none() => Next::Seek(seek),
                 Some(answer) = self.answers.next(), if !self.answers.is_empty() => Next::Answered(answer),
                 Some(placed) = OptionFuture::from(self.placing.as_mut()) => Next::Placed(placed),
                 Some(look) = OptionFuture::from(self.looking.as_mut()) => Next::Looked(look),
@@ -235,6 +244,7 @@ impl<'a> Reader<'a> {
                     self.drain_then(Then::End(Ended::Stopped));
                 }
                 Next::Told(told) => self.told(told),
+                Next::Seek(seek) => self.seek(seek),
                 Next::Answered(answer) => self.answered(answer),
                 Next::Placed(placed) => {
                     self.placing = None;
@@ -310,7 +320,7 @@ impl<'a> Reader<'a> {
                     Phase::Draining {
                         then: Then::End(_), ..
                     } => {}
-                    _ => self.place(spots, BTreeSet::new()),
+                    _ => self.place(spots, BTreeSet::new(), None),
                 }
             }
             Told::Revoked { is_lost } => {
@@ -340,6 +350,53 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Somebody wants partitions to be read from elsewhere.
+    fn seek(&mut self, seek: Seek) {
+        let why = if matches!(self.phase, Phase::Reading) {
+            let sought = self.sought_by(&seek);
+            if sought.is_empty() {
+                format!(
+                    "hem reads no such partition of `{}` now: another member of its group does, or there is none",
+                    seek.aim.topic
+                )
+            } else if seek.is_dry_run {
+                // Whoever asked may have gone away.
+                let _ = seek.reply.send(Ok(sought));
+                return;
+            } else {
+                self.seeking = Some(seek);
+                self.drain_then(Then::PlaceAgain(BTreeSet::new()));
+                return;
+            }
+        } else {
+            "hem reads no partition now: the broker is away, or its group is giving them out anew".to_owned()
+        };
+        let _ = seek.reply.send(Err(why));
+    }
+
+    /// The partitions that an order is about, of those that are read.
+    fn sought_by(&self, seek: &Seek) -> Vec<Sought> {
+        let is_meant = |(topic, number): &Spot| {
+            **topic == *seek.aim.topic && seek.aim.partition.is_none_or(|asked| asked == *number)
+        };
+        let meant = self.partitions.iter().filter(|(spot, _)| is_meant(spot));
+        meant
+            .map(|((topic, partition), read)| Sought {
+                topic: topic.to_string(),
+                partition: *partition,
+                read_up_to: Some(read.lane.next_to_accept()),
+            })
+            .collect()
+    }
+
+    fn sought(&self, seek: Seek) -> Seeking {
+        Seeking {
+            sought: self.sought_by(&seek),
+            target: seek.aim.target,
+            reply: seek.reply,
+        }
+    }
+
     fn failed(&mut self, error: &KafkaError) {
         // Everything else was told with its reason.
         if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
@@ -348,13 +405,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Finds out where these partitions are read from.
-    fn place(&mut self, spots: Vec<Spot>, others: BTreeSet<Spot>) {
+    fn place(&mut self, spots: Vec<Spot>, others: BTreeSet<Spot>, seek: Option<Seeking>) {
         let until = CancellationToken::new();
         let placing = place(
             self.site.clone(),
             Arc::clone(&self.consumer),
-            spots,
-            others,
+            Wanted { spots, others, seek },
             until.clone(),
         );
         self.placing = Some(Box::pin(placing));
@@ -463,6 +519,7 @@ impl<'a> Reader<'a> {
             Some(_) => {}
         }
         let spots: Vec<Spot> = self.partitions.keys().cloned().collect();
+        let seek = self.seeking.take().map(|seek| self.sought(seek));
         self.forget_partitions();
         self.phase = Phase::Idle;
         if let Err(error) = self.consumer.unassign() {
@@ -474,7 +531,7 @@ impl<'a> Reader<'a> {
         }
         match then {
             Then::GiveUp => {}
-            Then::PlaceAgain(others) => self.place(spots, others),
+            Then::PlaceAgain(others) => self.place(spots, others, seek),
             Then::End(ended) => self.ended = Some(ended),
         }
     }
@@ -651,7 +708,12 @@ impl<'a> Reader<'a> {
             return;
         }
         let gone = self.due();
-        if !gone.is_empty() {
+        if gone.is_empty() {
+            // The others were removed where a topic is compacted.
+            for partition in self.partitions.values_mut() {
+                partition.looks_back = None;
+            }
+        } else {
             self.drain_then(Then::PlaceAgain(gone));
         }
     }
@@ -676,7 +738,8 @@ impl<'a> Reader<'a> {
         for ((topic, number), partition) in &mut self.partitions {
             let next = partition.lane.next_to_accept();
             partition.committing = None;
-            if partition.committed == Some(next) {
+            // Before it is known that the broker has the same records as before, nothing is said of them.
+            if partition.committed == Some(next) || partition.looks_back.is_some() {
                 continue;
             }
             if offsets
