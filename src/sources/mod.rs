@@ -30,6 +30,8 @@ use crate::keystone;
 use crate::secrets::SecretError;
 
 pub use self::masakari::HtpasswdError;
+#[cfg(feature = "kafka")]
+pub use self::ncmp::ClientError;
 pub use crate::listener::BindError;
 
 /// A source as it is configured.
@@ -93,6 +95,10 @@ pub enum BuildError {
     /// Whom it asks cannot be told from somebody else.
     #[error("the other end cannot be told from somebody else")]
     Trust(#[source] TrustError),
+    /// The client of the Kafka broker cannot be made.
+    #[cfg(feature = "kafka")]
+    #[error("the broker cannot be read")]
+    Kafka(#[source] ClientError),
     /// This hem was built without what it needs.
     #[error("this hem was built without the feature `{0}`")]
     Lacks(&'static str),

@@ -201,7 +201,7 @@ fn read(document: &[u8]) -> Result<Event, String> {
         value: saved.value.as_deref(),
     };
     let source = saved.source.as_deref().unwrap_or(SOURCE);
-    Ok(event(&record, source, Timestamp::now()))
+    Ok(event(&record, source, false, Timestamp::now()))
 }
 
 #[cfg(test)]
