@@ -672,7 +672,8 @@ fn some_own_facts() -> impl Strategy<Value = Facts> {
             to: at,
             why: String::new(),
             lost: 0,
-            keys: Vec::new()
+            keys: Vec::new(),
+            present: Vec::new()
         })),
         (hook(), prop::sample::select(Outcome::ALL.to_vec()))
             .prop_map(move |(hook, outcome)| { Facts::Own(OwnEvent::Execution(ended(hook, outcome))) }),

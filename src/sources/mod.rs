@@ -1,6 +1,7 @@
 //! One module a system. Each is a configuration that can be built into a running source ([`Source`]); what it receives it hands to
 //! the intake. Sources know nothing else of the engine.
 
+mod backoff;
 mod deliveries;
 pub mod esc;
 mod masakari;

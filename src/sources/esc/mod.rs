@@ -1,4 +1,5 @@
-//! Cisco's Elastic Services Controller. Each callback that it sends is an event, and is answered when the event is durable.
+//! Cisco's Elastic Services Controller. Each callback that it sends is an event, and is answered when the event is durable; each
+//! notification over NETCONF is one, and is passed over in no later reading until it is durable.
 
 mod callbacks;
 pub mod netconf;
@@ -9,17 +10,25 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use self::callbacks::{Access, Door};
+use self::netconf::Notifications;
 use super::deliveries::{Deliveries, former};
-use super::{BuildError, Built, Site, Source, Wires};
+use super::senders::cut;
+use super::{BuildError, Built, Site, Source, Tasks};
 use crate::config::EscSource;
 use crate::config::esc::Callbacks;
-use crate::engine::intake::Limits;
+use crate::engine::intake::{Intake, Limits};
 use crate::engine::records::Records;
-use crate::event::Facts;
+use crate::event::id::Seq;
+use crate::event::payload::Payload;
+use crate::event::time::Timestamp;
+use crate::event::{Event, Facts, Subject};
 use crate::listener::{self, Bound};
 
 /// What waits for acceptance is bounded by the connections; so many bytes of it are more than enough.
 const QUEUE_BYTES: usize = 64 << 20;
+
+/// Longer subjects are cut: they stand in tables and name lanes.
+const LONGEST_SUBJECT: usize = 512;
 
 /// How often files of secrets are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -30,10 +39,13 @@ impl Source for EscSource {
     }
 
     fn queue(&self) -> Limits {
-        let limits = self.callbacks.as_ref().map(|callbacks| &callbacks.listen.limits);
+        let of_callbacks = self.callbacks.as_ref().map(|callbacks| &callbacks.listen.limits);
+        let of_notifications = self.netconf.as_ref().map(|_| netconf::QUEUE);
         Limits {
-            events: limits.map_or(0, |limits| limits.connections),
-            bytes: limits.map_or(QUEUE_BYTES, |limits| QUEUE_BYTES.max(limits.body)),
+            events: of_callbacks.map_or(0, |limits| limits.connections)
+                + of_notifications.map_or(0, |limits| limits.events),
+            bytes: of_callbacks.map_or(0, |limits| QUEUE_BYTES.max(limits.body))
+                + of_notifications.map_or(0, |limits| limits.bytes),
         }
     }
 
@@ -43,16 +55,62 @@ impl Source for EscSource {
             .as_ref()
             .map(|callbacks| Doorway::build(callbacks, site))
             .transpose()?;
+        let notifications = self
+            .netconf
+            .as_ref()
+            .map(|netconf| Notifications::build(netconf, site))
+            .transpose()?;
+        let endpoints = doorway
+            .iter()
+            .map(Doorway::url)
+            .chain(notifications.iter().map(Notifications::url));
         Ok(Built {
-            endpoint: doorway.as_ref().map_or_else(String::new, Doorway::url),
+            endpoint: endpoints.collect::<Vec<_>>().join(", "),
             decoder: None,
             pool: None,
             start: Box::new(move |wires| {
                 if let Some(doorway) = doorway {
-                    doorway.start(wires);
+                    // Whether the source is up is for the connection to say, where there is one.
+                    let tells = notifications.is_none();
+                    let (name, intake, records) =
+                        (wires.name.clone(), wires.intake.clone(), wires.records.clone());
+                    doorway.start(name, intake, records, &wires.readers, tells);
+                }
+                if let Some(notifications) = notifications {
+                    notifications.start(wires);
                 }
             }),
         })
+    }
+}
+
+/// The event that came.
+fn arrived(
+    source: Arc<str>,
+    names_source: bool,
+    key: String,
+    subject: Option<String>,
+    facts: Facts,
+    payload: Payload,
+) -> Event {
+    let subject = subject.map(|subject| {
+        let subject = cut(&subject, LONGEST_SUBJECT);
+        if names_source {
+            Subject::new(&format!("{source}:{subject}"))
+        } else {
+            Subject::new(&subject)
+        }
+    });
+    Event {
+        seq: Seq::default(),
+        source,
+        key,
+        subject,
+        received: Timestamp::now(),
+        facts,
+        ambiguous: false,
+        synthesised: false,
+        payload,
     }
 }
 
@@ -86,7 +144,7 @@ impl Doorway {
         format!("{}{}", self.bound.url(), self.access.path())
     }
 
-    fn start(self, wires: Wires) {
+    fn start(self, name: String, intake: Intake, records: Records, readers: &Tasks, tells: bool) {
         let url = self.url();
         let Self {
             bound,
@@ -94,20 +152,15 @@ impl Doorway {
             names_source,
             remember,
         } = self;
-        let Wires {
-            name,
-            intake,
-            records,
-            readers,
-            ..
-        } = wires;
         let watched = Arc::clone(&access);
         readers.spawn(|until| async move { keep_secrets_fresh(&watched, &until).await });
         readers.spawn(|until| async move {
             let deliveries = Deliveries::new(remember);
             recall(&deliveries, &name, &records).await;
             tracing::info!(source = name, url, "taking callbacks");
-            intake.connected();
+            if tells {
+                intake.connected();
+            }
             let door = Door::new(name, names_source, access, deliveries, intake, records);
             bound.serve(Arc::new(door), until).await;
         });

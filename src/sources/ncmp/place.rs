@@ -23,6 +23,9 @@ use crate::sources::sentence;
 /// What cannot be found out is asked for again after the first time, and then twice as long each time up to the second.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 
+/// A new leader may not know its end yet: it is asked so many times more before records count as lost.
+const ENDS_TWICE: u32 = 3;
+
 /// Where a partition is read from.
 #[derive(Debug)]
 pub(super) struct Placed {
@@ -39,6 +42,8 @@ enum NotYet {
     Store(#[source] crate::engine::records::ReadError),
     #[error("the broker does not say where the partitions stand")]
     Broker(#[from] rdkafka::error::KafkaError),
+    #[error("the broker says that it ends before what was read")]
+    Ends,
     #[error("where the partitions are read from cannot be kept")]
     NotKept(#[from] NotAccepted),
     #[error("where the partitions are read from cannot be kept")]
@@ -55,13 +60,17 @@ pub(super) async fn place(
     until: CancellationToken,
 ) -> Option<Vec<Placed>> {
     let mut delay = ASK_AGAIN.0;
+    let mut believes_at = ENDS_TWICE;
     loop {
         if until.is_cancelled() {
             return None;
         }
-        match attempt(&site, &consumer, &spots, &others).await {
+        match attempt(&site, &consumer, &spots, &others, believes_at == 0).await {
             Ok(placed) => return Some(placed),
             Err(error) => {
+                if matches!(error, NotYet::Ends) {
+                    believes_at -= 1;
+                }
                 tracing::debug!(
                     source = &*site.name,
                     why = sentence(&error),
@@ -79,6 +88,7 @@ async fn attempt(
     consumer: &Arc<Consumer>,
     spots: &[Spot],
     others: &BTreeSet<Spot>,
+    believes: bool,
 ) -> Result<Vec<Placed>, NotYet> {
     let kept = site.records.bookmarks(&site.name).await.map_err(NotYet::Store)?;
     let mark = |spot: &Spot| {
@@ -91,8 +101,7 @@ async fn attempt(
     };
     let times: BTreeMap<Spot, i64> = spots.iter().filter_map(time).collect();
     let standings = asking::standings(consumer, spots.to_vec(), times).await?;
-    let mut placed = Vec::new();
-    let mut to_keep = Vec::new();
+    let mut all = Vec::new();
     for (spot, standing) in standings {
         let Standing {
             committed,
@@ -110,6 +119,15 @@ async fn attempt(
             is_another: others.contains(&spot),
         };
         let begin = begin(&known, site.rules.start);
+        if matches!(begin.missed, Some(Missed::Anew { .. })) && !known.is_another && !believes {
+            return Err(NotYet::Ends);
+        }
+        all.push((spot, known, begin));
+    }
+    let mut placed = Vec::new();
+    let mut to_keep = Vec::new();
+    for (spot, known, begin) in all {
+        let (committed, oldest, end) = (known.committed, known.oldest, known.end);
         tracing::info!(
             source = &*site.name,
             topic = &*spot.0,
@@ -175,6 +193,7 @@ async fn tell(site: &Site, spot: &Spot, missed: Missed, known: &Known, begin: &B
         why,
         lost: missed.count(),
         keys: Vec::new(),
+        present: Vec::new(),
     };
     let event = gap.into_event(Arc::clone(&site.name));
     let pending = site.intake.hand_over(event, vec![bookmark(spot, begin)?])?;

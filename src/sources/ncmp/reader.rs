@@ -20,6 +20,7 @@ use super::lane::Lane;
 use super::link::{Link, Look, look};
 use super::message::Message;
 use super::place::{Placed, place};
+use super::placing::LookBack;
 use crate::config::NcmpSource;
 use crate::engine::bookmark::Bookmark;
 use crate::engine::intake::{Accepted, Intake, NotAccepted, NotKept, Sequence};
@@ -36,6 +37,9 @@ const ON_THE_WAY: (usize, usize) = (512, 32 << 20);
 
 /// Records that are larger are read on a thread of their own.
 const READ_APART: usize = 256 << 10;
+
+/// The last record that was accepted comes within this time, if it is there.
+const LOOK_BACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often what is due is looked at.
 const LOOK_ROUND: Duration = Duration::from_millis(250);
@@ -90,8 +94,8 @@ struct Held {
 struct Partition {
     lane: Lane<Held>,
     sequence: Sequence,
-    /// The print that the record in front of the first one must have.
-    looks_back: Option<(i64, String)>,
+    /// The record in front of the first one, until it has come.
+    looks_back: Option<LookBack>,
     /// What of the group's offsets does not count until another one is committed.
     overrules: Option<i64>,
     committed: Option<i64>,
@@ -159,6 +163,7 @@ pub(super) struct Reader<'a> {
     on_the_way: (usize, usize),
     is_paused: bool,
     full_since: Option<Instant>,
+    reads_since: Instant,
     commits_since: Option<Instant>,
     commit_at: Instant,
     again: (Instant, Duration),
@@ -190,6 +195,7 @@ impl<'a> Reader<'a> {
             on_the_way: (0, 0),
             is_paused: false,
             full_since: None,
+            reads_since: now,
             commits_since: None,
             commit_at: now,
             again: (now, AGAIN_AFTER.0),
@@ -261,7 +267,12 @@ impl<'a> Reader<'a> {
     }
 
     fn looked(&mut self, look: &Look) {
+        let was_down = self.link.is_down();
         let is_reached = self.link.looked(look, self.log);
+        if was_down && !self.link.is_down() && matches!(self.phase, Phase::Reading) {
+            // It may have lost its records meanwhile.
+            self.drain_then(Then::PlaceAgain(BTreeSet::new()));
+        }
         if is_reached && !self.is_subscribed {
             let topics: Vec<&str> = self.site.rules.topics.iter().map(String::as_str).collect();
             match self.consumer.subscribe(&topics) {
@@ -321,7 +332,7 @@ impl<'a> Reader<'a> {
                         "the broker has no such records"
                     );
                     if matches!(self.phase, Phase::Reading) {
-                        self.drain_then(Then::PlaceAgain(BTreeSet::new()));
+                        self.drain_then(Then::PlaceAgain(self.due()));
                     }
                 }
                 _ => self.link.trouble(code, reason, self.log),
@@ -370,7 +381,7 @@ impl<'a> Reader<'a> {
         } in placed.unwrap_or_default()
         {
             let next = begin.read.next;
-            let first = if begin.looks_back { next - 1 } else { next };
+            let first = begin.looks_back.as_ref().map_or(next, |last| last.offset);
             // Offsets of a broker are no negative ones.
             let offset = Offset::Offset(first.max(0));
             if let Err(error) = assignment.add_partition_offset(&spot.0, spot.1, offset) {
@@ -380,11 +391,7 @@ impl<'a> Reader<'a> {
             let partition = Partition {
                 lane: Lane::new(next),
                 sequence: self.site.intake.sequence(),
-                looks_back: begin
-                    .read
-                    .print
-                    .filter(|_| begin.looks_back)
-                    .map(|print| (first, print)),
+                looks_back: begin.looks_back,
                 overrules: begin.read.overrules,
                 committed,
                 committing: None,
@@ -394,6 +401,7 @@ impl<'a> Reader<'a> {
         match self.consumer.assign(&assignment) {
             Ok(()) => {
                 self.phase = Phase::Reading;
+                self.reads_since = Instant::now();
                 self.is_paused = false;
                 self.commit_at = Instant::now();
             }
@@ -524,13 +532,15 @@ impl<'a> Reader<'a> {
         let Some(partition) = self.partitions.get_mut(&message.spot) else {
             return;
         };
-        if let Some((offset, print)) = partition.looks_back.take()
-            && message.offset == offset
-        {
-            if message.print() != print {
+        if let Some(last) = partition.looks_back.take() {
+            let is_there = message.offset == last.offset;
+            if (is_there && message.print() != last.print) || (!is_there && last.is_due) {
                 self.drain_then(Then::PlaceAgain(BTreeSet::from([message.spot])));
+                return;
             }
-            return;
+            if is_there {
+                return;
+            }
         }
         let overrules = partition.overrules;
         let (spot, offset) = (message.spot.clone(), message.offset);
@@ -626,10 +636,31 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        if now >= self.commit_at && matches!(self.phase, Phase::Reading) {
-            self.commit_at = now + COMMIT_EVERY;
-            self.commit();
+        if matches!(self.phase, Phase::Reading) {
+            if now >= self.commit_at {
+                self.commit_at = now + COMMIT_EVERY;
+                self.commit();
+            }
+            self.miss_what_was_looked_back_at();
         }
+    }
+
+    /// What does not come is not there.
+    fn miss_what_was_looked_back_at(&mut self) {
+        if self.link.is_down() || self.is_paused || self.reads_since.elapsed() < LOOK_BACK_WITHIN {
+            return;
+        }
+        let gone = self.due();
+        if !gone.is_empty() {
+            self.drain_then(Then::PlaceAgain(gone));
+        }
+    }
+
+    /// Partitions of which the last record that was accepted must come, and has not.
+    fn due(&self) -> BTreeSet<Spot> {
+        let is_due = |partition: &Partition| partition.looks_back.as_ref().is_some_and(|last| last.is_due);
+        let due = self.partitions.iter().filter(|(_, partition)| is_due(partition));
+        due.map(|(spot, _)| spot.clone()).collect()
     }
 
     /// Tells the group how far what was read is accepted.
