@@ -110,16 +110,15 @@ pub(crate) fn kept(house: &House) -> Kept {
     for listed in store.events(&query).expect("events").into_iter().rev() {
         let event = listed.event;
         match &event.facts {
-            Facts::Esc(esc) => kept.events.push((
-                esc.event.clone(),
-                esc.status_message.clone().unwrap_or_default(),
-            )),
+            Facts::Esc(esc) => kept
+                .events
+                .push((esc.event.clone(), esc.status_message.clone().unwrap_or_default())),
             Facts::Gap(gap) => kept.gaps.push(gap.why.clone()),
             Facts::Undecodable { .. } => kept.undecodable.push(event.payload.bytes().to_vec()),
             other => panic!("such a source has no such events: {other:?}"),
         }
         assert!(
-            event.facts.kind() != Kind::Gap || event.synthesised,
+            event.kind() != Kind::Gap || event.synthesised,
             "a gap was received by nobody"
         );
     }

@@ -175,6 +175,7 @@ async fn tell(site: &Site, spot: &Spot, missed: Missed, known: &Known, begin: &B
         why,
         lost: missed.count(),
         keys: Vec::new(),
+        present: Vec::new(),
     };
     let event = gap.into_event(Arc::clone(&site.name));
     let pending = site.intake.hand_over(event, vec![bookmark(spot, begin)?])?;
