@@ -804,7 +804,7 @@ async fn no_end_is_missed_whenever_one_begins_to_wait() {
 async fn each_of_many_who_wait_is_told_when_its_own_event_has_come_to_its_end() {
     let house = House::new();
     let script = format!(
-        "#!/bin/sh\nuntil test -e {}-${{HEM_EXECUTION_ID%.*}}; do sleep 0.02; done\n",
+        "#!/bin/sh\nuntil test -e {}-${{HEM_EVENT_ID#*-}}; do sleep 0.02; done\n",
         house.path("go").display()
     );
     house.script("wait.sh", &script).hook(
