@@ -15,6 +15,7 @@ mod silent_disk;
 #[path = "short_of/small_disk.rs"]
 #[allow(dead_code, reason = "the disk is filled here and not cleared")]
 mod small_disk;
+mod sshd;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -56,32 +56,32 @@ const HOOKS: [(&str, &str); 5] = [
 const SCRIPTS: [(&str, &str); 5] = [
     (
         "audit-call.sh",
-        include_str!("../../examples/scripts/audit-call.sh"),
+        include_str!("../../examples/opennebula/scripts/audit-call.sh"),
     ),
     (
         "register-vm.sh",
-        include_str!("../../examples/scripts/register-vm.sh"),
+        include_str!("../../examples/opennebula/scripts/register-vm.sh"),
     ),
     (
         "reserve-capacity.sh",
-        include_str!("../../examples/scripts/reserve-capacity.sh"),
+        include_str!("../../examples/opennebula/scripts/reserve-capacity.sh"),
     ),
     (
         "slow-backup.sh",
-        include_str!("../../examples/scripts/slow-backup.sh"),
+        include_str!("../../examples/opennebula/scripts/slow-backup.sh"),
     ),
     (
         "sync-inventory.sh",
-        include_str!("../../examples/scripts/sync-inventory.sh"),
+        include_str!("../../examples/opennebula/scripts/sync-inventory.sh"),
     ),
 ];
 
 /// What a real `oned` published while a host came up and a VM was made, ran, was powered off and terminated.
 const DAY: &str = "day.jsonl";
-const DAY_EVENTS: &str = include_str!("../../examples/events/day.jsonl");
+const DAY_EVENTS: &str = include_str!("../../examples/opennebula/events/day.jsonl");
 
 /// A saved event of the sources.
-const EXAMPLE: &str = "examples/events/vm-running.xml";
+const EXAMPLE: &str = "examples/opennebula/events/vm-running.xml";
 
 /// Show everything in one process, on a throw-away folder
 ///
@@ -436,8 +436,10 @@ fn tell_next(folder: TempDir, keep: bool, saved: Option<usize>, style: &Style) -
         ));
         // In a folder of the sources the same hooks are there to be looked at.
         if Path::new(EXAMPLE).exists() {
-            let hooks = "--hooks hooks.d --scripts-dir examples/scripts";
-            next.push(format!("{hem} check hooks.d --scripts-dir examples/scripts"));
+            let hooks = "--hooks hooks.d --scripts-dir examples/opennebula/scripts";
+            next.push(format!(
+                "{hem} check hooks.d --scripts-dir examples/opennebula/scripts"
+            ));
             next.push(format!("{hem} match {EXAMPLE} {hooks}"));
             next.push(format!("{hem} try register-vm {EXAMPLE} {hooks}"));
         }

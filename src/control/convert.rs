@@ -79,6 +79,7 @@ fn facts(facts: &Facts) -> FactsView {
             to: Time(gap.to),
             why: gap.why.clone(),
             lost: gap.lost,
+            present: gap.present.clone(),
         },
         Facts::Own(own) => own_facts(own),
         Facts::Webhook(request) => FactsView::Webhook {
