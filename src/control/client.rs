@@ -18,9 +18,9 @@ use tokio_util::task::TaskTracker;
 use super::address::{address, encoded};
 use super::api::{
     AuditFilter, AuditView, EmitOrder, EmitReply, EventFilter, EventView, ExecutionFilter, ExecutionView,
-    ExportFilter, ExportLine, FeedLine, HookView, MuteOrder, MuteReply, Ordered, Problem, ReloadOrder,
-    ReloadReply, RetryOrder, RetryReply, Reveal, StatusView, StopOrder, StopReply, Story, UnmuteOrder,
-    UnmuteReply,
+    ExportFilter, ExportLine, FeedLine, HookView, LiveOutputView, MuteOrder, MuteReply, Ordered, Problem,
+    ReloadOrder, ReloadReply, RetryOrder, RetryReply, Reveal, StatusView, StopOrder, StopReply, Story,
+    UnmuteOrder, UnmuteReply,
 };
 
 /// Why a call failed.
@@ -220,6 +220,13 @@ impl Client {
     pub async fn story(&self, reference: &str, reveal: bool) -> Result<Story, ClientError> {
         let path = format!("/v1/executions/{}", encoded(reference));
         self.get(&address(&path, &Reveal { reveal })).await
+    }
+
+    /// `GET /v1/executions/{reference}/output`: what its last attempt has written so far.
+    #[expect(clippy::missing_errors_doc, reason = "said at the first call")]
+    pub async fn output(&self, reference: &str) -> Result<LiveOutputView, ClientError> {
+        let path = format!("/v1/executions/{}/output", encoded(reference));
+        self.get(&path).await
     }
 
     /// `POST /v1/executions/retry`.

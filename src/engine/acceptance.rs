@@ -265,6 +265,7 @@ impl Acceptance {
                         why,
                         lost: count,
                         keys,
+                        present: Vec::new(),
                     },
                     in_force,
                     offers,
@@ -349,6 +350,7 @@ impl Acceptance {
             why,
             lost: 0,
             keys: Vec::new(),
+            present: Vec::new(),
         });
         gap.to = received.at;
         gap.lost += 1;
@@ -477,6 +479,9 @@ impl Acceptance {
             let _ = reply.send(Err(why));
             return;
         }
+        if let Facts::Gap(gap) = &event.facts {
+            self.with_status(&event.source, |status| status.last_gap = Some(gap.clone()));
+        }
         let kept = kept(&event.source, bookmarks);
         self.offer(event, in_force, offers);
         if let Some(offer) = offers.last_mut() {
@@ -600,6 +605,7 @@ const fn gap_of(from: Timestamp, to: Timestamp, why: String) -> Gap {
         why,
         lost: 0,
         keys: Vec::new(),
+        present: Vec::new(),
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle as Runtime;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,8 +26,9 @@ use super::acceptance::Connections;
 use super::acceptance_times::AcceptanceTimes;
 use super::attempt::{Attempts, Ran, verdict};
 use super::clock::Clock;
-use super::core::{Core, Effect, Input, NewExecution, Record, Refusal, Step};
+use super::core::{Core, Effect, Input, NewExecution, Refusal, Step};
 use super::execution::{Actor, CancelReason, Cause, Execution, State};
+use super::feed::{Feed, touched};
 use super::handle::{
     Accepted, Blocked, Kept, Muted, Notice, OrderError, Status, StopCounts, Stopping, Unmuted,
 };
@@ -220,7 +221,7 @@ pub(super) struct Parts {
     pub(super) role: Arc<PresentRole>,
     /// When a former life is last known to have led.
     pub(super) last_led: Option<Timestamp>,
-    pub(super) feed: broadcast::Sender<Notice>,
+    pub(super) feed: Feed,
     pub(super) tracker: TaskTracker,
     pub(super) inbox: mpsc::Sender<Message>,
     pub(super) emitter: Emitter,
@@ -511,7 +512,7 @@ impl Dispatcher {
                 format!("{} {}", event.seq, event.key),
             ));
         }
-        let notice = (self.parts.feed.receiver_count() > 0).then(|| {
+        let notice = (self.parts.feed.is_followed()).then(|| {
             Notice::Event(Arc::new(ListedEvent {
                 event: Event {
                     payload: Payload::new(bytes::Bytes::new()),
@@ -545,8 +546,7 @@ impl Dispatcher {
             }
             times.count(received);
             if let Some(notice) = notice {
-                // Whoever followed may have gone away.
-                let _ = feed.send(notice);
+                feed.tell(notice);
             }
             // Neither may be there any more.
             if let Some(delivered) = delivered {
@@ -740,16 +740,9 @@ impl Dispatcher {
                 on_durable();
                 raised.into_intake(&emitter, &telling);
                 for notice in mute_notices {
-                    // Whoever followed may have gone away.
-                    let _ = feed.send(notice);
+                    feed.tell(notice);
                 }
-                // Whoever begins to follow from here on finds it in the store.
-                let follows = feed.receiver_count() > 0;
-                for key in touched.into_iter().filter(|_| follows) {
-                    if let Ok(Some(execution)) = store.execution(&key) {
-                        let _ = feed.send(Notice::Execution(Arc::new(execution)));
-                    }
-                }
+                feed.tell_of(touched, &store);
                 for stop in ends {
                     stop.cancel();
                 }
@@ -847,6 +840,7 @@ impl Dispatcher {
             running: self.core.running(),
             concurrency: self.parts.concurrency,
             stale: self.parts.hooks.stale(),
+            silent_folder: self.parts.hooks.looks().silent_since(),
             condition_errors: summary.condition_errors,
             absent_elements: summary.absent_elements,
             acceptance_millis: self.times.buckets(),
@@ -867,19 +861,6 @@ impl Dispatcher {
 
 fn refused(refusal: &Refusal) -> OrderError {
     OrderError::NotPossible(refusal.to_string())
-}
-
-fn touched(records: &[Record]) -> Vec<ExecutionKey> {
-    let mut keys: Vec<ExecutionKey> = records
-        .iter()
-        .filter_map(|record| match record {
-            Record::Created(execution) => Some(execution.key.clone()),
-            Record::Progressed { key, .. } | Record::Released { key, .. } => Some(key.clone()),
-            Record::Muted(_) | Record::MuteShortened(_) | Record::Unmuted { .. } => None,
-        })
-        .collect();
-    keys.dedup();
-    keys
 }
 
 async fn sleep_for(wait: Option<Duration>) {

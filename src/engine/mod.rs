@@ -11,6 +11,7 @@ mod clock;
 pub mod core;
 mod dispatcher;
 pub mod execution;
+mod feed;
 pub mod handle;
 mod hooks_in_force;
 pub mod intake;
@@ -36,7 +37,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -45,6 +46,7 @@ use self::attempt::Attempts;
 use self::catch_up::CatchUp;
 use self::dispatcher::{Dispatcher, Left, Parts, QUEUE, Unsettled};
 use self::execution::{Actor, State};
+use self::feed::Feed;
 use self::handle::{Handle, SourceStatus};
 use self::hooks_in_force::HooksInForce;
 use self::intake::{Decode, IntakeQueue};
@@ -75,9 +77,6 @@ use crate::store::{ReadError, Store};
 
 /// Between TERM and KILL for processes that a former life left behind.
 const LEFTOVERS_GRACE: Duration = Duration::from_secs(5);
-
-/// Notices kept for a follower that is slow to read.
-const FEED: usize = 4_096;
 
 /// How long the daemon's end waits for controllers to be told what the last scripts came to.
 const TELLING_GRACE: Duration = Duration::from_secs(2);
@@ -184,7 +183,7 @@ impl Engine {
 
         let hooks = Arc::new(HooksInForce::new(overrides));
         let (dispatcher, inbox) = mpsc::channel(QUEUE);
-        let (feed, _) = broadcast::channel(FEED);
+        let feed = Feed::new();
         let (tasks, attempts) = (TaskTracker::new(), TaskTracker::new());
         let (closing, draining, ending, stop) = (
             CancellationToken::new(),
@@ -287,15 +286,15 @@ impl Engine {
             room: Arc::clone(&room),
             writer: writer.clone(),
         });
+        let hints = match config.reload {
+            Reload::Auto => watch(config.hooks_dir.clone(), hooks.looks(), &tasks, stop.clone()).await,
+            Reload::Manual => mpsc::channel(1).1,
+        };
         reloader
             .reload(false, Actor::Daemon, None)
             .await
             .ok_or(StartError::Closed)?;
         let (reloads, requests) = mpsc::channel(16);
-        let hints = match config.reload {
-            Reload::Auto => watch(config.hooks_dir.clone(), &tasks, stop.clone()),
-            Reload::Manual => mpsc::channel(1).1,
-        };
         let (watched, until) = (
             vitals.watch("the reader of the hooks folder", &draining),
             stop.clone(),
@@ -425,10 +424,7 @@ impl Engine {
 
     /// What sources may look up.
     pub fn records(&self) -> Records {
-        Records {
-            store: self.handle.store.clone(),
-            feed: self.handle.feed.clone(),
-        }
+        self.handle.records()
     }
 
     /// What the control room works with.
