@@ -121,9 +121,7 @@ impl Acceptance {
                 }
             }
             if self.is_at_work(&in_force, &mut offers) && self.room.lacking().is_none() {
-                for (source, gap) in std::mem::take(&mut self.shut_out) {
-                    self.gap(source, gap, &in_force, &mut offers);
-                }
+                self.tell_shut_out(&in_force, &mut offers);
             }
             self.count_not_kept(&mut not_accepted);
             if !self.tell_not_accepted(not_accepted) {
@@ -217,9 +215,11 @@ impl Acceptance {
                 }
                 if let Some(why) = self.room.lacking() {
                     count(|counters| counters.lost += 1);
-                    self.shut_out(source, received, why);
+                    self.shut_out(source, received, why, in_force, offers);
                     return;
                 }
+                // The newest event on record is where a next life takes its gap to begin: what was lost before comes first.
+                self.tell_shut_out(in_force, offers);
                 let Some(decoder) = self.decoders.get(&source) else {
                     return;
                 };
@@ -341,8 +341,19 @@ impl Acceptance {
         }
     }
 
-    /// Notes what is lost for want of room, until there is room to write it down.
-    fn shut_out(&mut self, source: Arc<str>, received: Received, why: String) {
+    /// Notes what is lost for want of room, until there is room to write it down. Should that be never in this life, the next
+    /// one finds that the source was heard until here and no longer.
+    fn shut_out(
+        &mut self,
+        source: Arc<str>,
+        received: Received,
+        why: String,
+        in_force: &Arc<InForce>,
+        offers: &mut Vec<Offer>,
+    ) {
+        if !self.shut_out.contains_key(&source) {
+            self.heard_no_more(&source, received.at, in_force, offers);
+        }
         let gap = self.shut_out.entry(source).or_insert_with(|| Gap {
             from: received.at,
             to: received.at,
@@ -356,6 +367,13 @@ impl Acceptance {
             gap.keys.remove(0);
         }
         gap.keys.push(received.key);
+    }
+
+    /// Writes down what was lost for want of room.
+    fn tell_shut_out(&mut self, in_force: &InForce, offers: &mut Vec<Offer>) {
+        for (source, gap) in std::mem::take(&mut self.shut_out) {
+            self.gap(source, gap, in_force, offers);
+        }
     }
 
     /// A message was refused because hem stood by: what another front-end does not see to is missed if it is an event.
@@ -410,6 +428,10 @@ impl Acceptance {
 
     /// Writes down that events may have passed unseen.
     fn gap(&mut self, source: Arc<str>, gap: Gap, in_force: &InForce, offers: &mut Vec<Offer>) {
+        if let Some(before) = self.shut_out.remove(&source) {
+            // A next life takes its gap to begin at the newest record: none may hide what was lost before it.
+            self.gap(Arc::clone(&source), before, in_force, offers);
+        }
         self.hint(&source);
         tracing::warn!(
             %source, from = %gap.from, to = %gap.to, why = gap.why, lost = gap.lost, keys = ?gap.keys,
