@@ -5,7 +5,6 @@
 
 mod catch_up;
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,29 +12,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::catch_up::Tracked;
 use super::bookmark::Bookmark;
-use super::core::NewExecution;
-use super::dispatcher::{Asked, Message, Offer};
-use super::execution::Cause;
+use super::dispatcher::Message;
 use super::handle::{Connection, OrderError, SourceStatus};
 use super::hooks_in_force::{HooksInForce, InForce};
 use super::intake::{
     Decode, Decoded, Delivery, Emission, Entry, IntakeQueue, Keeping, LOST_KEYS, NotAccepted, NotKept,
     Received,
 };
+use super::offer::{Asked, Offer, panic_text};
 use super::pool::SharedPool;
 use super::role::PresentRole;
 use super::room::Room;
 use crate::event::id::Seq;
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
-use crate::event::{Event, Facts, Gap, RetryRequest};
-use crate::hooks::Hook;
+use crate::event::{Event, Facts, Gap};
 use crate::store::writer::Change;
 use crate::store::{EventCounters, EventQuery, Store};
 
@@ -445,18 +441,10 @@ impl Acceptance {
         }
     }
 
-    /// Gives an event its number and matches it. An event that hem itself fails on is kept, and says so.
+    /// Gives an event its number and matches it.
     fn offer(&mut self, mut event: Event, in_force: &InForce, offers: &mut Vec<Offer>) {
         event.seq = self.number();
-        let matched = catch_unwind(AssertUnwindSafe(|| offer(event.clone(), in_force, &self.store)));
-        offers.push(matched.unwrap_or_else(|panic| {
-            let reason = format!("hem failed to match it: {}", panic_text(&*panic));
-            tracing::error!(event = %event.seq, reason, "an event is kept unmatched");
-            Offer::unmatched(Event {
-                facts: Facts::Undecodable { reason },
-                ..event
-            })
-        }));
+        offers.push(Offer::matched(event, in_force, &self.store));
     }
 
     fn number(&mut self) -> Seq {
@@ -549,18 +537,8 @@ impl Acceptance {
         match hook.and_then(|name| in_force.set.get(&name).cloned()) {
             None => self.offer(event, in_force, offers),
             Some(hook) => {
-                let mut offer = Offer::unmatched(Event {
-                    seq: self.number(),
-                    ..event
-                });
-                offer.executions.push(NewExecution {
-                    hook,
-                    why: "emitted for this hook".to_owned(),
-                    cause: Cause::Event,
-                    retry_of: None,
-                    lane_subject: None,
-                });
-                offers.push(offer);
+                let seq = self.number();
+                offers.push(Offer::of_one_hook(Event { seq, ..event }, hook));
             }
         }
         if let Some(offer) = offers.last_mut() {
@@ -635,71 +613,6 @@ fn decoded(decoder: &dyn Decode, received: Received) -> Decoded {
             payload: Payload::new(Bytes::new()),
         }))
     })
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no reason given")
-}
-
-/// Matches an event against the hooks in force.
-fn offer(event: Event, in_force: &InForce, store: &Store) -> Offer {
-    if let Facts::Retry(retry) = &event.facts {
-        let target = in_force.index.retry_target(retry.hook_id, &event.source);
-        let executions = match target.filter(|hook| in_force.is_enabled(hook)) {
-            Some(hook) => vec![repeated(retry, &event, hook, store)],
-            None => Vec::new(),
-        };
-        return Offer {
-            executions,
-            ..Offer::unmatched(event)
-        };
-    }
-    let found = in_force.index.matches(&event);
-    for (hook, error) in &found.condition_errors {
-        tracing::warn!(hook = %hook.name, key = %event.key, error, "a condition could not be worked out; nothing runs");
-    }
-    let executions = found
-        .matches
-        .into_iter()
-        .map(|found| NewExecution {
-            hook: found.hook,
-            why: found.why,
-            cause: Cause::Event,
-            retry_of: None,
-            lane_subject: None,
-        })
-        .collect();
-    Offer {
-        event: Box::new(event),
-        executions,
-        condition_errors: found.condition_errors.len() as u64,
-        absent_elements: found.absent_elements.len() as u64,
-        asked: None,
-        delivered: None,
-        tells: None,
-        learned: Vec::new(),
-    }
-}
-
-/// The execution a RETRY message asks for. It joins the lane of the newest one with the same arguments.
-fn repeated(retry: &RetryRequest, event: &Event, hook: &Arc<Hook>, store: &Store) -> NewExecution {
-    let arguments = Sha256::digest(retry.arguments.as_bytes()).into();
-    let former = match store.newest_with_arguments(&hook.name, &arguments) {
-        Ok(former) => former,
-        Err(error) => {
-            tracing::warn!(hook = %hook.name, error = &error as &dyn std::error::Error, "cannot look for the execution that is to be repeated");
-            None
-        }
-    };
-    NewExecution {
-        hook: Arc::clone(hook),
-        why: format!("RETRY of hook {}", retry.hook_id),
-        cause: Cause::RetryMessage(event.seq),
-        lane_subject: former.as_ref().and_then(|execution| execution.subject.clone()),
-        retry_of: former.map(|execution| execution.key),
-    }
 }
 
 #[cfg(test)]

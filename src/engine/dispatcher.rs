@@ -26,7 +26,7 @@ use super::acceptance::Connections;
 use super::acceptance_times::AcceptanceTimes;
 use super::attempt::{Attempts, Ran, verdict};
 use super::clock::Clock;
-use super::core::{Core, Effect, Input, NewExecution, Refusal, Step};
+use super::core::{Core, Effect, Input, Refusal, Step};
 use super::execution::{Actor, CancelReason, Cause, Execution, State};
 use super::feed::{Feed, touched};
 use super::handle::{
@@ -35,6 +35,7 @@ use super::handle::{
 use super::hooks_in_force::{HooksInForce, InForce};
 use super::intake::{Emitter, NotAccepted};
 use super::mute::{Mute, Scope, Then};
+use super::offer::Offer;
 use super::outbox::Outbox;
 use super::pool::SharedPool;
 use super::role::{PresentRole, Standing};
@@ -168,46 +169,6 @@ pub(super) enum Message {
     Status { reply: oneshot::Sender<Status> },
 }
 
-/// An event and what it is to run, to be accepted together.
-#[derive(Debug)]
-pub(super) struct Offer {
-    pub(super) event: Box<Event>,
-    pub(super) executions: Vec<NewExecution>,
-    pub(super) condition_errors: u64,
-    pub(super) absent_elements: u64,
-    /// The operator who handed it over.
-    pub(super) asked: Option<Asked>,
-    /// The source that handed it over and waits for its acceptance.
-    pub(super) delivered: Option<oneshot::Sender<Result<Accepted, NotAccepted>>>,
-    /// The identity of an own event, which is told with this.
-    pub(super) tells: Option<String>,
-    /// What is known of the controller's resources with this, and what its source keeps.
-    pub(super) learned: Vec<Change>,
-}
-
-/// An operator who handed an event over and waits for its acceptance.
-#[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) actor: Actor,
-    pub(super) reply: oneshot::Sender<Result<Accepted, OrderError>>,
-}
-
-impl Offer {
-    /// An event that runs nothing.
-    pub(super) fn unmatched(event: Event) -> Self {
-        Self {
-            event: Box::new(event),
-            executions: Vec::new(),
-            condition_errors: 0,
-            absent_elements: 0,
-            asked: None,
-            delivered: None,
-            tells: None,
-            learned: Vec::new(),
-        }
-    }
-}
-
 /// What the dispatcher works with.
 pub(super) struct Parts {
     pub(super) store: Store,
@@ -306,13 +267,13 @@ impl Dispatcher {
             Message::Offers(offers, matched_against) => {
                 let in_force = self.parts.hooks.now();
                 let is_the_same = Arc::ptr_eq(&in_force, &matched_against);
-                for mut offer in offers {
-                    // Acceptance is what counts: a hook that was removed or disabled since matching runs no more.
-                    if !is_the_same {
+                for offer in offers {
+                    // Acceptance is what counts: each event meets one set of hooks, and that as a whole.
+                    let offer = if is_the_same {
                         offer
-                            .executions
-                            .retain(|new| in_force.not_in_force(&new.hook.name).is_none());
-                    }
+                    } else {
+                        offer.matched_again(&in_force, &self.parts.store)
+                    };
                     self.accept(offer).await?;
                 }
                 Ok(())
@@ -492,6 +453,7 @@ impl Dispatcher {
             delivered,
             tells,
             learned,
+            is_for_one_hook: _,
         } = offer;
         let hooks: Vec<HookName> = executions.iter().map(|new| new.hook.name.clone()).collect();
         let mut changes: Vec<Change> = executions

@@ -7,9 +7,10 @@ use tokio::sync::watch;
 
 use super::Acceptance;
 use crate::engine::catch_up::{Raise, Step, Taken};
-use crate::engine::dispatcher::{Message, Offer};
+use crate::engine::dispatcher::Message;
 use crate::engine::hooks_in_force::InForce;
 use crate::engine::known_states::{Decision, KnownStates, OpenGap};
+use crate::engine::offer::Offer;
 use crate::engine::role::Standing;
 use crate::event::id::Seq;
 use crate::event::opennebula::pool::state_told;
