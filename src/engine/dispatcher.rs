@@ -629,11 +629,26 @@ impl Dispatcher {
         changes: Vec<Change>,
         reply: oneshot::Sender<()>,
     ) -> Result<(), Closed> {
+        // All in one batch with the order that causes it: a crash between them would leave work that is cancelled for an order
+        // that nobody gave.
+        let mut all = Step::default();
         for (hook, reason) in withdrawn {
-            self.decide(Input::Withdraw { hook, reason }, Vec::new(), || ())
-                .await?;
+            match self.core.step(Input::Withdraw { hook, reason }, self.clock.now()) {
+                Ok(Step { records, effects }) => {
+                    all.records.extend(records);
+                    all.effects.extend(effects);
+                }
+                Err(refusal) => not_asked(&refusal),
+            }
         }
-        self.answer_when_durable(changes, (), reply).await
+        if all.records.is_empty() && all.effects.is_empty() {
+            return self.answer_when_durable(changes, (), reply).await;
+        }
+        self.submit(changes, all, move || {
+            // Whoever asked may have gone away.
+            let _ = reply.send(());
+        })
+        .await
     }
 
     fn audit(&self, actor: Actor, action: &'static str, target: String) -> Change {
@@ -655,7 +670,7 @@ impl Dispatcher {
         match self.core.step(input, self.clock.now()) {
             Ok(step) => self.submit(changes, step, on_durable).await,
             Err(refusal) => {
-                tracing::error!(%refusal, "the scheduler refused what it is not asked about");
+                not_asked(&refusal);
                 Ok(())
             }
         }
@@ -818,6 +833,10 @@ impl Dispatcher {
             pool: self.parts.pool.as_ref().map(SharedPool::status),
         }
     }
+}
+
+fn not_asked(refusal: &Refusal) {
+    tracing::error!(%refusal, "the scheduler refused what it is not asked about");
 }
 
 fn refused(refusal: &Refusal) -> OrderError {
