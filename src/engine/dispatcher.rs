@@ -3,13 +3,14 @@
 //! It decides in memory, hands the records to the writer, and the writer's thread releases the effects once they are
 //! durable. Only the dispatcher knows what runs.
 
+mod blocked;
 mod mutes;
 mod own;
 mod pace;
 mod recovery;
 mod role;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::blocked::ReportedBlocked;
 use self::mutes::of_mute;
 use self::own::{Absence, Telling};
 use self::pace::Pace;
@@ -203,7 +205,7 @@ pub(super) struct Dispatcher {
     started: Timestamp,
     /// What ends a running attempt.
     running: HashMap<ExecutionKey, CancellationToken>,
-    reported_blocked: HashSet<ExecutionKey>,
+    reported_blocked: ReportedBlocked,
     telling: Telling,
     told_absences: BTreeSet<Absence>,
     times: Arc<AcceptanceTimes>,
@@ -231,7 +233,7 @@ impl Dispatcher {
             started: clock.now(),
             clock,
             running: HashMap::new(),
-            reported_blocked: HashSet::new(),
+            reported_blocked: ReportedBlocked::default(),
             telling: Telling::of_a_former_life(),
             told_absences: BTreeSet::new(),
             times: Arc::default(),
@@ -759,20 +761,7 @@ impl Dispatcher {
         if let Some(change) = self.still_leads() {
             self.parts.writer.submit(vec![change], || ()).await?;
         }
-        let blocked = self.blocked();
-        let mut newly = Vec::new();
-        for waiting in &blocked {
-            if self.reported_blocked.insert(waiting.waiting.clone()) {
-                tracing::warn!(
-                    subject = waiting.subject.as_deref().unwrap_or("-"),
-                    waiting = %waiting.waiting, behind = %waiting.behind, since = %waiting.since,
-                    "an execution waits for another one of its lane"
-                );
-                newly.push(waiting.clone());
-            }
-        }
-        self.reported_blocked
-            .retain(|key| blocked.iter().any(|waiting| waiting.waiting == *key));
+        let newly = self.reported_blocked.newly(self.blocked());
         // A store with nothing to write still has to look for what is too old: this submits in any case.
         self.tell_what_was_noticed(newly).await
     }
