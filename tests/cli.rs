@@ -499,7 +499,10 @@ async fn a_service_tells_how_it_does_reloads_and_stops_at_once_when_asked_twice(
     );
     service.signal(Signal::SIGHUP);
     let socket = house.config.control.socket.to_str().expect("a path").to_owned();
-    let event = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/events/vm-allocate.xml");
+    let event = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/examples/opennebula/events/vm-allocate.xml"
+    );
     daemon::until("the hook runs", || {
         let emitted = Command::new(env!("CARGO_BIN_EXE_hem"))
             .args(["--socket", &socket, "emit", event, "--hook", "slow"])

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on says where"
 )]
 
+mod authority;
 mod daemon;
 mod http_stand_in;
 mod peers;
@@ -15,6 +16,7 @@ mod service;
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use authority::certify;
 use daemon::{House, until};
 use hem::event::Kind;
 use hem::store::{EventQuery, Store};
@@ -344,50 +346,6 @@ async fn a_notification_that_can_be_seen_only_after_a_later_one_is_an_event_too(
     masakari.tell(json!({ "do": "hide", "id": hidden["id"], "hidden": false }));
     until_noted(&house, &["VM node1 - new 2", "PROCESS node1 - new 1"]).await;
     service.stop().await;
-}
-
-/// Runs openssl, which `tests/install-tools` brings.
-async fn openssl(arguments: &[&str]) {
-    let mut command = Command::new("openssl");
-    command.args(arguments);
-    let made = service::said(command).await;
-    assert_eq!(made.code, 0, "openssl {arguments:?}: {}", made.stderr);
-}
-
-/// Makes an authority and a certificate that it gave to 127.0.0.1.
-async fn certify(house: &House) {
-    let file = |name: &str| house.path(name).display().to_string();
-    let (ca, ca_key, certificate, key) = (file("ca.pem"), file("ca.key"), file("tls.pem"), file("tls.key"));
-    let common = [
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "2",
-    ];
-    let authority = ["-subj", "/CN=authority", "-keyout", &ca_key, "-out", &ca];
-    openssl(&[common.as_slice(), &authority].concat()).await;
-    let server = [
-        "-subj",
-        "/CN=hem",
-        "-addext",
-        "basicConstraints=critical,CA:FALSE",
-        "-addext",
-        "subjectAltName=IP:127.0.0.1",
-        "-CA",
-        &ca,
-        "-CAkey",
-        &ca_key,
-        "-keyout",
-        &key,
-        "-out",
-        &certificate,
-    ];
-    openssl(&[common.as_slice(), &server].concat()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

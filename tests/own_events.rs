@@ -381,7 +381,7 @@ impl Drop for Life {
 
 fn saved(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("examples/events")
+        .join("examples/opennebula/events")
         .join(name)
 }
 

@@ -118,7 +118,7 @@ impl Site {
     /// Publishes a saved event, with a VM's name of our own, if it has one.
     async fn publish(&self, name: &str) {
         let file = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("examples/events")
+            .join("examples/opennebula/events")
             .join(name);
         let event = saved::read(&file, None).expect("an event");
         let document = String::from_utf8(event.payload.bytes().to_vec()).expect("text");

@@ -6,6 +6,7 @@ mod daemon;
 mod node;
 mod peers;
 mod recorded;
+mod sshd;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -648,7 +648,7 @@ async fn saved_requests_are_matched_tried_emitted_and_carried_along() {
     let house = noting();
     let config = configure(&house, "endpoints: { deploy: {} }\n", "");
     let config = config.to_str().expect("a path");
-    let saved = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/events/webhook-push.json");
+    let saved = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/webhook/events/push.json");
     let matched = hem(&house, &["--config", config, "match", saved]).await;
     assert!(
         matched.stdout.contains("1 of 1 hooks would run"),

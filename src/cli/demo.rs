@@ -56,29 +56,29 @@ const HOOKS: [(&str, &str); 5] = [
 const SCRIPTS: [(&str, &str); 5] = [
     (
         "audit-call.sh",
-        include_str!("../../examples/scripts/audit-call.sh"),
+        include_str!("../../examples/opennebula/scripts/audit-call.sh"),
     ),
     (
         "register-vm.sh",
-        include_str!("../../examples/scripts/register-vm.sh"),
+        include_str!("../../examples/opennebula/scripts/register-vm.sh"),
     ),
     (
         "reserve-capacity.sh",
-        include_str!("../../examples/scripts/reserve-capacity.sh"),
+        include_str!("../../examples/opennebula/scripts/reserve-capacity.sh"),
     ),
     (
         "slow-backup.sh",
-        include_str!("../../examples/scripts/slow-backup.sh"),
+        include_str!("../../examples/opennebula/scripts/slow-backup.sh"),
     ),
     (
         "sync-inventory.sh",
-        include_str!("../../examples/scripts/sync-inventory.sh"),
+        include_str!("../../examples/opennebula/scripts/sync-inventory.sh"),
     ),
 ];
 
 /// What a real `oned` published while a host came up and a VM was made, ran, was powered off and terminated.
 const DAY: &str = "day.jsonl";
-const DAY_EVENTS: &str = include_str!("../../examples/events/day.jsonl");
+const DAY_EVENTS: &str = include_str!("../../examples/opennebula/events/day.jsonl");
 
 /// Show everything in one process, on a throw-away folder
 ///
@@ -405,10 +405,12 @@ fn tell_next(folder: TempDir, keep: bool, style: &Style) -> Result<(), Failure> 
     let called = std::env::args_os().next();
     let hem = called.map_or_else(|| "hem".to_owned(), |path| path.to_string_lossy().into_owned());
     let mut next = vec![
-        format!("{hem} check hooks.d --scripts-dir examples/scripts"),
-        format!("{hem} match examples/events/vm-running.xml --hooks hooks.d --scripts-dir examples/scripts"),
+        format!("{hem} check hooks.d --scripts-dir examples/opennebula/scripts"),
         format!(
-            "{hem} try register-vm examples/events/vm-running.xml --hooks hooks.d --scripts-dir examples/scripts"
+            "{hem} match examples/opennebula/events/vm-running.xml --hooks hooks.d --scripts-dir examples/opennebula/scripts"
+        ),
+        format!(
+            "{hem} try register-vm examples/opennebula/events/vm-running.xml --hooks hooks.d --scripts-dir examples/opennebula/scripts"
         ),
     ];
     if keep {

@@ -98,6 +98,7 @@ mod tests {
             ("RawEsc", "sources: { NAME: { type: esc } }"),
             ("RawCallbacks", "sources: { NAME: { type: esc, callbacks } }"),
             ("RawCallbackToken", "callbacks: { token }"),
+            ("RawNetconf", "sources: { NAME: { type: esc, netconf } }"),
             ("RawSecret", "secrets: [ … ]"),
             ("RawDelivery", "endpoints: { NAME: { delivery } }"),
             ("RawMasakari", "sources: { NAME: { type: masakari } }"),
@@ -110,6 +111,9 @@ mod tests {
             ("RawPoll", "sources: { NAME: { type: masakari, poll } }"),
             ("RawPollUser", "poll: { auth: { http_basic } }"),
             ("RawKeystone", "poll: { auth: { keystone } }"),
+            ("RawNcmp", "sources: { NAME: { type: ncmp } }"),
+            ("RawKafkaTls", "sources: { NAME: { type: ncmp, tls } }"),
+            ("RawSasl", "sources: { NAME: { type: ncmp, sasl } }"),
             ("RawRetention", "retention"),
             ("RawLimits", "limits"),
         ];
@@ -128,6 +132,10 @@ mod tests {
             ("RawMasakariAuth", "auth"),
             ("RawPollAuth", "poll: { auth }"),
             ("RawPollStart", "poll: { start }"),
+            ("RawKafkaStart", "start, of a source of type ncmp"),
+            ("RawSaslMechanism", "sasl: { mechanism }"),
+            ("RawSshAlgorithms", "netconf: { ssh_algorithms }"),
+            ("RawNetconfStart", "netconf: { start }"),
             ("RawMaintenance", "maintenance"),
             ("RawRecoveryMethod", "recovery_method"),
         ];

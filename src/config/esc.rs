@@ -1,33 +1,42 @@
 //! A source of type `esc`, checked.
 
+pub mod netconf;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use serde_saphyr::Spanned;
+
+use self::netconf::Netconf;
 use super::NamedFile;
 use super::listen::{self, Listen};
 use super::load::SourceFault;
-use super::raw::esc::{RawCallbackToken, RawEsc};
+use super::raw::esc::{RawCallbackToken, RawCallbacks, RawEsc};
 use super::scalar::{ListenAddress, Network};
 use super::secret::{self, SecretPlace};
 
 /// Where callbacks are taken unless something else is said; webhooks have the port before it.
 const LISTEN: ListenAddress = ListenAddress(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8081));
 
-/// A Cisco Elastic Services Controller.
+/// A Cisco Elastic Services Controller. At least one of the two ways is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EscSource {
     /// Where its callbacks are taken.
-    pub callbacks: Callbacks,
+    pub callbacks: Option<Callbacks>,
+    /// Where its notifications come from.
+    pub netconf: Option<Netconf>,
 }
 
 impl EscSource {
     /// The files that its settings name, by the path below the source's own.
     pub(super) fn named_files(&self) -> Vec<NamedFile<'_>> {
-        let secrets = self.callbacks.token.iter().flat_map(|token| &token.secrets);
-        let mut files = self.callbacks.listen.named_files();
-        files.extend(secret::named_files(secrets, &["token", "secrets"]));
-        files.into_iter().map(|file| file.below(&["callbacks"])).collect()
+        let of_callbacks = self.callbacks.iter().flat_map(Callbacks::named_files);
+        let of_netconf = self.netconf.iter().flat_map(Netconf::named_files);
+        of_callbacks
+            .map(|file| file.below(&["callbacks"]))
+            .chain(of_netconf.map(|file| file.below(&["netconf"])))
+            .collect()
     }
 }
 
@@ -46,6 +55,15 @@ pub struct Callbacks {
     pub remember: Duration,
 }
 
+impl Callbacks {
+    fn named_files(&self) -> Vec<NamedFile<'_>> {
+        let secrets = self.token.iter().flat_map(|token| &token.secrets);
+        let mut files = self.listen.named_files();
+        files.extend(secret::named_files(secrets, &["token", "secrets"]));
+        files
+    }
+}
+
 /// Which token callbacks carry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallbackToken {
@@ -57,9 +75,28 @@ pub struct CallbackToken {
 
 /// `folder` is what relative paths are relative to.
 pub(super) fn check(raw: RawEsc, folder: &Path) -> Result<EscSource, SourceFault> {
-    let place = raw.callbacks.referenced;
-    let defined = raw.callbacks.defined;
-    let raw = raw.callbacks.value;
+    if raw.callbacks.is_none() && raw.netconf.is_none() {
+        return Err(SourceFault::at(
+            &raw.kind,
+            "nothing comes from it; set `callbacks` (`callbacks: {}` takes them with all defaults), `netconf`, or both"
+                .to_owned(),
+        ));
+    }
+    Ok(EscSource {
+        callbacks: raw
+            .callbacks
+            .map(|callbacks| check_callbacks(callbacks, folder))
+            .transpose()?,
+        netconf: raw
+            .netconf
+            .map(|netconf| netconf::check(netconf, folder))
+            .transpose()?,
+    })
+}
+
+fn check_callbacks(raw: Spanned<RawCallbacks>, folder: &Path) -> Result<Callbacks, SourceFault> {
+    let (place, defined) = (raw.referenced, raw.defined);
+    let raw = raw.value;
     let address = raw.listen.as_ref().map_or(&LISTEN, |address| &address.value);
     let listen = Listen {
         trusted_proxies: raw.trusted_proxies.unwrap_or_default(),
@@ -73,21 +110,19 @@ pub(super) fn check(raw: RawEsc, folder: &Path) -> Result<EscSource, SourceFault
     }
     if !listen.is_loopback() && raw.token.is_none() && raw.addresses.is_none() {
         return Err(SourceFault::at(
-            &serde_saphyr::Spanned::new((), place, defined),
+            &Spanned::new((), place, defined),
             format!(
                 "on {} callbacks would be taken from anybody; give them a `token` or `addresses`, or listen on 127.0.0.1",
                 listen.address
             ),
         ));
     }
-    Ok(EscSource {
-        callbacks: Callbacks {
-            listen,
-            path: raw.path.map_or_else(|| "/esc".to_owned(), |path| path.0),
-            token: raw.token.map(|token| check_token(token, folder)).transpose()?,
-            addresses: raw.addresses.map(|list| list.value).unwrap_or_default(),
-            remember: raw.remember.map_or(Duration::from_secs(24 * 3600), |time| time.0),
-        },
+    Ok(Callbacks {
+        listen,
+        path: raw.path.map_or_else(|| "/esc".to_owned(), |path| path.0),
+        token: raw.token.map(|token| check_token(token, folder)).transpose()?,
+        addresses: raw.addresses.map(|list| list.value).unwrap_or_default(),
+        remember: raw.remember.map_or(Duration::from_secs(24 * 3600), |time| time.0),
     })
 }
 

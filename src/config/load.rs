@@ -15,7 +15,7 @@ use super::raw::{
 use super::scalar::{Endpoint, SourceName};
 use super::typed::read_sources;
 use super::{Config, Oned, OnehemConf, OpennebulaSource, Permissions, Reload, Retention, Source};
-use super::{DamagedStore, OnehemShell, Ssh, esc, masakari, opennebula, webhook};
+use super::{DamagedStore, OnehemShell, Ssh, esc, masakari, ncmp, opennebula, webhook};
 
 /// The installed configuration file.
 const INSTALLED: &str = "/etc/hem/hem.yaml";
@@ -295,9 +295,7 @@ fn source_of_oned(raw: &RawOned, sources: &BTreeMap<String, Source>) -> Result<S
     match &raw.source {
         Some(name) => match sources.get(&name.0) {
             Some(Source::Opennebula(_)) => Ok(name.0.clone()),
-            Some(Source::Webhook(_) | Source::Masakari(_) | Source::MasakariPoll(_) | Source::Esc(_)) => {
-                Err(format!("`oned`: the source `{}` has no controller", name.0))
-            }
+            Some(_) => Err(format!("`oned`: the source `{}` has no controller", name.0)),
             None => Err(format!("`oned`: there is no source `{}`", name.0)),
         },
         None => only_opennebula(sources).map(str::to_owned).ok_or_else(|| {
@@ -341,15 +339,25 @@ fn check_listeners(config: &Config, path: &Path, text: &str) -> Result<(), Fault
 }
 
 /// How far another Masakari was read is known to the hem alone that read it: one that takes up the work of another would raise again
-/// whatever that one has raised, and one that moved on while it stood by would leave out what nobody raised during the change.
+/// whatever that one has raised, and one that moved on while it stood by would leave out what nobody raised during the change. Of
+/// a consumer group a hem that stands by would hold partitions and take nothing of them.
 fn check_reading(config: &Config, path: &Path, text: &str) -> Result<(), Fault> {
     if !config.oned.as_ref().is_some_and(|oned| oned.leader_only) {
         return Ok(());
     }
-    let reads = |source: &Source| matches!(source, Source::MasakariPoll(_));
-    let Some((name, _)) = config.sources.iter().find(|(_, source)| reads(source)) else {
+    let reads = |source: &Source| matches!(source, Source::MasakariPoll(_) | Source::Ncmp(_));
+    let Some((name, source)) = config.sources.iter().find(|(_, source)| reads(source)) else {
         return Ok(());
     };
+    if matches!(source, Source::Ncmp(_)) {
+        let message = "NCMP cannot be read under `oned: { leader_only: true }`: a hem that stands by would hold partitions of its group, \
+                       and nobody would read them"
+            .to_owned();
+        return Err(Fault {
+            hint: Some("read it with a hem of its own that has no `leader_only`".to_owned()),
+            ..fault_at(path, text, &["sources", name], message)
+        });
+    }
     let message = "a Masakari cannot be read under `oned: { leader_only: true }`: a hem that takes up the work would raise again what the one \
                    before it has raised"
         .to_owned();
@@ -507,6 +515,7 @@ fn check_source(raw: RawSource, folder: &Path) -> Result<Source, SourceFault> {
         RawSource::Webhook(raw) => webhook::check(raw, folder).map(Source::Webhook),
         RawSource::Masakari(raw) => masakari::check(*raw, folder),
         RawSource::Esc(raw) => esc::check(*raw, folder).map(Source::Esc),
+        RawSource::Ncmp(raw) => ncmp::check(*raw, folder).map(Source::Ncmp),
     }
 }
 
@@ -515,6 +524,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::esc::netconf::{HostKeys, NetconfStart};
+    use crate::config::scalar::SshAgent;
 
     fn read(text: &str) -> Result<Config, ConfigError> {
         Config::from_text(
@@ -686,6 +697,14 @@ redact: ["//MY_TOKEN"]
             "sources:\n  z: { type: masakari, listen: \"127.0.0.1:1\", poll: { endpoint: \"http://site/v1\" } }\n",
             "sources:\n  z: { type: masakari, poll: { endpoint: \"http://site/v1\", every: 1ms } }\n",
             "sources:\n  z: { type: esc }\n",
+            "sources:\n  z: { type: esc, netconf: { user: admin, agent: true } }\n",
+            "sources:\n  z: { type: esc, netconf: { endpoint: esc, user: admin } }\n",
+            "sources:\n  z: { type: esc, netconf: { endpoint: \"esc:0\", user: admin, agent: true } }\n",
+            "sources:\n  z: { type: esc, netconf: { endpoint: esc, user: admin, agent: true, passphrase: { env: P } } }\n",
+            "sources:\n  z: { type: esc, netconf: { endpoint: esc, user: admin, agent: true, known_hosts: [] } }\n",
+            "sources:\n  z: { type: esc, netconf: { endpoint: esc, user: admin, agent: true, host_keys: [ssh-ed25519 AAAA] } }\n",
+            "sources:\n  z: { type: esc, netconf: { endpoint: esc, user: admin, agent: true, keepalive: 1ms } }\n",
+            "sources:\n  z: { type: esc, netconf: { endpoint: esc, user: admin, agent: true, stream: \"\" } }\n",
             "sources:\n  z:\n    type: esc\n    callbacks: { listen: \"0.0.0.0:1\" }\n",
             "sources:\n  z:\n    type: esc\n    callbacks:\n      listen: 0.0.0.0:1\n      addresses: []\n",
             "sources:\n  z:\n    type: esc\n    callbacks: { addresses: [10.0.0.1/8] }\n",
@@ -709,7 +728,7 @@ redact: ["//MY_TOKEN"]
             let text = format!("sources:\n  z: {{ type: esc, callbacks: {{ {settings} }} }}\n");
             let config = read(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
             match config.sources.get("z") {
-                Some(Source::Esc(source)) => source.callbacks.clone(),
+                Some(Source::Esc(source)) => source.callbacks.clone().expect("callbacks"),
                 other => panic!("{other:?}"),
             }
         };
@@ -728,6 +747,49 @@ redact: ["//MY_TOKEN"]
         let token = known.token.expect("a token");
         assert_eq!(token.header.as_deref(), Some("x-token"));
         assert_eq!(token.secrets.len(), 2);
+    }
+
+    #[test]
+    fn notifications_over_netconf_have_defaults_and_every_way_to_log_in() {
+        let netconf = |settings: &str| {
+            let text = format!(
+                "sources:\n  z: {{ type: esc, netconf: {{ endpoint: esc, user: admin, {settings} }} }}\n"
+            );
+            let config = read(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            match config.sources.get("z") {
+                Some(Source::Esc(source)) => source.netconf.clone().expect("notifications"),
+                other => panic!("{other:?}"),
+            }
+        };
+        let plain = netconf("agent: true");
+        assert_eq!(plain.endpoint.to_string(), "esc:830");
+        assert_eq!(plain.agent, SshAgent::OfEnvironment);
+        assert_eq!(
+            (plain.stream.as_str(), plain.keepalive.as_secs()),
+            ("escEvent", 2)
+        );
+        assert_eq!(
+            (&plain.host_keys, plain.start),
+            (&HostKeys::Usual, NetconfStart::Latest)
+        );
+        assert!(
+            !plain.legacy_algorithms && !plain.reconcile && plain.key.is_none() && plain.password.is_none()
+        );
+        let full = netconf(
+            "agent: /run/agent, key: id, passphrase: { env: P }, password: { file: p }, known_hosts: [k], \
+             ssh_algorithms: legacy, keepalive: 500ms, stream: s, start: earliest, reconcile: true",
+        );
+        assert_eq!(full.agent, SshAgent::At("/run/agent".into()));
+        assert!(
+            full.key
+                .is_some_and(|key| key.path.ends_with("id") && key.passphrase.is_some())
+        );
+        assert!(full.legacy_algorithms && full.reconcile && full.password.is_some());
+        assert!(matches!(full.host_keys, HostKeys::Files(files) if files.len() == 1));
+        assert_eq!(
+            (full.start, full.keepalive.as_millis()),
+            (NetconfStart::Earliest, 500)
+        );
     }
 
     proptest! {

@@ -276,14 +276,18 @@ read_from_text!(SourceName, "SourceName", {
 });
 
 mod http;
+mod kafka;
 mod masakari;
+mod ssh;
 mod url;
 
 pub use self::http::{
     EndpointName, HeaderName, HostPattern, ListenAddress, MethodName, Network, SubjectExpression, TokenName,
     UrlPath, VariableName,
 };
+pub use self::kafka::{BrokerAddress, GroupName, PropertyText, TopicName};
 pub use self::masakari::{MasakariHostName, SegmentName, UuidText};
+pub use self::ssh::{HostKey, SshAgent, SshEndpoint};
 pub use self::url::{HttpUrl, RpcEndpoint};
 
 #[cfg(test)]

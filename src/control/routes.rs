@@ -41,7 +41,7 @@ use crate::engine::execution::State as ExecutionState;
 use crate::event::id::{ExecutionKey, HookName, Reference, Seq};
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
-use crate::event::{EMITTED, Event, Facts, Subject, esc, masakari, ncmp, opennebula, own, webhook};
+use crate::event::{EMITTED, Event, Facts, Subject, opennebula, own, saved};
 
 /// Requests above this many bytes are refused; an event's document in base64 is the largest thing sent.
 const LARGEST_REQUEST: usize = 96 << 20;
@@ -582,18 +582,7 @@ async fn emit(State(room): Rooms, By(caller): By, Told(order): Told<EmitOrder>) 
             format!("the payload is no base64: {error}"),
         )
     })?;
-    let saved = if webhook::is_saved(&document) {
-        Some(webhook::from_saved(&document))
-    } else if esc::is_saved(&document) {
-        Some(esc::from_saved(&document))
-    } else if ncmp::is_saved(&document) {
-        Some(ncmp::from_saved(&document))
-    } else if masakari::is_saved(&document) {
-        Some(masakari::from_saved(&document))
-    } else {
-        None
-    };
-    let event = if let Some(saved) = saved {
+    let event = if let Some(saved) = saved::of_a_form_of_its_own(&document) {
         if let Facts::Undecodable { reason } = saved.facts {
             return Err(Failure::new(ErrorCode::BadRequest, reason));
         }

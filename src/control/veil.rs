@@ -96,7 +96,10 @@ impl Veil {
                 remote_host.as_mut().map(hide);
             }
             FactsView::Undecodable { reason } => hide(reason),
-            FactsView::Gap { why, .. } => hide(why),
+            FactsView::Gap { why, present, .. } => {
+                hide(why);
+                present.iter_mut().for_each(hide);
+            }
             FactsView::Muted { reason, .. } => {
                 reason.as_mut().map(hide);
             }

@@ -22,7 +22,7 @@ use super::handle::{Connection, OrderError, SourceStatus};
 use super::hooks_in_force::{HooksInForce, InForce};
 use super::intake::{
     Decode, Decoded, Delivery, Emission, Entry, IntakeQueue, Keeping, LOST_KEYS, NotAccepted, NotKept,
-    Received,
+    Received, Thread,
 };
 use super::offer::{Asked, Offer, panic_text};
 use super::pool::SharedPool;
@@ -261,6 +261,7 @@ impl Acceptance {
                         why,
                         lost: count,
                         keys,
+                        present: Vec::new(),
                     },
                     in_force,
                     offers,
@@ -356,6 +357,7 @@ impl Acceptance {
             why,
             lost: 0,
             keys: Vec::new(),
+            present: Vec::new(),
         });
         gap.to = received.at;
         gap.lost += 1;
@@ -463,21 +465,32 @@ impl Acceptance {
         let Delivery {
             event,
             bookmarks,
+            thread,
             reply,
         } = delivery;
-        let standby = self
-            .role
-            .standby()
-            .map(|why| (STANDBY, format!("this hem stands by: {why}")));
-        let lacking = || self.room.lacking().map(|why| ("no room", why));
-        if let Some((reason, why)) = standby.or_else(lacking) {
+        let is_behind = thread.as_ref().is_some_and(Thread::is_cut);
+        let refusal = if is_behind {
+            Some(("behind a refused one", NotAccepted::Behind))
+        } else if let Some(why) = self.role.standby() {
+            Some((STANDBY, NotAccepted::NoRoom(format!("this hem stands by: {why}"))))
+        } else {
+            let lacking = self.room.lacking();
+            lacking.map(|why| ("no room", NotAccepted::NoRoom(why)))
+        };
+        if let Some((reason, why)) = refusal {
+            if let Some(thread) = &thread {
+                thread.cut();
+            }
             let counters = not_accepted.entry(Arc::clone(&event.source)).or_default();
             counters.received += 1;
             counters.refused += 1;
             self.count_refused(&event.source, reason, 1);
             // Whoever sent it may have gone away.
-            let _ = reply.send(Err(NotAccepted::NoRoom(why)));
+            let _ = reply.send(Err(why));
             return;
+        }
+        if let Facts::Gap(gap) = &event.facts {
+            self.with_status(&event.source, |status| status.last_gap = Some(gap.clone()));
         }
         let kept = kept(&event.source, bookmarks);
         self.offer(event, in_force, offers);
@@ -592,6 +605,7 @@ const fn gap_of(from: Timestamp, to: Timestamp, why: String) -> Gap {
         why,
         lost: 0,
         keys: Vec::new(),
+        present: Vec::new(),
     }
 }
 

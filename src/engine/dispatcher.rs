@@ -806,6 +806,7 @@ impl Dispatcher {
             running: self.core.running(),
             concurrency: self.parts.concurrency,
             stale: self.parts.hooks.stale(),
+            silent_folder: self.parts.hooks.looks().silent_since(),
             condition_errors: summary.condition_errors,
             absent_elements: summary.absent_elements,
             acceptance_millis: self.times.buckets(),

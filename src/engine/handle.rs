@@ -112,6 +112,8 @@ pub struct Status {
     pub concurrency: usize,
     /// Hook files that are broken and whose last good version is in force.
     pub stale: Vec<StaleFile>,
+    /// Since when the hooks folder does not answer.
+    pub silent_folder: Option<Timestamp>,
     /// Matches whose condition failed to be worked out.
     pub condition_errors: u64,
     /// Matches that came to nothing because their condition asks for an element the event does not have.

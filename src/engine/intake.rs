@@ -5,6 +5,7 @@
 //! record can be written. A source's end ([`Intake`]) never waits; only the receiving end ([`IntakeQueue`]) does.
 
 mod delivery;
+mod sequence;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -15,6 +16,8 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 pub use self::delivery::{Delivery, Keeping, NotAccepted, Pending};
+pub use self::sequence::Sequence;
+pub(in crate::engine) use self::sequence::Thread;
 use super::catch_up::Step;
 use super::execution::Actor;
 pub use super::handle::Accepted;

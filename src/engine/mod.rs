@@ -287,15 +287,15 @@ impl Engine {
             room: Arc::clone(&room),
             writer: writer.clone(),
         });
+        let hints = match config.reload {
+            Reload::Auto => watch(config.hooks_dir.clone(), hooks.looks(), &tasks, stop.clone()).await,
+            Reload::Manual => mpsc::channel(1).1,
+        };
         reloader
             .reload(false, Actor::Daemon, None)
             .await
             .ok_or(StartError::Closed)?;
         let (reloads, requests) = mpsc::channel(16);
-        let hints = match config.reload {
-            Reload::Auto => watch(config.hooks_dir.clone(), &tasks, stop.clone()),
-            Reload::Manual => mpsc::channel(1).1,
-        };
         let (watched, until) = (
             vitals.watch("the reader of the hooks folder", &draining),
             stop.clone(),

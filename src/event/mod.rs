@@ -13,6 +13,7 @@ pub mod own;
 pub mod payload;
 pub mod redaction;
 pub mod saved;
+pub mod sending;
 pub mod time;
 pub mod webhook;
 
@@ -277,6 +278,8 @@ pub struct Gap {
     pub lost: u64,
     /// Keys of lost events, the newest of them where they were many.
     pub keys: Vec<String>,
+    /// What the source has now, one line each, where it was asked.
+    pub present: Vec<String>,
 }
 
 impl Gap {

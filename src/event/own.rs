@@ -282,6 +282,7 @@ pub(super) fn gap_document(gap: &Gap, source: &str) -> String {
         why: gap.why.clone(),
         lost: gap.lost,
         keys: gap.keys.clone(),
+        present: gap.present.clone(),
     }
     .text()
 }
@@ -331,6 +332,8 @@ enum Document {
         lost: u64,
         #[serde(default)]
         keys: Vec<String>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        present: Vec<String>,
     },
     Execution {
         execution: String,
@@ -452,6 +455,7 @@ impl Document {
                 why,
                 lost,
                 keys,
+                present,
             } => {
                 let gap = Gap {
                     from: time(&from)?,
@@ -459,6 +463,7 @@ impl Document {
                     why,
                     lost,
                     keys,
+                    present,
                 };
                 return Ok(gap.into_event(source.into()));
             }
@@ -624,6 +629,7 @@ mod tests {
             why: "away".to_owned(),
             lost: 3,
             keys: vec!["EVENT".to_owned()],
+            present: vec!["t1/d1".to_owned()],
         };
         let again = read(gap.clone().into_event("zone1".into()).payload.bytes());
         assert_eq!(again.facts, Facts::Gap(gap));

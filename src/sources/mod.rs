@@ -1,9 +1,11 @@
 //! One module a system. Each is a configuration that can be built into a running source ([`Source`]); what it receives it hands to
 //! the intake. Sources know nothing else of the engine.
 
+mod backoff;
 mod deliveries;
 pub mod esc;
 mod masakari;
+pub mod ncmp;
 pub mod opennebula;
 mod refusal;
 mod repeats;
@@ -29,6 +31,8 @@ use crate::keystone;
 use crate::secrets::SecretError;
 
 pub use self::masakari::HtpasswdError;
+#[cfg(feature = "kafka")]
+pub use self::ncmp::ClientError;
 pub use crate::listener::BindError;
 
 /// A source as it is configured.
@@ -54,6 +58,7 @@ pub fn configured(source: &config::Source) -> &dyn Source {
         config::Source::Masakari(source) => source,
         config::Source::Esc(source) => source,
         config::Source::MasakariPoll(source) => source,
+        config::Source::Ncmp(source) => source,
     }
 }
 
@@ -91,6 +96,13 @@ pub enum BuildError {
     /// Whom it asks cannot be told from somebody else.
     #[error("the other end cannot be told from somebody else")]
     Trust(#[source] TrustError),
+    /// The client of the Kafka broker cannot be made.
+    #[cfg(feature = "kafka")]
+    #[error("the broker cannot be read")]
+    Kafka(#[source] ClientError),
+    /// This hem was built without what it needs.
+    #[error("this hem was built without the feature `{0}`")]
+    Lacks(&'static str),
 }
 
 impl BuildError {

@@ -55,6 +55,7 @@ impl Refusal {
             Self::Body(_) => "body",
             Self::NotNow(NotAccepted::Full) => "intake full",
             Self::NotNow(NotAccepted::NoRoom(_)) => "no room",
+            Self::NotNow(NotAccepted::Behind) => "behind a refused one",
             Self::NotNow(NotAccepted::Stopping) => "stopping",
         }
     }

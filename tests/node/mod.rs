@@ -9,20 +9,20 @@
 )]
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use nix::unistd::Pid;
 
-use crate::daemon::{House, until};
+use crate::daemon::House;
+use crate::sshd::{Sshd, free_port, make_key, public_key};
 
 /// A machine called `node1`: an sshd of our own, and the client's configuration that leads there.
 pub(crate) struct Node {
     pub(crate) folder: PathBuf,
     pub(crate) port: u16,
-    sshd: Option<Child>,
+    sshd: Sshd,
 }
 
 impl Node {
@@ -31,23 +31,13 @@ impl Node {
         fs::create_dir(&folder).expect("a folder");
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).expect("a mode");
         for key in ["host_key", "user_key"] {
-            let made = Command::new("ssh-keygen")
-                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-                .arg(folder.join(key))
-                .status();
-            assert!(
-                made.is_ok_and(|status| status.success()),
-                "ssh-keygen failed: install openssh-client"
-            );
+            make_key(&folder.join(key), &["-t", "ed25519", "-N", ""]);
         }
         fs::copy(folder.join("user_key.pub"), folder.join("authorized_keys")).expect("a copy");
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = free.local_addr().expect("an address").port();
-        let host_key = fs::read_to_string(folder.join("host_key.pub")).expect("a key");
-        let words: Vec<&str> = host_key.split(' ').take(2).collect();
+        let port = free_port();
         fs::write(
             folder.join("known_hosts"),
-            format!("[127.0.0.1]:{port} {}\n", words.join(" ")),
+            format!("[127.0.0.1]:{port} {}\n", public_key(&folder.join("host_key"))),
         )
         .expect("a file");
         let at = folder.display();
@@ -59,63 +49,21 @@ impl Node {
             ),
         )
         .expect("a file");
-        fs::write(
-            folder.join("sshd_config"),
-            format!(
-                "ListenAddress 127.0.0.1\nPort {port}\nHostKey {at}/host_key\nAuthorizedKeysFile {at}/authorized_keys\n\
-                 PidFile {at}/sshd.pid\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\n\
-                 LogLevel VERBOSE\n"
-            ),
-        )
-        .expect("a file");
-        drop(free);
-        let mut node = Self {
-            folder,
-            port,
-            sshd: None,
-        };
-        node.start();
-        node
+        let sshd = Sshd::start(&folder, port, "");
+        Self { folder, port, sshd }
     }
 
     pub(crate) fn start(&mut self) {
-        let program = ["/usr/sbin/sshd", "/usr/local/sbin/sshd"]
-            .into_iter()
-            .find(|path| Path::new(path).exists())
-            .expect("sshd: install openssh-server");
-        if nix::unistd::Uid::current().is_root() {
-            // Where sshd, as root, keeps the process that talks to strangers.
-            fs::create_dir_all("/run/sshd").expect("a folder");
-        }
-        let log = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.folder.join("sshd.log"))
-            .expect("a log");
-        let sshd = Command::new(program)
-            .args(["-D", "-e", "-f"])
-            .arg(self.folder.join("sshd_config"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("sshd starts");
-        self.sshd = Some(sshd);
+        self.sshd.start_again();
     }
 
     pub(crate) async fn listens(&self) {
-        until("sshd listens", || {
-            TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok()
-        })
-        .await;
+        self.sshd.listens().await;
     }
 
     /// Nobody can connect any more.
     pub(crate) fn stop(&mut self) {
-        if let Some(mut sshd) = self.sshd.take() {
-            let _ = sshd.kill();
-            let _ = sshd.wait();
-        }
+        self.sshd.stop();
     }
 
     /// The process behind the only shared connection whose socket is in this folder.
@@ -140,15 +88,6 @@ impl Node {
 
     /// How many connections were made to it.
     pub(crate) fn logins(&self) -> usize {
-        fs::read_to_string(self.folder.join("sshd.log"))
-            .unwrap_or_default()
-            .matches("Accepted publickey")
-            .count()
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.stop();
+        self.sshd.log().matches("Accepted publickey").count()
     }
 }

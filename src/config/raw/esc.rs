@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::RawSourceType;
+use super::esc_netconf::RawNetconf;
 use super::listen::{RawHttpLimits, RawTls};
 use super::secret::RawSecret;
 use crate::config::scalar::{DurationText, HeaderName, ListenAddress, Network, UrlPath};
@@ -16,10 +17,15 @@ pub struct RawEsc {
     /// `esc`.
     #[serde(rename = "type")]
     #[schemars(with = "String", extend("const" = "esc"))]
-    pub kind: RawSourceType,
-    /// Takes the callbacks of its REST API. `callbacks: {}` takes them with all defaults.
-    #[schemars(with = "RawCallbacks")]
-    pub callbacks: Spanned<RawCallbacks>,
+    pub kind: Spanned<RawSourceType>,
+    /// Takes the callbacks of its REST API. `callbacks: {}` takes them with all defaults. Default: none are taken; then `netconf` must
+    /// be set.
+    #[schemars(with = "Option<RawCallbacks>")]
+    pub callbacks: Option<Spanned<RawCallbacks>>,
+    /// Listens to its notifications over NETCONF. Where `callbacks` are taken as well, one step may come both ways: hooks on it say in
+    /// `via` which one they mean. Default: it does not.
+    #[schemars(with = "Option<RawNetconf>")]
+    pub netconf: Option<Spanned<RawNetconf>>,
 }
 
 /// Where callbacks are taken: the address that orders to ESC name in their header `Callback`.

@@ -166,6 +166,9 @@ pub enum FactsView {
         why: String,
         /// How many are known to be lost.
         lost: u64,
+        /// What the source has now, one line each, where it was asked.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        present: Vec<String>,
     },
     /// An execution reached its end.
     Execution {

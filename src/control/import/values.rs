@@ -255,12 +255,19 @@ pub(super) fn event(store: &StoreId, line: EventLine) -> Result<(ListedEvent, bo
             remote_host,
         }),
         FactsView::Undecodable { reason } => Facts::Undecodable { reason },
-        FactsView::Gap { from, to, why, lost } => Facts::Gap(Gap {
+        FactsView::Gap {
+            from,
+            to,
+            why,
+            lost,
+            present,
+        } => Facts::Gap(Gap {
             from: from.0,
             to: to.0,
             why,
             lost,
             keys: line.lost_keys,
+            present,
         }),
         FactsView::Webhook {
             endpoint,

@@ -5,7 +5,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::*;
 use crate::config::Limits as RoomLimits;
-use crate::engine::intake::{Intake, Limits};
+use crate::engine::intake::{Intake, Limits, Pending};
 use crate::engine::known_states::{Baseline, CatchUpTotals, GapStory, KnownStates};
 use crate::engine::role::{Role, Standing};
 
@@ -263,6 +263,69 @@ fn what_a_source_keeps_is_not_kept_where_there_is_no_room() {
             is_kept
         );
     }
+}
+
+#[test]
+fn of_a_sequence_nothing_is_accepted_behind_what_was_not() {
+    let mut bench = Bench::new();
+    bench.stands(Standing::Leader, false);
+    let in_force = bench.acceptance.hooks.now();
+    let next = |n| match Plain.decode(message(n)) {
+        Decoded::Event(event) => *event,
+        other => panic!("{other:?}"),
+    };
+    let cursor = |value: &'static str| vec![Bookmark::new("cursor", value).expect("a bookmark")];
+    let mut sequence = bench.intake.sequence();
+    let mut pendings = Vec::new();
+    let (mut offers, mut not_accepted) = (Vec::new(), BTreeMap::new());
+    // There is room for all but the second; one that is no part of it is judged by itself.
+    for (n, backlog) in [(1, 0), (2, 101), (3, 0)] {
+        bench.acceptance.room.look(backlog);
+        pendings.push(sequence.hand_over(next(n), cursor("1")));
+        let apart = bench.intake.hand_over(next(n), Vec::new());
+        assert!(apart.is_ok(), "{apart:?}");
+        for entry in bench.acceptance.queue.take(10, Duration::ZERO) {
+            bench
+                .acceptance
+                .take(entry, &in_force, &mut offers, &mut not_accepted);
+        }
+    }
+    let with_cursor = |offers: &[Offer]| offers.iter().filter(|offer| !offer.learned.is_empty()).count();
+    assert_eq!((offers.len(), with_cursor(&offers)), (3, 1));
+    assert!(
+        matches!(pendings.pop(), Some(Err(NotAccepted::Behind))),
+        "at the door"
+    );
+    // What was on its way already when the one before it was refused.
+    sequence.begin_anew();
+    let first = sequence.hand_over(next(2), cursor("2")).expect("room");
+    let second = sequence.hand_over(next(3), cursor("3")).expect("room");
+    for (entry, backlog) in bench
+        .acceptance
+        .queue
+        .take(10, Duration::ZERO)
+        .into_iter()
+        .zip([101, 0])
+    {
+        bench.acceptance.room.look(backlog);
+        bench
+            .acceptance
+            .take(entry, &in_force, &mut offers, &mut not_accepted);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    let answered = |pending: Pending| runtime.block_on(pending.accepted());
+    assert!(matches!(answered(first), Err(NotAccepted::NoRoom(_))));
+    assert_eq!(answered(second), Err(NotAccepted::Behind));
+    sequence.begin_anew();
+    let _again = sequence.hand_over(next(2), cursor("2")).expect("room");
+    for entry in bench.acceptance.queue.take(10, Duration::ZERO) {
+        bench
+            .acceptance
+            .take(entry, &in_force, &mut offers, &mut not_accepted);
+    }
+    assert_eq!((offers.len(), with_cursor(&offers)), (4, 2));
 }
 
 /// A thread's state whose one source is asked for the states that were missed, and was heard until second 1.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{Accepted, Entry, Intake, IntakeQueue, NotKept};
+use super::{Accepted, Entry, Intake, IntakeQueue, NotKept, Sequence, Thread};
 use crate::engine::bookmark::Bookmark;
 use crate::event::Event;
 
@@ -17,6 +17,9 @@ pub enum NotAccepted {
     /// There is no room on the disk or in the backlog; or this hem stands by.
     #[error("{0}")]
     NoRoom(String),
+    /// One before it in its [`Sequence`] was not accepted.
+    #[error("one before it was not accepted")]
+    Behind,
     /// The engine is stopping, or the store takes no writes.
     #[error("the engine is stopping")]
     Stopping,
@@ -29,6 +32,8 @@ pub struct Delivery {
     pub event: Event,
     /// What is kept for the source in the same entry: it is durable exactly where the event is.
     pub bookmarks: Vec<Bookmark>,
+    /// What it has in common with those it makes sense with alone.
+    pub(in crate::engine) thread: Option<Thread>,
     /// Gets the answer when the event is durable, or why it is not accepted.
     pub reply: oneshot::Sender<Result<Accepted, NotAccepted>>,
 }
@@ -70,11 +75,26 @@ impl Intake {
     }
 
     /// Hands an event over that was decoded already, with what is to be kept in the same entry, and does not wait: so many may be
-    /// on their way, and are accepted in this order.
+    /// on their way, and are accepted in this order; each by itself, so that a later one may be where an earlier one is not
+    /// ([`Intake::sequence`] sees to that).
     ///
     /// # Errors
     /// It is not taken now.
     pub fn hand_over(&self, event: Event, bookmarks: Vec<Bookmark>) -> Result<Pending, NotAccepted> {
+        self.hand_over_in(event, bookmarks, None)
+    }
+
+    /// Deliveries that only make sense in their order.
+    pub fn sequence(&self) -> Sequence {
+        Sequence::new(self.clone())
+    }
+
+    pub(super) fn hand_over_in(
+        &self,
+        event: Event,
+        bookmarks: Vec<Bookmark>,
+        thread: Option<Thread>,
+    ) -> Result<Pending, NotAccepted> {
         let limits = self.shared.limits;
         let mut state = self.shared.lock();
         let refusal = if state.is_closed {
@@ -87,7 +107,7 @@ impl Intake {
         if let Some(refusal) = refusal {
             let reason = match refusal {
                 NotAccepted::Full => "intake full",
-                NotAccepted::NoRoom(_) | NotAccepted::Stopping => "stopping",
+                NotAccepted::NoRoom(_) | NotAccepted::Behind | NotAccepted::Stopping => "stopping",
             };
             state.not_kept(&self.source, NotKept::Refused(reason));
             return Err(refusal);
@@ -100,6 +120,7 @@ impl Intake {
         state.push(Entry::Delivered(Box::new(Delivery {
             event,
             bookmarks,
+            thread,
             reply,
         })));
         self.shared.filled.notify_one();

@@ -111,6 +111,7 @@ fn facts(facts: &Facts) -> Value {
             "why": gap.why,
             "lost": gap.lost,
             "keys": gap.keys,
+            "present": gap.present,
         }),
         Facts::Webhook(request) => json!({
             "endpoint": request.endpoint,

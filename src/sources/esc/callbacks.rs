@@ -13,18 +13,15 @@ use crate::event::esc::{CallbackHeaders, Fault, read_callback};
 use crate::event::id::Seq;
 use crate::event::payload::Payload;
 use crate::event::redaction::Redaction;
-use crate::event::time::Timestamp;
 use crate::event::webhook::Form;
-use crate::event::{Event, Facts, Subject};
+use crate::event::{Event, Facts};
 use crate::listener::{Head, Response, Serve};
 use crate::secrets::{Keyring, SecretError};
 use crate::sources::deliveries::{Claim, Deliveries};
+use crate::sources::esc::arrived;
 use crate::sources::refusal::Refusal;
 use crate::sources::repeats::Repeats;
 use crate::sources::senders::{bearer, cut, is_of_a_page};
-
-/// Longer subjects are cut: they stand in tables and name lanes.
-const LONGEST_SUBJECT: usize = 512;
 
 /// Longer types are cut in what is said of them.
 const LONGEST_TYPE: usize = 256;
@@ -199,24 +196,8 @@ fn read(source: &str, names_source: bool, head: &Head, body: Bytes) -> Read {
     let transaction = headers.transaction.clone();
     let found =
         form(head, &body).and_then(|form| read_callback(form, &body, headers).map_err(Unreadable::Body));
-    let event = |key, subject: Option<String>, facts, payload| Event {
-        seq: Seq::default(),
-        source: source.into(),
-        key,
-        subject: subject.map(|subject| {
-            let subject = cut(&subject, LONGEST_SUBJECT);
-            if names_source {
-                Subject::new(&format!("{source}:{subject}"))
-            } else {
-                Subject::new(&subject)
-            }
-        }),
-        received: Timestamp::now(),
-        facts,
-        ambiguous: false,
-        synthesised: false,
-        payload,
-    };
+    let event =
+        |key, subject, facts, payload| arrived(source.into(), names_source, key, subject, facts, payload);
     match found {
         Ok((mut esc, tree)) => {
             esc.sender = Some(head.sender.to_string());

@@ -1,4 +1,5 @@
-//! Cisco's Elastic Services Controller. Each callback that it sends is an event, and is answered when the event is durable.
+//! Cisco's Elastic Services Controller. Each callback that it sends is an event, and is answered when the event is durable; each
+//! notification over NETCONF is one, and is passed over in no later reading until it is durable.
 
 mod callbacks;
 pub mod netconf;
@@ -9,16 +10,25 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use self::callbacks::{Access, Door};
+use self::netconf::Notifications;
 use super::deliveries::{Deliveries, former};
-use super::{BuildError, Built, Site, Source, Wires};
+use super::senders::cut;
+use super::{BuildError, Built, Site, Source, Tasks};
 use crate::config::EscSource;
-use crate::engine::intake::Limits;
+use crate::config::esc::Callbacks;
+use crate::engine::intake::{Intake, Limits};
 use crate::engine::records::Records;
-use crate::event::Facts;
+use crate::event::id::Seq;
+use crate::event::payload::Payload;
+use crate::event::time::Timestamp;
+use crate::event::{Event, Facts, Subject};
 use crate::listener::{self, Bound};
 
 /// What waits for acceptance is bounded by the connections; so many bytes of it are more than enough.
 const QUEUE_BYTES: usize = 64 << 20;
+
+/// Longer subjects are cut: they stand in tables and name lanes.
+const LONGEST_SUBJECT: usize = 512;
 
 /// How often files of secrets are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -29,15 +39,91 @@ impl Source for EscSource {
     }
 
     fn queue(&self) -> Limits {
-        let limits = &self.callbacks.listen.limits;
+        let of_callbacks = self.callbacks.as_ref().map(|callbacks| &callbacks.listen.limits);
+        let of_notifications = self.netconf.as_ref().map(|_| netconf::QUEUE);
         Limits {
-            events: limits.connections,
-            bytes: QUEUE_BYTES.max(limits.body),
+            events: of_callbacks.map_or(0, |limits| limits.connections)
+                + of_notifications.map_or(0, |limits| limits.events),
+            bytes: of_callbacks.map_or(0, |limits| QUEUE_BYTES.max(limits.body))
+                + of_notifications.map_or(0, |limits| limits.bytes),
         }
     }
 
     fn build(&self, site: &Site<'_>) -> Result<Built, BuildError> {
-        let callbacks = &self.callbacks;
+        let doorway = self
+            .callbacks
+            .as_ref()
+            .map(|callbacks| Doorway::build(callbacks, site))
+            .transpose()?;
+        let notifications = self
+            .netconf
+            .as_ref()
+            .map(|netconf| Notifications::build(netconf, site))
+            .transpose()?;
+        let endpoints = doorway
+            .iter()
+            .map(Doorway::url)
+            .chain(notifications.iter().map(Notifications::url));
+        Ok(Built {
+            endpoint: endpoints.collect::<Vec<_>>().join(", "),
+            decoder: None,
+            pool: None,
+            start: Box::new(move |wires| {
+                if let Some(doorway) = doorway {
+                    // Whether the source is up is for the connection to say, where there is one.
+                    let tells = notifications.is_none();
+                    let (name, intake, records) =
+                        (wires.name.clone(), wires.intake.clone(), wires.records.clone());
+                    doorway.start(name, intake, records, &wires.readers, tells);
+                }
+                if let Some(notifications) = notifications {
+                    notifications.start(wires);
+                }
+            }),
+        })
+    }
+}
+
+/// The event that came.
+fn arrived(
+    source: Arc<str>,
+    names_source: bool,
+    key: String,
+    subject: Option<String>,
+    facts: Facts,
+    payload: Payload,
+) -> Event {
+    let subject = subject.map(|subject| {
+        let subject = cut(&subject, LONGEST_SUBJECT);
+        if names_source {
+            Subject::new(&format!("{source}:{subject}"))
+        } else {
+            Subject::new(&subject)
+        }
+    });
+    Event {
+        seq: Seq::default(),
+        source,
+        key,
+        subject,
+        received: Timestamp::now(),
+        facts,
+        ambiguous: false,
+        synthesised: false,
+        payload,
+    }
+}
+
+/// Where callbacks will come in.
+struct Doorway {
+    bound: Bound,
+    access: Arc<Access>,
+    names_source: bool,
+    remember: Duration,
+}
+
+impl Doorway {
+    fn build(callbacks: &Callbacks, site: &Site<'_>) -> Result<Self, BuildError> {
         let access = Access::build(callbacks, site.redaction).map_err(BuildError::Secret)?;
         let bound = listener::bind(&callbacks.listen).map_err(BuildError::Listen)?;
         if callbacks.listen.tls.is_none() && !callbacks.listen.is_loopback() {
@@ -46,35 +132,39 @@ impl Source for EscSource {
                 "callbacks come without TLS: whoever is on the way can read them and the tokens in them"
             );
         }
-        let (names_source, remember) = (site.names_source, callbacks.remember);
-        Ok(Built {
-            endpoint: format!("{}{}", bound.url(), callbacks.path),
-            decoder: None,
-            pool: None,
-            start: Box::new(move |wires| start(bound, Arc::new(access), names_source, remember, wires)),
+        Ok(Self {
+            bound,
+            access: Arc::new(access),
+            names_source: site.names_source,
+            remember: callbacks.remember,
         })
     }
-}
 
-fn start(bound: Bound, access: Arc<Access>, names_source: bool, remember: Duration, wires: Wires) {
-    let Wires {
-        name,
-        intake,
-        records,
-        readers,
-        ..
-    } = wires;
-    let watched = Arc::clone(&access);
-    readers.spawn(|until| async move { keep_secrets_fresh(&watched, &until).await });
-    readers.spawn(|until| async move {
-        let deliveries = Deliveries::new(remember);
-        recall(&deliveries, &name, &records).await;
-        let url = format!("{}{}", bound.url(), access.path());
-        tracing::info!(source = name, url, "taking callbacks");
-        intake.connected();
-        let door = Door::new(name, names_source, access, deliveries, intake, records);
-        bound.serve(Arc::new(door), until).await;
-    });
+    fn url(&self) -> String {
+        format!("{}{}", self.bound.url(), self.access.path())
+    }
+
+    fn start(self, name: String, intake: Intake, records: Records, readers: &Tasks, tells: bool) {
+        let url = self.url();
+        let Self {
+            bound,
+            access,
+            names_source,
+            remember,
+        } = self;
+        let watched = Arc::clone(&access);
+        readers.spawn(|until| async move { keep_secrets_fresh(&watched, &until).await });
+        readers.spawn(|until| async move {
+            let deliveries = Deliveries::new(remember);
+            recall(&deliveries, &name, &records).await;
+            tracing::info!(source = name, url, "taking callbacks");
+            if tells {
+                intake.connected();
+            }
+            let door = Door::new(name, names_source, access, deliveries, intake, records);
+            bound.serve(Arc::new(door), until).await;
+        });
+    }
 }
 
 /// Reads the callbacks that a former life accepted.

@@ -17,7 +17,6 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
 use super::decode::Decoder;
 use super::repeats::Repeats;
 use super::sentence;
@@ -27,6 +26,7 @@ use crate::event::opennebula::pool::{
     LeftOut, Page, PoolEntry, PoolFault, ResourceId, StateNames, pool_page, resource_entry,
 };
 use crate::oned::{CallError, Client, Value};
+use crate::sources::backoff::Backoff;
 
 /// Resources asked for at once; OpenNebula's own tools take as many.
 const PAGE: i64 = 100;

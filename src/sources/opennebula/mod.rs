@@ -3,7 +3,6 @@
 //! The reader does nothing but read and hand over: the hook manager drops what a subscriber does not take in time, in
 //! silence. Everything else happens behind the intake queue, in [`decode`].
 
-mod backoff;
 pub mod catch_up;
 pub mod decode;
 pub mod leadership;
@@ -20,9 +19,9 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use self::backoff::Backoff;
 use self::decode::Decoder;
 use self::zmtp::{ConnectError, Endpoint, Options, ReceiveError, Session, SocketType};
+use super::backoff::Backoff;
 use super::repeats::{self, Repeats};
 use super::{BuildError, Built, Site, Source, Wires, sentence};
 use crate::config::{Oned, OpennebulaSource};

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
 use super::repeats::Repeats;
 use super::zmtp::{Endpoint, Requester};
 use super::{reply, sentence};
 use crate::engine::outbox::Results;
+use crate::sources::backoff::Backoff;
 
 /// How long `oned` may take; its hook manager acknowledges before it looks at what it got.
 const DEADLINE: Duration = Duration::from_secs(10);

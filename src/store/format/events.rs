@@ -71,6 +71,8 @@ enum StoredFacts {
         lost: u64,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         keys: Vec<String>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        present: Vec<String>,
     },
     /// hem's own: the object that is also its payload.
     Own {
@@ -148,6 +150,7 @@ pub(in crate::store) fn write_event(event: &Event, payload_len: u64, hooks: &[Ho
             why: gap.why.clone(),
             lost: gap.lost,
             keys: gap.keys.clone(),
+            present: gap.present.clone(),
         },
         Facts::Own(own) => StoredFacts::Own {
             document: own.document(),
@@ -231,12 +234,14 @@ pub(in crate::store) fn read_event(seq: Seq, bytes: &[u8]) -> Result<ListedEvent
             why,
             lost,
             keys,
+            present,
         } => Facts::Gap(Gap {
             from: Timestamp::from_millis(from),
             to: Timestamp::from_millis(to),
             why,
             lost,
             keys,
+            present,
         }),
         StoredFacts::Own { document } => match own::read(document.as_bytes()).facts {
             Facts::Own(own) => Facts::Own(own),

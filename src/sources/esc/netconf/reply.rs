@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::session::local;
+use super::hello::local;
 use crate::event::document::{self, Element};
 
 /// An answer.
@@ -46,6 +46,12 @@ impl fmt::Display for RpcError {
             None => Ok(()),
         }
     }
+}
+
+/// Several of them, one behind the other.
+pub(super) fn in_words(errors: &[RpcError]) -> String {
+    let words: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    words.join("; ")
 }
 
 /// What the protocol's words mean.

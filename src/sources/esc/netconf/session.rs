@@ -6,16 +6,12 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::framing::{Decoder, Frame, Framing, FramingFault, framed};
-use super::reply::{Reply, RpcError, read_reply};
-use crate::event::document::{self, Element};
+use super::hello::{self, HelloFault, local};
+use super::reply::{Reply, RpcError, in_words, read_reply};
+use super::request::{escaped, request};
+use crate::event::document;
 use crate::event::esc::{EscEvent, Notification, read_notification};
 
-const BASE_1_0: &str = "urn:ietf:params:netconf:base:1.0";
-const BASE_1_1: &str = "urn:ietf:params:netconf:base:1.1";
-const NOTIFICATIONS: &str = "urn:ietf:params:netconf:capability:notification:1.0";
-
-/// The namespace of the protocol's own elements.
-const BASE_NAMESPACE: &str = "urn:ietf:params:xml:ns:netconf:base:1.0";
 const NOTIFICATION_NAMESPACE: &str = "urn:ietf:params:xml:ns:netconf:notification:1.0";
 
 /// The `message-id` of the subscription and of the goodbye.
@@ -78,11 +74,8 @@ pub enum SessionFault {
     #[error("the messages of the server cannot be told apart")]
     Framing(#[from] FramingFault),
     /// The server did not begin as it should.
-    #[error("the server's first message is no hello that is understood: {0}")]
-    Hello(String),
-    /// Neither version is common.
-    #[error("the server speaks neither base:1.0 nor base:1.1")]
-    Base,
+    #[error(transparent)]
+    Hello(#[from] HelloFault),
     /// There is nothing to subscribe to.
     #[error("the server sends no notifications: it lacks the capability notification:1.0")]
     NoNotifications,
@@ -97,11 +90,6 @@ pub enum SessionFault {
     /// An answer is none to what was asked.
     #[error("the server's answer to the subscription is not understood: {0}")]
     Answer(String),
-}
-
-fn in_words(errors: &[RpcError]) -> String {
-    let words: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    words.join("; ")
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,16 +118,12 @@ pub struct Session {
 impl Session {
     /// A session that is to listen to this. Messages of more than `longest` bytes are passed over.
     pub fn new(subscription: Subscription, longest: usize) -> Self {
-        let hello = format!(
-            "<hello xmlns=\"{BASE_NAMESPACE}\"><capabilities><capability>{BASE_1_0}</capability><capability>{BASE_1_1}</capability>\
-             </capabilities></hello>"
-        );
         Self {
             subscription,
             decoder: Decoder::new(longest),
             framing: Framing::EndMark,
             stage: Stage::Hello,
-            output: framed(Framing::EndMark, &hello),
+            output: hello::sent(),
         }
     }
 
@@ -186,7 +170,7 @@ impl Session {
         let message = match self.decoder.frame()? {
             None => return Ok(None),
             Some(Frame::TooLong(_)) if self.stage == Stage::Hello => {
-                return Err(SessionFault::Hello("it is too long".to_owned()));
+                return Err(HelloFault::TooLong.into());
             }
             Some(Frame::TooLong(length)) => return Ok(Some(Heard::TooLong(length))),
             Some(Frame::Message(message)) => message,
@@ -201,32 +185,12 @@ impl Session {
     }
 
     fn greeted(&mut self, message: &[u8]) -> Result<Heard, SessionFault> {
-        let hello = |why: &str| SessionFault::Hello(why.to_owned());
-        let text = std::str::from_utf8(message).map_err(|_| hello("it is no UTF-8"))?;
-        let root = document::parse(text).map_err(|fault| SessionFault::Hello(fault.to_string()))?;
-        if local(&root.name) != "hello" {
-            return Err(hello("it is something else"));
-        }
-        let capabilities: Vec<String> = child(&root, "capabilities")
-            .into_iter()
-            .flat_map(Element::elements)
-            .map(|capability| capability.text().trim().to_owned())
-            .collect();
-        let has = |wanted: &str| {
-            let mut capabilities = capabilities.iter();
-            capabilities.any(|known| known.split('?').next() == Some(wanted))
-        };
-        let session = child(&root, "session-id")
-            .map(|id| id.text().trim().to_owned())
-            .filter(|id| !id.is_empty())
-            .ok_or_else(|| hello("it gives the session no number"))?;
-        if has(BASE_1_1) {
+        let greeting = hello::read(message)?;
+        if greeting.framing == Framing::Chunks {
             self.framing = Framing::Chunks;
             self.decoder.expect_chunks();
-        } else if !has(BASE_1_0) {
-            return Err(SessionFault::Base);
         }
-        if !has(NOTIFICATIONS) {
+        if !greeting.has_notifications {
             return Err(SessionFault::NoNotifications);
         }
         let start = self.subscription.start.as_ref();
@@ -240,7 +204,7 @@ impl Session {
         self.ask(SUBSCRIPTION, &subscription);
         self.stage = Stage::Subscribing;
         Ok(Heard::Hello {
-            session,
+            session: greeting.session,
             framing: self.framing,
         })
     }
@@ -283,8 +247,7 @@ impl Session {
     }
 
     fn ask(&mut self, id: &str, operation: &str) {
-        let rpc = format!("<rpc message-id=\"{id}\" xmlns=\"{BASE_NAMESPACE}\">{operation}</rpc>");
-        self.output.extend(framed(self.framing, &rpc));
+        self.output.extend(framed(self.framing, &request(id, operation)));
     }
 }
 
@@ -303,21 +266,6 @@ fn notified(document: Bytes) -> Heard {
             reason: fault.to_string(),
         },
     }
-}
-
-fn child<'a>(element: &'a Element, name: &str) -> Option<&'a Element> {
-    element.elements().find(|child| local(&child.name) == name)
-}
-
-/// The name without its prefix.
-pub(super) fn local(name: &str) -> &str {
-    name.rsplit_once(':').map_or(name, |(_, local)| local)
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
 }
 
 #[cfg(test)]
