@@ -113,9 +113,10 @@ impl Subject {
         if text.len() <= Self::LONGEST {
             return Self(text.into());
         }
-        let digest = format!("…{:x}", Sha256::digest(text.as_bytes()));
-        let beginning = text.floor_char_boundary(Self::LONGEST - digest.len());
-        Self(format!("{}{digest}", &text[..beginning]).into())
+        let digest = Sha256::digest(text.as_bytes());
+        let end: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let beginning = text.floor_char_boundary(Self::LONGEST - end.len() - '…'.len_utf8());
+        Self(format!("{}…{end}", &text[..beginning]).into())
     }
 
     /// The subject as text.
