@@ -21,8 +21,8 @@ use super::dispatcher::Message;
 use super::handle::{Connection, OrderError, SourceStatus};
 use super::hooks_in_force::{HooksInForce, InForce};
 use super::intake::{
-    Decode, Decoded, Delivery, Emission, Entry, IntakeQueue, Keeping, LOST_KEYS, NotAccepted, NotKept,
-    Received, Thread,
+    Decode, Decoded, Delivery, Emission, Entry, IntakeQueue, Keeping, Loss, NotAccepted, NotKept, Received,
+    Thread,
 };
 use super::offer::{Asked, Offer, panic_text};
 use super::pool::SharedPool;
@@ -65,8 +65,8 @@ pub(super) struct Acceptance {
     pub(super) began_anew: Option<Timestamp>,
     /// The last number that was given to an event.
     pub(super) last_seq: Seq,
-    /// What was lost for want of room, by source, until there is room again to say so.
-    pub(super) shut_out: BTreeMap<Arc<str>, Gap>,
+    /// What was lost for want of room, by source, and what was lacking, until there is room again to say so.
+    pub(super) shut_out: BTreeMap<Arc<str>, (Loss, String)>,
     /// What passed while hem stood by, by source, as long as no other front-end is known to have led.
     pub(super) missed: BTreeMap<Arc<str>, Gap>,
     /// The controller's hooks, where they are to run.
@@ -234,38 +234,20 @@ impl Acceptance {
                     }
                 }
             }
-            Entry::Lost {
-                source,
-                keys,
-                count,
-                from,
-                to,
-            } => {
+            Entry::Lost { source, gap } => {
+                let count = gap.lost;
                 let counters = not_accepted.entry(Arc::clone(&source)).or_default();
                 counters.received += count;
                 if !works {
                     // Had there been room for them, they would have been refused.
                     counters.refused += count;
                     self.count_refused(&source, STANDBY, count);
-                    self.passes_by(source, from, to);
+                    self.passes_by(source, gap.from, gap.to);
                     return;
                 }
                 counters.lost += count;
-                self.heard_until(&source, from);
-                let why = "the intake queue was full".to_owned();
-                self.gap(
-                    source,
-                    Gap {
-                        from,
-                        to,
-                        why,
-                        lost: count,
-                        keys,
-                        present: Vec::new(),
-                    },
-                    in_force,
-                    offers,
-                );
+                self.heard_until(&source, gap.from);
+                self.gap(source, gap, in_force, offers);
             }
             Entry::Connected { source, at, reads_on } => {
                 self.hint(&source);
@@ -351,26 +333,18 @@ impl Acceptance {
         if !self.shut_out.contains_key(&source) {
             self.heard_no_more(&source, received.at, in_force, offers);
         }
-        let gap = self.shut_out.entry(source).or_insert_with(|| Gap {
-            from: received.at,
-            to: received.at,
-            why,
-            lost: 0,
-            keys: Vec::new(),
-            present: Vec::new(),
-        });
-        gap.to = received.at;
-        gap.lost += 1;
-        if gap.keys.len() == LOST_KEYS {
-            gap.keys.remove(0);
-        }
-        gap.keys.push(received.key);
+        let since = received.at;
+        let (loss, _) = self
+            .shut_out
+            .entry(source)
+            .or_insert_with(|| (Loss::from(since), why));
+        loss.lose(received);
     }
 
     /// Writes down what was lost for want of room.
     fn tell_shut_out(&mut self, in_force: &InForce, offers: &mut Vec<Offer>) {
-        for (source, gap) in std::mem::take(&mut self.shut_out) {
-            self.gap(source, gap, in_force, offers);
+        for (source, (loss, why)) in std::mem::take(&mut self.shut_out) {
+            self.gap(source, loss.into_gap(why), in_force, offers);
         }
     }
 
@@ -426,9 +400,9 @@ impl Acceptance {
 
     /// Writes down that events may have passed unseen.
     fn gap(&mut self, source: Arc<str>, gap: Gap, in_force: &InForce, offers: &mut Vec<Offer>) {
-        if let Some(before) = self.shut_out.remove(&source) {
+        if let Some((before, why)) = self.shut_out.remove(&source) {
             // A next life takes its gap to begin at the newest record: none may hide what was lost before it.
-            self.gap(Arc::clone(&source), before, in_force, offers);
+            self.gap(Arc::clone(&source), before.into_gap(why), in_force, offers);
         }
         self.hint(&source);
         tracing::warn!(

@@ -5,7 +5,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::*;
 use crate::config::Limits as RoomLimits;
-use crate::engine::intake::{Intake, Limits, Pending};
+use crate::engine::intake::{Intake, LOST_KEYS, Limits, Pending};
 use crate::engine::known_states::{Baseline, CatchUpTotals, GapStory, KnownStates};
 use crate::engine::role::{Role, Standing};
 
@@ -401,10 +401,11 @@ fn what_was_lost_for_want_of_room_is_written_down_before_anything_newer() {
     };
     let full = Entry::Lost {
         source: "plain".into(),
-        keys: Vec::new(),
-        count: 1,
-        from: Timestamp::from_millis(6_000),
-        to: Timestamp::from_millis(7_000),
+        gap: gap_of(
+            Timestamp::from_millis(6_000),
+            Timestamp::from_millis(7_000),
+            "the intake queue was full".to_owned(),
+        ),
     };
     let (mut offers, mut not_accepted) = (Vec::new(), BTreeMap::new());
     for (backlog, entry) in [
@@ -434,4 +435,34 @@ fn what_was_lost_for_want_of_room_is_written_down_before_anything_newer() {
             "message 9000".to_owned(),
         ]
     );
+}
+
+#[test]
+fn what_is_lost_for_want_of_room_costs_little_whatever_keys_it_has() {
+    let mut bench = tracked();
+    let in_force = bench.acceptance.hooks.now();
+    let (mut offers, mut not_accepted) = (Vec::new(), BTreeMap::new());
+    bench.acceptance.room.look(101);
+    for at in 1..=500 {
+        let entry = Entry::Message {
+            source: "plain".into(),
+            received: Received {
+                key: "k".repeat(100_000),
+                ..message(at)
+            },
+        };
+        bench
+            .acceptance
+            .take(entry, &in_force, &mut offers, &mut not_accepted);
+    }
+    bench.acceptance.room.look(0);
+    bench.acceptance.tell_shut_out(&in_force, &mut offers);
+    let [offer] = offers.as_slice() else {
+        panic!("one gap: {offers:?}")
+    };
+    let Facts::Gap(gap) = &offer.event.facts else {
+        panic!("a gap: {:?}", offer.event)
+    };
+    assert_eq!((gap.lost, gap.keys.len()), (500, LOST_KEYS));
+    assert!(gap.keys.iter().map(String::len).sum::<usize>() < 100_000);
 }
