@@ -7,6 +7,7 @@ mod esc;
 pub mod fault;
 pub mod folder;
 pub mod invocation;
+pub mod looks;
 mod ncmp;
 pub mod onehook;
 mod own;

@@ -110,7 +110,7 @@ fn endpoints<'a>(config: &'a Config, source: Option<&str>) -> Vec<&'a str> {
         .filter(|(name, _)| source.is_none_or(|asked| asked == *name))
         .filter_map(|(_, source)| match source {
             Source::Webhook(source) => Some(source.endpoints.keys().map(String::as_str)),
-            Source::Opennebula(_) | Source::Masakari(_) | Source::MasakariPoll(_) | Source::Esc(_) => None,
+            _ => None,
         })
         .flatten()
         .collect()
