@@ -8,6 +8,7 @@ pub mod keystone;
 pub mod listen;
 mod load;
 pub mod masakari;
+pub mod ncmp;
 mod oned;
 mod onehem_conf;
 mod opennebula;
@@ -35,6 +36,7 @@ pub use self::fault::Fault;
 pub use self::load::{ConfigError, Overrides, Place};
 pub use self::masakari::MasakariSource;
 pub use self::masakari::poll::MasakariPoll;
+pub use self::ncmp::NcmpSource;
 pub use self::oned::Oned;
 pub use self::onehem_conf::OnehemConf;
 pub use self::opennebula::OpennebulaSource;
@@ -147,6 +149,8 @@ pub enum Source {
     MasakariPoll(MasakariPoll),
     /// A Cisco Elastic Services Controller.
     Esc(EscSource),
+    /// ONAP's network configuration management proxy.
+    Ncmp(NcmpSource),
 }
 
 /// A file that a setting names and that hem reads while it runs.
@@ -192,13 +196,14 @@ impl Source {
             Self::Webhook(_) => "webhook",
             Self::Masakari(_) | Self::MasakariPoll(_) => "masakari",
             Self::Esc(_) => "esc",
+            Self::Ncmp(_) => "ncmp",
         }
     }
 
     /// Where it listens for HTTP, if it does.
     pub const fn listen(&self) -> Option<&Listen> {
         match self {
-            Self::Opennebula(_) | Self::MasakariPoll(_) => None,
+            Self::Opennebula(_) | Self::MasakariPoll(_) | Self::Ncmp(_) => None,
             Self::Webhook(source) => Some(&source.listen),
             Self::Masakari(source) => Some(&source.listen),
             Self::Esc(source) => match &source.callbacks {
@@ -216,6 +221,7 @@ impl Source {
             Self::Webhook(source) => source.named_files(),
             Self::Masakari(source) => source.named_files(),
             Self::Esc(source) => source.named_files(),
+            Self::Ncmp(source) => source.named_files(),
         }
     }
 }
@@ -267,7 +273,11 @@ impl Config {
     pub fn opennebula_sources(&self) -> impl Iterator<Item = (&str, &OpennebulaSource)> {
         self.sources.iter().filter_map(|(name, source)| match source {
             Source::Opennebula(source) => Some((name.as_str(), source)),
-            Source::Webhook(_) | Source::Masakari(_) | Source::MasakariPoll(_) | Source::Esc(_) => None,
+            Source::Webhook(_)
+            | Source::Masakari(_)
+            | Source::MasakariPoll(_)
+            | Source::Esc(_)
+            | Source::Ncmp(_) => None,
         })
     }
 

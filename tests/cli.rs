@@ -10,11 +10,14 @@ mod daemon;
 mod recorded;
 mod service;
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use daemon::{House, publish, publisher, until_settled};
+use daemon::{House, LIMIT, publish, publisher, until_settled};
 use hem::sources::opennebula::publisher::Publisher;
 use service::hem;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
+use tokio::time::timeout;
 
 /// A house whose one hook fails until the file `repaired` is there, and one recorded event that triggers it.
 async fn house_with_a_failure() -> (House, Publisher, hem::daemon::Daemon, String) {
@@ -95,6 +98,116 @@ async fn a_failure_is_seen_understood_and_repaired() {
     );
     let check = hem(&house, &["status", "--check"]).await;
     assert_eq!((check.code, check.stdout.as_str()), (0, ""), "{}", check.stderr);
+    daemon.stop().await;
+}
+
+/// The lines of a command as they come.
+struct Following {
+    lines: Lines<BufReader<ChildStdout>>,
+    child: Child,
+}
+
+impl Following {
+    fn start(house: &House, arguments: &[&str]) -> Self {
+        let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_hem"))
+            .env("HEM_SOCKET", &house.config.control.socket)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("it was started");
+        let stdout = child.stdout.take().expect("a pipe");
+        Self {
+            lines: BufReader::new(stdout).lines(),
+            child,
+        }
+    }
+
+    async fn next(&mut self) -> Option<String> {
+        let line = timeout(LIMIT, self.lines.next_line()).await;
+        line.expect("a line, or the end").expect("text")
+    }
+
+    /// All that is still to come, and the exit code.
+    async fn rest(mut self) -> (Vec<String>, Option<i32>) {
+        let mut rest = Vec::new();
+        while let Some(line) = self.next().await {
+            rest.push(line);
+        }
+        let status = timeout(LIMIT, self.child.wait()).await.expect("it ends");
+        (rest, status.expect("a status").code())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_script_writes_is_followed_to_its_end() {
+    let house = House::new();
+    let script = format!(
+        "#!/bin/sh\necho \"attempt $HEM_ATTEMPT begins\"\nuntil test -e {}-$HEM_ATTEMPT; do sleep 0.02; done\n\
+         echo 'it ends' >&2\ntest \"$HEM_ATTEMPT\" = 2 || exit 3\n",
+        house.path("go").display()
+    );
+    house
+        .script("slow.sh", &script)
+        .hook(
+            "slow",
+            "name: slow\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: slow.sh\n\
+             retry: { attempts: 2, backoff: 1ms..1ms }\n",
+        )
+        .script("other.sh", "#!/bin/sh\nexit 1\n")
+        .hook(
+            "other",
+            "name: other\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: other.sh\n",
+        );
+    let event = recorded::events()
+        .into_iter()
+        .find(|event| event.key.contains("VM/ACTIVE/RUNNING/"))
+        .expect("a recorded event");
+    std::fs::write(house.path("event.xml"), &event.content).expect("a file");
+    let daemon = house.daemon().await;
+    let event = house.path("event.xml");
+    let emitted = hem(&house, &["emit", event.to_str().expect("a path")]).await;
+    assert_eq!(emitted.code, 0, "{}", emitted.stderr);
+
+    let several = hem(&house, &["show", "1", "--follow"]).await;
+    assert_eq!(several.code, 2, "{}", several.stderr);
+    assert!(several.stderr.contains("1.other, 1.slow"), "{}", several.stderr);
+
+    let mut following = Following::start(&house, &["show", "1.slow", "--follow"]);
+    // Nothing but the script's own pace is between these lines: it does not go on until the file is there.
+    for attempt in [1, 2] {
+        while following.next().await.expect("a line") != format!("stdout │ attempt {attempt} begins") {}
+        std::fs::write(house.path(&format!("go-{attempt}")), "").expect("a file");
+        assert_eq!(following.next().await.as_deref(), Some("stderr │ it ends"));
+        let end = following.next().await.expect("a line");
+        let status = if attempt == 1 { 3 } else { 0 };
+        assert!(
+            end.starts_with(&format!("Attempt {attempt}: exit status {status}, after ")),
+            "{end}"
+        );
+    }
+    let (rest, code) = following.rest().await;
+    let rest = rest.join("\n");
+    assert!(rest.contains("1.slow  SUCCEEDED  in 2 attempts"), "{rest}");
+    assert_eq!(code, Some(0));
+
+    // What has ended is told the same way, at once.
+    let (all, code) = Following::start(&house, &["show", "1.slow", "--follow"])
+        .rest()
+        .await;
+    let told = |line: &str| all.iter().filter(|one| *one == line).count();
+    assert_eq!(told("stdout │ attempt 1 begins"), 1, "{all:?}");
+    assert_eq!(told("stderr │ it ends"), 2, "{all:?}");
+    assert_eq!(code, Some(0));
+    let (failed, code) = Following::start(&house, &["show", "1.other", "--follow"])
+        .rest()
+        .await;
+    assert!(failed.iter().any(|line| line.contains("FAILED")), "{failed:?}");
+    assert_eq!(code, Some(1));
+    let story = hem(&house, &["show", "1.slow", "--follow", "--json"]).await;
+    let story: serde_json::Value = serde_json::from_str(&story.stdout).expect("JSON");
+    assert_eq!(story["executions"][0]["attempts"][1]["number"], 2);
     daemon.stop().await;
 }
 
@@ -193,7 +306,7 @@ async fn emitted_events_run_and_the_feed_shows_them_once() {
 
     let mut told = Vec::new();
     while told.len() < 2 {
-        let line = tokio::time::timeout(daemon::LIMIT, feed.next())
+        let line = timeout(LIMIT, feed.next())
             .await
             .expect("in time")
             .expect("a feed");
@@ -363,7 +476,7 @@ async fn a_service_tells_how_it_does_reloads_and_stops_at_once_when_asked_twice(
     );
     let notify = house.path("notify");
     let manager = std::os::unix::net::UnixDatagram::bind(&notify).expect("a socket");
-    manager.set_read_timeout(Some(daemon::LIMIT)).expect("a limit");
+    manager.set_read_timeout(Some(LIMIT)).expect("a limit");
     let told = |what: &str| {
         let mut message = [0; 4096];
         loop {
@@ -386,12 +499,15 @@ async fn a_service_tells_how_it_does_reloads_and_stops_at_once_when_asked_twice(
     );
     service.signal(Signal::SIGHUP);
     let socket = house.config.control.socket.to_str().expect("a path").to_owned();
-    let event = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/events/vm-allocate.xml");
+    let event = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/examples/opennebula/events/vm-allocate.xml"
+    );
     daemon::until("the hook runs", || {
         let emitted = Command::new(env!("CARGO_BIN_EXE_hem"))
             .args(["--socket", &socket, "emit", event, "--hook", "slow"])
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .status();
         emitted.is_ok_and(|status| status.success())
     })

@@ -87,6 +87,7 @@ const REFUSED: &[&str] = &[
     "sources:\n  hooks:\n    type: webhook\n    endpoints:\n      deploy: { addresses: [10.0.0.1/8] }\n",
     // What does not go together.
     "sources:\n  hooks:\n    type: webhook\n    listen: 0.0.0.0:8080\n    endpoints:\n      deploy: {}\n",
+    "sources:\n  hooks:\n    type: webhook\n    listen: 0.0.0.0:8080\n    endpoints:\n      deploy: { methods: [GET], addresses: [10.0.0.0/8] }\n",
     "sources:\n  hooks:\n    type: webhook\n    endpoints:\n      deploy:\n        token: { secrets: [{ file: a, env: A }] }\n",
     "sources:\n  hooks:\n    type: webhook\n    endpoints:\n      one: { path: /x }\n      two: { path: /x }\n",
     "sources:\n  a: { type: webhook, endpoints: {} }\n  b: { type: webhook, listen: \"0.0.0.0:8080\", endpoints: {} }\n",

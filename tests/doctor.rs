@@ -3,6 +3,8 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod daemon;
+#[path = "short_of/namespace.rs"]
+mod namespace;
 mod node;
 mod oned_stand_in;
 mod peers;
@@ -26,7 +28,7 @@ use oned_stand_in::Oned;
 use peers::Port;
 use serde_json::{Value, json};
 use service::{Said, Service, said};
-use silent_disk::SilentDisk;
+use silent_disk::silent_disk;
 use small_disk::SmallDisk;
 
 /// A front-end: a controller, a hook with its script, and `hem.yaml`.
@@ -547,7 +549,7 @@ async fn each_fault_of_a_command_is_named_with_its_cure() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_on_a_file_system_that_does_not_answer_is_named_and_hides_no_other() {
     let front_end = FrontEnd::new();
-    let disk = SilentDisk::mount(&front_end.house.path("silent"));
+    let disk = silent_disk(&front_end.house.path("silent"));
     let script = front_end.house.path("silent/hook.sh").display().to_string();
     front_end.hook("silent", &script, "");
     front_end.hook("absent", "absent.sh", "");

@@ -247,7 +247,10 @@ async fn of_three_front_ends_the_leader_alone_runs_and_replies() {
         let metrics = zone[at].ask(&["metrics"]).await.stdout;
         assert!(metrics.contains("hem_standby 1\n"), "{metrics}");
 
-        let event = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/events/vm-running.xml");
+        let event = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/examples/opennebula/events/vm-running.xml"
+        );
         let emitted = zone[at].ask(&["emit", event]).await;
         assert_eq!(emitted.code, 1, "{}", emitted.stdout);
         assert!(

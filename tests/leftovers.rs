@@ -184,7 +184,10 @@ async fn a_script_that_cleared_its_environment_is_ended_by_the_next_life() {
     configure(&house, "");
     let mut daemon = Service::start(&house);
     daemon.until("it answers", |_| true).await;
-    let event = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/events/vm-running.xml");
+    let event = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/examples/opennebula/events/vm-running.xml"
+    );
     let emitted = hem(&house, &["emit", event]).await;
     assert_eq!(emitted.stdout, "1.hides\n", "{}", emitted.stderr);
     let client = Client::connect(&house.config.control.socket)

@@ -755,7 +755,7 @@ async fn hem_match_and_hem_try_take_the_hooks_of_oned_from_the_daemon() {
     assert_eq!(tried.code, 0, "{}", tried.stderr);
     assert_eq!(site.said(), ["say.sh oned", "say.sh oned"]);
     daemon.stop().await;
-    let alone = run(&["match", "examples/events/vm-running.xml"]).await;
+    let alone = run(&["match", "examples/opennebula/events/vm-running.xml"]).await;
     assert!(alone.stderr.contains("no daemon answers"), "{}", alone.stderr);
 }
 

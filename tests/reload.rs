@@ -7,14 +7,22 @@
 )]
 
 mod daemon;
+#[path = "short_of/namespace.rs"]
+mod namespace;
 mod recorded;
 mod service;
+#[path = "short_of/silent_disk.rs"]
+mod silent_disk;
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use daemon::{House, until};
 use hem::control::api::StatusView;
 use hem::control::client::Client;
 use nix::sys::signal::Signal;
 use service::{Service, configure, hem, in_state};
+use silent_disk::silent_disk;
 
 /// A house with the hook `waits`, whose script goes on until the file `go` is there.
 fn house() -> House {
@@ -161,5 +169,69 @@ async fn a_configuration_with_a_fault_is_refused_as_a_whole_and_the_fault_named(
     );
     let status = client.status().await.expect("a status");
     assert_eq!(status.concurrency, 5);
+    daemon.stop().await;
+}
+
+/// As with a folder on a file system whose server is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hooks_of_a_folder_that_does_not_answer_stay_in_force() {
+    let house = house();
+    std::fs::write(house.path("go"), "").expect("a file");
+    let (link, folder) = (&house.config.hooks_dir, house.path("hooks.real"));
+    let lead_to = |target: &Path| {
+        let next = house.path("next");
+        symlink(target, &next).expect("a link");
+        std::fs::rename(&next, link).expect("swapped");
+    };
+    std::fs::rename(link, &folder).expect("moved");
+    lead_to(&folder);
+    let disk = silent_disk(&house.path("silent"));
+    configure(&house, "");
+    let is_said = |status: &StatusView| {
+        let mut concerns = status.concerns.iter();
+        concerns.any(|concern| concern.contains("the hooks folder does not answer since"))
+    };
+    let mut daemon = Service::start_by(&house, &disk.prefix(), &[]);
+    let well = daemon
+        .until("its hook is in force", |status| status.hooks == 1)
+        .await;
+    assert!(!is_said(&well), "{well:?}");
+
+    lead_to(&house.path("silent"));
+    daemon
+        .until("it is said", |status| is_said(status) && status.hooks == 1)
+        .await;
+    emit(&house, 1).await;
+    daemon.until_succeeded(1).await;
+    let reload = hem(&house, &["reload"]).await;
+    assert_eq!(reload.code, 4, "{reload:?}");
+    assert!(
+        reload
+            .stdout
+            .contains("the former hooks stay in force: the folder ")
+            && reload.stdout.contains("could not be read within 10 s"),
+        "{reload:?}"
+    );
+
+    // Neither does it hold up the daemon's end, nor its start.
+    daemon.stop().await;
+    let mut daemon = Service::start_by(&house, &disk.prefix(), &[]);
+    daemon
+        .until("the former hook is in force", |status| {
+            is_said(status) && status.hooks == 1
+        })
+        .await;
+    emit(&house, 2).await;
+    daemon.until_succeeded(2).await;
+
+    lead_to(&folder);
+    house.hook(
+        "new",
+        "name: new\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: waits.sh\n",
+    );
+    drop(disk);
+    daemon
+        .until("it answers again", |status| !is_said(status) && status.hooks == 2)
+        .await;
     daemon.stop().await;
 }

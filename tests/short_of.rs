@@ -7,6 +7,8 @@
 )]
 
 mod daemon;
+#[path = "short_of/namespace.rs"]
+mod namespace;
 mod peers;
 mod recorded;
 mod service;

@@ -42,7 +42,10 @@ async fn an_order_to_cancel_that_was_answered_outlives_the_daemon() {
     configure(&house, "");
     let mut daemon = Service::start(&house);
     daemon.until("it answers", |_| true).await;
-    let event = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/events/vm-running.xml");
+    let event = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/examples/opennebula/events/vm-running.xml"
+    );
     let emitted = hem(&house, &["emit", event]).await;
     assert_eq!(emitted.stdout, "1.stubborn\n", "{}", emitted.stderr);
     until("the script runs", || !house.lines("ran").is_empty()).await;

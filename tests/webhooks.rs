@@ -26,9 +26,13 @@ use hem::event::time::Timestamp;
 use hem::event::{Event, Facts};
 use nix::sys::signal::Signal::SIGTERM;
 use serde_json::{Value, json};
-use service::{hem, in_state};
+use service::hem;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
-use web::{Answer, configure, curl, noting, post, raw, refused, send, signature, start, sums_add_up};
+use web::{
+    Answer, all_that_was_answered_runs, configure, curl, noting, post, raw, refused, send, signature, start,
+    sums_add_up,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_of_body_is_an_event_with_its_bytes_as_they_came() {
@@ -564,43 +568,8 @@ async fn an_answer_tells_the_result_where_that_is_asked_for() {
 async fn what_was_answered_is_there_after_a_kill() {
     let house = noting();
     configure(&house, "endpoints: { x: { subject: event.n } }\n", "");
-    let mut answered: BTreeSet<String> = BTreeSet::new();
-    for round in 0..3 {
-        let (service, address) = start(&house).await;
-        let senders: Vec<_> = (0..4)
-            .map(|sender| {
-                std::thread::spawn(move || {
-                    (0..10)
-                        .map(|number| {
-                            let n = format!("{round}.{sender}.{number}");
-                            let answer = post(address, "/x", &[], &format!("{{\"n\": \"{n}\"}}"));
-                            assert_eq!(answer.status, 202, "{answer:?}");
-                            n
-                        })
-                        .collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        for sender in senders {
-            answered.extend(sender.join().expect("a sender"));
-        }
-        // The last answer is a moment old.
-        service.kill();
-    }
-    let (mut service, _) = start(&house).await;
-    service
-        .until("all is settled", |status| {
-            service::unsettled(status) == 0 && in_state(status, "succeeded") == answered.len() as u64
-        })
-        .await;
-    let ran: BTreeSet<String> = house
-        .lines("notes")
-        .iter()
-        .filter_map(|line| line.split('|').nth(1))
-        .map(str::to_owned)
-        .collect();
-    assert_eq!(ran, answered);
-    service.stop().await;
+    let deliver = |address, name: &str| post(address, "/x", &[], &format!("{{\"n\": \"{name}\"}}"));
+    all_that_was_answered_runs(&house, "web", deliver, 202, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -647,7 +616,7 @@ async fn saved_requests_are_matched_tried_emitted_and_carried_along() {
     let house = noting();
     let config = configure(&house, "endpoints: { deploy: {} }\n", "");
     let config = config.to_str().expect("a path");
-    let saved = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/events/webhook-push.json");
+    let saved = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/webhook/events/push.json");
     let matched = hem(&house, &["--config", config, "match", saved]).await;
     assert!(
         matched.stdout.contains("1 of 1 hooks would run"),
@@ -751,7 +720,23 @@ async fn a_restart_is_no_gap_for_who_can_send_again() {
     service.stop().await;
 }
 
-/// Whoever follows first and reads then: a sender that waits for a result, `hem wait`, `hem demo`.
+fn any() -> Event {
+    Event {
+        seq: Seq::default(),
+        source: "web".into(),
+        key: "WEBHOOK x".to_owned(),
+        subject: None,
+        received: Timestamp::now(),
+        facts: Facts::Undecodable {
+            reason: String::new(),
+        },
+        ambiguous: false,
+        synthesised: false,
+        payload: Payload::new("{}".into()),
+    }
+}
+
+/// Whoever follows first and reads then: `hem wait`, `hem demo`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_end_is_missed_whenever_one_begins_to_wait() {
     let house = House::new();
@@ -762,21 +747,8 @@ async fn no_end_is_missed_whenever_one_begins_to_wait() {
     let daemon = house.daemon().await;
     let (handle, hook) = (daemon.handle(), HookName::new("short").expect("a name"));
     for round in 0..200 {
-        let event = Event {
-            seq: Seq::default(),
-            source: "web".into(),
-            key: "WEBHOOK x".to_owned(),
-            subject: None,
-            received: Timestamp::now(),
-            facts: Facts::Undecodable {
-                reason: String::new(),
-            },
-            ambiguous: false,
-            synthesised: false,
-            payload: Payload::new("{}".into()),
-        };
         let accepted = handle
-            .emit(event, Some(hook.clone()), Actor::Daemon)
+            .emit(any(), Some(hook.clone()), Actor::Daemon)
             .await
             .expect("accepted");
         // Somewhere around the script's end.
@@ -791,6 +763,48 @@ async fn no_end_is_missed_whenever_one_begins_to_wait() {
             let notice = notice.unwrap_or_else(|_| panic!("the end of round {round} was missed"));
             is_settled = matches!(notice.expect("it goes on"), Notice::Execution(execution) if execution.progress.state.is_settled());
         }
+    }
+    daemon.stop().await;
+}
+
+/// A sender that waits for a result has an end of its own to wait for, however many others wait beside it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_of_many_who_wait_is_told_when_its_own_event_has_come_to_its_end() {
+    let house = House::new();
+    let script = format!(
+        "#!/bin/sh\nuntil test -e {}-${{HEM_EVENT_ID#*-}}; do sleep 0.02; done\n",
+        house.path("go").display()
+    );
+    house.script("wait.sh", &script).hook(
+        "wait",
+        "name: wait\ntrigger: { webhook: { name: any } }\ncommand: wait.sh\nloop_guard: off\n",
+    );
+    let daemon = house.daemon().await;
+    let (handle, hook) = (daemon.handle(), HookName::new("wait").expect("a name"));
+    let mut waiting = Vec::new();
+    for _ in 0..4 {
+        let accepted = handle.emit(any(), Some(hook.clone()), Actor::Daemon).await;
+        let event = accepted.expect("accepted").seq;
+        let mut waiters = JoinSet::new();
+        for _ in 0..50 {
+            let records = handle.records();
+            waiters.spawn(async move { records.until_settled(event).await });
+        }
+        waiting.push((event, waiters));
+    }
+    for number in [2, 0, 3, 1] {
+        let (event, waiters) = &mut waiting[number];
+        assert!(
+            waiters.try_join_next().is_none(),
+            "of event {event} nothing has ended"
+        );
+        std::fs::write(house.path(&format!("go-{event}")), "").expect("a file");
+        let told = std::mem::take(waiters).join_all();
+        let told = timeout(LIMIT, told).await.expect("all are told");
+        assert!(told.len() == 50 && told.iter().all(Result::is_ok), "{told:?}");
+        // Who comes after the end has nothing to wait for.
+        let late = timeout(LIMIT, handle.records().until_settled(*event)).await;
+        late.expect("it is told").expect("a read");
     }
     daemon.stop().await;
 }

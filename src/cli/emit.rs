@@ -16,7 +16,7 @@ use crate::event::saved;
 /// It gets a number, is matched, and is recorded like any other, with the source `emit`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  hem emit examples/events/vm-running.xml
+  hem emit examples/opennebula/events/vm-running.xml
   hem emit events.jsonl#17
   hem emit vm.xml --hook vm-running     # only this hook, whatever its trigger says")]
 pub(super) struct Arguments {

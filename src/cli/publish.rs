@@ -1,37 +1,70 @@
 //! `hem publish`.
 
+mod messages;
+mod records;
+mod requests;
+
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::exit::{Exit, Failure};
 use super::{Global, Outcome, output};
+use crate::config::scalar::HttpUrl;
+use crate::event::ncmp::SavedRecord;
 use crate::event::saved::{self, SavedMessage};
-use crate::sources::opennebula::publisher::Publisher;
+use crate::event::sending::{NotSendable, Request, Sending, sending};
 use crate::sources::opennebula::zmtp::Endpoint;
 
-/// Act as an OpenNebula hook manager: publish saved events
+/// Send saved events as the systems do that they came from
 ///
-/// Binds a PUB and a REP socket as oned's hook manager does, waits for a subscriber, publishes, and ends when everything
-/// is written. Replies are acknowledged.
+/// Without `--to` it acts as an OpenNebula hook manager: it binds a PUB and a REP socket as oned's does, waits for a subscriber, publishes,
+/// and ends when everything is written; replies are acknowledged. With `--to` it sends requests (webhooks, callbacks of ESC, notifications
+/// of Masakari) to an address, or records of NCMP to a Kafka broker, and ends when each was taken. ESC's NETCONF notifications can be sent
+/// by ESC alone: `hem emit` hands them to a daemon.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  hem publish examples/events/*.xml
+  hem publish examples/opennebula/events/*.xml
   hem publish events.jsonl --rate 100 --repeat 10
-  hem publish events.jsonl.gz#17 --bind tcp://127.0.0.1:2101")]
+  hem publish events.jsonl.gz#17 --bind tcp://127.0.0.1:2101
+  hem publish examples/webhook/events/push.json --to http://127.0.0.1:8080/deploy --header 'Authorization: Bearer TOKEN'
+  hem publish examples/esc/events/callback-*.json --to http://127.0.0.1:8081/esc
+  hem publish examples/masakari/events/vm-failed.json --to http://127.0.0.1:15868/v1/notifications --header @token.txt
+  hem publish examples/ncmp/events/*.json --to kafka://127.0.0.1:9092")]
 pub(super) struct Arguments {
-    /// Saved events: .xml, .b64, .jsonl, or one line of it, FILE.jsonl#17; each also as .gz
+    /// Saved events: .xml, .b64, .json, .jsonl, or one line of it, FILE.jsonl#17; each also as .gz
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
+    /// Where to send requests, http[s]://HOST[:PORT]/PATH, or records, kafka://HOST:PORT[,HOST:PORT]
+    #[arg(long, value_name = "ADDRESS")]
+    to: Option<Destination>,
+    /// A header of every request, `NAME: VALUE`; @FILE reads some from a file, one a line
+    #[arg(long = "header", value_name = "HEADER", requires = "to")]
+    headers: Vec<String>,
+    /// Who may vouch for an https address [default: the system's authorities]
+    #[arg(long, value_name = "FILE", requires = "to")]
+    ca_file: Option<PathBuf>,
+    /// The topic of the records, whatever the files say
+    #[arg(long, value_name = "NAME", requires = "to")]
+    topic: Option<String>,
     /// Where to publish; port 0 takes a free one
-    #[arg(long, value_name = "ENDPOINT", default_value = "tcp://127.0.0.1:2101")]
+    #[arg(
+        long,
+        value_name = "ENDPOINT",
+        default_value = "tcp://127.0.0.1:2101",
+        conflicts_with = "to"
+    )]
     bind: Endpoint,
     /// Where to take replies; port 0 takes a free one
-    #[arg(long, value_name = "ENDPOINT", default_value = "tcp://127.0.0.1:2102")]
+    #[arg(
+        long,
+        value_name = "ENDPOINT",
+        default_value = "tcp://127.0.0.1:2102",
+        conflicts_with = "to"
+    )]
     replies: Endpoint,
     /// Events a second [default: as fast as they are taken]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
@@ -40,17 +73,56 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     repeat: u32,
     /// Do not wait for a subscriber
-    #[arg(long)]
+    #[arg(long, conflicts_with = "to")]
     no_wait: bool,
 }
 
-pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
-    let mut messages = Vec::new();
-    for file in &arguments.files {
-        let (path, line) = saved::locate(file);
-        messages.extend(saved::messages(&path, line).map_err(|error| Failure::of(Exit::Failed, &error))?);
+/// Where saved events are sent.
+#[derive(Debug, Clone)]
+enum Destination {
+    /// Requests.
+    Http(HttpUrl),
+    /// Records; what a client of Kafka begins with.
+    Kafka(String),
+}
+
+impl FromStr for Destination {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix("kafka://") {
+            Some("") => Err("a broker is missing: kafka://HOST:PORT".to_owned()),
+            Some(brokers) => Ok(Self::Kafka(brokers.to_owned())),
+            None => text
+                .parse()
+                .map(Self::Http)
+                .map_err(|_| "it is neither http[s]://HOST[:PORT]/PATH nor kafka://HOST:PORT".to_owned()),
+        }
     }
-    let published = super::wait_for_value(publish(&arguments, &messages))?;
+}
+
+/// What is sent, with the name of the file that it is from.
+struct Saved<T> {
+    file: String,
+    event: T,
+}
+
+pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
+    let saved = read(&arguments)?;
+    let published = match &arguments.to {
+        None => {
+            let saved = of_one_kind(saved, None)?;
+            super::wait_for_value(messages::publish(&arguments, &saved))?
+        }
+        Some(Destination::Http(url)) => {
+            let saved = of_one_kind(saved, Some("http[s]://HOST[:PORT]/PATH"))?;
+            super::wait_for_value(requests::send(&arguments, url, &saved))?
+        }
+        Some(Destination::Kafka(brokers)) => {
+            let saved = of_one_kind(saved, Some("kafka://HOST:PORT"))?;
+            super::wait_for_value(records::produce(&arguments, brokers, &saved))?
+        }
+    };
     if global.json {
         output::print_json(&serde_json::json!({ "published": published }))?;
     } else {
@@ -59,48 +131,119 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
     Ok(Exit::Ok)
 }
 
-async fn publish(arguments: &Arguments, messages: &[SavedMessage]) -> Result<u64, Failure> {
-    let (publisher, mut replies) = Publisher::bind(&arguments.bind, &arguments.replies)
-        .await
-        .map_err(|error| Failure::of(Exit::Failed, &error))?;
-    output::say(&format!(
-        "publishing on {}, taking replies on {}",
-        publisher.events(),
-        publisher.replies()
-    ));
-    let sending = async {
-        if !arguments.no_wait {
-            publisher.wait_for_subscriber().await;
-        }
-        let total = messages.len() as u64 * u64::from(arguments.repeat);
-        // It hides itself where standard error is no terminal.
-        let progress = ProgressBar::new(total);
-        if let Ok(style) =
-            ProgressStyle::with_template("{pos} of {len} events, {per_sec}, {eta} left {wide_bar}")
-        {
-            progress.set_style(style);
-        }
-        let mut pace = arguments
-            .rate
-            .map(|rate| tokio::time::interval(Duration::from_secs(1) / rate));
-        for _ in 0..arguments.repeat {
-            for message in messages {
-                if let Some(pace) = &mut pace {
-                    pace.tick().await;
-                }
-                let content = BASE64.encode(&message.document);
-                publisher.publish(&message.key, content.as_bytes()).await;
-                progress.inc(1);
+fn read(arguments: &Arguments) -> Result<Vec<Saved<Sending>>, Failure> {
+    let mut all = Vec::new();
+    for named in &arguments.files {
+        let (path, line) = saved::locate(named);
+        let messages = saved::messages(&path, line).map_err(|error| Failure::of(Exit::Failed, &error))?;
+        for message in messages {
+            let file = named.display().to_string();
+            match sending(&message) {
+                Ok(event) => all.push(Saved { file, event }),
+                Err(why) => return Err(not_sendable(&file, &why)),
             }
         }
-        progress.finish_and_clear();
-        publisher.finish().await;
-        total
-    };
-    let answered = async { while replies.recv().await.is_some() {} };
-    tokio::pin!(sending, answered);
-    tokio::select! {
-        total = &mut sending => Ok(total),
-        () = &mut answered => Ok(sending.await),
     }
+    Ok(all)
+}
+
+fn not_sendable(file: &str, why: &NotSendable) -> Failure {
+    let failure = Failure::new(Exit::Failed, format!("cannot send `{file}`: {why}"));
+    match why {
+        NotSendable::Notification | NotSendable::Own | NotSendable::Observed => {
+            failure.with_hint(format!("`hem emit {file}` hands it to a daemon"))
+        }
+        NotSendable::Unreadable(_) => failure,
+    }
+}
+
+/// What travels in one way.
+trait Travels: Sized {
+    fn of(sending: Sending) -> Result<Self, Sending>;
+}
+
+impl Travels for SavedMessage {
+    fn of(sending: Sending) -> Result<Self, Sending> {
+        match sending {
+            Sending::Message(message) => Ok(message),
+            other => Err(other),
+        }
+    }
+}
+
+impl Travels for Request {
+    fn of(sending: Sending) -> Result<Self, Sending> {
+        match sending {
+            Sending::Request(request) => Ok(request),
+            other => Err(other),
+        }
+    }
+}
+
+impl Travels for SavedRecord {
+    fn of(sending: Sending) -> Result<Self, Sending> {
+        match sending {
+            Sending::Record(record) => Ok(record),
+            other => Err(other),
+        }
+    }
+}
+
+/// Everything, where all of it travels in the way that leads to the destination; nothing is sent before that is clear.
+fn of_one_kind<T: Travels>(
+    saved: Vec<Saved<Sending>>,
+    destination: Option<&str>,
+) -> Result<Vec<Saved<T>>, Failure> {
+    saved
+        .into_iter()
+        .map(|Saved { file, event }| match T::of(event) {
+            Ok(event) => Ok(Saved { file, event }),
+            Err(other) => Err(another_way(&file, &other, destination)),
+        })
+        .collect()
+}
+
+fn another_way(file: &str, sending: &Sending, destination: Option<&str>) -> Failure {
+    let (what, cure) = match sending {
+        Sending::Message(_) => ("a message of OpenNebula", "leave out `--to`"),
+        Sending::Request(_) => ("a request over HTTP", "say `--to http[s]://HOST[:PORT]/PATH`"),
+        Sending::Record(_) => ("a record of NCMP", "say `--to kafka://HOST:PORT`"),
+    };
+    let to = match destination {
+        Some(destination) => format!("not sent to {destination}"),
+        None => "not published by a hook manager".to_owned(),
+    };
+    Failure::new(Exit::Usage, format!("`{file}` is {what}, which is {to}")).with_hint(cure)
+}
+
+/// Sends everything as often and as fast as is asked for; the progress is shown on a terminal. Gives how many were sent.
+async fn each<T>(
+    arguments: &Arguments,
+    saved: &[Saved<T>],
+    mut send: impl AsyncFnMut(&Saved<T>) -> Result<(), Failure>,
+) -> Result<u64, Failure> {
+    let total = saved.len() as u64 * u64::from(arguments.repeat);
+    // It hides itself where standard error is no terminal.
+    let progress = ProgressBar::new(total);
+    if let Ok(style) = ProgressStyle::with_template("{pos} of {len} events, {per_sec}, {eta} left {wide_bar}")
+    {
+        progress.set_style(style);
+    }
+    let mut pace = arguments
+        .rate
+        .map(|rate| tokio::time::interval(Duration::from_secs(1) / rate));
+    for _ in 0..arguments.repeat {
+        for one in saved {
+            if let Some(pace) = &mut pace {
+                pace.tick().await;
+            }
+            if let Err(failure) = send(one).await {
+                progress.finish_and_clear();
+                return Err(failure);
+            }
+            progress.inc(1);
+        }
+    }
+    progress.finish_and_clear();
+    Ok(total)
 }

@@ -111,6 +111,9 @@ mod tests {
             ("RawPoll", "sources: { NAME: { type: masakari, poll } }"),
             ("RawPollUser", "poll: { auth: { http_basic } }"),
             ("RawKeystone", "poll: { auth: { keystone } }"),
+            ("RawNcmp", "sources: { NAME: { type: ncmp } }"),
+            ("RawKafkaTls", "sources: { NAME: { type: ncmp, tls } }"),
+            ("RawSasl", "sources: { NAME: { type: ncmp, sasl } }"),
             ("RawRetention", "retention"),
             ("RawLimits", "limits"),
         ];
@@ -129,6 +132,8 @@ mod tests {
             ("RawMasakariAuth", "auth"),
             ("RawPollAuth", "poll: { auth }"),
             ("RawPollStart", "poll: { start }"),
+            ("RawKafkaStart", "start, of a source of type ncmp"),
+            ("RawSaslMechanism", "sasl: { mechanism }"),
             ("RawSshAlgorithms", "netconf: { ssh_algorithms }"),
             ("RawNetconfStart", "netconf: { start }"),
             ("RawMaintenance", "maintenance"),

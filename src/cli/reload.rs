@@ -56,7 +56,8 @@ fn render(reply: &ReloadReply) -> String {
     }
     if let Some(why) = &reply.kept {
         text.push_str(&format!(
-            "the former hooks stay in force: {why}\n`hem reload --accept` takes the new ones\n"
+            "the former hooks stay in force: {}\n",
+            output::safe(why)
         ));
     }
     for (names, word) in [

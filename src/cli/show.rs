@@ -1,5 +1,7 @@
 //! `hem show`: the whole story, the answer first.
 
+mod follow;
+
 use std::fmt::Write as _;
 
 use base64::Engine as _;
@@ -28,6 +30,7 @@ const SHOWN_LINES: usize = 24;
   hem show 1042.vm-running
   hem show 1042                        # the event and all it caused
   hem show 1042.vm-running --full --json
+  hem show 1042.vm-running --follow    # what its script writes, as it writes it
 
 Passwords and tokens inside events are blotted out; --reveal shows them and is written to the audit log.")]
 pub(super) struct Arguments {
@@ -37,6 +40,9 @@ pub(super) struct Arguments {
     /// Cut nothing
     #[arg(long)]
     full: bool,
+    /// Print what its script writes as it comes, until the execution has ended; exit with 1 unless it succeeded
+    #[arg(short, long, conflicts_with_all = ["full", "reveal", "offline"])]
+    follow: bool,
     /// Show passwords and tokens; written to the audit log
     #[arg(long, conflicts_with = "offline")]
     reveal: bool,
@@ -50,6 +56,9 @@ pub(super) async fn run(global: Global, arguments: Arguments) -> Outcome {
         .reference
         .parse()
         .map_err(|error| Failure::of(Exit::Usage, &error))?;
+    if arguments.follow {
+        return follow::run(&global, &arguments.reference).await;
+    }
     let story = Backend::open(&global, arguments.offline)
         .await?
         .story(&arguments.reference, &reference, arguments.reveal)

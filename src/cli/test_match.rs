@@ -38,7 +38,7 @@ const SHOWN_STDIN: usize = 2000;
 /// part where a daemon is alive and no --hooks are named.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  hem match examples/events/vm-running.xml
+  hem match examples/opennebula/events/vm-running.xml
   hem match 1042                               # an event the daemon has kept
   hem match events.jsonl#17 --hooks hooks.d --hook vm-running")]
 pub(super) struct Arguments {

@@ -32,7 +32,7 @@ const OUTPUT_IN_FLIGHT: usize = 1024;
 /// says that the script ended with 0.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  hem try vm-running examples/events/vm-running.xml
+  hem try vm-running examples/opennebula/events/vm-running.xml
   hem try vm-running 1042                       # an event the daemon has kept
   hem try dns events.jsonl#17 --hooks ./hooks.d")]
 pub(super) struct Arguments {

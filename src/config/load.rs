@@ -15,7 +15,7 @@ use super::raw::{
 use super::scalar::{Endpoint, SourceName};
 use super::typed::read_sources;
 use super::{Config, Oned, OnehemConf, OpennebulaSource, Permissions, Reload, Retention, Source};
-use super::{DamagedStore, OnehemShell, Ssh, esc, masakari, opennebula, webhook};
+use super::{DamagedStore, OnehemShell, Ssh, esc, masakari, ncmp, opennebula, webhook};
 
 /// The installed configuration file.
 const INSTALLED: &str = "/etc/hem/hem.yaml";
@@ -295,9 +295,7 @@ fn source_of_oned(raw: &RawOned, sources: &BTreeMap<String, Source>) -> Result<S
     match &raw.source {
         Some(name) => match sources.get(&name.0) {
             Some(Source::Opennebula(_)) => Ok(name.0.clone()),
-            Some(Source::Webhook(_) | Source::Masakari(_) | Source::MasakariPoll(_) | Source::Esc(_)) => {
-                Err(format!("`oned`: the source `{}` has no controller", name.0))
-            }
+            Some(_) => Err(format!("`oned`: the source `{}` has no controller", name.0)),
             None => Err(format!("`oned`: there is no source `{}`", name.0)),
         },
         None => only_opennebula(sources).map(str::to_owned).ok_or_else(|| {
@@ -341,15 +339,25 @@ fn check_listeners(config: &Config, path: &Path, text: &str) -> Result<(), Fault
 }
 
 /// How far another Masakari was read is known to the hem alone that read it: one that takes up the work of another would raise again
-/// whatever that one has raised, and one that moved on while it stood by would leave out what nobody raised during the change.
+/// whatever that one has raised, and one that moved on while it stood by would leave out what nobody raised during the change. Of
+/// a consumer group a hem that stands by would hold partitions and take nothing of them.
 fn check_reading(config: &Config, path: &Path, text: &str) -> Result<(), Fault> {
     if !config.oned.as_ref().is_some_and(|oned| oned.leader_only) {
         return Ok(());
     }
-    let reads = |source: &Source| matches!(source, Source::MasakariPoll(_));
-    let Some((name, _)) = config.sources.iter().find(|(_, source)| reads(source)) else {
+    let reads = |source: &Source| matches!(source, Source::MasakariPoll(_) | Source::Ncmp(_));
+    let Some((name, source)) = config.sources.iter().find(|(_, source)| reads(source)) else {
         return Ok(());
     };
+    if matches!(source, Source::Ncmp(_)) {
+        let message = "NCMP cannot be read under `oned: { leader_only: true }`: a hem that stands by would hold partitions of its group, \
+                       and nobody would read them"
+            .to_owned();
+        return Err(Fault {
+            hint: Some("read it with a hem of its own that has no `leader_only`".to_owned()),
+            ..fault_at(path, text, &["sources", name], message)
+        });
+    }
     let message = "a Masakari cannot be read under `oned: { leader_only: true }`: a hem that takes up the work would raise again what the one \
                    before it has raised"
         .to_owned();
@@ -507,6 +515,7 @@ fn check_source(raw: RawSource, folder: &Path) -> Result<Source, SourceFault> {
         RawSource::Webhook(raw) => webhook::check(raw, folder).map(Source::Webhook),
         RawSource::Masakari(raw) => masakari::check(*raw, folder),
         RawSource::Esc(raw) => esc::check(*raw, folder).map(Source::Esc),
+        RawSource::Ncmp(raw) => ncmp::check(*raw, folder).map(Source::Ncmp),
     }
 }
 

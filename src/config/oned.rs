@@ -129,7 +129,7 @@ mod tests {
             ..Place::default()
         };
         let oned = found(&RawOned::default(), &place).expect("defaults");
-        assert_eq!(oned.endpoint.as_str(), "http://localhost:2633/RPC2");
+        assert_eq!(oned.endpoint.to_string(), "http://localhost:2633/RPC2");
         let installed = PathBuf::from("/var/lib/one/.one/one_auth");
         assert_eq!(oned.auth, [home.path().join(".one/one_auth"), installed]);
         assert!(oned.hooks && !oned.leader_only && !oned.catch_up);
@@ -137,7 +137,7 @@ mod tests {
         std::fs::create_dir(home.path().join(".one")).expect("a folder");
         std::fs::write(home.path().join(".one/one_endpoint"), "http://one:2633/RPC2\n").expect("a file");
         let oned = found(&RawOned::default(), &place).expect("an endpoint");
-        assert_eq!(oned.endpoint.as_str(), "http://one:2633/RPC2");
+        assert_eq!(oned.endpoint.to_string(), "http://one:2633/RPC2");
 
         let place = Place {
             one_xmlrpc: Some("http://10.0.0.7:2633/RPC2".to_owned()),
@@ -145,7 +145,7 @@ mod tests {
             ..place
         };
         let oned = found(&RawOned::default(), &place).expect("an endpoint");
-        assert_eq!(oned.endpoint.as_str(), "http://10.0.0.7:2633/RPC2");
+        assert_eq!(oned.endpoint.to_string(), "http://10.0.0.7:2633/RPC2");
         assert_eq!(oned.auth, [PathBuf::from("/root/auth")]);
 
         let raw = RawOned {
@@ -154,7 +154,7 @@ mod tests {
             ..RawOned::default()
         };
         let oned = found(&raw, &place).expect("what the file says");
-        assert_eq!(oned.endpoint.as_str(), "http://[::1]:1/RPC2");
+        assert_eq!(oned.endpoint.to_string(), "http://[::1]:1/RPC2");
         assert_eq!(oned.auth, [PathBuf::from("/etc/hem/auth")]);
     }
 

@@ -7,6 +7,7 @@ pub mod listen;
 pub mod masakari;
 pub mod masakari_auth;
 pub mod masakari_poll;
+pub mod ncmp;
 pub mod opennebula;
 pub mod secret;
 pub mod webhook;
@@ -21,6 +22,7 @@ use serde_saphyr::Spanned;
 use self::esc::RawEsc;
 use self::listen::{RawHttpLimits, RawTls};
 use self::masakari::RawMasakari;
+use self::ncmp::RawNcmp;
 use self::opennebula::RawOpennebula;
 use self::webhook::RawWebhook;
 use super::scalar::{
@@ -233,6 +235,8 @@ pub enum RawSource {
     Masakari(Box<RawMasakari>),
     /// `type: esc`.
     Esc(Box<RawEsc>),
+    /// `type: ncmp`.
+    Ncmp(Box<RawNcmp>),
 }
 
 /// What of a source is read first: its type says how the rest is to be read.
@@ -255,6 +259,8 @@ pub enum RawSourceType {
     Masakari,
     /// A Cisco Elastic Services Controller.
     Esc,
+    /// ONAP's network configuration management proxy, over Kafka.
+    Ncmp,
 }
 
 /// What the store keeps.

@@ -112,96 +112,6 @@ impl FromStr for Endpoint {
     }
 }
 
-/// Where an API is reached over HTTP: `http://HOST[:PORT][/PATH]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RpcEndpoint {
-    text: String,
-    host: String,
-    port: u16,
-    path: String,
-}
-
-impl RpcEndpoint {
-    /// As it was written.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    /// The host's name or address, an IPv6 address without its brackets.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// The port; 80 where none is written.
-    pub const fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The path; `/` where none is written.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-}
-
-impl FromStr for RpcEndpoint {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let refused = |why: &str| {
-            Err(format!(
-                "`{text}` is no endpoint: {why}; write `http://HOST:PORT/RPC2`"
-            ))
-        };
-        if text.starts_with("https://") {
-            return refused("hem speaks to oned without TLS, on this machine or through a tunnel");
-        }
-        let Some(rest) = text.strip_prefix("http://") else {
-            return refused("it does not begin with `http://`");
-        };
-        if rest
-            .bytes()
-            .any(|byte| byte.is_ascii_control() || byte == b' ' || !byte.is_ascii())
-        {
-            return refused("it holds a character that no address has");
-        }
-        let (authority, path) = match rest.find('/') {
-            Some(slash) => rest.split_at(slash),
-            None => (rest, "/"),
-        };
-        if authority.contains('@') {
-            return refused("credentials stand in the file that `auth` names");
-        }
-        let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, "")) => (host, None),
-            Some((host, port)) => (host, Some(port.strip_prefix(':').unwrap_or(port))),
-            None => match authority.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (authority, None),
-            },
-        };
-        if host.is_empty() {
-            return refused("the host is missing");
-        }
-        let port = match port.map(str::parse::<u16>) {
-            None => 80,
-            Some(Ok(port)) if port != 0 => port,
-            Some(_) => return refused("the port is no number from 1 to 65535"),
-        };
-        Ok(Self {
-            text: text.to_owned(),
-            host: host.to_owned(),
-            port,
-            path: path.to_owned(),
-        })
-    }
-}
-
-impl fmt::Display for RpcEndpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
 impl Endpoint {
     /// The same host, one port further: where OpenNebula's hook manager takes replies by default.
     /// None for `ipc://` endpoints and for the last port.
@@ -350,10 +260,6 @@ read_from_text!(Endpoint, "Endpoint", {
     "type": "string",
     "pattern": r"^(tcp://.+:[0-9]+|ipc:///.+)$"
 });
-read_from_text!(RpcEndpoint, "RpcEndpoint", {
-    "type": "string",
-    "pattern": r"^http://[^/]+(/.*)?$"
-});
 read_from_text!(Concurrency, "Concurrency", {
     "type": "integer",
     "minimum": 1,
@@ -370,6 +276,7 @@ read_from_text!(SourceName, "SourceName", {
 });
 
 mod http;
+mod kafka;
 mod masakari;
 mod ssh;
 mod url;
@@ -378,9 +285,10 @@ pub use self::http::{
     EndpointName, HeaderName, HostPattern, ListenAddress, MethodName, Network, SubjectExpression, TokenName,
     UrlPath, VariableName,
 };
+pub use self::kafka::{BrokerAddress, GroupName, PropertyText, TopicName};
 pub use self::masakari::{MasakariHostName, SegmentName, UuidText};
 pub use self::ssh::{HostKey, SshAgent, SshEndpoint};
-pub use self::url::HttpUrl;
+pub use self::url::{HttpUrl, RpcEndpoint};
 
 #[cfg(test)]
 mod tests {
@@ -418,40 +326,6 @@ mod tests {
     }
 
     #[test]
-    fn an_api_is_reached_over_plain_http() {
-        let parts = |text: &str| {
-            let endpoint: RpcEndpoint = text.parse().expect(text);
-            (
-                endpoint.host().to_owned(),
-                endpoint.port(),
-                endpoint.path().to_owned(),
-            )
-        };
-        let is = |host: &str, port, path: &str| (host.to_owned(), port, path.to_owned());
-        assert_eq!(
-            parts("http://localhost:2633/RPC2"),
-            is("localhost", 2633, "/RPC2")
-        );
-        assert_eq!(parts("http://one"), is("one", 80, "/"));
-        assert_eq!(parts("http://[::1]:2633/RPC2"), is("::1", 2633, "/RPC2"));
-        assert_eq!(parts("http://[::1]"), is("::1", 80, "/"));
-        for text in [
-            "",
-            "localhost:2633",
-            "https://one/RPC2",
-            "http://",
-            "http://:1/",
-            "http://one:0/",
-            "http://one:x",
-            "http://one:1:2/",
-            "http://oneadmin:secret@one/",
-            "http://one/a b",
-        ] {
-            assert!(text.parse::<RpcEndpoint>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
     fn endpoints_name_a_port_or_a_path() {
         for text in [
             "tcp://127.0.0.1:2101",
@@ -483,8 +357,6 @@ mod tests {
         fn no_text_makes_them_panic(text in "\\PC{0,24}") {
             let _ = text.parse::<ModeText>();
             let _ = text.parse::<Endpoint>();
-            let _ = text.parse::<RpcEndpoint>();
-            let _ = format!("http://{text}").parse::<RpcEndpoint>();
             let _ = text.parse::<LogFilter>();
         }
 

@@ -80,6 +80,7 @@ impl<'de> Visitor<'de> for OfTypes<'_> {
                 Some(RawSourceType::Webhook) => RawSource::Webhook(entries.next_value()?),
                 Some(RawSourceType::Masakari) => RawSource::Masakari(entries.next_value()?),
                 Some(RawSourceType::Esc) => RawSource::Esc(entries.next_value()?),
+                Some(RawSourceType::Ncmp) => RawSource::Ncmp(entries.next_value()?),
                 // The first reading found the same names.
                 None => {
                     entries.next_value::<IgnoredAny>()?;

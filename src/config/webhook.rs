@@ -83,6 +83,10 @@ impl Endpoint {
     pub const fn knows_senders(&self) -> bool {
         self.signature.is_some() || self.token.is_some()
     }
+
+    fn takes(&self, method: &str) -> bool {
+        self.methods.iter().any(|taken| taken == method)
+    }
 }
 
 /// What an answer waits for.
@@ -172,6 +176,14 @@ pub(super) fn check(raw: RawWebhook, folder: &Path) -> Result<WebhookSource, Sou
             return Err(fault(format!(
                 "on {} the endpoint `{}` would take requests from anybody; give it a `signature`, a `token` or `addresses`, or listen \
                  on 127.0.0.1",
+                listen.address, name.0
+            )));
+        }
+        if !listen.is_loopback() && listen.tls.is_none() && !endpoint.knows_senders() && endpoint.takes("GET")
+        {
+            return Err(fault(format!(
+                "on {} the endpoint `{}` could be triggered by any page that somebody in `addresses` looks at: without TLS no browser \
+                 says for which page it sends a `GET`; give the endpoint a `signature` or a `token`, leave `GET` out, or set `tls`",
                 listen.address, name.0
             )));
         }

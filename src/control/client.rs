@@ -18,9 +18,9 @@ use tokio_util::task::TaskTracker;
 use super::address::{address, encoded};
 use super::api::{
     AuditFilter, AuditView, EmitOrder, EmitReply, EventFilter, EventView, ExecutionFilter, ExecutionView,
-    ExportFilter, ExportLine, FeedLine, HookView, MuteOrder, MuteReply, Ordered, Problem, ReloadOrder,
-    ReloadReply, RetryOrder, RetryReply, Reveal, StatusView, StopOrder, StopReply, Story, UnmuteOrder,
-    UnmuteReply,
+    ExportFilter, ExportLine, FeedLine, HookView, LiveOutputView, MuteOrder, MuteReply, Ordered, Problem,
+    ReloadOrder, ReloadReply, RetryOrder, RetryReply, Reveal, SeekOrder, SeekReply, StatusView, StopOrder,
+    StopReply, Story, UnmuteOrder, UnmuteReply,
 };
 
 /// Why a call failed.
@@ -222,6 +222,13 @@ impl Client {
         self.get(&address(&path, &Reveal { reveal })).await
     }
 
+    /// `GET /v1/executions/{reference}/output`: what its last attempt has written so far.
+    #[expect(clippy::missing_errors_doc, reason = "said at the first call")]
+    pub async fn output(&self, reference: &str) -> Result<LiveOutputView, ClientError> {
+        let path = format!("/v1/executions/{}/output", encoded(reference));
+        self.get(&path).await
+    }
+
     /// `POST /v1/executions/retry`.
     #[expect(clippy::missing_errors_doc, reason = "said at the first call")]
     pub async fn retry(&self, order: &RetryOrder) -> Result<RetryReply, ClientError> {
@@ -276,6 +283,13 @@ impl Client {
     #[expect(clippy::missing_errors_doc, reason = "said at the first call")]
     pub async fn reload(&self, accept: bool) -> Result<ReloadReply, ClientError> {
         self.post("/v1/reload", &ReloadOrder { accept }).await
+    }
+
+    /// `POST /v1/sources/{name}/seek`.
+    #[expect(clippy::missing_errors_doc, reason = "said at the first call")]
+    pub async fn seek(&self, source: &str, order: &SeekOrder) -> Result<SeekReply, ClientError> {
+        self.post(&format!("/v1/sources/{}/seek", encoded(source)), order)
+            .await
     }
 
     /// `POST /v1/events`.

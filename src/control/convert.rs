@@ -716,6 +716,11 @@ pub(super) fn status(status: &Status, hooks: usize, now: Timestamp) -> StatusVie
     }
     concerns.extend(status.pool.iter().flat_map(pool::concerns));
     concerns.extend(status.mutes.iter().filter_map(mutes::concern));
+    if let Some(since) = status.silent_folder {
+        concerns.push(format!(
+            "the hooks folder does not answer since {since}; the hooks in force stay"
+        ));
+    }
     for stale in &status.stale {
         concerns.push(format!(
             "`{}` is broken; its last good version is in force",

@@ -20,8 +20,8 @@ use super::api::{
     ActivityFilter, ActivityView, AuditFilter, AuditView, DefinitionView, EmitOrder, EmitReply, ErrorCode,
     EventFilter, EventView, ExecutionFilter, ExecutionView, ExplanationView, ExportFilter, ExportLine,
     FeedFilter, FeedLine, FeedMessage, HookView, LiveOutputView, MuteOrder, MuteReply, Ordered, ReloadOrder,
-    ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SessionView, StatusView, StopOrder, StopReply,
-    Story, UnmuteOrder, UnmuteReply,
+    ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SeekOrder, SeekReply, SessionView, StatusView,
+    StopOrder, StopReply, Story, UnmuteOrder, UnmuteReply,
 };
 use super::asked::{Asked, By, Named, Told, Wordless};
 use super::convert;
@@ -37,11 +37,12 @@ use super::page;
 use super::problem::Failure;
 use super::query;
 use super::room::{Answer, Room};
+use super::seek;
 use crate::engine::execution::State as ExecutionState;
 use crate::event::id::{ExecutionKey, HookName, Reference, Seq};
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
-use crate::event::{EMITTED, Event, Facts, Subject, esc, masakari, ncmp, opennebula, own, webhook};
+use crate::event::{EMITTED, Event, Facts, Subject, opennebula, own, saved};
 
 /// Requests above this many bytes are refused; an event's document in base64 is the largest thing sent.
 const LARGEST_REQUEST: usize = 96 << 20;
@@ -159,6 +160,12 @@ pub(super) fn operations() -> Vec<Operation> {
             "reload",
             "Reads the configuration and the hooks folder now.",
             reload,
+        ),
+        Operation::post(
+            "/v1/sources/{name}/seek",
+            "seek",
+            "Reads partitions of a topic from elsewhere.",
+            seek_to,
         ),
         Operation::get("/v1/audit", "audit", "Who ordered what, the newest first.", audit),
         Operation::get(
@@ -575,6 +582,15 @@ async fn reload(State(room): Rooms, By(caller): By, Told(order): Told<ReloadOrde
     Ok(Json(convert::reload(&report)))
 }
 
+async fn seek_to(
+    State(room): Rooms,
+    By(caller): By,
+    Named(name): Named<String>,
+    Told(order): Told<SeekOrder>,
+) -> Answer<SeekReply> {
+    Ok(Json(seek::order(&room.handle, &name, order, caller.actor).await?))
+}
+
 async fn emit(State(room): Rooms, By(caller): By, Told(order): Told<EmitOrder>) -> Answer<EmitReply> {
     let document = BASE64.decode(&order.payload).map_err(|error| {
         Failure::new(
@@ -582,18 +598,7 @@ async fn emit(State(room): Rooms, By(caller): By, Told(order): Told<EmitOrder>) 
             format!("the payload is no base64: {error}"),
         )
     })?;
-    let saved = if webhook::is_saved(&document) {
-        Some(webhook::from_saved(&document))
-    } else if esc::is_saved(&document) {
-        Some(esc::from_saved(&document))
-    } else if ncmp::is_saved(&document) {
-        Some(ncmp::from_saved(&document))
-    } else if masakari::is_saved(&document) {
-        Some(masakari::from_saved(&document))
-    } else {
-        None
-    };
-    let event = if let Some(saved) = saved {
+    let event = if let Some(saved) = saved::of_a_form_of_its_own(&document) {
         if let Facts::Undecodable { reason } = saved.facts {
             return Err(Failure::new(ErrorCode::BadRequest, reason));
         }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dispatcher::{Left, Message};
 use super::execution::{Actor, Execution};
+use super::feed::Feed;
 use super::hooks_in_force::HooksInForce;
 use super::intake::{Emission, Emitter};
 pub use super::known_states::{CatchUpStatus, CatchUpTotals, GapStory, NotedOnly};
@@ -21,9 +22,12 @@ use super::mute::{Mute, Scope, Then};
 pub use super::outbox::OutboxStatus;
 use super::pinned::pinned_hook;
 pub use super::pool::{PoolInForce, PoolStatus, Remarks, UnusableHook};
+use super::records::Records;
 use super::reload::ReloadRequest;
 use super::role::PresentRole;
 pub use super::role::{Role, Standing};
+use super::seek::SeekDesk;
+pub use super::seek::{Aim, Sought};
 use crate::config::{Changes, Config};
 use crate::event::id::{ExecutionKey, HookName, Seq, StoreId};
 use crate::event::time::Timestamp;
@@ -110,6 +114,8 @@ pub struct Status {
     pub concurrency: usize,
     /// Hook files that are broken and whose last good version is in force.
     pub stale: Vec<StaleFile>,
+    /// Since when the hooks folder does not answer.
+    pub silent_folder: Option<Timestamp>,
     /// Matches whose condition failed to be worked out.
     pub condition_errors: u64,
     /// Matches that came to nothing because their condition asks for an element the event does not have.
@@ -314,7 +320,7 @@ pub struct Handle {
     pub(super) hooks: Arc<HooksInForce>,
     pub(super) dispatcher: mpsc::Sender<Message>,
     pub(super) reloads: mpsc::Sender<ReloadRequest>,
-    pub(super) feed: broadcast::Sender<Notice>,
+    pub(super) feed: Feed,
     pub(super) defaults: Defaults,
     /// Counts the rounds of the matching thread.
     pub(super) rounds: Arc<AtomicU64>,
@@ -323,6 +329,7 @@ pub struct Handle {
     pub(super) onehem_shell: OnehemShell,
     /// What the scripts that run have written.
     pub(super) outputs: LiveOutputs,
+    pub(super) seeks: SeekDesk,
     pub(super) stop: CancellationToken,
 }
 
@@ -386,6 +393,14 @@ impl Handle {
     /// When the engine is stopping.
     pub async fn status(&self) -> Result<Status, Stopping> {
         self.ask(|reply| Message::Status { reply }).await
+    }
+
+    /// What may be looked up of events and of what they caused.
+    pub fn records(&self) -> Records {
+        Records {
+            store: self.store.clone(),
+            feed: self.feed.clone(),
+        }
     }
 
     /// Everything that becomes durable from now on.
@@ -565,6 +580,25 @@ impl Handle {
             .await
             .map_err(|_| Stopping)?;
         report.await.map_err(|_| Stopping)
+    }
+
+    /// Lets a source read from elsewhere; comes back when that is durable.
+    ///
+    /// # Errors
+    /// There is no such source, or it cannot do that now.
+    pub async fn seek(
+        &self,
+        source: &str,
+        aim: Aim,
+        is_dry_run: bool,
+        actor: Actor,
+    ) -> Result<Vec<Sought>, OrderError> {
+        let what = format!("{source} {} to {}", aim.topic, aim.target);
+        let sought = self.seeks.order(source, aim, is_dry_run).await?;
+        if !is_dry_run {
+            self.audit(actor, "seek", &what).await?;
+        }
+        Ok(sought)
     }
 
     /// Writes a line into the audit log; answers when it is durable.

@@ -10,6 +10,7 @@ use super::execution::CancelReason;
 use super::handle::StaleFile;
 use super::pool::PoolInForce;
 use crate::event::id::HookName;
+use crate::hooks::looks::Looks;
 use crate::hooks::pool::Shadowed;
 use crate::hooks::{Hook, HookSet};
 use crate::matching::Index;
@@ -22,6 +23,8 @@ pub(super) struct HooksInForce {
     /// Locked while the next one is made of the present one, so that of two replacements neither undoes the other.
     replacing: Mutex<()>,
     stale: Mutex<Vec<StaleFile>>,
+    /// At the folder.
+    looks: Looks,
 }
 
 /// Hooks to be put into force.
@@ -102,11 +105,17 @@ impl HooksInForce {
             now: ArcSwap::from_pointee(InForce::new(NextHooks::default(), overrides)),
             replacing: Mutex::default(),
             stale: Mutex::default(),
+            looks: Looks::default(),
         }
     }
 
     pub(super) fn now(&self) -> Arc<InForce> {
         self.now.load_full()
+    }
+
+    /// The looks at the folder that are under way.
+    pub(super) fn looks(&self) -> Looks {
+        self.looks.clone()
     }
 
     pub(super) fn stale(&self) -> Vec<StaleFile> {

@@ -11,12 +11,14 @@ mod clock;
 pub mod core;
 mod dispatcher;
 pub mod execution;
+mod feed;
 pub mod handle;
 mod hooks_in_force;
 pub mod intake;
 pub mod known_states;
 mod live_output;
 pub mod mute;
+mod offer;
 pub mod outbox;
 mod past;
 pub mod pinned;
@@ -25,6 +27,7 @@ pub mod records;
 mod reload;
 pub mod role;
 mod room;
+pub mod seek;
 mod vital;
 
 use std::collections::{BTreeMap, HashMap};
@@ -36,7 +39,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -45,6 +48,7 @@ use self::attempt::Attempts;
 use self::catch_up::CatchUp;
 use self::dispatcher::{Dispatcher, Left, Parts, QUEUE, Unsettled};
 use self::execution::{Actor, State};
+use self::feed::Feed;
 use self::handle::{Handle, SourceStatus};
 use self::hooks_in_force::HooksInForce;
 use self::intake::{Decode, IntakeQueue};
@@ -58,6 +62,7 @@ use self::records::Records;
 use self::reload::{Reloader, Settings};
 use self::role::{Leadership, PresentRole};
 use self::room::Room;
+use self::seek::{Seek, SeekDesk};
 use self::vital::Vitals;
 use crate::config::{Config, Oned, Permissions, Reload, Reread};
 use crate::event::id::StoreId;
@@ -75,9 +80,6 @@ use crate::store::{ReadError, Store};
 
 /// Between TERM and KILL for processes that a former life left behind.
 const LEFTOVERS_GRACE: Duration = Duration::from_secs(5);
-
-/// Notices kept for a follower that is slow to read.
-const FEED: usize = 4_096;
 
 /// How long the daemon's end waits for controllers to be told what the last scripts came to.
 const TELLING_GRACE: Duration = Duration::from_secs(2);
@@ -184,7 +186,7 @@ impl Engine {
 
         let hooks = Arc::new(HooksInForce::new(overrides));
         let (dispatcher, inbox) = mpsc::channel(QUEUE);
-        let (feed, _) = broadcast::channel(FEED);
+        let feed = Feed::new();
         let (tasks, attempts) = (TaskTracker::new(), TaskTracker::new());
         let (closing, draining, ending, stop) = (
             CancellationToken::new(),
@@ -287,15 +289,15 @@ impl Engine {
             room: Arc::clone(&room),
             writer: writer.clone(),
         });
+        let hints = match config.reload {
+            Reload::Auto => watch(config.hooks_dir.clone(), hooks.looks(), &tasks, stop.clone()).await,
+            Reload::Manual => mpsc::channel(1).1,
+        };
         reloader
             .reload(false, Actor::Daemon, None)
             .await
             .ok_or(StartError::Closed)?;
         let (reloads, requests) = mpsc::channel(16);
-        let hints = match config.reload {
-            Reload::Auto => watch(config.hooks_dir.clone(), &tasks, stop.clone()),
-            Reload::Manual => mpsc::channel(1).1,
-        };
         let (watched, until) = (
             vitals.watch("the reader of the hooks folder", &draining),
             stop.clone(),
@@ -358,6 +360,7 @@ impl Engine {
             role,
             onehem_shell: config.onehem_shell,
             outputs,
+            seeks: SeekDesk::default(),
             stop: CancellationToken::new(),
         };
         let past = past(handle.store(), &handle.hooks(), Timestamp::now());
@@ -406,6 +409,11 @@ impl Engine {
             .map(|(_, catch_up)| catch_up)
     }
 
+    /// Where a source gets its orders to read from elsewhere.
+    pub fn seeks(&self, source: &str) -> mpsc::Receiver<Seek> {
+        self.handle.seeks.inlet(source)
+    }
+
     /// What the controller behind a source is to be told. None for a source that the engine does not know.
     pub fn results(&self, source: &str) -> Option<Results> {
         self.outbox.results(source)
@@ -425,10 +433,7 @@ impl Engine {
 
     /// What sources may look up.
     pub fn records(&self) -> Records {
-        Records {
-            store: self.handle.store.clone(),
-            feed: self.handle.feed.clone(),
-        }
+        self.handle.records()
     }
 
     /// What the control room works with.

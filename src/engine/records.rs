@@ -6,9 +6,10 @@ use bytes::Bytes;
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::execution::{Execution, Settlement, State};
+use super::feed::Feed;
 use super::handle::Notice;
 use crate::event::Event;
-use crate::event::id::{ExecutionKey, Seq};
+use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::time::Timestamp;
 use crate::runner::Outcome;
 pub use crate::store::ReadError;
@@ -18,7 +19,7 @@ use crate::store::{EventQuery, Store};
 #[derive(Debug, Clone)]
 pub struct Records {
     pub(super) store: Store,
-    pub(super) feed: broadcast::Sender<Notice>,
+    pub(super) feed: Feed,
 }
 
 /// Where an execution stands, as a sender is told.
@@ -232,25 +233,15 @@ impl Records {
     /// # Errors
     /// The store cannot be read.
     pub async fn until_settled(&self, event: Seq) -> Result<(), ReadError> {
-        // An end is told to whoever follows by the time it is in the store: followed first and read then, none is missed.
-        let mut ends = self.feed.subscribe();
-        loop {
-            let mut open = self.unsettled(event).await?;
-            while !open.is_empty() {
-                match ends.recv().await {
-                    Ok(Notice::Execution(execution)) if execution.progress.state.is_settled() => {
-                        open.retain(|key| *key != execution.key);
-                    }
-                    Ok(_) => {}
-                    Err(RecvError::Lagged(_)) => break,
-                    // The engine has ended.
-                    Err(RecvError::Closed) => return Ok(()),
-                }
-            }
-            if open.is_empty() {
-                return Ok(());
-            }
+        // An end is told by the time it is in the store: waited for first and read then, none is missed.
+        let mut ends = self.feed.ends_of(event);
+        let mut open = self.unsettled(event).await?;
+        while !open.is_empty()
+            && let Some(ended) = ends.next().await
+        {
+            open.retain(|hook| *hook != ended);
         }
+        Ok(())
     }
 
     /// Where everything stands that an event caused, in the order of the hooks' names.
@@ -268,13 +259,13 @@ impl Records {
         .await
     }
 
-    async fn unsettled(&self, event: Seq) -> Result<Vec<ExecutionKey>, ReadError> {
+    async fn unsettled(&self, event: Seq) -> Result<Vec<HookName>, ReadError> {
         self.read(move |store| {
             let executions = store.executions_of(event)?;
             let open = executions
                 .into_iter()
                 .filter(|execution| !execution.progress.state.is_settled());
-            Ok(open.map(|execution| execution.key).collect())
+            Ok(open.map(|execution| execution.key.hook).collect())
         })
         .await
     }

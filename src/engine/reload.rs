@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::dispatcher::Message;
@@ -23,7 +24,8 @@ use crate::event::opennebula::hook_pool::Pool;
 use crate::event::time::Timestamp;
 use crate::hooks::check::CheckOptions;
 use crate::hooks::fault::Fault;
-use crate::hooks::folder::{LastGood, LastGoodFile, LoadOptions, Loaded, load};
+use crate::hooks::folder::{LastGood, LastGoodFile, LoadOptions, Loaded, load, unanswered};
+use crate::hooks::looks::in_time;
 use crate::hooks::{HookSet, Version};
 use crate::store::writer::{Change, Writer};
 use crate::store::{ReadError, Store};
@@ -64,6 +66,8 @@ pub(super) struct Reloader {
     repeats: Vec<Fault>,
     hooks: Arc<HooksInForce>,
     dispatcher: mpsc::Sender<Message>,
+    /// A reading to which the folder did not answer in time.
+    late: Option<JoinHandle<Loaded>>,
 }
 
 impl Reloader {
@@ -105,6 +109,7 @@ impl Reloader {
             repeats: Vec::new(),
             hooks,
             dispatcher,
+            late: None,
         };
         Ok((reloader, of_pools))
     }
@@ -132,6 +137,9 @@ impl Reloader {
                         // Whoever asked may have gone away.
                         let _ = reply.send(report);
                     }
+                }
+                () = answered(&mut self.late) => {
+                    self.reload(false, Actor::Daemon, None).await;
                 }
                 Some(Reading { pool, reply }) = reading(&mut self.pool) => {
                     if self.take_up(&pool).await.is_some() {
@@ -200,10 +208,15 @@ impl Reloader {
             accept,
             now: Timestamp::now(),
         };
-        let (folder, last_good) = (self.folder.clone(), self.last_good.clone());
-        let loaded = tokio::task::spawn_blocking(move || load(&folder, &last_good, &options)).await;
-        let loaded = match loaded {
-            Ok(loaded) => loaded,
+        let (loaded, stale) = match self.read(&options).await {
+            Ok(Some(loaded)) => {
+                let stale = stale_files(&loaded);
+                (loaded, stale)
+            }
+            Ok(None) => (
+                unanswered(&self.folder, &self.last_good, &options),
+                self.hooks.stale(),
+            ),
             Err(panic) => {
                 tracing::error!(%panic, "reading the hooks folder failed; the hooks in force stay");
                 return None;
@@ -221,7 +234,6 @@ impl Reloader {
             Some(Err(fault)) => report.configuration = Some(fault),
             None => {}
         }
-        let stale = stale_files(&loaded);
         let by_operator = !matches!(actor, Actor::Daemon);
         let unchanged = !report.changes_hooks()
             && report.settings.at_once.is_empty()
@@ -255,6 +267,23 @@ impl Reloader {
         self.hooks.set_stale(stale);
         self.put_into_force(next, changes).await?;
         Some(report)
+    }
+
+    /// Reads the folder; none where it does not answer, and then no second thread is left waiting for it.
+    async fn read(&mut self, options: &LoadOptions) -> Result<Option<Loaded>, JoinError> {
+        let looks = self.hooks.looks();
+        if looks.silent_since().is_some() {
+            return Ok(None);
+        }
+        let (folder, last_good, options) = (self.folder.clone(), self.last_good.clone(), options.clone());
+        let mut reading = looks.start(move || load(&folder, &last_good, &options));
+        match in_time(&mut reading).await {
+            Some(loaded) => loaded.map(Some),
+            None => {
+                self.late = Some(reading);
+                Ok(None)
+            }
+        }
     }
 
     /// Takes up the controller's pool as it was read. None when the engine has stopped.
@@ -329,6 +358,18 @@ impl Reloader {
             .await
             .ok()?;
         done.await.ok()
+    }
+}
+
+/// Comes back when the folder has answered that did not in time; never, where none is waited for.
+async fn answered(late: &mut Option<JoinHandle<Loaded>>) {
+    match late {
+        Some(reading) => {
+            // What it found may be old by now: the folder is read anew.
+            let _ = reading.await;
+            *late = None;
+        }
+        None => std::future::pending().await,
     }
 }
 

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::id::Seq;
 use super::payload::Payload;
+use super::sending::{NotSendable, Request};
 use super::time::Timestamp;
 use super::webhook::Form;
 use super::{Event, Facts, Subject};
@@ -198,6 +199,38 @@ pub fn from_saved(document: &[u8]) -> Event {
         synthesised: true,
         payload: Payload::new(document.to_vec().into()),
     })
+}
+
+/// The request that a monitor made for a saved notification.
+pub(super) fn request(document: &[u8]) -> Result<Request, NotSendable> {
+    #[derive(Serialize)]
+    struct Body {
+        notification: Sent,
+    }
+    #[derive(Serialize)]
+    struct Sent {
+        #[serde(rename = "type")]
+        kind: String,
+        hostname: Option<String>,
+        generated_time: String,
+        payload: BTreeMap<String, Value>,
+    }
+    let unreadable = |error: serde_json::Error| NotSendable::Unreadable(error.to_string());
+    let saved: Saved = serde_json::from_slice(document).map_err(unreadable)?;
+    let told = saved.notification;
+    if told.status.is_some() {
+        return Err(NotSendable::Observed);
+    }
+    let body = Body {
+        notification: Sent {
+            kind: told.kind,
+            hostname: told.hostname,
+            generated_time: told.generated_time,
+            payload: told.payload,
+        },
+    };
+    let body = serde_json::to_vec(&body).map_err(unreadable)?;
+    Ok(Request::new("POST".to_owned(), "application/json", [], body))
 }
 
 fn saved_event(document: &[u8]) -> Result<Event, serde_json::Error> {

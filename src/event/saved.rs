@@ -4,10 +4,10 @@
 //!
 //! * `.xml`: the document, with the message's key as a first line of its own or without; or a notification of ESC ([`esc`]);
 //! * `.b64`: the same document in base64, as it travels, with the key as a first line or without;
-//! * `.jsonl`: one event a line, `{"key": "EVENT API one.vm.allocate 1", "content": "<base64>"}`; `events.jsonl#17` names
-//!   line 17;
 //! * `.json`: an event of hem's own: the JSON object that is its payload ([`own`]); a request over HTTP ([`webhook`]); a callback of ESC
-//!   ([`esc`]); a notification of Masakari ([`masakari`]); or a record of NCMP ([`ncmp`]).
+//!   ([`esc`]); a notification of Masakari ([`masakari`]); or a record of NCMP, or its value alone ([`ncmp`]);
+//! * `.jsonl`: one event a line, `{"key": "EVENT API one.vm.allocate 1", "content": "<base64>"}` or any of those that a `.json` file may
+//!   hold; `events.jsonl#17` names line 17.
 //!
 //! Each of them may be compressed with gzip: `events.jsonl.gz`.
 
@@ -21,6 +21,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use flate2::read::GzDecoder;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::event::id::Seq;
 use crate::event::opennebula::{self, key::Key};
@@ -65,7 +66,7 @@ pub enum SavedEventError {
         /// The file.
         path: PathBuf,
     },
-    /// A line is no JSON object with `key` and `content`.
+    /// A line is no JSON object, or one with a `content` that is none.
     #[error("line {line} of {} is no saved event", path.display())]
     Json {
         /// The file.
@@ -155,17 +156,8 @@ pub fn messages(path: &Path, line: Option<usize>) -> Result<Vec<SavedMessage>, S
 
 /// The event a saved message is.
 pub fn event(message: SavedMessage) -> Event {
-    if webhook::is_saved(&message.document) {
-        return webhook::from_saved(&message.document);
-    }
-    if esc::is_saved(&message.document) {
-        return esc::from_saved(&message.document);
-    }
-    if ncmp::is_saved(&message.document) {
-        return ncmp::from_saved(&message.document);
-    }
-    if masakari::is_saved(&message.document) {
-        return masakari::from_saved(&message.document);
+    if let Some(event) = of_a_form_of_its_own(&message.document) {
+        return event;
     }
     if own::is_own(&message.document) {
         return own::read(&message.document);
@@ -186,6 +178,21 @@ pub fn event(message: SavedMessage) -> Event {
         ambiguous: reading.ambiguous,
         synthesised: false,
         payload: Payload::new(message.document),
+    }
+}
+
+/// The event of a document that shows by itself which system it is of; none where it is one of OpenNebula or of hem's own.
+pub fn of_a_form_of_its_own(document: &[u8]) -> Option<Event> {
+    if webhook::is_saved(document) {
+        Some(webhook::from_saved(document))
+    } else if esc::is_saved(document) {
+        Some(esc::from_saved(document))
+    } else if ncmp::is_saved(document) {
+        Some(ncmp::from_saved(document))
+    } else if masakari::is_saved(document) {
+        Some(masakari::from_saved(document))
+    } else {
+        None
     }
 }
 
@@ -298,13 +305,25 @@ fn json_lines(
         if text.trim_ascii().is_empty() || wanted.is_some_and(|wanted| wanted != line) {
             continue;
         }
-        let Line { key, content } = serde_json::from_slice(text).map_err(|source| SavedEventError::Json {
-            path: path.to_owned(),
-            line,
-            source,
-        })?;
-        let document = decode(path, content.as_bytes())?.into();
-        messages.push(SavedMessage { key, document });
+        let message = match serde_json::from_slice(text) {
+            Ok(Line { key, content }) => SavedMessage {
+                key,
+                document: decode(path, content.as_bytes())?.into(),
+            },
+            // What is no message is an event that is JSON by itself.
+            Err(_) if is_object_without_content(text) => SavedMessage {
+                key: String::new(),
+                document: text.to_vec().into(),
+            },
+            Err(source) => {
+                return Err(SavedEventError::Json {
+                    path: path.to_owned(),
+                    line,
+                    source,
+                });
+            }
+        };
+        messages.push(message);
     }
     match wanted {
         Some(line) if messages.is_empty() => Err(SavedEventError::NoSuchLine {
@@ -313,6 +332,15 @@ fn json_lines(
         }),
         _ => Ok(messages),
     }
+}
+
+fn is_object_without_content(text: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Object {
+        content: Option<IgnoredAny>,
+    }
+    text.trim_ascii_start().starts_with(b"{")
+        && serde_json::from_slice::<Object>(text).is_ok_and(|object| object.content.is_none())
 }
 
 #[cfg(test)]
@@ -355,6 +383,29 @@ mod tests {
             assert_eq!(event.subject, Some(Subject::new("vm/12")), "{content}");
             assert!(matches!(event.facts, Facts::State(_)), "{content}");
         }
+    }
+
+    #[test]
+    fn a_line_may_hold_an_event_of_any_system() {
+        let lines = [
+            serde_json::json!({ "key": "", "content": STANDARD.encode("<notification><eventTime>2026-06-23T18:15:04Z</eventTime>\
+                <escEvent><event><type>VM_ALIVE</type></event></escEvent></notification>") }),
+            serde_json::json!({ "kind": "ncmp", "key": "h1", "headers": { "ce_type": "x.AvcEvent" }, "body": {} }),
+            serde_json::json!({ "kind": "webhook", "endpoint": "deploy", "body": { "content": "x" } }),
+            serde_json::json!({ "notification": { "type": "VM", "generated_time": "", "payload": {} } }),
+        ];
+        let content: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let (_folder, path) = saved("a.jsonl", &content);
+        let keys = (1..=4).map(|line| read(&path, Some(line)).expect("an event").key);
+        assert_eq!(
+            keys.collect::<Vec<_>>(),
+            ["ESC VM_ALIVE", "NCMP AvcEvent", "WEBHOOK deploy", "MASAKARI VM"]
+        );
+        let (_folder, path) = saved("b.jsonl", r#"{"content": 1}"#);
+        assert!(matches!(
+            read(&path, None),
+            Err(SavedEventError::Json { line: 1, .. })
+        ));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::id::Seq;
 use super::payload::{self, Payload};
+use super::sending::{NotSendable, Request};
 use super::time::Timestamp;
 use super::{Event, Facts, Subject, document};
 
@@ -243,10 +244,22 @@ pub fn from_saved(document: &[u8]) -> Event {
     })
 }
 
-fn saved_event(document: &[u8]) -> Result<Event, String> {
-    let saved: Saved = serde_json::from_slice(document).map_err(|error| error.to_string())?;
+/// The request that a saved one was; nothing is said of whether its body can be read.
+pub(super) fn request(document: &[u8]) -> Result<Request, NotSendable> {
+    let (saved, form, body) = saved_request(document).map_err(NotSendable::Unreadable)?;
+    let method = saved.method.unwrap_or_else(|| "POST".to_owned());
+    let content_type = match form {
+        Form::Json => "application/json",
+        Form::Form => "application/x-www-form-urlencoded",
+        Form::Xml => "application/xml; charset=UTF-8",
+    };
+    Ok(Request::new(method, content_type, saved.headers, body))
+}
+
+fn saved_request(document: &[u8]) -> Result<(Saved, Form, Vec<u8>), String> {
+    let mut saved: Saved = serde_json::from_slice(document).map_err(|error| error.to_string())?;
     let form = saved.form.unwrap_or(Form::Json);
-    let body = match (saved.body, saved.text, saved.base64) {
+    let body = match (saved.body.take(), saved.text.take(), saved.base64.take()) {
         (Some(body), None, None) if form == Form::Json => body.to_string().into_bytes(),
         (Some(_), None, None) => return Err(format!("`body` is for JSON; give the {form} as `text`")),
         (None, Some(text), None) => text.into_bytes(),
@@ -255,6 +268,11 @@ fn saved_event(document: &[u8]) -> Result<Event, String> {
             .map_err(|error| format!("`base64` is none: {error}"))?,
         _ => return Err("it needs one of `body`, `text` and `base64`".to_owned()),
     };
+    Ok((saved, form, body))
+}
+
+fn saved_event(document: &[u8]) -> Result<Event, String> {
+    let (saved, form, body) = saved_request(document)?;
     let tree = read(form, &body).map_err(|fault| fault.to_string())?;
     Ok(Event {
         seq: Seq::default(),

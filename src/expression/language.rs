@@ -28,7 +28,7 @@ pub(super) const PRESENT: &str = "@present";
 pub(super) const ELEMENTS: &str = "@elements";
 
 /// The names of `meta`'s fields.
-pub(super) const META_FIELDS: [&str; 50] = [
+pub(super) const META_FIELDS: [&str; 61] = [
     "seq",
     "source",
     "kind",
@@ -79,6 +79,17 @@ pub(super) const META_FIELDS: [&str; 50] = [
     "process_name",
     "instance_uuid",
     "vir_domain_event",
+    "topic",
+    "partition",
+    "offset",
+    "event_type",
+    "origin",
+    "cm_handle",
+    "alternate_id",
+    "old_state",
+    "data_sync",
+    "properties",
+    "old_properties",
 ];
 
 /// Functions called as `name(x)`; all take one argument.

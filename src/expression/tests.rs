@@ -7,6 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::event::esc::{EscEvent, Machine, Via};
 use crate::event::id::Seq;
+use crate::event::ncmp::NcmpRecord;
 use crate::event::opennebula::Resource;
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
@@ -181,6 +182,44 @@ fn everything_that_is_known_of_a_step_of_esc_has_a_name() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn everything_that_is_known_of_a_record_of_ncmp_has_a_name() {
+    let said = |text: &str| Some(text.to_owned());
+    let properties = |site: &str| [("site".to_owned(), site.to_owned())].into();
+    let told = NcmpRecord {
+        topic: "ncmp-events".to_owned(),
+        partition: 3,
+        offset: 42,
+        event: "update".to_owned(),
+        event_type: "org.onap.ncmp.cmhandle-lcm-event.update".to_owned(),
+        id: said("1"),
+        time: said("now"),
+        origin: said("org.onap.ncmp"),
+        cm_handle: said("h1"),
+        alternate_id: said("fdn1"),
+        state: said("READY"),
+        old_state: said("ADVISED"),
+        data_sync: Some(true),
+        properties: properties("cork"),
+        old_properties: properties("dublin"),
+    };
+    let event = Event {
+        facts: Facts::Ncmp(Box::new(told.clone())),
+        ..event_with(json!({}))
+    };
+    assert_eq!(told.texts().count(), 13);
+    for (name, text) in told.texts() {
+        assert_eq!(
+            compiled(&format!("meta.{name}")).text_for(&event).as_deref(),
+            Ok(&*text),
+            "{name}"
+        );
+    }
+    let moved =
+        compiled("meta.old_properties.site != meta.properties.site && meta.properties['site'] == 'cork'");
+    assert_eq!(moved.holds(&event), Ok(true));
 }
 
 #[test]

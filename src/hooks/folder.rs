@@ -14,6 +14,7 @@ use super::check::{
 };
 use super::compile::Compiled;
 use super::fault::{Fault, Severity};
+use super::looks::ANSWERS_WITHIN;
 use super::yaml::documents;
 use crate::event::time::Timestamp;
 
@@ -173,6 +174,26 @@ fn without_folder(folder: &Path, previous: &LastGood, options: &LoadOptions, err
         faults: vec![fault],
         stale: Vec::new(),
         kept: Some(reason),
+        last_good: previous.clone(),
+    }
+}
+
+/// What there is to load while a folder does not answer: the former set, whole.
+pub fn unanswered(folder: &Path, previous: &LastGood, options: &LoadOptions) -> Loaded {
+    let fault = Fault::of_file(
+        folder,
+        Severity::Error,
+        format!(
+            "the hooks folder, or a script of a hook, could not be read within {} s",
+            ANSWERS_WITHIN.as_secs()
+        ),
+    )
+    .with_hint("is the file system that it stands on there? `df` hangs where it is not");
+    Loaded {
+        set: set_of(former_hooks(folder, previous, options)),
+        faults: vec![fault],
+        stale: Vec::new(),
+        kept: Some(format!("the folder {} does not answer", folder.display())),
         last_good: previous.clone(),
     }
 }

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::check::hook_files;
+use super::looks::{Looks, in_time};
 
 /// Nothing more happens for this long: the change is whole.
 pub const QUIET: Duration = Duration::from_millis(250);
@@ -34,15 +35,53 @@ pub const LOOK_ANYWAY: Duration = Duration::from_secs(10);
 /// Watches a hooks folder until `shutdown`; each message says that it is to be loaded again.
 ///
 /// The folder may be a link, may be swapped for another, and need not exist yet. A message that is not taken yet stands
-/// for later ones too. Changes before this call are not reported: load the folder after it.
-pub fn watch(folder: PathBuf, tasks: &TaskTracker, shutdown: CancellationToken) -> mpsc::Receiver<()> {
+/// for later ones too. Changes before this call are not reported: load the folder after it. A folder that does not answer is
+/// waited for [`ANSWERS_WITHIN`](super::looks::ANSWERS_WITHIN), here as well; once it answers, that is a change.
+pub async fn watch(
+    folder: PathBuf,
+    looks: Looks,
+    tasks: &TaskTracker,
+    shutdown: CancellationToken,
+) -> mpsc::Receiver<()> {
     let (ticks, receiver) = mpsc::channel(1);
     let (hints, mut hinted) = mpsc::channel(1);
-    let mut watches = Watches::new(hints);
-    watches.arm(&folder);
-    let mut seen = fingerprint(&folder);
+    let look = move |mut watches: Watches| {
+        let folder = folder.clone();
+        looks.start(move || {
+            // Armed before the look: what changes during the look gives a new hint.
+            watches.arm(&folder);
+            let fingerprint = fingerprint(&folder);
+            (watches, fingerprint)
+        })
+    };
+    let mut looking = look(Watches::new(hints));
+    let mut looked = in_time(&mut looking).await;
+    let mut seen = match &looked {
+        Some(Ok((_, fingerprint))) => Some(*fingerprint),
+        _ => None,
+    };
     tasks.spawn(async move {
         loop {
+            let looked_at = match looked {
+                Some(looked) => looked,
+                None => {
+                    tracing::error!("the hooks folder does not answer; the hooks in force stay");
+                    let Some(late) = shutdown.run_until_cancelled(looking).await else {
+                        return;
+                    };
+                    tracing::info!("the hooks folder answers again");
+                    late
+                }
+            };
+            let Ok((watches, found)) = looked_at else {
+                tracing::error!("the hooks folder is no longer watched: the look at it failed");
+                return;
+            };
+            if seen.replace(found) != Some(found)
+                && let Err(mpsc::error::TrySendError::Closed(())) = ticks.try_send(())
+            {
+                return;
+            }
             let look_anyway = Instant::now() + LOOK_ANYWAY;
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -53,24 +92,11 @@ pub fn watch(folder: PathBuf, tasks: &TaskTracker, shutdown: CancellationToken) 
                     }
                 }
             }
-            let looked_at = folder.clone();
-            let look = tokio::task::spawn_blocking(move || {
-                // Armed before the look: what changes during the look gives a new hint.
-                watches.arm(&looked_at);
-                let fingerprint = fingerprint(&looked_at);
-                (watches, fingerprint)
-            });
-            let Ok((armed, found)) = look.await else {
-                tracing::error!("the hooks folder is no longer watched: the look at it failed");
-                return;
+            looking = look(watches);
+            looked = match shutdown.run_until_cancelled(in_time(&mut looking)).await {
+                Some(looked) => looked,
+                None => return,
             };
-            watches = armed;
-            if found != seen {
-                seen = found;
-                if let Err(mpsc::error::TrySendError::Closed(())) = ticks.try_send(()) {
-                    return;
-                }
-            }
         }
     });
     receiver
@@ -200,10 +226,11 @@ mod tests {
     }
 
     impl Watched {
-        fn new(folder: &Path) -> Self {
+        async fn new(folder: &Path) -> Self {
             let tasks = TaskTracker::new();
             let shutdown = CancellationToken::new();
-            let ticks = watch(folder.to_owned(), &tasks, shutdown.clone());
+            let looks = Looks::default();
+            let ticks = watch(folder.to_owned(), looks, &tasks, shutdown.clone()).await;
             Self {
                 ticks,
                 tasks,
@@ -234,7 +261,7 @@ mod tests {
         let root = tempfile::tempdir().expect("a folder");
         let folder = root.path().join("hooks.d");
         fs::create_dir(&folder).expect("a folder");
-        let mut watched = Watched::new(&folder);
+        let mut watched = Watched::new(&folder).await;
 
         fs::write(folder.join("a.yaml"), "a: 1").expect("written");
         watched.ticks_in_time("a new file").await;
@@ -262,7 +289,7 @@ mod tests {
     #[tokio::test]
     async fn a_burst_counts_as_one_and_what_changes_nothing_as_none() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut watched = Watched::new(folder.path());
+        let mut watched = Watched::new(folder.path()).await;
         for number in 0..200 {
             fs::write(folder.path().join(format!("{number}.yaml")), "a: 1").expect("written");
         }
@@ -283,7 +310,7 @@ mod tests {
             fs::write(root.path().join(release).join("a.yaml"), format!("a: {release}")).expect("written");
         }
         let folder = root.path().join("hooks.d");
-        let mut watched = Watched::new(&folder);
+        let mut watched = Watched::new(&folder).await;
 
         symlink("one", &folder).expect("a link");
         watched.ticks_in_time("the folder appears").await;
@@ -308,7 +335,7 @@ mod tests {
         fs::create_dir(&elsewhere).expect("a folder");
         fs::write(elsewhere.join("a.yaml"), "a: 1").expect("written");
         symlink("../elsewhere/a.yaml", folder.join("a.yaml")).expect("a link");
-        let mut watched = Watched::new(&folder);
+        let mut watched = Watched::new(&folder).await;
         fs::write(elsewhere.join("a.yaml"), "a: 2").expect("written");
         watched.ticks_in_time("the file behind the link").await;
         watched.end().await;

@@ -86,7 +86,7 @@ pub struct Question<'a> {
     /// What stands behind the path of the client's address: `/auth/tokens?nocatalog`.
     pub target: &'a str,
     /// Headers; `Host` and the length are there already.
-    pub headers: &'a [(&'static str, &'a str)],
+    pub headers: &'a [(&'a str, &'a str)],
     /// The body.
     pub body: Bytes,
 }

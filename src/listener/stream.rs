@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::oneshot;
+use tokio::task::JoinError;
 use tokio::time::{Sleep, sleep};
 
 use super::connections::Place;
@@ -207,9 +208,8 @@ where
             is_whole,
             unread: Some(unread),
         };
-        let answer = server.exchange.0.call(hyper::Request::from_parts(parts, inbound));
-        // On its own: a sender that goes away must not end what has begun.
-        let response = match server.tasks.spawn(answer).await {
+        let request = hyper::Request::from_parts(parts, inbound);
+        let response = match server.answer(request, place).await {
             Ok(Ok(response)) => {
                 let place = Arc::clone(place);
                 response.map(|body| {
@@ -233,5 +233,88 @@ where
 
     fn broken(&self, why: &'static str) {
         tracing::debug!(why, "something came that is no request or did not become one");
+    }
+}
+
+impl<S> Server<Streamed<S>>
+where
+    S: hyper::service::Service<hyper::Request<Inbound>, Response: Send + 'static, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    async fn answer(
+        &self,
+        request: hyper::Request<Inbound>,
+        place: &Arc<Place>,
+    ) -> Result<Result<S::Response, Infallible>, JoinError> {
+        // On its own: a sender that goes away must not end what has begun. It keeps the connection's place until then, or whoever
+        // hangs up at once could begin any number.
+        let place = Arc::clone(place);
+        let answer = self.exchange.0.call(request);
+        let answer = self.tasks.spawn(async move {
+            let answer = answer.await;
+            drop(place);
+            answer
+        });
+        answer.await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Empty;
+    use hyper::service::service_fn;
+    use tokio::sync::Notify;
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
+
+    use super::super::connections::Connections;
+    use super::super::server::RequestIds;
+    use super::*;
+    use crate::config::listen::HttpLimits;
+
+    #[tokio::test]
+    async fn whoever_hangs_up_gives_no_place_back_before_its_request_is_answered() {
+        let go_on = Arc::new(Notify::new());
+        let told = Arc::clone(&go_on);
+        let service = service_fn(move |_request: hyper::Request<Inbound>| {
+            let told = Arc::clone(&told);
+            async move {
+                told.notified().await;
+                Ok::<_, Infallible>(hyper::Response::new(Empty::<Bytes>::new()))
+            }
+        });
+        let limits = HttpLimits::default();
+        let server = Server {
+            exchange: Streamed(service),
+            limits: limits.clone(),
+            trusted_proxies: Vec::new(),
+            tls: None,
+            until: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            ids: RequestIds::new(),
+        };
+        let connections = Connections::new(1);
+        let place = Arc::new(connections.enter().expect("a place"));
+        let request = hyper::Request::new(Inbound {
+            body: None,
+            left: 0,
+            limit: 0,
+            time: limits.body_time,
+            late: Box::pin(sleep(limits.body_time)),
+            place: Arc::clone(&place),
+            is_whole: true,
+            unread: None,
+        });
+        tokio::select! {
+            biased;
+            _ = server.answer(request, &place) => panic!("an answer that nobody gave"),
+            () = tokio::task::yield_now() => {}
+        }
+        drop(place);
+        assert!(connections.enter().is_none(), "hem works on it still");
+        go_on.notify_one();
+        server.tasks.close();
+        server.tasks.wait().await;
+        assert!(connections.enter().is_some());
     }
 }

@@ -116,10 +116,15 @@ impl Steps {
     }
 
     pub(super) fn pattern(&mut self, what: &str, asked: &Patterns, found: Option<&str>) {
+        self.told(what, asked, found, None);
+    }
+
+    /// `why` says why the event may not tell it.
+    fn told(&mut self, what: &str, asked: &Patterns, found: Option<&str>, why: Option<&str>) {
         if let Patterns::Of(patterns) = asked {
             self.add(
                 format!("{what} is {}", list(patterns)),
-                found.unwrap_or(NOTHING),
+                shown(found, why),
                 asked.fit(found),
             );
         }
@@ -138,6 +143,14 @@ impl Steps {
 
 /// What is found where an event says nothing.
 pub(super) const NOTHING: &str = "(none)";
+
+fn shown(found: Option<&str>, why: Option<&str>) -> String {
+    match (found, why) {
+        (Some(found), _) => found.to_owned(),
+        (None, Some(why)) => format!("{NOTHING}: {why}"),
+        (None, None) => NOTHING.to_owned(),
+    }
+}
 
 pub(super) fn list(names: &[String]) -> String {
     match names {
@@ -222,12 +235,14 @@ fn ncmp_steps(steps: &mut Steps, asked: &NcmpTrigger, event: &Event) {
         _ => None,
     };
     steps.add("kind is ncmp".to_owned(), kind_found(event), told.is_some());
+    let nothing = |name| told.and_then(|told| told.absence(name));
     for (name, patterns, value) in asked.asked(told) {
-        steps.pattern(name, patterns, value);
+        steps.told(name, patterns, value, nothing(name));
     }
     if let Some(wanted) = asked.data_sync {
         let found = told.and_then(|told| told.data_sync);
-        let shown = found.map_or_else(|| NOTHING.to_owned(), |found| found.to_string());
+        let text = found.map(|found| found.to_string());
+        let shown = shown(text.as_deref(), nothing("data_sync"));
         steps.add(format!("data_sync is {wanted}"), shown, found == Some(wanted));
     }
 }
@@ -250,18 +265,9 @@ fn esc_steps(steps: &mut Steps, asked: &EscTrigger, event: &Event) {
         ),
         ("vm_group", &asked.vm_group, found.map(|event| &event.vm_group)),
     ] {
-        let Patterns::Of(names) = patterns else {
-            continue;
-        };
-        let value = value.and_then(Option::as_deref);
         // Only what came by the other way may have it.
         let why = found.and_then(|event| esc::absence(event.via, what));
-        let shown = match (value, why) {
-            (Some(value), _) => value.to_owned(),
-            (None, Some(why)) => format!("{NOTHING}: {why}"),
-            (None, None) => NOTHING.to_owned(),
-        };
-        steps.add(format!("{what} is {}", list(names)), shown, patterns.fit(value));
+        steps.told(what, patterns, value.and_then(Option::as_deref), why);
     }
     if let Some(via) = asked.via {
         steps.add(

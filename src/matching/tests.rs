@@ -1,3 +1,5 @@
+mod ncmp;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -409,6 +411,7 @@ fn some_trigger() -> impl Strategy<Value = Trigger> {
         some_own_trigger().prop_map(Trigger::Own),
         some_esc_trigger().prop_map(Trigger::Esc),
         some_masakari_trigger().prop_map(Trigger::Masakari),
+        ncmp::some_trigger().prop_map(Trigger::Ncmp),
         (source, some_names(CALLS), prop::option::of(any::<bool>())).prop_map(|(source, call, success)| {
             Trigger::Api(ApiTrigger {
                 source,
@@ -806,6 +809,7 @@ fn some_event() -> impl Strategy<Value = Event> {
         3 => some_own_facts(),
         3 => some_esc_facts(),
         3 => some_notification(),
+        3 => ncmp::some_facts(),
         1 => Just(Facts::Undecodable { reason: String::new() }),
         1 => Just(Facts::Retry(RetryRequest {
             hook_id: 1,

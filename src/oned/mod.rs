@@ -13,12 +13,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HOST};
-use hyper::{Method, Request, StatusCode};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use bytes::Bytes;
 use tokio::sync::Mutex;
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::timeout;
@@ -31,6 +26,7 @@ pub use self::xmlrpc::{AnswerFault, Value};
 pub use self::zone::RaftState;
 use crate::config::Oned;
 use crate::config::scalar::RpcEndpoint;
+use crate::http_client::{self, AskError, Limits, Question};
 
 /// A connection that is not made by then is not made.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -165,7 +161,8 @@ impl Client {
         };
         let asked = async {
             let session = self.session().await?;
-            self.post(xmlrpc::call(method, &session, parameters)).await
+            self.post(method, xmlrpc::call(method, &session, parameters))
+                .await
         };
         let answer = timeout(self.call_limit, asked).await.map_err(|_| too_slow())??;
         let unreadable = |source| CallError::Answer {
@@ -213,60 +210,46 @@ impl Client {
         }
     }
 
-    async fn post(&self, body: String) -> Result<Vec<u8>, CallError> {
+    async fn post(&self, method: &str, body: String) -> Result<Bytes, CallError> {
         let endpoint = &self.config.endpoint;
-        let not_reachable = |source| CallError::NotReachable {
-            endpoint: endpoint.clone(),
-            source,
-        };
         let broken = |source: Box<dyn std::error::Error + Send + Sync>| CallError::Broken {
             endpoint: endpoint.clone(),
             source,
         };
-        let connected = timeout(
-            CONNECT_LIMIT,
-            TcpStream::connect((endpoint.host(), endpoint.port())),
-        )
-        .await;
-        let stream = connected
-            .map_err(|_| not_reachable(io::ErrorKind::TimedOut.into()))?
-            .map_err(not_reachable)?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| broken(error.into()))?;
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(endpoint.path())
-            .header(HOST, format!("{}:{}", endpoint.host(), endpoint.port()))
-            .header(CONTENT_TYPE, "text/xml")
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|error| broken(error.into()))?;
-        let exchange = async {
-            let response = sender
-                .send_request(request)
-                .await
-                .map_err(|error| broken(error.into()))?;
-            if response.status() != StatusCode::OK {
-                return Err(CallError::Status {
-                    endpoint: endpoint.clone(),
-                    status: response.status().as_u16(),
-                });
-            }
-            let limited = Limited::new(response.into_body(), LONGEST_ANSWER);
-            match limited.collect().await {
-                Ok(collected) => Ok(collected.to_bytes().to_vec()),
-                Err(error) if error.is::<LengthLimitError>() => Err(broken(
-                    format!("the answer has more than {LONGEST_ANSWER} bytes").into(),
-                )),
-                Err(error) => Err(broken(error)),
-            }
+        let limits = Limits {
+            connect: CONNECT_LIMIT,
+            whole: self.call_limit,
+            answer: LONGEST_ANSWER,
         };
-        // The connection is driven by the call itself: with the call it ends.
-        tokio::pin!(exchange);
-        tokio::select! {
-            answer = &mut exchange => answer,
-            _ = connection => exchange.await,
+        // Without TLS there is nobody to be trusted, and so no fault.
+        let client = http_client::Client::new(endpoint.url(), None, limits);
+        let client = client.map_err(|error| broken(error.into()))?;
+        let question = Question {
+            method: "POST",
+            target: "",
+            headers: &[("content-type", "text/xml")],
+            body: body.into(),
+        };
+        let answer = client.ask(&question).await.map_err(|error| match error {
+            AskError::NotReachable { source, .. } => CallError::NotReachable {
+                endpoint: endpoint.clone(),
+                source,
+            },
+            AskError::TooSlow { limit, .. } => CallError::TooSlow {
+                endpoint: endpoint.clone(),
+                method: method.to_owned(),
+                limit,
+            },
+            AskError::Broken { source, .. } => broken(source),
+            other => broken(other.into()),
+        })?;
+        if answer.status != 200 {
+            return Err(CallError::Status {
+                endpoint: endpoint.clone(),
+                status: answer.status,
+            });
         }
+        Ok(answer.body)
     }
 }
 

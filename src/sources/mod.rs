@@ -5,6 +5,7 @@ mod backoff;
 mod deliveries;
 pub mod esc;
 mod masakari;
+pub mod ncmp;
 pub mod opennebula;
 mod refusal;
 mod repeats;
@@ -14,6 +15,7 @@ mod webhook;
 use std::future::Future;
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,12 +26,15 @@ use crate::engine::outbox::Results;
 use crate::engine::pool::{Followed, Inlet};
 use crate::engine::records::Records;
 use crate::engine::role::Leadership;
+use crate::engine::seek::Seek;
 use crate::event::redaction::Redaction;
 use crate::http_client::TrustError;
 use crate::keystone;
 use crate::secrets::SecretError;
 
 pub use self::masakari::HtpasswdError;
+#[cfg(feature = "kafka")]
+pub use self::ncmp::ClientError;
 pub use crate::listener::BindError;
 
 /// A source as it is configured.
@@ -55,6 +60,7 @@ pub fn configured(source: &config::Source) -> &dyn Source {
         config::Source::Masakari(source) => source,
         config::Source::Esc(source) => source,
         config::Source::MasakariPoll(source) => source,
+        config::Source::Ncmp(source) => source,
     }
 }
 
@@ -92,6 +98,13 @@ pub enum BuildError {
     /// Whom it asks cannot be told from somebody else.
     #[error("the other end cannot be told from somebody else")]
     Trust(#[source] TrustError),
+    /// The client of the Kafka broker cannot be made.
+    #[cfg(feature = "kafka")]
+    #[error("the broker cannot be read")]
+    Kafka(#[source] ClientError),
+    /// This hem was built without what it needs.
+    #[error("this hem was built without the feature `{0}`")]
+    Lacks(&'static str),
 }
 
 impl BuildError {
@@ -126,6 +139,8 @@ pub struct Wires {
     pub results: Option<Results>,
     /// Takes the hooks that its controller keeps, where they are to run.
     pub inlet: Option<Inlet>,
+    /// Brings orders to read from elsewhere. A source that drops it takes none.
+    pub seeks: mpsc::Receiver<Seek>,
     /// Takes what its controller has meanwhile, where events were missed and are to be made up for.
     pub catch_up: Option<CatchUp>,
     /// Is told whether its controller leads, where that matters.

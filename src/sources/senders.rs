@@ -8,7 +8,8 @@ pub(super) fn bearer(header: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Whether a browser sends it for a page of somebody else's: those say so, and other programs do not.
+/// Whether a browser sends it for a page of somebody else's. Browsers say so, and other programs do not; but they say nothing with a
+/// `GET` over plain HTTP to any other machine than their own (<https://www.w3.org/TR/fetch-metadata/>).
 pub(super) fn is_of_a_page(head: &Head) -> bool {
     let foreign = |site: &str| matches!(site, "cross-site" | "same-site");
     head.header("origin").is_some() || head.header("sec-fetch-site").as_deref().is_some_and(foreign)

@@ -1,4 +1,5 @@
-//! The stand-ins of `tests/peers` that speak HTTP, Keystone's and Masakari's: started, steered and stopped.
+//! The peers of `tests/peers` that obey orders of JSON, Keystone's and Masakari's stand-ins and Kafka's broker: started, steered and
+//! stopped.
 
 #![allow(
     dead_code,
@@ -45,7 +46,12 @@ impl StandIn {
 
     /// Where it listens: `http://127.0.0.1:PORT`.
     pub(crate) fn url(&self) -> &str {
-        self.said["url"].as_str().expect("an address")
+        self.said("url")
+    }
+
+    /// What its first line says by this name.
+    pub(crate) fn said(&self, name: &str) -> &str {
+        self.said[name].as_str().expect("a text")
     }
 
     /// Gives an order that must be obeyed; the scripts say which there are.

@@ -178,6 +178,14 @@ impl Service {
         .await
     }
 
+    /// Waits until so many executions succeeded, whatever else waits.
+    pub(crate) async fn until_succeeded_at_least(&mut self, executions: u64) -> StatusView {
+        self.until(&format!("{executions} executions succeeded"), |status| {
+            in_state(status, "succeeded") >= executions
+        })
+        .await
+    }
+
     /// Waits until the log says so.
     pub(crate) async fn until_logged(&self, text: &str) {
         crate::daemon::until(&format!("the log says `{text}`"), || self.log().contains(text)).await;

@@ -97,12 +97,12 @@ async fn clock() -> Finding {
 /// `oned`'s answers bear no time, so another machine's clock is not compared.
 fn difference(config: &Config) -> Finding {
     match config.oned_to_ask() {
-        Ok(oned) if is_this_machine(oned.endpoint.host()) => {
+        Ok(oned) if is_this_machine(oned.endpoint.url().host()) => {
             Finding::ok("oned has the same clock: it runs on this machine")
         }
         Ok(oned) => Finding::skipped(format!(
             "the clock is not compared with that of {}: oned's answers do not say the time there",
-            oned.endpoint.host()
+            oned.endpoint.url().host()
         )),
         Err(_) => Finding::skipped("the clock is not compared with oned's: where oned is is not known"),
     }

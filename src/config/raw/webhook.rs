@@ -44,7 +44,8 @@ pub struct RawWebhook {
 pub struct RawEndpoint {
     /// Its path, compared exactly: `/deploy`. Default: `/` and its name.
     pub path: Option<UrlPath>,
-    /// The methods it takes: `GET`, `POST`, `PUT`, `PATCH`, `DELETE`. Default `[POST]`.
+    /// The methods it takes: `GET`, `POST`, `PUT`, `PATCH`, `DELETE`. With neither `signature` nor `token`, and not on this machine's own
+    /// address, `GET` needs `tls`. Default `[POST]`.
     pub methods: Option<Vec<MethodName>>,
     /// What bodies are read as. Default `by_type`.
     pub body: Option<RawBody>,

@@ -147,7 +147,43 @@ impl fmt::Display for HttpUrl {
     }
 }
 
+/// Where `oned`'s API is: an address for HTTP without TLS, `http://HOST[:PORT][/PATH]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RpcEndpoint(HttpUrl);
+
+impl RpcEndpoint {
+    /// The address.
+    pub const fn url(&self) -> &HttpUrl {
+        &self.0
+    }
+}
+
+impl FromStr for RpcEndpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let url: HttpUrl = text.parse()?;
+        if url.is_https() {
+            return Err(format!(
+                "`{url}` is no endpoint: hem speaks to oned without TLS, on this machine or through a tunnel; \
+                 write `http://HOST:PORT/RPC2`"
+            ));
+        }
+        Ok(Self(url))
+    }
+}
+
+impl fmt::Display for RpcEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 read_from_text!(HttpUrl, "HttpUrl", { "type": "string", "pattern": "^https?://" });
+read_from_text!(RpcEndpoint, "RpcEndpoint", {
+    "type": "string",
+    "pattern": r"^http://[^/]+(/.*)?$"
+});
 
 #[cfg(test)]
 mod tests {
@@ -203,6 +239,7 @@ mod tests {
             "http://:5000",
             "http://keystone:0",
             "http://keystone:x",
+            "http://keystone:1:2/",
             "http://key stone",
             "http://keystone/?a=1",
             "http://keystone/#a",
@@ -213,6 +250,14 @@ mod tests {
             .parse::<HttpUrl>()
             .expect_err("credentials");
         assert!(!said.contains("hunter2"), "{said}");
+    }
+
+    #[test]
+    fn oned_is_reached_without_tls() {
+        let endpoint: RpcEndpoint = "http://[::1]:2633/RPC2".parse().expect("an endpoint");
+        assert_eq!(endpoint.url().path(), "/RPC2");
+        let said = "https://one/RPC2".parse::<RpcEndpoint>().expect_err("TLS");
+        assert!(said.contains("without TLS"), "{said}");
     }
 
     #[test]

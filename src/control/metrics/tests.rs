@@ -64,6 +64,7 @@ fn everything() -> Status {
         running: 0,
         concurrency: 10,
         stale: Vec::new(),
+        silent_folder: None,
         condition_errors: 0,
         absent_elements: 0,
         acceptance_millis: vec![(1, 4), (u64::MAX, 0)],

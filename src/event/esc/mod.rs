@@ -12,6 +12,7 @@ use std::fmt;
 pub use self::reading::{
     CallbackHeaders, Fault, Notification, callback_tree, notification_tree, read_callback, read_notification,
 };
+pub(super) use self::saved::request;
 pub use self::saved::{from_saved, is_saved};
 
 use super::webhook::Form;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{CallbackHeaders, EscEvent, Notification, read_callback, read_notification};
 use crate::event::id::Seq;
 use crate::event::payload::Payload;
+use crate::event::sending::{NotSendable, Request};
 use crate::event::time::Timestamp;
 use crate::event::webhook::Form;
 use crate::event::{Event, Facts, Subject, document};
@@ -75,9 +76,22 @@ pub fn from_saved(document: &[u8]) -> Event {
     })
 }
 
-fn saved_callback(document: &[u8]) -> Result<Event, String> {
-    let saved: Saved = serde_json::from_slice(document).map_err(|error| error.to_string())?;
-    let body = match (saved.body, saved.text, saved.base64) {
+/// The request that a saved callback was; nothing is said of whether its body can be read.
+pub(in crate::event) fn request(document: &[u8]) -> Result<Request, NotSendable> {
+    if !document.trim_ascii_start().starts_with(b"{") {
+        return Err(NotSendable::Notification);
+    }
+    let (saved, body) = saved_request(document).map_err(NotSendable::Unreadable)?;
+    let content_type = match Form::by_content(&body) {
+        Some(Form::Json) => "application/json",
+        _ => "application/xml; charset=UTF-8",
+    };
+    Ok(Request::new("POST".to_owned(), content_type, saved.headers, body))
+}
+
+fn saved_request(document: &[u8]) -> Result<(Saved, Vec<u8>), String> {
+    let mut saved: Saved = serde_json::from_slice(document).map_err(|error| error.to_string())?;
+    let body = match (saved.body.take(), saved.text.take(), saved.base64.take()) {
         (Some(body), None, None) => body.to_string().into_bytes(),
         (None, Some(text), None) => text.into_bytes(),
         (None, None, Some(base64)) => STANDARD
@@ -85,6 +99,11 @@ fn saved_callback(document: &[u8]) -> Result<Event, String> {
             .map_err(|error| format!("`base64` is none: {error}"))?,
         _ => return Err("it needs one of `body`, `text` and `base64`".to_owned()),
     };
+    Ok((saved, body))
+}
+
+fn saved_callback(document: &[u8]) -> Result<Event, String> {
+    let (saved, body) = saved_request(document)?;
     let headers = CallbackHeaders::of(
         saved
             .headers

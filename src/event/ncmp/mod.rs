@@ -1,19 +1,23 @@
 //! What ONAP's network configuration management proxy (NCMP) publishes: events of CM handles, as records of a Kafka broker. Facts even
 //! out what differs between the versions of their schema, so that a hook need not know them.
 
+pub mod mark;
 mod reading;
 mod saved;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-pub use self::reading::{Record, RecordFault, header_text, read};
-pub use self::saved::{from_saved, is_saved};
+pub use self::reading::{LONGEST_VALUE, Record, RecordFault, header_text, read};
+pub use self::saved::{SavedRecord, from_saved, is_saved};
 use super::{Event, Facts, Subject};
 use crate::event::id::Seq;
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
 use crate::event::webhook::Form;
+
+/// In front of the word that says what became of a CM handle (`LcmEventObjectCreator` of onap/cps).
+const LIFE_CYCLE_TYPE: &str = "org.onap.ncmp.cmhandle-lcm-event.";
 
 /// What becomes of a CM handle.
 pub const EVENTS: [&str; 3] = ["create", "update", "delete"];
@@ -80,6 +84,22 @@ impl NcmpRecord {
         .filter_map(|(name, text)| Some((name, text?)))
     }
 
+    /// Why it may lack what a trigger asks for; none where nothing is known of that.
+    pub fn absence(&self, attribute: &str) -> Option<&'static str> {
+        if !matches!(attribute, "state" | "old_state" | "data_sync") {
+            return None;
+        }
+        if !self.event_type.starts_with(LIFE_CYCLE_TYPE) {
+            return Some("only events of a CM handle's life cycle tell it");
+        }
+        Some(match (self.event.as_str(), attribute) {
+            ("delete", _) => "a deletion tells no values",
+            ("create", "old_state") => "a creation tells no former values",
+            ("update", _) => "an update tells only what changed",
+            _ => "the event does not tell it",
+        })
+    }
+
     /// The key of such an event: `NCMP update READY`.
     pub fn key(&self) -> String {
         match &self.state {
@@ -102,9 +122,11 @@ fn partition_subject(topic: &str, partition: i32) -> String {
     format!("partition/{topic}/{partition}")
 }
 
-/// The event that a record is; one that cannot be read is undecodable, says why and keeps the bytes.
-pub fn event(record: &Record<'_>, source: &str, received: Timestamp) -> Event {
-    let bytes = record.value.unwrap_or_default().to_vec().into();
+/// The event that a record is; one that cannot be read is undecodable, says why and keeps the bytes. `names_source` where there are
+/// several sources of the type.
+pub fn event(record: &Record<'_>, source: &str, names_source: bool, received: Timestamp) -> Event {
+    let value = record.value.unwrap_or_default();
+    let bytes = value[..value.len().min(LONGEST_VALUE)].to_vec().into();
     let (key, subject, facts, payload) = match read(record) {
         Ok(told) => (
             told.key(),
@@ -116,7 +138,7 @@ pub fn event(record: &Record<'_>, source: &str, received: Timestamp) -> Event {
             format!("NCMP {} {} {}", record.topic, record.partition, record.offset),
             partition_subject(record.topic, record.partition),
             Facts::Undecodable {
-                reason: fault.to_string(),
+                reason: format!("{fault} ({})", record.place()),
             },
             Payload::new(bytes),
         ),
@@ -125,7 +147,11 @@ pub fn event(record: &Record<'_>, source: &str, received: Timestamp) -> Event {
         seq: Seq::default(),
         source: source.into(),
         key,
-        subject: Some(Subject::new(&subject)),
+        subject: Some(if names_source {
+            Subject::new(&format!("{source}:{subject}"))
+        } else {
+            Subject::new(&subject)
+        }),
         received,
         facts,
         ambiguous: false,

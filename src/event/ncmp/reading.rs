@@ -9,10 +9,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::NcmpRecord;
-
-/// In front of the word that says what became of a CM handle (`LcmEventObjectCreator` of onap/cps).
-const LIFE_CYCLE_TYPE: &str = "org.onap.ncmp.cmhandle-lcm-event.";
+use super::{LIFE_CYCLE_TYPE, NcmpRecord};
 
 /// What a serialised Java string begins with: the stream's magic number and version.
 const JAVA_STREAM: &[u8] = &[0xac, 0xed, 0x00, 0x05];
@@ -23,6 +20,9 @@ const JAVA_LONG_STRING: u8 = 0x7c;
 
 /// Longer texts of a record's envelope are cut: they stand in tables and name lanes.
 const LONGEST_TEXT: usize = 1_024;
+
+/// What has more bytes is not read, and kept up to here alone.
+pub const LONGEST_VALUE: usize = 16 << 20;
 
 /// A record as a broker has it.
 #[derive(Debug, Clone, Copy)]
@@ -41,12 +41,26 @@ pub struct Record<'a> {
     pub value: Option<&'a [u8]>,
 }
 
+impl Record<'_> {
+    /// Where it is, for people: `record 42 of ncmp-events/3, key h1`.
+    pub(super) fn place(&self) -> String {
+        let place = format!("record {} of {}/{}", self.offset, self.topic, self.partition);
+        match self.key {
+            Some(key) => format!("{place}, key `{}`", cut(&header_text(key)).escape_debug()),
+            None => format!("{place}, without a key"),
+        }
+    }
+}
+
 /// Why a record cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordFault {
     /// It has no value.
     #[error("the record has no value")]
     NoValue,
+    /// The value is too long.
+    #[error("the value has {0} bytes, more than {LONGEST_VALUE}; what is beyond them is not kept")]
+    TooLong(usize),
     /// The value is no JSON, or is nested more than 128 deep.
     #[error("the value is no JSON: {0}")]
     Json(String),
@@ -67,6 +81,9 @@ pub enum RecordFault {
 /// It is nothing that is sent on these topics.
 pub fn read(record: &Record<'_>) -> Result<NcmpRecord, RecordFault> {
     let value = record.value.ok_or(RecordFault::NoValue)?;
+    if value.len() > LONGEST_VALUE {
+        return Err(RecordFault::TooLong(value.len()));
+    }
     let place = NcmpRecord {
         topic: record.topic.to_owned(),
         partition: record.partition,

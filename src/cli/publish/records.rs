@@ -1,0 +1,30 @@
+//! Records of NCMP's topics, produced as NCMP does.
+
+use super::super::exit::{Exit, Failure};
+use super::{Arguments, Saved};
+use crate::event::ncmp::SavedRecord;
+
+#[cfg(feature = "kafka")]
+pub(super) async fn produce(
+    arguments: &Arguments,
+    brokers: &str,
+    saved: &[Saved<SavedRecord>],
+) -> Result<u64, Failure> {
+    use crate::sources::ncmp::producer::Producer;
+
+    let failed = |error| Failure::of(Exit::Failed, &error);
+    let mut producer = Producer::new(brokers).map_err(failed)?;
+    let total = super::each(arguments, saved, async |Saved { event, .. }| {
+        let topic = arguments.topic.as_deref().unwrap_or(&event.topic);
+        producer.produce(topic, event).await.map_err(failed)
+    })
+    .await?;
+    producer.finish().await.map_err(failed)?;
+    Ok(total)
+}
+
+#[cfg(not(feature = "kafka"))]
+pub(super) async fn produce(_: &Arguments, _: &str, _: &[Saved<SavedRecord>]) -> Result<u64, Failure> {
+    Err(Failure::new(Exit::Failed, "this hem was built without Kafka")
+        .with_hint("build it with `--features kafka`, or hand the records to a daemon with `hem emit`"))
+}
