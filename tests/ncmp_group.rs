@@ -14,6 +14,8 @@ mod peers;
 mod recorded;
 mod service;
 #[allow(dead_code, reason = "another test program remounts it")]
+#[path = "short_of/namespace.rs"]
+mod namespace;
 #[path = "short_of/small_disk.rs"]
 mod small_disk;
 
