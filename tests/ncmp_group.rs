@@ -13,6 +13,8 @@ mod kafka;
 mod peers;
 mod recorded;
 mod service;
+#[path = "short_of/namespace.rs"]
+mod namespace;
 #[allow(dead_code, reason = "another test program remounts it")]
 #[path = "short_of/namespace.rs"]
 mod namespace;
