@@ -10,7 +10,11 @@ use super::api::{
     AttemptView, AuditView, DefinitionView, EventView, ExecutionView, FactsView, HookView, MuteView,
     OutcomeView, OutputView, ScopeView, StatusView, Text,
 };
+use crate::config::control::Role;
+use crate::engine::execution::Execution;
 use crate::event::redaction::Redaction;
+use crate::event::{Event, Subject};
+use crate::store::{EventQuery, ExecutionQuery};
 
 /// Blots out passwords and tokens; or nothing, for a caller who asked to see everything.
 #[derive(Debug, Clone)]
@@ -30,6 +34,31 @@ impl Veil {
     /// Whether nothing is blotted out.
     pub(super) const fn is_lifted(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// Whether somebody of this role may find an event by what they ask for. Who may not see what is redacted must not find out by
+    /// asking for it either: whether something comes would tell the next letter.
+    pub(super) fn lets_find_event(&self, role: Role, query: &EventQuery, event: &Event) -> bool {
+        role >= Role::Operator
+            || (query
+                .key
+                .as_ref()
+                .is_none_or(|part| self.text(&event.key).contains(part))
+                && self.shows(query.subject.as_deref(), event.subject.as_ref()))
+    }
+
+    /// The same for an execution.
+    pub(super) fn lets_find_execution(
+        &self,
+        role: Role,
+        query: &ExecutionQuery,
+        execution: &Execution,
+    ) -> bool {
+        role >= Role::Operator || self.shows(query.subject.as_deref(), execution.subject.as_ref())
+    }
+
+    fn shows(&self, wanted: Option<&str>, subject: Option<&Subject>) -> bool {
+        wanted.is_none_or(|wanted| subject.is_some_and(|subject| self.text(subject.as_str()) == wanted))
     }
 
     /// A text of the event's.
