@@ -107,7 +107,7 @@ async fn events_of_every_kind_run_hooks_that_are_told_what_they_say() {
     records[5].headers.push(("ce_time".to_owned(), None));
     broker.produce(&records);
 
-    let mut service = Service::start(&house);
+    let service = Service::start(&house);
     let expected = [
         "ncmp-events/0/0 create h1 >ADVISED sync= alternate=/network/h1 id=1 from=org.onap.ncmp subject=cm-handle/h1",
         "ncmp-events/0/1 update h1 ADVISED>READY sync= alternate=/network/h1 id=2 from=org.onap.ncmp subject=cm-handle/h1",

@@ -8,6 +8,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use hem::event::{Event, Facts};
 use hem::store::{EventQuery, Store};
 
-use crate::daemon::House;
+use crate::daemon::{House, LIMIT};
 use crate::http_stand_in::StandIn;
 use crate::service::{self, Service};
 
@@ -273,7 +274,13 @@ pub(crate) fn kept_of(house: &House, source: &str) -> Vec<Event> {
         ..EventQuery::default()
     };
     let listed = store.events(&query).expect("events");
-    listed.into_iter().rev().map(|listed| listed.event).collect()
+    // Payloads are not in lists.
+    let whole = |seq| store.event(seq).expect("an event").expect("it is kept");
+    listed
+        .iter()
+        .rev()
+        .map(|listed| whole(listed.event.seq).event)
+        .collect()
 }
 
 /// [`kept_of`] the source `ncmp1`.

@@ -95,11 +95,16 @@ impl Scripted {
     pub(crate) async fn subscription(&self) -> Subscription {
         let mut came = None;
         until("hem subscribes", || {
-            came = self.subscriptions.try_recv().ok();
+            came = self.next_subscription();
             came.is_some()
         })
         .await;
         came.expect("a subscription")
+    }
+
+    /// The next subscription, where there is one by now.
+    pub(crate) fn next_subscription(&self) -> Option<Subscription> {
+        self.subscriptions.try_recv().ok()
     }
 
     /// Every operation that was asked for so far, in all sessions.

@@ -142,6 +142,7 @@ fn facts(rng: &mut fastrand::Rng) -> Facts {
             why: "the publisher was away".to_owned(),
             lost: rng.u64(..5),
             keys: vec!["EVENT API one.vm.allocate 1".to_owned(); rng.usize(..3)],
+            present: vec!["t1/d1".to_owned()],
         }),
     }
 }
@@ -555,7 +556,7 @@ async fn records_go_only_into_a_store_of_their_own_id_or_an_empty_one() {
     // A daemon that was started once has no event yet, but lines in its audit log.
     let empty = folder.path().join("empty");
     let fresh = Store::open(&empty).expect("a store");
-    crate::store::import::log_reveal(&fresh, Actor::Daemon, "something")
+    crate::store::offline::log_reveal(&fresh, Actor::Daemon, "something")
         .await
         .expect("a line");
     drop(fresh);

@@ -105,7 +105,7 @@ impl Link {
 
     /// librdkafka tells of trouble. It goes on by itself.
     pub(super) fn trouble(&mut self, code: RDKafkaErrorCode, reason: String, log: &mut Repeats) {
-        let reason = without_times(&reason).to_owned();
+        let reason = without_details(&reason).to_owned();
         match code {
             RDKafkaErrorCode::AllBrokersDown => {
                 let why = self.last_reason.clone().unwrap_or(reason);
@@ -212,8 +212,12 @@ impl Link {
     }
 }
 
-/// A reason without how long it took: the same trouble is the same sentence.
-fn without_times(reason: &str) -> &str {
+/// A reason without the name that librdkafka gives to the broker, and without how long it took: the same trouble is the same sentence.
+fn without_details(reason: &str) -> &str {
+    let reason = match reason.split_once(": ") {
+        Some((broker, rest)) if broker.contains('/') && !broker.contains(' ') => rest,
+        _ => reason,
+    };
     match reason.rfind(" (after ") {
         Some(end) => &reason[..end],
         None => reason,
@@ -227,8 +231,9 @@ mod tests {
     #[test]
     fn the_same_trouble_is_the_same_sentence() {
         let reason = "127.0.0.1:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: Connection refused (after 0ms in state CONNECT)";
-        let short = "127.0.0.1:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: Connection refused";
-        assert_eq!(without_times(reason), short);
-        assert_eq!(without_times(short), short);
+        let short = "Connect to ipv4#127.0.0.1:9092 failed: Connection refused";
+        assert_eq!(without_details(reason), short);
+        assert_eq!(without_details(short), short);
+        assert_eq!(without_details("1/1 brokers are down"), "1/1 brokers are down");
     }
 }

@@ -27,12 +27,24 @@ pub(super) struct Known {
 pub(super) struct Begin {
     /// The first record that is wanted.
     pub read: Read,
-    /// The record before it is to be looked at first: it must be the one with the print of `read`.
-    pub looks_back: bool,
+    /// The record before it is to be looked at first.
+    pub looks_back: Option<LookBack>,
     /// That must be kept before the first record is read.
     pub is_new: bool,
     /// What was missed.
     pub missed: Option<Missed>,
+}
+
+/// The last record that was accepted, which must still be there: a broker may have lost its records and got others since, and what it
+/// says of its end alone is no proof of that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LookBack {
+    /// Its offset.
+    pub offset: i64,
+    /// By what it is known again.
+    pub print: String,
+    /// It must come; otherwise it may have been removed.
+    pub is_due: bool,
 }
 
 /// What was missed.
@@ -68,7 +80,7 @@ impl Missed {
 pub(super) fn begin(known: &Known, start: KafkaStart) -> Begin {
     let newly = |read: Read, missed: Option<Missed>| Begin {
         read,
-        looks_back: false,
+        looks_back: None,
         is_new: true,
         missed,
     };
@@ -104,7 +116,15 @@ pub(super) fn begin(known: &Known, start: KafkaStart) -> Begin {
             return newly(Read::up_to(next), None);
         }
     };
-    if known.is_another || next > known.end {
+    let print = mark
+        .filter(|read| read.next == next)
+        .and_then(|read| read.print.clone());
+    let looks_back = print.filter(|_| next > known.oldest).map(|print| LookBack {
+        offset: next - 1,
+        print,
+        is_due: next > known.end,
+    });
+    if known.is_another || (next > known.end && looks_back.is_none()) {
         let missed = Missed::Anew {
             read: next,
             end: known.end,
@@ -124,7 +144,7 @@ pub(super) fn begin(known: &Known, start: KafkaStart) -> Begin {
     }
     match mark {
         Some(read) if read.next == next => Begin {
-            looks_back: read.print.is_some() && next > known.oldest,
+            looks_back,
             read: read.clone(),
             is_new: false,
             missed: None,
@@ -257,13 +277,19 @@ mod tests {
                 committed,
                 ..FRESH
             };
-            begin(&known, KafkaStart::Latest).looks_back
+            let looks_back = begin(&known, KafkaStart::Latest).looks_back;
+            looks_back.map(|last| (last.offset, last.is_due))
         };
-        assert!(looks_back(mark(50), Some(50)));
-        assert!(looks_back(mark(100), None));
-        assert!(!looks_back(mark(10), None), "it is removed");
-        assert!(!looks_back(mark(50), Some(60)), "another member read it");
-        assert!(!looks_back(read(50), None), "it is not known");
+        assert_eq!(looks_back(mark(50), Some(50)), Some((49, false)));
+        assert_eq!(looks_back(mark(100), None), Some((99, false)));
+        assert_eq!(
+            looks_back(mark(101), None),
+            Some((100, true)),
+            "the broker says it ends before"
+        );
+        assert_eq!(looks_back(mark(10), None), None, "it is removed");
+        assert_eq!(looks_back(mark(50), Some(60)), None, "another member read it");
+        assert_eq!(looks_back(read(50), None), None, "it is not known");
     }
 
     #[test]

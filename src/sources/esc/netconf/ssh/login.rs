@@ -59,7 +59,7 @@ fn text(keyring: &Keyring) -> Option<String> {
 
 /// Why hem is not let in.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LoginError {
+pub(in crate::sources::esc::netconf) enum LoginError {
     /// The server takes nothing of what it was offered.
     #[error("the server does not let `{user}` in: it refused {tried}{}", taken(.takes))]
     Refused {
