@@ -301,9 +301,50 @@ fn hidden_in(part: &Text, hide: impl FnOnce(&str) -> String) -> Option<Text> {
 mod tests {
     use super::*;
     use crate::control::api::{ActorView, CauseView, EndedView, MutedByView, ProcessView, StateView, Time};
+    use crate::event::Facts;
+    use crate::event::id::Seq;
+    use crate::event::payload::Payload;
     use crate::event::time::Timestamp;
 
     const SECRET: &str = "s3cret-of-ann";
+
+    #[test]
+    fn who_may_not_see_what_is_redacted_does_not_find_it_by_asking_either() {
+        let redaction = Redaction::default();
+        redaction.hide(SECRET);
+        let veil = Veil::new(redaction);
+        let event = Event {
+            seq: Seq(1),
+            source: "one".into(),
+            key: format!("DEPLOY {SECRET} DONE"),
+            subject: Some(Subject::new(SECRET)),
+            received: Timestamp::default(),
+            facts: Facts::Undecodable {
+                reason: "for the test".to_owned(),
+            },
+            ambiguous: false,
+            synthesised: false,
+            payload: Payload::new(bytes::Bytes::new()),
+        };
+        let by_key = |part: &str| EventQuery {
+            key: Some(part.to_owned()),
+            ..EventQuery::default()
+        };
+        for part in ["s3c", SECRET, "Y s3"] {
+            assert!(
+                !veil.lets_find_event(Role::Viewer, &by_key(part), &event),
+                "{part}"
+            );
+            assert!(veil.lets_find_event(Role::Operator, &by_key(part), &event));
+        }
+        assert!(veil.lets_find_event(Role::Viewer, &by_key("DEPLOY"), &event));
+        let by_subject = EventQuery {
+            subject: Some(SECRET.to_owned()),
+            ..EventQuery::default()
+        };
+        assert!(!veil.lets_find_event(Role::Viewer, &by_subject, &event));
+        assert!(veil.lets_find_event(Role::Operator, &by_subject, &event));
+    }
 
     fn attempt() -> AttemptView {
         let at = Time(Timestamp::default());

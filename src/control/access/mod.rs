@@ -421,3 +421,35 @@ impl<S: Send + Sync> FromRequestParts<S> for Door {
             .ok_or_else(|| Failure::new(ErrorCode::NotFound, "there are no sessions over the Unix socket"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_that_of_a_host_with_or_without_the_port_of_its_scheme() {
+        let is_own = |origin: &str, host: &str| {
+            let origin = HeaderValue::try_from(origin).expect("a header");
+            is_same_origin(&HeaderMap::from_iter([(ORIGIN, origin)]), host)
+        };
+        for (origin, host) in [
+            ("https://hem.example.org", "hem.example.org"),
+            ("https://hem.example.org", "hem.example.org:443"),
+            ("http://hem.example.org", "HEM.example.org:80"),
+            ("https://hem.example.org:8443", "hem.example.org:8443"),
+            ("https://[::1]", "[::1]:443"),
+        ] {
+            assert!(is_own(origin, host), "{origin} {host}");
+        }
+        for (origin, host) in [
+            ("http://hem.example.org", "hem.example.org:443"),
+            ("https://hem.example.org", "hem.example.org:80"),
+            ("https://hem.example.org:8443", "hem.example.org"),
+            ("https://evil.example.net", "hem.example.org:443"),
+            ("hem.example.org", "hem.example.org"),
+            ("null", "null"),
+        ] {
+            assert!(!is_own(origin, host), "{origin} {host}");
+        }
+    }
+}

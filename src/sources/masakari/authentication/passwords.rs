@@ -152,6 +152,8 @@ fn read(path: &Path) -> Result<Users, HtpasswdError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     /// `secret`, as `htpasswd -nbs` and `htpasswd -nbB` make it.
