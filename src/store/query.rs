@@ -549,10 +549,13 @@ impl Store {
                 continue;
             };
             let identity = String::from_utf8_lossy(identity.get(1..).unwrap_or_default());
-            let document = blob::get(&self.shared.tree, &keys::untold(&identity))
-                .map_err(ReadError::blob(format!("the own event `{identity}`")))?;
-            match own::read(&document.unwrap_or_default()).facts {
-                Facts::Own(own) => untold.push(own),
+            // Pieces that do not fit together are damage like any other, and keep no other event from being told.
+            let document = match blob::get(&self.shared.tree, &keys::untold(&identity)) {
+                Err(GetError::Sled(error)) => return Err(ReadError::Read(error)),
+                document => document.ok().flatten(),
+            };
+            match document.map(|document| own::read(&document).facts) {
+                Some(Facts::Own(own)) => untold.push(own),
                 _ => {
                     tracing::error!(%identity, "the record of an own event that is still to be told is damaged")
                 }
