@@ -193,13 +193,13 @@ impl Store {
                     bytes.extend_from_slice(&key.event.0.to_be_bytes());
                     bytes
                 });
-                let of_hook = self.below(prefix.clone(), before).keys().rev().map(|key| {
-                    key.map(|key| {
-                        let event = key.get(prefix.len()..).and_then(|number| number.try_into().ok());
-                        let event = Seq(u64::from_be_bytes(event.unwrap_or_default()));
-                        let execution = ExecutionKey::new(event, hook.clone());
-                        sled::IVec::from(keys::of_execution(Space::Execution, &execution))
-                    })
+                let of_hook = self.below(prefix, before).keys().rev();
+                let of_hook = of_hook.filter_map(|key| match key {
+                    Ok(key) => {
+                        let execution = keys::of_hook(&key)?;
+                        Some(Ok(keys::of_execution(Space::Execution, &execution).into()))
+                    }
+                    Err(error) => Some(Err(error)),
                 });
                 self.listed_executions(of_hook, query.limit, selects)
             }
@@ -219,9 +219,10 @@ impl Store {
         let mut found = Vec::new();
         for key in self.shared.tree.scan_prefix(&prefix).keys().rev() {
             let key = key.map_err(ReadError::Read)?;
-            let event = key.get(prefix.len()..).and_then(|number| number.try_into().ok());
-            let event = Seq(u64::from_be_bytes(event.unwrap_or_default()));
-            if let Some(execution) = self.execution(&ExecutionKey::new(event, hook.clone()))? {
+            let Some(key) = keys::of_hook(&key) else {
+                continue;
+            };
+            if let Some(execution) = self.execution(&key)? {
                 if !goes_on(&execution) {
                     break;
                 }
