@@ -18,11 +18,11 @@ use crate::engine::execution::{Attempt, Execution};
 use crate::engine::known_states::{Baseline, GapStory};
 use crate::engine::mute::Mute;
 use crate::engine::outbox::Owed;
-use crate::event::Facts;
 use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::opennebula::pool::{ResourceId, StateNames};
 use crate::event::own::{self, OwnEvent};
 use crate::event::time::Timestamp;
+use crate::event::{Event, Facts};
 use crate::hooks::Version;
 
 /// Events stand in the order of their acceptance: one that waited, or was received before the clock was set back, may be received
@@ -87,6 +87,56 @@ impl Store {
             }
         }
         Ok(found)
+    }
+
+    /// When the newest event of a source was received that is on record. It is looked for among the newest `at_most` of all; where
+    /// it is none of those, the time of the oldest of all stands for it. None where none was received, or, with `since`, where
+    /// the newest was received earlier by far. What cannot be read is said in the log and passed over.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn last_received(
+        &self,
+        source: &str,
+        since: Option<Timestamp>,
+        at_most: usize,
+    ) -> Result<Option<Timestamp>, ReadError> {
+        let counters = self.summary().events.get(source).cloned().unwrap_or_default();
+        if counters.matched + counters.unmatched + counters.undecodable + counters.gaps == 0 {
+            return Ok(None);
+        }
+        let all = self.shared.tree.scan_prefix(keys::space(Space::Event));
+        for entry in all.rev().take(at_most) {
+            let Some(event) = self.readable(entry)? else {
+                continue;
+            };
+            if *event.source == *source {
+                return Ok(Some(event.received));
+            }
+            if since.is_some_and(|since| event.received.plus(OUT_OF_ORDER) < since) {
+                return Ok(None);
+            }
+        }
+        for entry in self.shared.tree.scan_prefix(keys::space(Space::Event)) {
+            if let Some(event) = self.readable(entry)? {
+                return Ok(Some(event.received));
+            }
+        }
+        Ok(None)
+    }
+
+    /// An event without its payload; none where its record is damaged.
+    fn readable(&self, entry: sled::Result<(sled::IVec, sled::IVec)>) -> Result<Option<Event>, ReadError> {
+        let (key, record) = entry.map_err(ReadError::Read)?;
+        let seq = Seq(keys::number(&key).unwrap_or_default());
+        match self.listed_event(seq, &record) {
+            Ok(listed) => Ok(Some(listed.event)),
+            Err(error @ ReadError::Read(_)) => Err(error),
+            Err(error) => {
+                tracing::warn!(event = %seq, error = &error as &dyn std::error::Error, "an event on record cannot be read");
+                Ok(None)
+            }
+        }
     }
 
     /// What stands under keys that begin with `prefix`, and below `before`, one of those keys.
