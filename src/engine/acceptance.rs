@@ -48,6 +48,9 @@ const LOOKED_AT: usize = 100_000;
 /// How long the thread waits for a message before it looks whether it is to end.
 const WAIT: Duration = Duration::from_millis(100);
 
+/// In place of a count of rounds: the thread has ended, and makes none any more.
+pub(super) const NO_MORE_ROUNDS: u64 = u64::MAX;
+
 /// The sources' connections, as last heard of.
 pub(super) type Connections = Arc<Mutex<BTreeMap<String, SourceStatus>>>;
 
@@ -80,7 +83,13 @@ pub(super) struct Acceptance {
 
 impl Acceptance {
     /// Runs until `stop` is cancelled and the queue is empty, or the dispatcher is gone.
-    pub(super) fn run(mut self, stop: &CancellationToken) {
+    pub(super) fn run(self, stop: &CancellationToken) {
+        let rounds = Arc::clone(&self.rounds);
+        self.work(stop);
+        rounds.store(NO_MORE_ROUNDS, Ordering::Relaxed);
+    }
+
+    fn work(mut self, stop: &CancellationToken) {
         loop {
             let entries = self.queue.take(TOGETHER, WAIT);
             self.rounds.fetch_add(1, Ordering::Relaxed);
