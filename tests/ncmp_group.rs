@@ -13,7 +13,11 @@ mod kafka;
 mod peers;
 mod recorded;
 mod service;
+#[path = "short_of/namespace.rs"]
+mod namespace;
 #[allow(dead_code, reason = "another test program remounts it")]
+#[path = "short_of/namespace.rs"]
+mod namespace;
 #[path = "short_of/small_disk.rs"]
 mod small_disk;
 
