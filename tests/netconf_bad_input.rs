@@ -427,9 +427,6 @@ async fn a_greeting_that_is_none_is_said_plainly_and_tried_again() {
         until("hem tries again", || server.sessions() >= sessions + 3).await;
         refused(&mut service, words).await;
     }
-    // One without an end.
-    server.change(|manners| manners.greeting = Some(vec![b'x'; 80 << 20]));
-    refused(&mut service, "goes on for more than").await;
     server.change(|manners| manners.greeting = None);
     let mut session = server.first_subscription().await;
     session.send(good(1).as_bytes());
