@@ -445,10 +445,7 @@ async fn an_error_of_the_server_is_said_in_its_words() {
     })
     .await;
     let why = refused(&mut service, "no such stream here").await;
-    assert!(
-        why.contains("a value is not allowed"),
-        "{why}"
-    );
+    assert!(why.contains("a value is not allowed"), "{why}");
     // A reply that is none of either kind.
     server.change(|manners| {
         manners.answers = vec![("create-subscription".to_owned(), "<maybe/>".to_owned())];

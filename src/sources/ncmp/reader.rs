@@ -30,7 +30,7 @@ use crate::event::Event;
 use crate::event::ncmp::mark::{Mark, Read, partition_name};
 use crate::event::ncmp::{self};
 use crate::event::time::Timestamp;
-use crate::sources::repeats::Repeats;
+use crate::repeats::Repeats;
 use crate::sources::sentence;
 
 /// So much is on its way at once; one record alone is taken whatever its size.
@@ -314,7 +314,6 @@ impl<'a> Reader<'a> {
     fn told(&mut self, told: Told) {
         match told {
             Told::Assigned(spots) => {
-                self.link.is_member();
                 self.forget_partitions();
                 match &self.phase {
                     Phase::Draining {
@@ -457,6 +456,7 @@ impl<'a> Reader<'a> {
         match self.consumer.assign(&assignment) {
             Ok(()) => {
                 self.phase = Phase::Reading;
+                self.link.reads(self.log);
                 self.reads_since = Instant::now();
                 self.is_paused = false;
                 self.commit_at = Instant::now();

@@ -19,9 +19,9 @@ use crate::engine::intake::{Intake, Limits, NotKept};
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
 use crate::event::{Facts, Gap};
+use crate::repeats::Repeats;
 use crate::sources::backoff::Backoff;
 use crate::sources::esc::arrived;
-use crate::sources::repeats::Repeats;
 use crate::sources::{BuildError, Site, Wires, sentence};
 
 /// What is on its way at once, with some room for what is said besides.

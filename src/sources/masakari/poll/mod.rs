@@ -18,7 +18,7 @@ use crate::engine::bookmark::BookmarkError;
 use crate::engine::intake::{Intake, Limits, NotAccepted};
 use crate::event::masakari::{MasakariNotification, Observed, texts};
 use crate::event::time::Timestamp;
-use crate::sources::repeats::Repeats;
+use crate::repeats::Repeats;
 use crate::sources::{BuildError, Built, Site, Source, Wires, sentence};
 
 /// One event is on its way at a time.
