@@ -31,7 +31,9 @@ async fn start(manners: Manners) -> (House, Scripted, Link, Service) {
     let house = House::new();
     let server = Scripted::start(&house, manners).await;
     let link = Link::to(server.door.sshd.port);
-    configure(&house, &server.door.settings(link.port));
+    // Nothing but what is sent ends a session, however slow the machine is.
+    let settings = format!("{}, keepalive: 20s", server.door.settings(link.port));
+    configure(&house, &settings);
     let service = Service::start(&house);
     (house, server, link, service)
 }

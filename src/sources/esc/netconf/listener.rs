@@ -557,7 +557,8 @@ impl Listener {
         let sighting = Sighting::of_unreadable(reason.as_bytes());
         // It is no progress: what is sent again breaks at the same place.
         let taken = self.taken;
-        self.take_unreadable(&sighting, overlap, reason, Bytes::new()).await;
+        self.take_unreadable(&sighting, overlap, reason, Bytes::new())
+            .await;
         self.taken = taken;
     }
 
