@@ -107,7 +107,7 @@ async fn a_burst_of_a_thousand_events_arrives_whole_and_in_order() {
     let house = House::new();
     let netconfd = Netconfd::start(&house, 5000).await;
     let link = Link::to(netconfd.door.sshd.port);
-    configure(&house, &settings(&netconfd, &link, ""));
+    configure(&house, &settings(&netconfd, &link, ", keepalive: 20s"));
     let mut service = subscribed(&house).await;
     let mut operator = Operator::connect(&netconfd).await;
     operator.emit(&Emit::step("VM_ALIVE", "SUCCESS").numbered(1, 1000));
@@ -214,14 +214,14 @@ async fn a_server_that_stands_still_for_a_while_goes_on_where_it_was() {
     let house = House::new();
     let netconfd = Netconfd::start(&house, 1000).await;
     let link = Link::to(netconfd.door.sshd.port);
-    configure(&house, &settings(&netconfd, &link, ", keepalive: 200ms"));
+    configure(&house, &settings(&netconfd, &link, ", keepalive: 1s"));
     let mut service = subscribed(&house).await;
     let mut operator = Operator::connect(&netconfd).await;
     // sshd answers for the connection all the same, so nothing is wrong with it.
     netconfd.signal(Signal::SIGSTOP);
     let received = link.received();
     until("sshd has answered some keepalives", || {
-        link.received() >= received + 200
+        link.received() >= received + 100
     })
     .await;
     netconfd.signal(Signal::SIGCONT);

@@ -391,7 +391,12 @@ impl Listener {
             let taken = self.hear(&mut session, &mut overlap);
             match until.run_until_cancelled(taken).await {
                 Some(Ok(())) => {}
-                Some(Err(ended)) => return ended,
+                Some(Err(ended)) => {
+                    if let Ended::Session(fault @ SessionFault::Framing(_)) = &ended {
+                        self.take_break(fault, &mut overlap).await;
+                    }
+                    return ended;
+                }
                 None => {
                     // What waits for room now is heard again by the next life.
                     let goodbye = say_goodbye(&mut channel, &mut session);
@@ -544,6 +549,17 @@ impl Listener {
         let payload = Payload::new(document);
         self.take(sighting, overlap, "ESC".to_owned(), None, facts, payload)
             .await;
+    }
+
+    /// What broke a session is kept as something that cannot be read; where it is sent again, once.
+    async fn take_break(&mut self, fault: &SessionFault, overlap: &mut Overlap) {
+        let reason = sentence(fault);
+        let sighting = Sighting::of_unreadable(reason.as_bytes());
+        // It is no progress: what is sent again breaks at the same place.
+        let taken = self.taken;
+        self.take_unreadable(&sighting, overlap, reason, Bytes::new())
+            .await;
+        self.taken = taken;
     }
 
     async fn take(
