@@ -239,11 +239,16 @@ async fn what_cannot_be_read_is_kept_with_its_bytes_and_the_partition_goes_on() 
         assert!(reason.starts_with("the value is no JSON"), "{reason}");
     }
     let others: Vec<&str> = unread[10..].iter().map(|(reason, _)| *reason).collect();
-    assert_eq!(others[0], "the value is no JSON object");
+    // Where it was, and what it was about.
+    let place = "(record 11 of ncmp-events/0, key `cmhandle-001`)";
+    assert_eq!(others[0], format!("the value is no JSON object {place}"));
     assert!(others[1].contains("names no CM handle"), "{others:?}");
     assert!(others[2].contains("says what it is"), "{others:?}");
     assert!(others[3].starts_with("the value is no JSON"), "{others:?}");
-    assert_eq!(others[4], "the record has no value");
+    assert!(
+        others[4].starts_with("the record has no value (record "),
+        "{others:?}"
+    );
 }
 
 /// Runs hem until it has accepted so many events in all, and stops it.
