@@ -162,6 +162,7 @@ impl Daemon {
                 records: engine.records(),
                 results: engine.results(name),
                 inlet: oned.and_then(|_| engine.take_inlet()),
+                seeks: engine.seeks(name),
                 catch_up: engine.catch_up(name),
                 leadership: oned.filter(|oned| oned.leader_only).map(|_| engine.leadership()),
                 readers: readers.clone(),

@@ -44,6 +44,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "engine::pool",
             "engine::records",
             "engine::role",
+            "engine::seek",
             "event",
             "file_stamp",
             "http_client",

@@ -179,7 +179,8 @@ pub(super) fn check(raw: RawWebhook, folder: &Path) -> Result<WebhookSource, Sou
                 listen.address, name.0
             )));
         }
-        if !listen.is_loopback() && listen.tls.is_none() && !endpoint.knows_senders() && endpoint.takes("GET") {
+        if !listen.is_loopback() && listen.tls.is_none() && !endpoint.knows_senders() && endpoint.takes("GET")
+        {
             return Err(fault(format!(
                 "on {} the endpoint `{}` could be triggered by any page that somebody in `addresses` looks at: without TLS no browser \
                  says for which page it sends a `GET`; give the endpoint a `signature` or a `token`, leave `GET` out, or set `tls`",

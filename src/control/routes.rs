@@ -20,8 +20,8 @@ use super::api::{
     ActivityFilter, ActivityView, AuditFilter, AuditView, DefinitionView, EmitOrder, EmitReply, ErrorCode,
     EventFilter, EventView, ExecutionFilter, ExecutionView, ExplanationView, ExportFilter, ExportLine,
     FeedFilter, FeedLine, FeedMessage, HookView, LiveOutputView, MuteOrder, MuteReply, Ordered, ReloadOrder,
-    ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SessionView, StatusView, StopOrder, StopReply,
-    Story, UnmuteOrder, UnmuteReply,
+    ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SeekOrder, SeekReply, SessionView, StatusView,
+    StopOrder, StopReply, Story, UnmuteOrder, UnmuteReply,
 };
 use super::asked::{Asked, By, Named, Told, Wordless};
 use super::convert;
@@ -37,6 +37,7 @@ use super::page;
 use super::problem::Failure;
 use super::query;
 use super::room::{Answer, Room};
+use super::seek;
 use crate::engine::execution::State as ExecutionState;
 use crate::event::id::{ExecutionKey, HookName, Reference, Seq};
 use crate::event::payload::Payload;
@@ -159,6 +160,12 @@ pub(super) fn operations() -> Vec<Operation> {
             "reload",
             "Reads the configuration and the hooks folder now.",
             reload,
+        ),
+        Operation::post(
+            "/v1/sources/{name}/seek",
+            "seek",
+            "Reads partitions of a topic from elsewhere.",
+            seek_to,
         ),
         Operation::get("/v1/audit", "audit", "Who ordered what, the newest first.", audit),
         Operation::get(
@@ -573,6 +580,15 @@ async fn unmute(State(room): Rooms, By(caller): By, Told(order): Told<UnmuteOrde
 async fn reload(State(room): Rooms, By(caller): By, Told(order): Told<ReloadOrder>) -> Answer<ReloadReply> {
     let report = room.handle.reload(order.accept, caller.actor).await?;
     Ok(Json(convert::reload(&report)))
+}
+
+async fn seek_to(
+    State(room): Rooms,
+    By(caller): By,
+    Named(name): Named<String>,
+    Told(order): Told<SeekOrder>,
+) -> Answer<SeekReply> {
+    Ok(Json(seek::order(&room.handle, &name, order, caller.actor).await?))
 }
 
 async fn emit(State(room): Rooms, By(caller): By, Told(order): Told<EmitOrder>) -> Answer<EmitReply> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, StreamConsumer};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 use tokio::sync::mpsc;
@@ -232,7 +232,6 @@ pub(super) enum Told {
         is_lost: bool,
     },
     /// What was to be committed is, or is not.
-    Committed(Result<(), RDKafkaErrorCode>),
     /// Something is wrong; librdkafka goes on by itself.
     Trouble {
         /// What.
@@ -299,15 +298,5 @@ impl ConsumerContext for Teller {
         {
             tracing::debug!(source = self.source, %error, "partitions cannot be given up");
         }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        let result = match result {
-            Ok(()) => Ok(()),
-            // There was nothing to commit.
-            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => Ok(()),
-            Err(error) => Err(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail)),
-        };
-        let _ = self.told.send(Told::Committed(result));
     }
 }

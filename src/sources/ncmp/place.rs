@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +16,7 @@ use super::placing::{Begin, Known, Missed, begin};
 use super::reader::Site;
 use crate::engine::bookmark::{Bookmark, BookmarkError};
 use crate::engine::intake::NotAccepted;
+use crate::engine::seek::Sought;
 use crate::event::Gap;
 use crate::event::ncmp::mark::{FirstSight, Mark, Target, partition_name};
 use crate::event::time::Timestamp;
@@ -22,9 +24,6 @@ use crate::sources::sentence;
 
 /// What cannot be found out is asked for again after the first time, and then twice as long each time up to the second.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
-
-/// A new leader may not know its end yet: it is asked so many times more before records count as lost.
-const ENDS_TWICE: u32 = 3;
 
 /// Where a partition is read from.
 #[derive(Debug)]
@@ -35,6 +34,25 @@ pub(super) struct Placed {
     pub committed: Option<i64>,
 }
 
+/// What is to be read.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// The partitions.
+    pub spots: Vec<Spot>,
+    /// Of these, those of which the last record that was accepted is not the one that is there.
+    pub others: BTreeSet<Spot>,
+    /// What an operator wants to be read from elsewhere.
+    pub seek: Option<Seeking>,
+}
+
+/// What an operator wants to be read from elsewhere.
+#[derive(Debug)]
+pub(super) struct Seeking {
+    pub sought: Vec<Sought>,
+    pub target: Target,
+    pub reply: oneshot::Sender<Result<Vec<Sought>, String>>,
+}
+
 /// Why it is not known yet.
 #[derive(Debug, thiserror::Error)]
 enum NotYet {
@@ -42,35 +60,41 @@ enum NotYet {
     Store(#[source] crate::engine::records::ReadError),
     #[error("the broker does not say where the partitions stand")]
     Broker(#[from] rdkafka::error::KafkaError),
-    #[error("the broker says that it ends before what was read")]
-    Ends,
     #[error("where the partitions are read from cannot be kept")]
     NotKept(#[from] NotAccepted),
     #[error("where the partitions are read from cannot be kept")]
     Bookmark(#[from] BookmarkError),
 }
 
-/// Finds out where these partitions are read from. Of those that are `others`, the last record that was accepted is not the one that
-/// is there. None where it was given up.
+/// Finds out where partitions are read from. None where it was given up.
 pub(super) async fn place(
     site: Site,
     consumer: Arc<Consumer>,
-    spots: Vec<Spot>,
-    others: BTreeSet<Spot>,
+    wanted: Wanted,
     until: CancellationToken,
 ) -> Option<Vec<Placed>> {
+    let Wanted { spots, others, seek } = wanted;
+    if let Some(seek) = seek {
+        let Seeking {
+            sought,
+            target,
+            reply,
+        } = seek;
+        let kept = keep(&site, &sought, target).await;
+        // Whoever asked may have gone away.
+        let _ = reply.send(match kept {
+            Ok(()) => Ok(sought),
+            Err(error) => Err(sentence(&error)),
+        });
+    }
     let mut delay = ASK_AGAIN.0;
-    let mut believes_at = ENDS_TWICE;
     loop {
         if until.is_cancelled() {
             return None;
         }
-        match attempt(&site, &consumer, &spots, &others, believes_at == 0).await {
+        match attempt(&site, &consumer, &spots, &others).await {
             Ok(placed) => return Some(placed),
             Err(error) => {
-                if matches!(error, NotYet::Ends) {
-                    believes_at -= 1;
-                }
                 tracing::debug!(
                     source = &*site.name,
                     why = sentence(&error),
@@ -83,12 +107,22 @@ pub(super) async fn place(
     }
 }
 
+/// Keeps what an operator wants, before anybody asks the broker where that is.
+async fn keep(site: &Site, sought: &[Sought], target: Target) -> Result<(), NotYet> {
+    let mark = Mark::Seek(target).to_bytes();
+    let bookmarks: Result<Vec<Bookmark>, _> = sought
+        .iter()
+        .map(|sought| Bookmark::new(partition_name(&sought.topic, sought.partition), mark.clone()))
+        .collect();
+    site.intake.keep(bookmarks?).await?;
+    Ok(())
+}
+
 async fn attempt(
     site: &Site,
     consumer: &Arc<Consumer>,
     spots: &[Spot],
     others: &BTreeSet<Spot>,
-    believes: bool,
 ) -> Result<Vec<Placed>, NotYet> {
     let kept = site.records.bookmarks(&site.name).await.map_err(NotYet::Store)?;
     let mark = |spot: &Spot| {
@@ -119,9 +153,6 @@ async fn attempt(
             is_another: others.contains(&spot),
         };
         let begin = begin(&known, site.rules.start);
-        if matches!(begin.missed, Some(Missed::Anew { .. })) && !known.is_another && !believes {
-            return Err(NotYet::Ends);
-        }
         all.push((spot, known, begin));
     }
     let mut placed = Vec::new();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, OptionFuture};
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
-use rdkafka::consumer::{CommitMode, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::mpsc;
@@ -14,17 +14,18 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::Spot;
-use super::asking::list;
+use super::asking::{commit, list};
 use super::client::{Consumer, Credentials, Told};
 use super::lane::Lane;
 use super::link::{Link, Look, look};
 use super::message::Message;
-use super::place::{Placed, place};
+use super::place::{Placed, Seeking, Wanted, place};
 use super::placing::LookBack;
 use crate::config::NcmpSource;
 use crate::engine::bookmark::Bookmark;
 use crate::engine::intake::{Accepted, Intake, NotAccepted, NotKept, Sequence};
 use crate::engine::records::Records;
+use crate::engine::seek::{Seek, Sought};
 use crate::event::Event;
 use crate::event::ncmp::mark::{Mark, Read, partition_name};
 use crate::event::ncmp::{self};
@@ -128,7 +129,7 @@ enum Phase {
     Draining {
         then: Then,
         since: Instant,
-        /// Since when the last commit is waited for.
+        /// Since when the last commit is on its way.
         commits: Option<Instant>,
     },
 }
@@ -139,9 +140,11 @@ type Answer = (Spot, i64, Result<Accepted, NotAccepted>);
 enum Next {
     Stop,
     Told(Told),
+    Seek(Seek),
     Answered(Answer),
     Placed(Option<Vec<Placed>>),
     Looked(Look),
+    Committed(Result<(), KafkaError>),
     Came(Result<Message, KafkaError>),
     Round,
 }
@@ -151,6 +154,9 @@ pub(super) struct Reader<'a> {
     site: &'a Site,
     consumer: Arc<Consumer>,
     told: mpsc::UnboundedReceiver<Told>,
+    seeks: &'a mut mpsc::Receiver<Seek>,
+    /// What is to be read from elsewhere when nothing is on its way any more.
+    seeking: Option<Seek>,
     credentials: &'a Credentials,
     log: &'a mut Repeats,
     link: Link,
@@ -164,7 +170,7 @@ pub(super) struct Reader<'a> {
     is_paused: bool,
     full_since: Option<Instant>,
     reads_since: Instant,
-    commits_since: Option<Instant>,
+    committing: Option<BoxFuture<'static, Result<(), KafkaError>>>,
     commit_at: Instant,
     again: (Instant, Duration),
     ended: Option<Ended>,
@@ -175,6 +181,7 @@ impl<'a> Reader<'a> {
         site: &'a Site,
         consumer: Arc<Consumer>,
         told: mpsc::UnboundedReceiver<Told>,
+        seeks: &'a mut mpsc::Receiver<Seek>,
         credentials: &'a Credentials,
         log: &'a mut Repeats,
     ) -> Self {
@@ -184,6 +191,8 @@ impl<'a> Reader<'a> {
             site,
             consumer,
             told,
+            seeks,
+            seeking: None,
             credentials,
             log,
             is_subscribed: false,
@@ -196,7 +205,7 @@ impl<'a> Reader<'a> {
             is_paused: false,
             full_since: None,
             reads_since: now,
-            commits_since: None,
+            committing: None,
             commit_at: now,
             again: (now, AGAIN_AFTER.0),
             ended: None,
@@ -222,9 +231,11 @@ impl<'a> Reader<'a> {
                 biased;
                 () = until.cancelled(), if !is_stopping => Next::Stop,
                 Some(told) = self.told.recv() => Next::Told(told),
+                Some(seek) = self.seeks.recv(), if self.seeking.is_none() => Next::Seek(seek),
                 Some(answer) = self.answers.next(), if !self.answers.is_empty() => Next::Answered(answer),
                 Some(placed) = OptionFuture::from(self.placing.as_mut()) => Next::Placed(placed),
                 Some(look) = OptionFuture::from(self.looking.as_mut()) => Next::Looked(look),
+                Some(result) = OptionFuture::from(self.committing.as_mut()) => Next::Committed(result),
                 _ = rounds.tick() => Next::Round,
                 // Nothing of librdkafka's is held while something else is waited for.
                 came = async { consumer.recv().await.map(|message| Message::of(&message)) }, if polls => Next::Came(came),
@@ -235,6 +246,7 @@ impl<'a> Reader<'a> {
                     self.drain_then(Then::End(Ended::Stopped));
                 }
                 Next::Told(told) => self.told(told),
+                Next::Seek(seek) => self.seek(seek),
                 Next::Answered(answer) => self.answered(answer),
                 Next::Placed(placed) => {
                     self.placing = None;
@@ -243,6 +255,10 @@ impl<'a> Reader<'a> {
                 Next::Looked(look) => {
                     self.looking = None;
                     self.looked(&look);
+                }
+                Next::Committed(result) => {
+                    self.committing = None;
+                    self.committed(&result);
                 }
                 Next::Came(Ok(message)) => self.came(message).await,
                 Next::Came(Err(error)) => self.failed(&error),
@@ -304,13 +320,12 @@ impl<'a> Reader<'a> {
     fn told(&mut self, told: Told) {
         match told {
             Told::Assigned(spots) => {
-                self.link.is_member();
                 self.forget_partitions();
                 match &self.phase {
                     Phase::Draining {
                         then: Then::End(_), ..
                     } => {}
-                    _ => self.place(spots, BTreeSet::new()),
+                    _ => self.place(spots, BTreeSet::new(), None),
                 }
             }
             Told::Revoked { is_lost } => {
@@ -323,7 +338,6 @@ impl<'a> Reader<'a> {
                 }
                 self.drain_then(Then::GiveUp);
             }
-            Told::Committed(result) => self.committed(result),
             Told::Trouble { code, reason } => match code {
                 RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
                     tracing::debug!(
@@ -340,6 +354,53 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Somebody wants partitions to be read from elsewhere.
+    fn seek(&mut self, seek: Seek) {
+        let why = if matches!(self.phase, Phase::Reading) {
+            let sought = self.sought_by(&seek);
+            if sought.is_empty() {
+                format!(
+                    "hem reads no such partition of `{}` now: another member of its group does, or there is none",
+                    seek.aim.topic
+                )
+            } else if seek.is_dry_run {
+                // Whoever asked may have gone away.
+                let _ = seek.reply.send(Ok(sought));
+                return;
+            } else {
+                self.seeking = Some(seek);
+                self.drain_then(Then::PlaceAgain(BTreeSet::new()));
+                return;
+            }
+        } else {
+            "hem reads no partition now: the broker is away, or its group is giving them out anew".to_owned()
+        };
+        let _ = seek.reply.send(Err(why));
+    }
+
+    /// The partitions that an order is about, of those that are read.
+    fn sought_by(&self, seek: &Seek) -> Vec<Sought> {
+        let is_meant = |(topic, number): &Spot| {
+            **topic == *seek.aim.topic && seek.aim.partition.is_none_or(|asked| asked == *number)
+        };
+        let meant = self.partitions.iter().filter(|(spot, _)| is_meant(spot));
+        meant
+            .map(|((topic, partition), read)| Sought {
+                topic: topic.to_string(),
+                partition: *partition,
+                read_up_to: Some(read.lane.next_to_accept()),
+            })
+            .collect()
+    }
+
+    fn sought(&self, seek: Seek) -> Seeking {
+        Seeking {
+            sought: self.sought_by(&seek),
+            target: seek.aim.target,
+            reply: seek.reply,
+        }
+    }
+
     fn failed(&mut self, error: &KafkaError) {
         // Everything else was told with its reason.
         if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
@@ -348,13 +409,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Finds out where these partitions are read from.
-    fn place(&mut self, spots: Vec<Spot>, others: BTreeSet<Spot>) {
+    fn place(&mut self, spots: Vec<Spot>, others: BTreeSet<Spot>, seek: Option<Seeking>) {
         let until = CancellationToken::new();
         let placing = place(
             self.site.clone(),
             Arc::clone(&self.consumer),
-            spots,
-            others,
+            Wanted { spots, others, seek },
             until.clone(),
         );
         self.placing = Some(Box::pin(placing));
@@ -401,6 +461,7 @@ impl<'a> Reader<'a> {
         match self.consumer.assign(&assignment) {
             Ok(()) => {
                 self.phase = Phase::Reading;
+                self.link.reads(self.log);
                 self.reads_since = Instant::now();
                 self.is_paused = false;
                 self.commit_at = Instant::now();
@@ -450,19 +511,23 @@ impl<'a> Reader<'a> {
             return;
         }
         match commits {
+            // It says less than what is accepted by now.
+            None if self.committing.is_some() && since.elapsed() < COMMIT_WITHIN => return,
             None => {
+                self.committing = None;
                 self.commit();
                 if let Phase::Draining { commits, .. } = &mut self.phase {
                     *commits = Some(Instant::now());
                 }
-                if self.commits_since.is_some() {
+                if self.committing.is_some() {
                     return;
                 }
             }
-            Some(at) if self.commits_since.is_some() && at.elapsed() < COMMIT_WITHIN => return,
+            Some(at) if self.committing.is_some() && at.elapsed() < COMMIT_WITHIN => return,
             Some(_) => {}
         }
         let spots: Vec<Spot> = self.partitions.keys().cloned().collect();
+        let seek = self.seeking.take().map(|seek| self.sought(seek));
         self.forget_partitions();
         self.phase = Phase::Idle;
         if let Err(error) = self.consumer.unassign() {
@@ -474,7 +539,7 @@ impl<'a> Reader<'a> {
         }
         match then {
             Then::GiveUp => {}
-            Then::PlaceAgain(others) => self.place(spots, others),
+            Then::PlaceAgain(others) => self.place(spots, others, seek),
             Then::End(ended) => self.ended = Some(ended),
         }
     }
@@ -484,7 +549,7 @@ impl<'a> Reader<'a> {
         self.on_the_way = (0, 0);
         self.is_paused = false;
         self.full_since = None;
-        self.commits_since = None;
+        self.committing = None;
     }
 
     /// Whether a record can be taken.
@@ -534,7 +599,8 @@ impl<'a> Reader<'a> {
         };
         if let Some(last) = partition.looks_back.take() {
             let is_there = message.offset == last.offset;
-            if (is_there && message.print() != last.print) || (!is_there && last.is_due) {
+            let is_another = last.print.is_some_and(|print| print != message.print());
+            if (is_there && is_another) || (!is_there && last.is_due) {
                 self.drain_then(Then::PlaceAgain(BTreeSet::from([message.spot])));
                 return;
             }
@@ -651,7 +717,12 @@ impl<'a> Reader<'a> {
             return;
         }
         let gone = self.due();
-        if !gone.is_empty() {
+        if gone.is_empty() {
+            // The others were removed where a topic is compacted.
+            for partition in self.partitions.values_mut() {
+                partition.looks_back = None;
+            }
+        } else {
             self.drain_then(Then::PlaceAgain(gone));
         }
     }
@@ -665,39 +736,26 @@ impl<'a> Reader<'a> {
 
     /// Tells the group how far what was read is accepted.
     fn commit(&mut self) {
-        let is_asked = self
-            .commits_since
-            .is_some_and(|since| since.elapsed() < Duration::from_secs(60));
-        if is_asked || self.link.is_down() {
+        if self.committing.is_some() || self.link.is_down() {
             return;
         }
-        let mut offsets = TopicPartitionList::new();
-        let mut is_empty = true;
-        for ((topic, number), partition) in &mut self.partitions {
+        let mut offsets = Vec::new();
+        for (spot, partition) in &mut self.partitions {
             let next = partition.lane.next_to_accept();
             partition.committing = None;
-            if partition.committed == Some(next) {
+            // Before it is known that the broker has the same records as before, nothing is said of them.
+            if partition.committed == Some(next) || partition.looks_back.is_some() {
                 continue;
             }
-            if offsets
-                .add_partition_offset(topic, *number, Offset::Offset(next))
-                .is_ok()
-            {
-                partition.committing = Some(next);
-                is_empty = false;
-            }
+            partition.committing = Some(next);
+            offsets.push((spot.clone(), next));
         }
-        if is_empty {
-            return;
-        }
-        match self.consumer.commit(&offsets, CommitMode::Async) {
-            Ok(()) => self.commits_since = Some(Instant::now()),
-            Err(error) => self.not_committed(&sentence(&error)),
+        if !offsets.is_empty() {
+            self.committing = Some(Box::pin(commit(Arc::clone(&self.consumer), offsets)));
         }
     }
 
-    fn committed(&mut self, result: Result<(), RDKafkaErrorCode>) {
-        self.commits_since = None;
+    fn committed(&mut self, result: &Result<(), KafkaError>) {
         match result {
             Ok(()) => {
                 for partition in self.partitions.values_mut() {
@@ -708,7 +766,7 @@ impl<'a> Reader<'a> {
                     }
                 }
             }
-            Err(code) => self.not_committed(&code.to_string()),
+            Err(error) => self.not_committed(&sentence(error)),
         }
     }
 
