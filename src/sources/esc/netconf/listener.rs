@@ -274,6 +274,9 @@ impl Listener {
             }
             Err(ended) => ended,
         };
+        if matches!(ended, Ended::Session(SessionFault::Framing(_))) {
+            self.intake.not_kept(NotKept::Refused("broken framing"));
+        }
         if plan.start.is_some() {
             self.learn_from(&ended);
         }
