@@ -116,10 +116,16 @@ impl Broker {
         let began = Instant::now();
         loop {
             let committed = self.committed(group, topic);
-            if offsets.iter().all(|(partition, offset)| committed.get(partition) == Some(offset)) {
+            if offsets
+                .iter()
+                .all(|(partition, offset)| committed.get(partition) == Some(offset))
+            {
                 return;
             }
-            assert!(began.elapsed() < LIMIT, "the group has committed {committed:?}, not {offsets:?}");
+            assert!(
+                began.elapsed() < LIMIT,
+                "the group has committed {committed:?}, not {offsets:?}"
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
