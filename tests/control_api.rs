@@ -206,9 +206,9 @@ async fn tokens_are_taken_up_and_taken_back_while_the_daemon_runs() {
 async fn an_export_ends_with_the_token_that_began_it() {
     let site = Site::open("").await;
     // More than lies in the buffers of a connection whose other end does not read.
-    let payload = STANDARD.encode("x".repeat(1 << 20));
+    let payload = STANDARD.encode("x".repeat(600 << 10));
     let order = json!({ "key": "large", "payload": payload }).to_string();
-    for _ in 0..24 {
+    for _ in 0..44 {
         assert_eq!(site.ask(OPERATOR, "POST", "/v1/events", &order).status, 200);
     }
     let whole = site.ask(OPERATOR, "GET", "/v1/export", "");
