@@ -17,6 +17,7 @@ mod sshd;
 mod web;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use daemon::House;
@@ -268,12 +269,29 @@ async fn what_is_published_arrives_where_its_system_sends_it() {
     let mut arguments = vec!["publish", "--to", &to, "--rate", "100"];
     arguments.extend(records.iter().map(String::as_str));
     ok(&house, &arguments).await;
+    // Where the brokers are, the source knows as well.
+    let config = house.path("hem.yaml");
+    let config = config.to_str().expect("a path");
+    let create = of("ncmp/events/create-v1.json");
+    ok(
+        &house,
+        &[
+            "--config", config, "publish", &create, "--to", "ncmp1", "--topic", TOPIC,
+        ],
+    )
+    .await;
+    let another = hem(&house, &["--config", config, "publish", &create, "--to", "ha"]).await;
+    assert!(
+        another.code == 2 && another.stderr.contains("of another type"),
+        "{}",
+        another.stderr
+    );
 
     let counts = [
         ("web", "webhook", 2),
         ("esc1", "esc", callbacks.len() as u64),
         ("ha", "masakari", 2),
-        ("ncmp1", "ncmp", records.len() as u64),
+        ("ncmp1", "ncmp", records.len() as u64 + 1),
     ];
     let all: u64 = counts.iter().map(|(_, _, count)| count).sum();
     let status = service.until_succeeded(2 * all).await;
@@ -330,6 +348,7 @@ async fn what_cannot_be_published_says_what_to_do_instead() {
         (&record, Some(http), 2, "a record of NCMP"),
         (&message, Some(http), 2, "leave out `--to`"),
         (&push, Some("ftp://x"), 2, "neither http"),
+        (&push, Some("ncmp1"), 2, "a request over HTTP"),
         (&push, Some("kafka://"), 2, "a broker is missing"),
         (&push, Some(http), 1, "cannot be reached"),
         (&own, Some("kafka://"), 2, "a broker is missing"),
@@ -353,7 +372,7 @@ async fn what_cannot_be_published_says_what_to_do_instead() {
 const EACH: u64 = 40;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_hooks_directory_serves_all_four_systems_at_once() {
+async fn one_hooks_directory_serves_all_four_systems_and_webhooks_at_once() {
     let house = noting();
     let port = Port::reserve();
     let mut controller = Peer::publisher(&port.endpoint(), &[]);
@@ -365,6 +384,7 @@ async fn one_hooks_directory_serves_all_four_systems_at_once() {
          callbacks: {{ type: esc, callbacks: {{ listen: \"127.0.0.1:0\" }} }}\n  \
          notifications: {{ type: esc, netconf: {{ {}, stream: {} }} }}\n  \
          ha: {{ type: masakari, listen: \"127.0.0.1:0\" }}\n  \
+         web: {{ type: webhook, listen: \"127.0.0.1:0\", endpoints: {{ deploy: {{}} }} }}\n  \
          ncmp1: {}\n",
         port.endpoint(),
         netconfd.door.settings(netconfd.door.sshd.port),
@@ -373,14 +393,14 @@ async fn one_hooks_directory_serves_all_four_systems_at_once() {
     );
     configure(&house, &sources);
     let mut service = Service::start(&house);
-    let names = ["zone1", "callbacks", "notifications", "ha", "ncmp1"];
+    let names = ["zone1", "callbacks", "notifications", "ha", "web", "ncmp1"];
     let status = connected(&mut service, &names).await;
-    let address = |source: &str| {
+    let address = |source: &str| -> SocketAddr {
         let base = base(&status, source);
         let address = base.rsplit('/').next().expect("an address");
         address.parse().expect("an address")
     };
-    let (esc, ha): (std::net::SocketAddr, std::net::SocketAddr) = (address("callbacks"), address("ha"));
+    let (esc, ha, web) = (address("callbacks"), address("ha"), address("web"));
     controller.wait_for_subscriptions(2);
 
     // All of them at the same time, each from its own peer.
@@ -420,6 +440,12 @@ async fn one_hooks_directory_serves_all_four_systems_at_once() {
         });
         scope.spawn(|| {
             for number in 0..EACH {
+                let answer = post(web, "/deploy", &[], &json!({ "number": number }).to_string());
+                assert_eq!(answer.status, 202, "{answer:?}");
+            }
+        });
+        scope.spawn(|| {
+            for number in 0..EACH {
                 let partition = i32::try_from(number % 4).expect("a partition");
                 broker.produce(&[kafka::update(partition, &format!("h{partition}"), number)]);
             }
@@ -432,7 +458,7 @@ async fn one_hooks_directory_serves_all_four_systems_at_once() {
             unsettled(status) == 0 && in_state(status, "succeeded") >= 2 * sent
         })
         .await;
-    let hooks = ["opennebula", "esc", "esc", "masakari", "ncmp"];
+    let hooks = ["opennebula", "esc", "esc", "masakari", "webhook", "ncmp"];
     let mut expected = BTreeMap::new();
     for (source, hook) in names.into_iter().zip(hooks) {
         let sums = status.events[source];
@@ -476,5 +502,69 @@ async fn one_hooks_directory_serves_all_four_systems_at_once() {
         (&status.events, &status.executions)
     );
     broker.until_committed("hem", TOPIC).await;
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_examples_of_esc_run_on_notifications_of_a_netconf_server() {
+    let house = House::new();
+    for (from, to) in [
+        ("hooks", &house.config.hooks_dir),
+        ("scripts", &house.config.scripts_dir),
+    ] {
+        for file in files_of(&example("esc").join(from)) {
+            std::fs::copy(&file, to.join(file.file_name().expect("a name"))).expect("a copy");
+        }
+    }
+    let netconfd = Netconfd::start(&house, 1000).await;
+    let mut operator = Operator::connect(&netconfd).await;
+    let settings = netconfd.door.settings(netconfd.door.sshd.port);
+    let stream = netconf::STREAM;
+    configure(
+        &house,
+        &format!("  esc1: {{ type: esc, netconf: {{ {settings}, stream: {stream} }} }}\n"),
+    );
+    let mut service = Service::start(&house);
+    connected(&mut service, &["esc1"]).await;
+    let notifications: Vec<PathBuf> = files_of(&example("esc").join("events"))
+        .into_iter()
+        .filter(|file| file.extension().is_some_and(|extension| extension == "xml"))
+        .collect();
+    for file in &notifications {
+        let text = std::fs::read_to_string(file).expect("a file");
+        let (_, event) = text.split_once("<escEvent").expect("an event");
+        let (_, event) = event.split_once('>').expect("its beginning");
+        let (elements, _) = event.split_once("</escEvent>").expect("its end");
+        operator.emit(&Emit {
+            elements: elements.to_owned(),
+            ..Emit::default()
+        });
+    }
+    let all = notifications.len() as u64;
+    service.until_succeeded(all).await;
+    let shown = ok(&house, &["log", "--json"]).await;
+    let shown: Value = serde_json::from_str(&shown.stdout).expect("JSON");
+    let mut ran: Vec<String> = Vec::new();
+    for execution in shown.as_array().expect("a list") {
+        let id = execution["id"].as_str().expect("an id");
+        let story = ok(&house, &["show", id]).await.stdout;
+        let said = story
+            .lines()
+            .find(|line| line.contains("via netconf: "))
+            .expect("what it said");
+        ran.push(said.trim_start_matches(['│', ' ']).trim_end().to_owned());
+    }
+    ran.sort();
+    assert_eq!(
+        ran,
+        [
+            "SERVICE_ALIVE FAILURE via netconf: t1 dep1 Service group reboot failed",
+            "SERVICE_ALIVE SUCCESS via netconf: t1 dep1",
+            "VM_ALIVE SUCCESS via netconf: dep1 1dd943b9-93a4-4987-b26b-1b8fd2647700 ucs-7",
+            "VM_RECOVERY_COMPLETE SUCCESS via netconf: 1dd943b9-93a4-4987-b26b-1b8fd2647700 \
+             22d210a1-15e1-4e2b-a7a9-9796ec7b2500 ucs-8",
+            "VM_STARTED SUCCESS via netconf: t1 dep1 1dd943b9-93a4-4987-b26b-1b8fd2647700",
+        ]
+    );
     service.stop().await;
 }

@@ -26,6 +26,7 @@ use base64::engine::general_purpose::STANDARD;
 use control_site::{Feed, OPERATOR, Site, VIEWER, write_token};
 use daemon::{House, until};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
 use oned_stand_in::Oned;
 use serde_json::{Value, json};
 use service::{Service, hem};
@@ -708,7 +709,26 @@ async fn a_daemon_that_takes_nothing_more_is_alive_and_not_ready() {
     assert_eq!(send(site.address, "GET", "/healthz", &[], b"").status, 200);
     std::fs::write(&go_on, "").expect("a file");
     until("there is room again", || readiness(&site) == (200, ready.clone())).await;
-    site.service.stop().await;
+
+    // While scripts have their grace, it is not stuck: it stops.
+    std::fs::remove_file(&go_on).expect("the file");
+    assert_eq!(site.ask(OPERATOR, "POST", "/v1/events", &order).status, 200);
+    until("the script runs", || {
+        site.ask(VIEWER, "GET", "/v1/status", "").json()["running"] == 1
+    })
+    .await;
+    site.service.signal(Signal::SIGTERM);
+    let stopping = json!({ "ready": false, "standby": false, "reasons": ["stopping"] });
+    let stuck = json!(["stuck"]);
+    until("it says that it stops", || {
+        let said = readiness(&site);
+        assert_ne!(said.1["reasons"], stuck);
+        said == (503, stopping.clone())
+    })
+    .await;
+    std::fs::write(&go_on, "").expect("a file");
+    let mut service = site.service;
+    assert!(service.ended().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

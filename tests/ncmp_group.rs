@@ -10,10 +10,14 @@
 mod daemon;
 mod http_stand_in;
 mod kafka;
+#[path = "short_of/namespace.rs"]
+mod namespace;
+#[allow(dead_code, reason = "another test program remounts it")]
+#[path = "short_of/namespace.rs"]
+mod namespace;
 mod peers;
 mod recorded;
 mod service;
-#[allow(dead_code, reason = "another test program remounts it")]
 #[path = "short_of/small_disk.rs"]
 mod small_disk;
 

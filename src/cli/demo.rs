@@ -417,11 +417,7 @@ fn tell_next(folder: TempDir, keep: bool, saved: Option<usize>, style: &Style) -
     if keep {
         let path = folder.keep();
         let config = path.join("hem.yaml");
-        let mut commands = vec![
-            "log --offline".to_owned(),
-            "show last --offline".to_owned(),
-            "check".to_owned(),
-        ];
+        let mut commands = vec!["log --offline".to_owned(), "show last --offline".to_owned()];
         if let Some(saved) = saved {
             let event = format!("{}#{}", path.join(DAY).display(), saved + 1);
             commands.push(format!("match {event}"));

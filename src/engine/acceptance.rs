@@ -33,7 +33,7 @@ use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
 use crate::event::{Event, Facts, Gap};
 use crate::store::writer::Change;
-use crate::store::{EventCounters, EventQuery, Store};
+use crate::store::{EventCounters, Store};
 
 /// Messages decoded and matched before they are handed on together, in number and in bytes.
 const TOGETHER: usize = 256;
@@ -42,8 +42,14 @@ const BYTES_TOGETHER: usize = 1 << 20;
 /// Why a hem on standby keeps nothing.
 const STANDBY: &str = "standby";
 
+/// Events on record among which the newest of a source is looked for: the queue fills meanwhile.
+const LOOKED_AT: usize = 100_000;
+
 /// How long the thread waits for a message before it looks whether it is to end.
 const WAIT: Duration = Duration::from_millis(100);
+
+/// In place of a count of rounds: the thread has ended, and makes none any more.
+pub(super) const NO_MORE_ROUNDS: u64 = u64::MAX;
 
 /// The sources' connections, as last heard of.
 pub(super) type Connections = Arc<Mutex<BTreeMap<String, SourceStatus>>>;
@@ -77,7 +83,13 @@ pub(super) struct Acceptance {
 
 impl Acceptance {
     /// Runs until `stop` is cancelled and the queue is empty, or the dispatcher is gone.
-    pub(super) fn run(mut self, stop: &CancellationToken) {
+    pub(super) fn run(self, stop: &CancellationToken) {
+        let rounds = Arc::clone(&self.rounds);
+        self.work(stop);
+        rounds.store(NO_MORE_ROUNDS, Ordering::Relaxed);
+    }
+
+    fn work(mut self, stop: &CancellationToken) {
         loop {
             let entries = self.queue.take(TOGETHER, WAIT);
             self.rounds.fetch_add(1, Ordering::Relaxed);
@@ -537,14 +549,15 @@ impl Acceptance {
     fn last_heard(&self, source: &str) -> Option<Timestamp> {
         let known = self.tracked.as_ref().filter(|tracked| tracked.is(source));
         let heard = known.and_then(Tracked::heard);
-        let query = EventQuery {
-            source: Some(source.to_owned()),
-            since: heard,
-            limit: 1,
-            ..EventQuery::default()
-        };
-        let newest = self.store.events(&query).unwrap_or_default();
-        let event = newest.first().map(|listed| listed.event.received);
+        let event = self
+            .store
+            .last_received(source, heard, LOOKED_AT)
+            .unwrap_or_else(|error| {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(source, error, "cannot read when a source was last heard");
+                // Never would mean that nothing can be missing.
+                Some(Timestamp::default())
+            });
         event.max(heard)
     }
 

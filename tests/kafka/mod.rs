@@ -106,13 +106,28 @@ impl Broker {
 
     /// Waits until the group has committed everything that the topic holds.
     pub(crate) async fn until_committed(&mut self, group: &str, topic: &str) {
-        let ends: BTreeMap<i32, i64> = self.ends(topic).into_iter().filter(|(_, end)| *end > 0).collect();
-        crate::daemon::until(&format!("the group has committed {ends:?}"), || {
+        let ends = self.ends(topic).into_iter().filter(|(_, end)| *end > 0);
+        let ends: Vec<(i32, i64)> = ends.collect();
+        self.until_committed_are(group, topic, &ends).await;
+    }
+
+    /// Waits until the group has committed these offsets of these partitions.
+    pub(crate) async fn until_committed_are(&mut self, group: &str, topic: &str, offsets: &[(i32, i64)]) {
+        let began = Instant::now();
+        loop {
             let committed = self.committed(group, topic);
-            ends.iter()
-                .all(|(partition, end)| committed.get(partition) == Some(end))
-        })
-        .await;
+            if offsets
+                .iter()
+                .all(|(partition, offset)| committed.get(partition) == Some(offset))
+            {
+                return;
+            }
+            assert!(
+                began.elapsed() < LIMIT,
+                "the group has committed {committed:?}, not {offsets:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 }
 
@@ -257,10 +272,8 @@ pub(crate) async fn reads(service: &mut Service) {
 pub(crate) async fn until_accepted(service: &mut Service, count: u64) {
     service
         .until(&format!("{count} events were accepted"), |status| {
-            status
-                .events
-                .get("ncmp1")
-                .is_some_and(|sums| sums.accepted >= count)
+            // A source of which nothing came yet has no sums.
+            status.events.get("ncmp1").map_or(0, |sums| sums.accepted) >= count
         })
         .await;
 }

@@ -65,6 +65,10 @@ pub(super) struct Link {
     missing: Vec<String>,
     /// The broker refuses what hem asks for, though it answers.
     is_denied: bool,
+    /// The broker answers, and has one of the topics at least.
+    is_there: bool,
+    /// The group has given hem partitions, and they are read: whatever is sent from now on is seen.
+    has_share: bool,
 }
 
 impl Link {
@@ -78,13 +82,21 @@ impl Link {
             delay: ASK_AGAIN.0,
             missing: Vec::new(),
             is_denied: false,
+            is_there: false,
+            has_share: false,
         }
     }
 
-    /// The group has given hem its share.
-    pub(super) fn is_member(&mut self) {
-        if std::mem::take(&mut self.is_denied) {
-            self.look_at = Some(Instant::now());
+    /// The partitions that the group has given to hem are read, be they none.
+    pub(super) fn reads(&mut self, log: &mut Repeats) {
+        self.has_share = true;
+        self.is_denied = false;
+        self.up_if_all_is_well(log);
+    }
+
+    fn up_if_all_is_well(&mut self, log: &mut Repeats) {
+        if self.is_there && self.has_share && !self.is_denied {
+            self.up(log);
         }
     }
 
@@ -161,9 +173,8 @@ impl Link {
                     // A broker that has none is reached all the same.
                     self.look_at = Some(Instant::now() + LOOK_FOR_TOPICS);
                 } else {
-                    if !self.is_denied {
-                        self.up(log);
-                    }
+                    self.is_there = true;
+                    self.up_if_all_is_well(log);
                     if !missing.is_empty() && missing != self.missing {
                         tracing::warn!(
                             source = &*self.name,
@@ -183,7 +194,6 @@ impl Link {
         }
     }
 
-    /// Records come.
     fn up(&mut self, log: &mut Repeats) {
         self.last_reason = None;
         if matches!(self.state, Some(Ok(()))) {
@@ -197,6 +207,7 @@ impl Link {
     }
 
     fn down(&mut self, why: String, log: &mut Repeats) {
+        self.is_there = false;
         if self.look_at.is_none_or(|at| at > Instant::now() + self.delay) {
             self.look_at = Some(Instant::now() + self.delay);
             self.delay = (self.delay * 2).min(ASK_AGAIN.1);

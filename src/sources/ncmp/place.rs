@@ -25,9 +25,6 @@ use crate::sources::sentence;
 /// What cannot be found out is asked for again after the first time, and then twice as long each time up to the second.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 
-/// A new leader may not know its end yet: it is asked so many times more before records count as lost.
-const ENDS_TWICE: u32 = 3;
-
 /// Where a partition is read from.
 #[derive(Debug)]
 pub(super) struct Placed {
@@ -63,8 +60,6 @@ enum NotYet {
     Store(#[source] crate::engine::records::ReadError),
     #[error("the broker does not say where the partitions stand")]
     Broker(#[from] rdkafka::error::KafkaError),
-    #[error("the broker says that it ends before what was read")]
-    Ends,
     #[error("where the partitions are read from cannot be kept")]
     NotKept(#[from] NotAccepted),
     #[error("where the partitions are read from cannot be kept")]
@@ -93,17 +88,13 @@ pub(super) async fn place(
         });
     }
     let mut delay = ASK_AGAIN.0;
-    let mut believes_at = ENDS_TWICE;
     loop {
         if until.is_cancelled() {
             return None;
         }
-        match attempt(&site, &consumer, &spots, &others, believes_at == 0).await {
+        match attempt(&site, &consumer, &spots, &others).await {
             Ok(placed) => return Some(placed),
             Err(error) => {
-                if matches!(error, NotYet::Ends) {
-                    believes_at -= 1;
-                }
                 tracing::debug!(
                     source = &*site.name,
                     why = sentence(&error),
@@ -132,7 +123,6 @@ async fn attempt(
     consumer: &Arc<Consumer>,
     spots: &[Spot],
     others: &BTreeSet<Spot>,
-    believes: bool,
 ) -> Result<Vec<Placed>, NotYet> {
     let kept = site.records.bookmarks(&site.name).await.map_err(NotYet::Store)?;
     let mark = |spot: &Spot| {
@@ -163,9 +153,6 @@ async fn attempt(
             is_another: others.contains(&spot),
         };
         let begin = begin(&known, site.rules.start);
-        if matches!(begin.missed, Some(Missed::Anew { .. })) && !known.is_another && !believes {
-            return Err(NotYet::Ends);
-        }
         all.push((spot, known, begin));
     }
     let mut placed = Vec::new();

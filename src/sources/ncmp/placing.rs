@@ -41,9 +41,9 @@ pub(super) struct Begin {
 pub(super) struct LookBack {
     /// Its offset.
     pub offset: i64,
-    /// By what it is known again.
-    pub print: String,
-    /// It must come; otherwise it may have been removed.
+    /// By what it is known again; none where another member of the group read it.
+    pub print: Option<String>,
+    /// It must come, since the broker says that it ends before it; otherwise it may have been removed.
     pub is_due: bool,
 }
 
@@ -119,12 +119,13 @@ pub(super) fn begin(known: &Known, start: KafkaStart) -> Begin {
     let print = mark
         .filter(|read| read.next == next)
         .and_then(|read| read.print.clone());
-    let looks_back = print.filter(|_| next > known.oldest).map(|print| LookBack {
+    let is_due = next > known.end;
+    let looks_back = (next > known.oldest && (is_due || print.is_some())).then(|| LookBack {
         offset: next - 1,
         print,
-        is_due: next > known.end,
+        is_due,
     });
-    if known.is_another || (next > known.end && looks_back.is_none()) {
+    if known.is_another {
         let missed = Missed::Anew {
             read: next,
             end: known.end,
@@ -151,6 +152,7 @@ pub(super) fn begin(known: &Known, start: KafkaStart) -> Begin {
         },
         _ => Begin {
             is_new: false,
+            looks_back,
             ..newly(Read::up_to(next), None)
         },
     }
@@ -240,11 +242,17 @@ mod tests {
 
     #[test]
     fn a_broker_that_begins_again_is_a_gap_and_its_oldest_record_is_next() {
+        // What it says of its end is no proof: the last record that was accepted is looked for.
         let known = Known {
             mark: read(101),
             ..FRESH
         };
+        assert_eq!(latest(&known), (101, None));
         let missed = Missed::Anew { read: 101, end: 100 };
+        let known = Known {
+            is_another: true,
+            ..known
+        };
         assert_eq!(latest(&known), (10, Some(missed)));
         let known = Known {
             mark: read(50),
@@ -350,7 +358,9 @@ mod tests {
             };
             let start = if is_earliest { KafkaStart::Earliest } else { KafkaStart::Latest };
             let begun = begin(&known, start);
-            prop_assert!((oldest..=end).contains(&begun.read.next));
+            let is_looked_for = begun.looks_back.as_ref().is_some_and(|last| last.is_due);
+            prop_assert_eq!(is_looked_for, begun.read.next > end);
+            prop_assert!(begun.read.next >= oldest);
             prop_assert!(begun.missed.is_none() || begun.is_new, "what was missed is told once");
             if seek.is_none() && begun.missed.is_none() && (mark.is_some() || committed.is_some()) {
                 prop_assert_eq!(begun.read.next, mark.max(committed).unwrap_or_default());

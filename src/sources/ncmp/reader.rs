@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, OptionFuture};
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
-use rdkafka::consumer::{CommitMode, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::mpsc;
@@ -14,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::Spot;
-use super::asking::list;
+use super::asking::{commit, list};
 use super::client::{Consumer, Credentials, Told};
 use super::lane::Lane;
 use super::link::{Link, Look, look};
@@ -129,7 +129,7 @@ enum Phase {
     Draining {
         then: Then,
         since: Instant,
-        /// Since when the last commit is waited for.
+        /// Since when the last commit is on its way.
         commits: Option<Instant>,
     },
 }
@@ -144,6 +144,7 @@ enum Next {
     Answered(Answer),
     Placed(Option<Vec<Placed>>),
     Looked(Look),
+    Committed(Result<(), KafkaError>),
     Came(Result<Message, KafkaError>),
     Round,
 }
@@ -169,7 +170,7 @@ pub(super) struct Reader<'a> {
     is_paused: bool,
     full_since: Option<Instant>,
     reads_since: Instant,
-    commits_since: Option<Instant>,
+    committing: Option<BoxFuture<'static, Result<(), KafkaError>>>,
     commit_at: Instant,
     again: (Instant, Duration),
     ended: Option<Ended>,
@@ -204,7 +205,7 @@ impl<'a> Reader<'a> {
             is_paused: false,
             full_since: None,
             reads_since: now,
-            commits_since: None,
+            committing: None,
             commit_at: now,
             again: (now, AGAIN_AFTER.0),
             ended: None,
@@ -234,6 +235,7 @@ impl<'a> Reader<'a> {
                 Some(answer) = self.answers.next(), if !self.answers.is_empty() => Next::Answered(answer),
                 Some(placed) = OptionFuture::from(self.placing.as_mut()) => Next::Placed(placed),
                 Some(look) = OptionFuture::from(self.looking.as_mut()) => Next::Looked(look),
+                Some(result) = OptionFuture::from(self.committing.as_mut()) => Next::Committed(result),
                 _ = rounds.tick() => Next::Round,
                 // Nothing of librdkafka's is held while something else is waited for.
                 came = async { consumer.recv().await.map(|message| Message::of(&message)) }, if polls => Next::Came(came),
@@ -253,6 +255,10 @@ impl<'a> Reader<'a> {
                 Next::Looked(look) => {
                     self.looking = None;
                     self.looked(&look);
+                }
+                Next::Committed(result) => {
+                    self.committing = None;
+                    self.committed(&result);
                 }
                 Next::Came(Ok(message)) => self.came(message).await,
                 Next::Came(Err(error)) => self.failed(&error),
@@ -314,7 +320,6 @@ impl<'a> Reader<'a> {
     fn told(&mut self, told: Told) {
         match told {
             Told::Assigned(spots) => {
-                self.link.is_member();
                 self.forget_partitions();
                 match &self.phase {
                     Phase::Draining {
@@ -333,7 +338,6 @@ impl<'a> Reader<'a> {
                 }
                 self.drain_then(Then::GiveUp);
             }
-            Told::Committed(result) => self.committed(result),
             Told::Trouble { code, reason } => match code {
                 RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
                     tracing::debug!(
@@ -457,6 +461,7 @@ impl<'a> Reader<'a> {
         match self.consumer.assign(&assignment) {
             Ok(()) => {
                 self.phase = Phase::Reading;
+                self.link.reads(self.log);
                 self.reads_since = Instant::now();
                 self.is_paused = false;
                 self.commit_at = Instant::now();
@@ -506,16 +511,19 @@ impl<'a> Reader<'a> {
             return;
         }
         match commits {
+            // It says less than what is accepted by now.
+            None if self.committing.is_some() && since.elapsed() < COMMIT_WITHIN => return,
             None => {
+                self.committing = None;
                 self.commit();
                 if let Phase::Draining { commits, .. } = &mut self.phase {
                     *commits = Some(Instant::now());
                 }
-                if self.commits_since.is_some() {
+                if self.committing.is_some() {
                     return;
                 }
             }
-            Some(at) if self.commits_since.is_some() && at.elapsed() < COMMIT_WITHIN => return,
+            Some(at) if self.committing.is_some() && at.elapsed() < COMMIT_WITHIN => return,
             Some(_) => {}
         }
         let spots: Vec<Spot> = self.partitions.keys().cloned().collect();
@@ -541,7 +549,7 @@ impl<'a> Reader<'a> {
         self.on_the_way = (0, 0);
         self.is_paused = false;
         self.full_since = None;
-        self.commits_since = None;
+        self.committing = None;
     }
 
     /// Whether a record can be taken.
@@ -591,7 +599,8 @@ impl<'a> Reader<'a> {
         };
         if let Some(last) = partition.looks_back.take() {
             let is_there = message.offset == last.offset;
-            if (is_there && message.print() != last.print) || (!is_there && last.is_due) {
+            let is_another = last.print.is_some_and(|print| print != message.print());
+            if (is_there && is_another) || (!is_there && last.is_due) {
                 self.drain_then(Then::PlaceAgain(BTreeSet::from([message.spot])));
                 return;
             }
@@ -727,40 +736,26 @@ impl<'a> Reader<'a> {
 
     /// Tells the group how far what was read is accepted.
     fn commit(&mut self) {
-        let is_asked = self
-            .commits_since
-            .is_some_and(|since| since.elapsed() < Duration::from_secs(60));
-        if is_asked || self.link.is_down() {
+        if self.committing.is_some() || self.link.is_down() {
             return;
         }
-        let mut offsets = TopicPartitionList::new();
-        let mut is_empty = true;
-        for ((topic, number), partition) in &mut self.partitions {
+        let mut offsets = Vec::new();
+        for (spot, partition) in &mut self.partitions {
             let next = partition.lane.next_to_accept();
             partition.committing = None;
             // Before it is known that the broker has the same records as before, nothing is said of them.
             if partition.committed == Some(next) || partition.looks_back.is_some() {
                 continue;
             }
-            if offsets
-                .add_partition_offset(topic, *number, Offset::Offset(next))
-                .is_ok()
-            {
-                partition.committing = Some(next);
-                is_empty = false;
-            }
+            partition.committing = Some(next);
+            offsets.push((spot.clone(), next));
         }
-        if is_empty {
-            return;
-        }
-        match self.consumer.commit(&offsets, CommitMode::Async) {
-            Ok(()) => self.commits_since = Some(Instant::now()),
-            Err(error) => self.not_committed(&sentence(&error)),
+        if !offsets.is_empty() {
+            self.committing = Some(Box::pin(commit(Arc::clone(&self.consumer), offsets)));
         }
     }
 
-    fn committed(&mut self, result: Result<(), RDKafkaErrorCode>) {
-        self.commits_since = None;
+    fn committed(&mut self, result: &Result<(), KafkaError>) {
         match result {
             Ok(()) => {
                 for partition in self.partitions.values_mut() {
@@ -771,7 +766,7 @@ impl<'a> Reader<'a> {
                     }
                 }
             }
-            Err(code) => self.not_committed(&code.to_string()),
+            Err(error) => self.not_committed(&sentence(error)),
         }
     }
 
