@@ -763,8 +763,10 @@ async fn whatever_is_wrong_is_said_as_a_problem_over_tcp_and_over_the_socket() {
     let site = Site::open("  limits: { body: 64KiB, body_time: 1s, head_time: 5s }\n").await;
     site.emit("first");
     let large = format!("{{ \"payload\": \"{}\" }}", "A".repeat(70_000));
+    let many = json!({ "executions": vec!["99.h"; 1_001] }).to_string();
     for (method, path, body, status, reason) in [
         ("GET", "/v1/nothing", "", 404, "not_found"),
+        ("POST", "/v1/executions/retry", &many, 413, "too_large"),
         ("GET", "/v1/events/99", "", 404, "not_found"),
         ("GET", "/v1/executions/1.h", "", 404, "not_found"),
         ("POST", "/v1/hooks/h/disable", "", 404, "not_found"),
