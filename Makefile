@@ -5,6 +5,8 @@ PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 UNITDIR ?= /etc/systemd/system
 DESTDIR ?=
+# What is built in besides: `make install FEATURES=kafka` for sources of type ncmp. The packages have it.
+FEATURES ?=
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 TEST_PYTHON := $(TARGET_DIR)/test-python
 # What the packages hold besides the program and the files of this folder; Cargo.toml names it.
@@ -17,7 +19,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build the program
-	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked --features '$(FEATURES)'
 
 test: test-deps ## Everything a change must pass: format, lints, tests
 	@echo "== format"
@@ -54,6 +56,7 @@ bench: ## Run the benchmarks; docs/benchmarks.md says what they measure
 demo: ## Show everything in one process
 	$(CARGO) run --release --locked -- demo
 
+deb: FEATURES := kafka
 deb: build ## Build the Debian packages hem and hem-opennebula; installs cargo-deb if it is missing
 	$(CARGO) deb --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deb
 	rm -rf $(GENERATED)

@@ -107,7 +107,7 @@ async fn events_of_every_kind_run_hooks_that_are_told_what_they_say() {
     records[5].headers.push(("ce_time".to_owned(), None));
     broker.produce(&records);
 
-    let mut service = Service::start(&house);
+    let service = Service::start(&house);
     let expected = [
         "ncmp-events/0/0 create h1 >ADVISED sync= alternate=/network/h1 id=1 from=org.onap.ncmp subject=cm-handle/h1",
         "ncmp-events/0/1 update h1 ADVISED>READY sync= alternate=/network/h1 id=2 from=org.onap.ncmp subject=cm-handle/h1",
@@ -239,11 +239,16 @@ async fn what_cannot_be_read_is_kept_with_its_bytes_and_the_partition_goes_on() 
         assert!(reason.starts_with("the value is no JSON"), "{reason}");
     }
     let others: Vec<&str> = unread[10..].iter().map(|(reason, _)| *reason).collect();
-    assert_eq!(others[0], "the value is no JSON object");
+    // Where it was, and what it was about.
+    let place = "(record 11 of ncmp-events/0, key `cmhandle-001`)";
+    assert_eq!(others[0], format!("the value is no JSON object {place}"));
     assert!(others[1].contains("names no CM handle"), "{others:?}");
     assert!(others[2].contains("says what it is"), "{others:?}");
     assert!(others[3].starts_with("the value is no JSON"), "{others:?}");
-    assert_eq!(others[4], "the record has no value");
+    assert!(
+        others[4].starts_with("the record has no value (record "),
+        "{others:?}"
+    );
 }
 
 /// Runs hem until it has accepted so many events in all, and stops it.
@@ -547,4 +552,103 @@ async fn a_broker_that_is_not_trusted_or_does_not_trust_is_said_plainly_and_trie
         })
         .await;
     service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_lets_a_running_daemon_read_from_elsewhere() {
+    let mut broker = Broker::with_topic(2);
+    let house = noting();
+    configure(&house, broker.address(), ", start: earliest");
+    broker.produce(&updates(0, 0..4));
+    broker.produce(&updates(1, 0..2));
+    let mut service = Service::start(&house);
+    reads(&mut service).await;
+    until_accepted(&mut service, 6).await;
+    broker.until_committed("hem", TOPIC).await;
+
+    let seek = async |arguments: &[&str]| {
+        let all = ["source", "seek", "ncmp1", "--topic", TOPIC];
+        service::hem(&house, &[&all, arguments].concat()).await
+    };
+    let planned = seek(&["--earliest", "--dry-run"]).await;
+    let expected = "ncmp-events/0 would be read from its oldest record; it was read up to 4\n\
+                    ncmp-events/1 would be read from its oldest record; it was read up to 2\n";
+    assert_eq!(planned.stdout, expected, "{planned:?}");
+    let done = seek(&["--partition", "0", "--offset", "1"]).await;
+    assert_eq!(
+        done.stdout, "ncmp-events/0 is read from offset 1; it was read up to 4\n",
+        "{done:?}"
+    );
+    until_accepted(&mut service, 9).await;
+    for (arguments, reason) in [
+        (
+            &["--partition", "7", "--earliest"][..],
+            "hem reads no such partition of `ncmp-events` now",
+        ),
+        (&[], "required arguments were not provided"),
+    ] {
+        let refused = seek(arguments).await;
+        assert!(refused.stderr.contains(reason), "{refused:?}");
+        assert_ne!(refused.code, 0);
+    }
+    let audit = service::hem(&house, &["audit"]).await;
+    assert!(
+        audit.stdout.contains("ncmp1 ncmp-events to offset 1"),
+        "{audit:?}"
+    );
+    broker.until_committed("hem", TOPIC).await;
+    service.stop().await;
+
+    // It is not read once more by the next start.
+    run_until(&house, 9).await;
+    let events = kept(&house);
+    assert_eq!(offsets(&events, TOPIC, 0), [0, 1, 2, 3, 1, 2, 3]);
+    assert_eq!(offsets(&events, TOPIC, 1), [0, 1]);
+    assert_eq!(gaps(&events), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_stopped_hem_is_to_read_again_is_not_undone_by_what_the_group_committed() {
+    let mut broker = Broker::with_topic(1);
+    let house = noting();
+    configure(&house, broker.address(), ", start: earliest");
+    broker.produce(&updates(0, 0..3));
+    run_until(&house, 3).await;
+    broker.until_committed("hem", TOPIC).await;
+
+    let config = house.path("hem.yaml").display().to_string();
+    let seek = async |arguments: &[&str]| {
+        let all = [
+            "--config",
+            &config,
+            "source",
+            "seek",
+            "ncmp1",
+            "--offline",
+            "--topic",
+        ];
+        service::hem(&house, &[&all, arguments].concat()).await
+    };
+    let unknown = seek(&["other", "--earliest"]).await;
+    assert!(
+        unknown.stderr.contains("the store knows no partition of `other`"),
+        "{unknown:?}"
+    );
+    let planned = seek(&[TOPIC, "--latest", "--dry-run"]).await;
+    assert_eq!(
+        planned.stdout, "ncmp-events/0 would be read from the end; it was read up to 3\n",
+        "{planned:?}"
+    );
+    let done = seek(&[TOPIC, "--earliest"]).await;
+    assert_eq!(
+        done.stdout, "ncmp-events/0 is read from its oldest record; it was read up to 3\n",
+        "{done:?}"
+    );
+    let audit = service::hem(&house, &["--config", &config, "audit", "--offline"]).await;
+    assert!(
+        audit.stdout.contains("ncmp1 ncmp-events to its oldest record"),
+        "{audit:?}"
+    );
+    run_until(&house, 6).await;
+    assert_eq!(offsets(&kept(&house), TOPIC, 0), [0, 1, 2, 0, 1, 2]);
 }

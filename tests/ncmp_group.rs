@@ -10,6 +10,11 @@
 mod daemon;
 mod http_stand_in;
 mod kafka;
+#[path = "short_of/namespace.rs"]
+mod namespace;
+#[allow(dead_code, reason = "another test program remounts it")]
+#[path = "short_of/namespace.rs"]
+mod namespace;
 mod peers;
 mod recorded;
 mod service;
@@ -375,7 +380,7 @@ async fn while_the_backlog_is_full_records_stay_with_the_broker() {
             .iter()
             .filter_map(|line| line.strip_prefix(&beginning)?.parse().ok())
             .collect();
-        assert_eq!(ran, (0..500).collect::<Vec<u64>>(), "{handle}");
+        assert_eq!(ran, (0..200).collect::<Vec<u64>>(), "{handle}");
     }
 }
 
@@ -399,12 +404,9 @@ async fn while_the_disk_is_full_records_stay_with_the_broker() {
         })
         .await;
     broker.produce(&into_each(2, 10..20));
-    // It tries, and takes none of them.
-    service
-        .until("it was refused something", |status| {
-            status.events["ncmp1"].accepted == 20 && status.not_accepting.is_some()
-        })
-        .await;
+    service.until_logged("hem takes none now").await;
+    let status = service.status().await.expect("a status");
+    assert_eq!(status.events["ncmp1"].accepted, 20);
     assert_eq!(broker.committed("hem", TOPIC), [(0, 10), (1, 10)].into());
     disk.clear();
     service.until_succeeded(40).await;

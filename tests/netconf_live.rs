@@ -79,13 +79,12 @@ async fn the_examples_run_on_notifications_of_a_real_server() {
         operator.emit(&example(event));
     }
     service.until_succeeded(5).await;
+    let log = hem(&house, &["log", "--json"]).await.stdout;
+    let executions: Vec<serde_json::Value> = serde_json::from_str(&log).expect("a list");
     let mut ran = Vec::new();
-    for execution in
-        serde_json::from_str::<Vec<serde_json::Value>>(&hem(&house, &["list", "--json"]).await.stdout)
-            .expect("a list")
-    {
-        let key = execution["id"].as_str().expect("a key");
-        ran.push(hem(&house, &["show", key]).await.stdout);
+    for execution in executions {
+        let id = execution["id"].as_str().expect("an id");
+        ran.push(hem(&house, &["show", id, "--full"]).await.stdout);
     }
     for said in [
         "VM_STARTED SUCCESS via netconf: t1 dep1 1dd943b9-93a4-4987-b26b-1b8fd2647700",
@@ -108,7 +107,7 @@ async fn a_burst_of_a_thousand_events_arrives_whole_and_in_order() {
     let house = House::new();
     let netconfd = Netconfd::start(&house, 5000).await;
     let link = Link::to(netconfd.door.sshd.port);
-    configure(&house, &settings(&netconfd, &link, ""));
+    configure(&house, &settings(&netconfd, &link, ", keepalive: 20s"));
     let mut service = subscribed(&house).await;
     let mut operator = Operator::connect(&netconfd).await;
     operator.emit(&Emit::step("VM_ALIVE", "SUCCESS").numbered(1, 1000));
@@ -167,7 +166,7 @@ async fn notifications_of_other_modules_are_counted_and_are_no_events() {
     operator.deploy("t1", "dep1", "SERVICE_ACTIVE_STATE");
     operator.emit(&Emit::step("SERVICE_ALIVE", "SUCCESS"));
     let status = service.until_succeeded(1).await;
-    let others = status.sources[SOURCE].noted.get("another module");
+    let others = status.sources[SOURCE].refused.get("another module");
     assert!(
         others.is_some_and(|count| *count >= 2),
         "a session began and a setting changed: {:?}",
@@ -215,14 +214,14 @@ async fn a_server_that_stands_still_for_a_while_goes_on_where_it_was() {
     let house = House::new();
     let netconfd = Netconfd::start(&house, 1000).await;
     let link = Link::to(netconfd.door.sshd.port);
-    configure(&house, &settings(&netconfd, &link, ", keepalive: 200ms"));
+    configure(&house, &settings(&netconfd, &link, ", keepalive: 1s"));
     let mut service = subscribed(&house).await;
     let mut operator = Operator::connect(&netconfd).await;
     // sshd answers for the connection all the same, so nothing is wrong with it.
     netconfd.signal(Signal::SIGSTOP);
     let received = link.received();
     until("sshd has answered some keepalives", || {
-        link.received() >= received + 200
+        link.received() >= received + 100
     })
     .await;
     netconfd.signal(Signal::SIGCONT);
@@ -253,13 +252,13 @@ async fn a_server_that_was_killed_is_come_back_to_with_a_gap_that_shows_the_depl
     let mut operator = Operator::connect(&netconfd).await;
     operator.deploy("t1", "dep-still-there", "SERVICE_ACTIVE_STATE");
     link.repair();
-    let status = connected(&mut service, 2).await;
+    connected(&mut service, 2).await;
     operator.emit(&Emit::step("VM_ALIVE", "SUCCESS").numbered(3, 2));
-    accepted(&mut service, 4).await;
+    let status = accepted(&mut service, 4).await;
     assert_eq!(status.events[SOURCE].gaps, 1, "{:?}", status.events[SOURCE]);
     let gaps = hem(&house, &["events", "--kind", "gap", "--json"]).await.stdout;
     let number = seq_of_the_only(&gaps);
-    let shown = hem(&house, &["show", &number, "--payload"]).await.stdout;
+    let shown = hem(&house, &["show", &number, "--full"]).await.stdout;
     assert!(
         shown.contains("dep-still-there") && shown.contains("SERVICE_ACTIVE_STATE"),
         "{shown}"

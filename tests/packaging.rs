@@ -209,6 +209,28 @@ fn said(command: &mut Command) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
+#[test]
+fn the_packages_are_built_with_what_kafka_needs_and_a_plain_build_is_not() {
+    let printed = |target: &str| {
+        said(
+            Command::new("make")
+                .current_dir(folder())
+                .args(["--dry-run", target]),
+        )
+    };
+    assert!(
+        printed("deb").contains("--features 'kafka'"),
+        "{}",
+        printed("deb")
+    );
+    assert!(!printed("build").contains("kafka"), "{}", printed("build"));
+    let manifest = fs::read_to_string(folder().join("Cargo.toml")).expect("the manifest");
+    assert!(
+        manifest.contains("\nfeatures = [\"kafka\"]\n"),
+        "cargo deb builds with it too"
+    );
+}
+
 /// Both packages, unpacked. They are built as `make deb` does it.
 struct Packages {
     folder: tempfile::TempDir,

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 
 use super::Global;
 use super::exit::{Exit, Failure};
+use crate::config::Source;
 use crate::control::Veil;
 use crate::control::api::{
     AuditFilter, AuditView, EventFilter, EventView, ExecutionFilter, ExecutionView, ExportFilter, ExportLine,
-    Story, Time,
+    SeekOrder, SeekReply, Story, Time,
 };
 use crate::control::client::{Client, Lines};
 use crate::control::export::Exporter;
 use crate::control::query::{GREATEST_LIMIT, Reader};
+use crate::control::seek;
 use crate::event::id::Reference;
 use crate::event::redaction::Redaction;
 use crate::store::{OpenError, Store};
@@ -114,6 +116,39 @@ impl Backend {
 }
 
 impl Backend {
+    /// Lets a source read from elsewhere: the daemon at once, or, in a store that none has, from its next start on.
+    pub(super) async fn seek(
+        global: &Global,
+        offline: bool,
+        source: &str,
+        order: &SeekOrder,
+    ) -> Result<SeekReply, Failure> {
+        if !offline {
+            return Ok(global.client().await?.seek(source, order).await?);
+        }
+        let config = global.config()?;
+        match config.sources.get(source) {
+            Some(Source::Ncmp(_)) => {}
+            Some(other) => {
+                let message = format!(
+                    "the source `{source}` is of type `{}`; only one of type `ncmp` can be told where to read from",
+                    other.type_name()
+                );
+                return Err(Failure::new(Exit::Failed, message));
+            }
+            None => {
+                return Err(Failure::new(
+                    Exit::Failed,
+                    format!("there is no source `{source}`"),
+                ));
+            }
+        }
+        let store = opened(global)?;
+        let uid = nix::unistd::getuid().as_raw();
+        let sought = seek::offline(&store, source, order, uid).await;
+        sought.map_err(|error| Failure::of(Exit::Failed, &error))
+    }
+
     /// Records as lines, as they come.
     pub(super) async fn export(
         global: &Global,

@@ -35,6 +35,7 @@ mod schema;
 mod service;
 mod show;
 mod signals;
+mod source;
 mod status;
 mod stop;
 mod store;
@@ -91,7 +92,8 @@ Step in:
   unmute          Take a mute back, and say what becomes of what it held
   stop            Stop a hook that runs wild: mute it, cancel what waits, end what runs
   hooks           List, show, enable and disable hooks
-  reload          Read the hooks folder now
+  reload          Read hem.yaml and the hooks folder now
+  source          Say from where a source reads
   store           Save what is readable of a damaged store
   import-records  Take over records that were exported
 
@@ -120,8 +122,9 @@ pub(crate) struct Cli {
     command: Command,
 }
 
-/// What every command takes.
+/// What every command takes. Under a heading of its own: a command's help shows first what is the command's.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Global {
     /// The configuration file [default: /etc/hem/hem.yaml where there is one]
     #[arg(
@@ -195,6 +198,7 @@ enum Command {
     Stop(stop::Arguments),
     Hooks(hooks::Arguments),
     Reload(reload::Arguments),
+    Source(source::Arguments),
     Store(store::Arguments),
     ImportRecords(import_records::Arguments),
     Completions(completions::Arguments),
@@ -263,6 +267,7 @@ fn dispatch(Cli { global, command }: Cli) -> Outcome {
         Command::Stop(arguments) => wait_for(stop::run(global, arguments)),
         Command::Hooks(arguments) => wait_for(hooks::run(global, arguments)),
         Command::Reload(arguments) => wait_for(reload::run(global, arguments)),
+        Command::Source(arguments) => wait_for(source::run(global, arguments)),
     }
 }
 

@@ -19,8 +19,8 @@ use super::address::{address, encoded};
 use super::api::{
     AuditFilter, AuditView, EmitOrder, EmitReply, EventFilter, EventView, ExecutionFilter, ExecutionView,
     ExportFilter, ExportLine, FeedLine, HookView, LiveOutputView, MuteOrder, MuteReply, Ordered, Problem,
-    ReloadOrder, ReloadReply, RetryOrder, RetryReply, Reveal, StatusView, StopOrder, StopReply, Story,
-    UnmuteOrder, UnmuteReply,
+    ReloadOrder, ReloadReply, RetryOrder, RetryReply, Reveal, SeekOrder, SeekReply, StatusView, StopOrder,
+    StopReply, Story, UnmuteOrder, UnmuteReply,
 };
 
 /// Why a call failed.
@@ -283,6 +283,13 @@ impl Client {
     #[expect(clippy::missing_errors_doc, reason = "said at the first call")]
     pub async fn reload(&self, accept: bool) -> Result<ReloadReply, ClientError> {
         self.post("/v1/reload", &ReloadOrder { accept }).await
+    }
+
+    /// `POST /v1/sources/{name}/seek`.
+    #[expect(clippy::missing_errors_doc, reason = "said at the first call")]
+    pub async fn seek(&self, source: &str, order: &SeekOrder) -> Result<SeekReply, ClientError> {
+        self.post(&format!("/v1/sources/{}/seek", encoded(source)), order)
+            .await
     }
 
     /// `POST /v1/events`.

@@ -95,7 +95,7 @@ impl Exporter {
     ) -> Result<Self, QueryError> {
         let veil = if filter.reveal {
             let uid = nix::unistd::getuid().as_raw();
-            crate::store::import::log_reveal(&store, Actor::User { uid }, "export")
+            crate::store::offline::log_reveal(&store, Actor::User { uid }, "export")
                 .await
                 .map_err(|error| QueryError::Question {
                     message: format!("the audit log cannot be written: {error}"),

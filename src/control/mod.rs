@@ -33,6 +33,7 @@ mod problem;
 pub mod query;
 mod room;
 mod routes;
+pub mod seek;
 pub mod server;
 mod veil;
 pub use self::access::{TokenError, secret as new_token};

@@ -27,6 +27,8 @@ use super::records::Records;
 use super::reload::ReloadRequest;
 use super::role::PresentRole;
 pub use super::role::{Role, Standing};
+use super::seek::SeekDesk;
+pub use super::seek::{Aim, Sought};
 use crate::config::{Changes, Config};
 use crate::event::id::{ExecutionKey, HookName, Seq, StoreId};
 use crate::event::time::Timestamp;
@@ -328,6 +330,7 @@ pub struct Handle {
     pub(super) onehem_shell: OnehemShell,
     /// What the scripts that run have written.
     pub(super) outputs: LiveOutputs,
+    pub(super) seeks: SeekDesk,
     pub(super) stop: CancellationToken,
 }
 
@@ -578,6 +581,25 @@ impl Handle {
             .await
             .map_err(|_| Stopping)?;
         report.await.map_err(|_| Stopping)
+    }
+
+    /// Lets a source read from elsewhere; comes back when that is durable.
+    ///
+    /// # Errors
+    /// There is no such source, or it cannot do that now.
+    pub async fn seek(
+        &self,
+        source: &str,
+        aim: Aim,
+        is_dry_run: bool,
+        actor: Actor,
+    ) -> Result<Vec<Sought>, OrderError> {
+        let what = format!("{source} {} to {}", aim.topic, aim.target);
+        let sought = self.seeks.order(source, aim, is_dry_run).await?;
+        if !is_dry_run {
+            self.audit(actor, "seek", &what).await?;
+        }
+        Ok(sought)
     }
 
     /// Writes a line into the audit log; answers when it is durable.

@@ -27,6 +27,7 @@ pub mod records;
 mod reload;
 pub mod role;
 mod room;
+pub mod seek;
 mod vital;
 
 use std::collections::{BTreeMap, HashMap};
@@ -61,6 +62,7 @@ use self::records::Records;
 use self::reload::{Reloader, Settings};
 use self::role::{Leadership, PresentRole};
 use self::room::Room;
+use self::seek::{Seek, SeekDesk};
 use self::vital::Vitals;
 use crate::config::{Config, Oned, Permissions, Reload, Reread};
 use crate::event::id::StoreId;
@@ -358,6 +360,7 @@ impl Engine {
             role,
             onehem_shell: config.onehem_shell,
             outputs,
+            seeks: SeekDesk::default(),
             stop: CancellationToken::new(),
         };
         let past = past(handle.store(), &handle.hooks(), Timestamp::now());
@@ -404,6 +407,11 @@ impl Engine {
         self.catch_up
             .take_if(|(tracked, _)| **tracked == *source)
             .map(|(_, catch_up)| catch_up)
+    }
+
+    /// Where a source gets its orders to read from elsewhere.
+    pub fn seeks(&self, source: &str) -> mpsc::Receiver<Seek> {
+        self.handle.seeks.inlet(source)
     }
 
     /// What the controller behind a source is to be told. None for a source that the engine does not know.

@@ -8,13 +8,13 @@ mod masakari;
 pub mod ncmp;
 pub mod opennebula;
 mod refusal;
-mod repeats;
 mod senders;
 mod webhook;
 
 use std::future::Future;
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +25,7 @@ use crate::engine::outbox::Results;
 use crate::engine::pool::{Followed, Inlet};
 use crate::engine::records::Records;
 use crate::engine::role::Leadership;
+use crate::engine::seek::Seek;
 use crate::event::redaction::Redaction;
 use crate::http_client::TrustError;
 use crate::keystone;
@@ -137,6 +138,8 @@ pub struct Wires {
     pub results: Option<Results>,
     /// Takes the hooks that its controller keeps, where they are to run.
     pub inlet: Option<Inlet>,
+    /// Brings orders to read from elsewhere. A source that drops it takes none.
+    pub seeks: mpsc::Receiver<Seek>,
     /// Takes what its controller has meanwhile, where events were missed and are to be made up for.
     pub catch_up: Option<CatchUp>,
     /// Is told whether its controller leads, where that matters.

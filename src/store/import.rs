@@ -9,7 +9,6 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use sled::Batch;
 
@@ -345,42 +344,6 @@ impl Store {
                 ..shared
             }),
         })
-    }
-}
-
-/// Writes into the audit log of a store that no daemon has that its secrets are shown.
-///
-/// # Errors
-/// When the line could not be written.
-pub async fn log_reveal(store: &Store, actor: Actor, target: &str) -> io::Result<()> {
-    let (writer, thread) = Writer::start(store.clone(), Retention::unlimited())?;
-    let line = Change::Audit {
-        at: Timestamp::now(),
-        actor,
-        action: "reveal",
-        target: target.to_owned(),
-    };
-    let written = durable(&writer, vec![line]).await;
-    drop(writer);
-    let _ = tokio::task::spawn_blocking(move || thread.join()).await;
-    written.map_err(io::Error::other)
-}
-
-impl Retention {
-    /// Keeps everything.
-    fn unlimited() -> Self {
-        const FOR_EVER: Duration = Duration::from_secs(1 << 40);
-        Self {
-            executions: u64::MAX,
-            executions_per_hook: None,
-            unmatched_events: u64::MAX,
-            age: FOR_EVER,
-            unmatched_age: FOR_EVER,
-            output_age: FOR_EVER,
-            bytes: u64::MAX,
-            unmatched_bytes: u64::MAX,
-            output_bytes: u64::MAX,
-        }
     }
 }
 

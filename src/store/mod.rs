@@ -10,6 +10,7 @@ mod format;
 mod full_sync;
 pub mod import;
 mod keys;
+pub mod offline;
 mod open;
 mod query;
 mod remains;

@@ -68,6 +68,18 @@ impl Store {
     /// # Errors
     /// When the store cannot be read or a record is damaged.
     pub fn events(&self, query: &EventQuery) -> Result<Vec<ListedEvent>, ReadError> {
+        self.events_that(query, |_| true)
+    }
+
+    /// Those events alone of which `holds` says so as well.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a record is damaged.
+    pub fn events_that(
+        &self,
+        query: &EventQuery,
+        holds: impl Fn(&ListedEvent) -> bool,
+    ) -> Result<Vec<ListedEvent>, ReadError> {
         let mut found = Vec::new();
         let before = query.before.map(keys::event);
         for entry in self.below(keys::space(Space::Event), before).rev() {
@@ -78,7 +90,9 @@ impl Store {
             let seq = Seq(keys::number(&key).unwrap_or_default());
             let listed = self.listed_event(seq, &bytes)?;
             if query.selects(&listed) {
-                found.push(listed);
+                if holds(&listed) {
+                    found.push(listed);
+                }
             } else if query
                 .since
                 .is_some_and(|since| listed.event.received.plus(OUT_OF_ORDER) < since)
@@ -228,7 +242,19 @@ impl Store {
     /// # Errors
     /// When the store cannot be read or a record is damaged.
     pub fn executions(&self, query: &ExecutionQuery) -> Result<Vec<Execution>, ReadError> {
-        let selects = |execution: &Execution| query.selects(execution);
+        self.executions_that(query, |_| true)
+    }
+
+    /// Those executions alone of which `holds` says so as well.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a record is damaged.
+    pub fn executions_that(
+        &self,
+        query: &ExecutionQuery,
+        holds: impl Fn(&Execution) -> bool,
+    ) -> Result<Vec<Execution>, ReadError> {
+        let selects = |execution: &Execution| query.selects(execution) && holds(execution);
         match &query.hook {
             None => {
                 let before = query.before.as_ref();

@@ -8,6 +8,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use hem::event::{Event, Facts};
 use hem::store::{EventQuery, Store};
 
-use crate::daemon::House;
+use crate::daemon::{House, LIMIT};
 use crate::http_stand_in::StandIn;
 use crate::service::{self, Service};
 
@@ -105,13 +106,28 @@ impl Broker {
 
     /// Waits until the group has committed everything that the topic holds.
     pub(crate) async fn until_committed(&mut self, group: &str, topic: &str) {
-        let ends: BTreeMap<i32, i64> = self.ends(topic).into_iter().filter(|(_, end)| *end > 0).collect();
-        crate::daemon::until(&format!("the group has committed {ends:?}"), || {
+        let ends = self.ends(topic).into_iter().filter(|(_, end)| *end > 0);
+        let ends: Vec<(i32, i64)> = ends.collect();
+        self.until_committed_are(group, topic, &ends).await;
+    }
+
+    /// Waits until the group has committed these offsets of these partitions.
+    pub(crate) async fn until_committed_are(&mut self, group: &str, topic: &str, offsets: &[(i32, i64)]) {
+        let began = Instant::now();
+        loop {
             let committed = self.committed(group, topic);
-            ends.iter()
-                .all(|(partition, end)| committed.get(partition) == Some(end))
-        })
-        .await;
+            if offsets
+                .iter()
+                .all(|(partition, offset)| committed.get(partition) == Some(offset))
+            {
+                return;
+            }
+            assert!(
+                began.elapsed() < LIMIT,
+                "the group has committed {committed:?}, not {offsets:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 }
 
@@ -256,10 +272,8 @@ pub(crate) async fn reads(service: &mut Service) {
 pub(crate) async fn until_accepted(service: &mut Service, count: u64) {
     service
         .until(&format!("{count} events were accepted"), |status| {
-            status
-                .events
-                .get("ncmp1")
-                .is_some_and(|sums| sums.accepted >= count)
+            // A source of which nothing came yet has no sums.
+            status.events.get("ncmp1").map_or(0, |sums| sums.accepted) >= count
         })
         .await;
 }
@@ -273,7 +287,13 @@ pub(crate) fn kept_of(house: &House, source: &str) -> Vec<Event> {
         ..EventQuery::default()
     };
     let listed = store.events(&query).expect("events");
-    listed.into_iter().rev().map(|listed| listed.event).collect()
+    // Payloads are not in lists.
+    let whole = |seq| store.event(seq).expect("an event").expect("it is kept");
+    listed
+        .iter()
+        .rev()
+        .map(|listed| whole(listed.event.seq).event)
+        .collect()
 }
 
 /// [`kept_of`] the source `ncmp1`.

@@ -294,7 +294,7 @@ class Member(threading.Thread):
             "group.id": order["group"],
             "session.timeout.ms": session,
             "heartbeat.interval.ms": session // 6,
-            "partition.assignment.strategy": "cooperative-sticky",
+            "partition.assignment.strategy": "range",
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
         }

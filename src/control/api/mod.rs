@@ -41,7 +41,8 @@ pub use self::ncmp::NcmpView;
 pub use self::notification::{NotificationView, ObservedView};
 pub use self::orders::{
     AuditFilter, AuditView, EmitOrder, EmitReply, FaultView, HookView, Ordered, OriginView, OverrideView,
-    ReloadOrder, ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SeverityView,
+    ReloadOrder, ReloadReply, RetryOrder, RetryReply, RetryResult, Reveal, SeekOrder, SeekReply, SeekTarget,
+    SeverityView, SoughtView,
 };
 pub use self::records::{
     ArgumentsView, AttemptView, CancelReasonView, CaughtUpView, CauseView, DefinitionView, EndedView,

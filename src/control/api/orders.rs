@@ -194,6 +194,56 @@ pub struct ReloadReply {
     pub configuration: Option<String>,
 }
 
+/// Reads partitions of a topic from elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SeekOrder {
+    /// The topic.
+    pub topic: String,
+    /// One of its partitions; all that the source reads where unset.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub partition: Option<i32>,
+    /// From where.
+    pub to: SeekTarget,
+    /// Only says which partitions it would be.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// From where partitions are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SeekTarget {
+    /// From the oldest record that is there.
+    Earliest,
+    /// From the end: what comes from now on.
+    Latest,
+    /// From this offset.
+    Offset(i64),
+    /// From the first record of this time or later.
+    Time(Time),
+}
+
+/// What a [`SeekOrder`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SeekReply {
+    /// The partitions that are read from elsewhere.
+    pub partitions: Vec<SoughtView>,
+}
+
+/// A partition that is read from elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SoughtView {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// Up to which offset it was read; absent where nobody knows.
+    #[serde(default)]
+    pub read_up_to: Option<i64>,
+}
+
 /// A synthetic event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -556,7 +556,7 @@ async fn records_go_only_into_a_store_of_their_own_id_or_an_empty_one() {
     // A daemon that was started once has no event yet, but lines in its audit log.
     let empty = folder.path().join("empty");
     let fresh = Store::open(&empty).expect("a store");
-    crate::store::import::log_reveal(&fresh, Actor::Daemon, "something")
+    crate::store::offline::log_reveal(&fresh, Actor::Daemon, "something")
         .await
         .expect("a line");
     drop(fresh);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::consumer::Consumer as _;
+use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
@@ -93,6 +93,22 @@ pub(super) async fn standings(
             standings.insert(spot, standing);
         }
         Ok(standings)
+    })
+    .await
+}
+
+/// Tells the group how far partitions were read: the offset behind the last record of each.
+///
+/// # Errors
+/// The broker does not take it.
+pub(super) async fn commit(consumer: Arc<Consumer>, offsets: Vec<(Spot, i64)>) -> Result<(), KafkaError> {
+    ask(&consumer, move |consumer| {
+        let mut list = TopicPartitionList::new();
+        for ((topic, partition), offset) in &offsets {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
+        }
+        // Of one that is not waited for nobody would be told what became of it.
+        consumer.commit(&list, CommitMode::Sync)
     })
     .await
 }

@@ -13,7 +13,7 @@ use crate::engine::bookmark::Bookmark;
 use crate::engine::intake::Intake;
 use crate::engine::records::Records;
 use crate::event::ncmp::mark::FirstSight;
-use crate::sources::repeats::Repeats;
+use crate::repeats::Repeats;
 use crate::sources::sentence;
 
 /// While the broker is away it is asked again after the first time, and then twice as long each time up to the second.
@@ -65,6 +65,10 @@ pub(super) struct Link {
     missing: Vec<String>,
     /// The broker refuses what hem asks for, though it answers.
     is_denied: bool,
+    /// The broker answers, and has one of the topics at least.
+    is_there: bool,
+    /// The group has given hem partitions, and they are read: whatever is sent from now on is seen.
+    has_share: bool,
 }
 
 impl Link {
@@ -78,13 +82,21 @@ impl Link {
             delay: ASK_AGAIN.0,
             missing: Vec::new(),
             is_denied: false,
+            is_there: false,
+            has_share: false,
         }
     }
 
-    /// The group has given hem its share.
-    pub(super) fn is_member(&mut self) {
-        if std::mem::take(&mut self.is_denied) {
-            self.look_at = Some(Instant::now());
+    /// The partitions that the group has given to hem are read, be they none.
+    pub(super) fn reads(&mut self, log: &mut Repeats) {
+        self.has_share = true;
+        self.is_denied = false;
+        self.up_if_all_is_well(log);
+    }
+
+    fn up_if_all_is_well(&mut self, log: &mut Repeats) {
+        if self.is_there && self.has_share && !self.is_denied {
+            self.up(log);
         }
     }
 
@@ -105,7 +117,7 @@ impl Link {
 
     /// librdkafka tells of trouble. It goes on by itself.
     pub(super) fn trouble(&mut self, code: RDKafkaErrorCode, reason: String, log: &mut Repeats) {
-        let reason = without_times(&reason).to_owned();
+        let reason = without_details(&reason).to_owned();
         match code {
             RDKafkaErrorCode::AllBrokersDown => {
                 let why = self.last_reason.clone().unwrap_or(reason);
@@ -161,9 +173,8 @@ impl Link {
                     // A broker that has none is reached all the same.
                     self.look_at = Some(Instant::now() + LOOK_FOR_TOPICS);
                 } else {
-                    if !self.is_denied {
-                        self.up(log);
-                    }
+                    self.is_there = true;
+                    self.up_if_all_is_well(log);
                     if !missing.is_empty() && missing != self.missing {
                         tracing::warn!(
                             source = &*self.name,
@@ -183,7 +194,6 @@ impl Link {
         }
     }
 
-    /// Records come.
     fn up(&mut self, log: &mut Repeats) {
         self.last_reason = None;
         if matches!(self.state, Some(Ok(()))) {
@@ -197,6 +207,7 @@ impl Link {
     }
 
     fn down(&mut self, why: String, log: &mut Repeats) {
+        self.is_there = false;
         if self.look_at.is_none_or(|at| at > Instant::now() + self.delay) {
             self.look_at = Some(Instant::now() + self.delay);
             self.delay = (self.delay * 2).min(ASK_AGAIN.1);
@@ -212,8 +223,12 @@ impl Link {
     }
 }
 
-/// A reason without how long it took: the same trouble is the same sentence.
-fn without_times(reason: &str) -> &str {
+/// A reason without the name that librdkafka gives to the broker, and without how long it took: the same trouble is the same sentence.
+fn without_details(reason: &str) -> &str {
+    let reason = match reason.split_once(": ") {
+        Some((broker, rest)) if broker.contains('/') && !broker.contains(' ') => rest,
+        _ => reason,
+    };
     match reason.rfind(" (after ") {
         Some(end) => &reason[..end],
         None => reason,
@@ -227,8 +242,9 @@ mod tests {
     #[test]
     fn the_same_trouble_is_the_same_sentence() {
         let reason = "127.0.0.1:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: Connection refused (after 0ms in state CONNECT)";
-        let short = "127.0.0.1:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: Connection refused";
-        assert_eq!(without_times(reason), short);
-        assert_eq!(without_times(short), short);
+        let short = "Connect to ipv4#127.0.0.1:9092 failed: Connection refused";
+        assert_eq!(without_details(reason), short);
+        assert_eq!(without_details(short), short);
+        assert_eq!(without_details("1/1 brokers are down"), "1/1 brokers are down");
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +16,7 @@ use super::placing::{Begin, Known, Missed, begin};
 use super::reader::Site;
 use crate::engine::bookmark::{Bookmark, BookmarkError};
 use crate::engine::intake::NotAccepted;
+use crate::engine::seek::Sought;
 use crate::event::Gap;
 use crate::event::ncmp::mark::{FirstSight, Mark, Target, partition_name};
 use crate::event::time::Timestamp;
@@ -32,6 +34,25 @@ pub(super) struct Placed {
     pub committed: Option<i64>,
 }
 
+/// What is to be read.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// The partitions.
+    pub spots: Vec<Spot>,
+    /// Of these, those of which the last record that was accepted is not the one that is there.
+    pub others: BTreeSet<Spot>,
+    /// What an operator wants to be read from elsewhere.
+    pub seek: Option<Seeking>,
+}
+
+/// What an operator wants to be read from elsewhere.
+#[derive(Debug)]
+pub(super) struct Seeking {
+    pub sought: Vec<Sought>,
+    pub target: Target,
+    pub reply: oneshot::Sender<Result<Vec<Sought>, String>>,
+}
+
 /// Why it is not known yet.
 #[derive(Debug, thiserror::Error)]
 enum NotYet {
@@ -45,15 +66,27 @@ enum NotYet {
     Bookmark(#[from] BookmarkError),
 }
 
-/// Finds out where these partitions are read from. Of those that are `others`, the last record that was accepted is not the one that
-/// is there. None where it was given up.
+/// Finds out where partitions are read from. None where it was given up.
 pub(super) async fn place(
     site: Site,
     consumer: Arc<Consumer>,
-    spots: Vec<Spot>,
-    others: BTreeSet<Spot>,
+    wanted: Wanted,
     until: CancellationToken,
 ) -> Option<Vec<Placed>> {
+    let Wanted { spots, others, seek } = wanted;
+    if let Some(seek) = seek {
+        let Seeking {
+            sought,
+            target,
+            reply,
+        } = seek;
+        let kept = keep(&site, &sought, target).await;
+        // Whoever asked may have gone away.
+        let _ = reply.send(match kept {
+            Ok(()) => Ok(sought),
+            Err(error) => Err(sentence(&error)),
+        });
+    }
     let mut delay = ASK_AGAIN.0;
     loop {
         if until.is_cancelled() {
@@ -74,6 +107,17 @@ pub(super) async fn place(
     }
 }
 
+/// Keeps what an operator wants, before anybody asks the broker where that is.
+async fn keep(site: &Site, sought: &[Sought], target: Target) -> Result<(), NotYet> {
+    let mark = Mark::Seek(target).to_bytes();
+    let bookmarks: Result<Vec<Bookmark>, _> = sought
+        .iter()
+        .map(|sought| Bookmark::new(partition_name(&sought.topic, sought.partition), mark.clone()))
+        .collect();
+    site.intake.keep(bookmarks?).await?;
+    Ok(())
+}
+
 async fn attempt(
     site: &Site,
     consumer: &Arc<Consumer>,
@@ -91,8 +135,7 @@ async fn attempt(
     };
     let times: BTreeMap<Spot, i64> = spots.iter().filter_map(time).collect();
     let standings = asking::standings(consumer, spots.to_vec(), times).await?;
-    let mut placed = Vec::new();
-    let mut to_keep = Vec::new();
+    let mut all = Vec::new();
     for (spot, standing) in standings {
         let Standing {
             committed,
@@ -110,6 +153,12 @@ async fn attempt(
             is_another: others.contains(&spot),
         };
         let begin = begin(&known, site.rules.start);
+        all.push((spot, known, begin));
+    }
+    let mut placed = Vec::new();
+    let mut to_keep = Vec::new();
+    for (spot, known, begin) in all {
+        let (committed, oldest, end) = (known.committed, known.oldest, known.end);
         tracing::info!(
             source = &*site.name,
             topic = &*spot.0,

@@ -27,12 +27,24 @@ pub(super) struct Known {
 pub(super) struct Begin {
     /// The first record that is wanted.
     pub read: Read,
-    /// The record before it is to be looked at first: it must be the one with the print of `read`.
-    pub looks_back: bool,
+    /// The record before it is to be looked at first.
+    pub looks_back: Option<LookBack>,
     /// That must be kept before the first record is read.
     pub is_new: bool,
     /// What was missed.
     pub missed: Option<Missed>,
+}
+
+/// The last record that was accepted, which must still be there: a broker may have lost its records and got others since, and what it
+/// says of its end alone is no proof of that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LookBack {
+    /// Its offset.
+    pub offset: i64,
+    /// By what it is known again; none where another member of the group read it.
+    pub print: Option<String>,
+    /// It must come, since the broker says that it ends before it; otherwise it may have been removed.
+    pub is_due: bool,
 }
 
 /// What was missed.
@@ -68,7 +80,7 @@ impl Missed {
 pub(super) fn begin(known: &Known, start: KafkaStart) -> Begin {
     let newly = |read: Read, missed: Option<Missed>| Begin {
         read,
-        looks_back: false,
+        looks_back: None,
         is_new: true,
         missed,
     };
@@ -104,7 +116,16 @@ pub(super) fn begin(known: &Known, start: KafkaStart) -> Begin {
             return newly(Read::up_to(next), None);
         }
     };
-    if known.is_another || next > known.end {
+    let print = mark
+        .filter(|read| read.next == next)
+        .and_then(|read| read.print.clone());
+    let is_due = next > known.end;
+    let looks_back = (next > known.oldest && (is_due || print.is_some())).then(|| LookBack {
+        offset: next - 1,
+        print,
+        is_due,
+    });
+    if known.is_another {
         let missed = Missed::Anew {
             read: next,
             end: known.end,
@@ -124,13 +145,14 @@ pub(super) fn begin(known: &Known, start: KafkaStart) -> Begin {
     }
     match mark {
         Some(read) if read.next == next => Begin {
-            looks_back: read.print.is_some() && next > known.oldest,
+            looks_back,
             read: read.clone(),
             is_new: false,
             missed: None,
         },
         _ => Begin {
             is_new: false,
+            looks_back,
             ..newly(Read::up_to(next), None)
         },
     }
@@ -220,11 +242,17 @@ mod tests {
 
     #[test]
     fn a_broker_that_begins_again_is_a_gap_and_its_oldest_record_is_next() {
+        // What it says of its end is no proof: the last record that was accepted is looked for.
         let known = Known {
             mark: read(101),
             ..FRESH
         };
+        assert_eq!(latest(&known), (101, None));
         let missed = Missed::Anew { read: 101, end: 100 };
+        let known = Known {
+            is_another: true,
+            ..known
+        };
         assert_eq!(latest(&known), (10, Some(missed)));
         let known = Known {
             mark: read(50),
@@ -257,13 +285,19 @@ mod tests {
                 committed,
                 ..FRESH
             };
-            begin(&known, KafkaStart::Latest).looks_back
+            let looks_back = begin(&known, KafkaStart::Latest).looks_back;
+            looks_back.map(|last| (last.offset, last.is_due))
         };
-        assert!(looks_back(mark(50), Some(50)));
-        assert!(looks_back(mark(100), None));
-        assert!(!looks_back(mark(10), None), "it is removed");
-        assert!(!looks_back(mark(50), Some(60)), "another member read it");
-        assert!(!looks_back(read(50), None), "it is not known");
+        assert_eq!(looks_back(mark(50), Some(50)), Some((49, false)));
+        assert_eq!(looks_back(mark(100), None), Some((99, false)));
+        assert_eq!(
+            looks_back(mark(101), None),
+            Some((100, true)),
+            "the broker says it ends before"
+        );
+        assert_eq!(looks_back(mark(10), None), None, "it is removed");
+        assert_eq!(looks_back(mark(50), Some(60)), None, "another member read it");
+        assert_eq!(looks_back(read(50), None), None, "it is not known");
     }
 
     #[test]
@@ -324,7 +358,9 @@ mod tests {
             };
             let start = if is_earliest { KafkaStart::Earliest } else { KafkaStart::Latest };
             let begun = begin(&known, start);
-            prop_assert!((oldest..=end).contains(&begun.read.next));
+            let is_looked_for = begun.looks_back.as_ref().is_some_and(|last| last.is_due);
+            prop_assert_eq!(is_looked_for, begun.read.next > end);
+            prop_assert!(begun.read.next >= oldest);
             prop_assert!(begun.missed.is_none() || begun.is_new, "what was missed is told once");
             if seek.is_none() && begun.missed.is_none() && (mark.is_some() || committed.is_some()) {
                 prop_assert_eq!(begun.read.next, mark.max(committed).unwrap_or_default());

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, OptionFuture};
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
-use rdkafka::consumer::{CommitMode, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::mpsc;
@@ -14,21 +14,23 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::Spot;
-use super::asking::list;
+use super::asking::{commit, list};
 use super::client::{Consumer, Credentials, Told};
 use super::lane::Lane;
 use super::link::{Link, Look, look};
 use super::message::Message;
-use super::place::{Placed, place};
+use super::place::{Placed, Seeking, Wanted, place};
+use super::placing::LookBack;
 use crate::config::NcmpSource;
 use crate::engine::bookmark::Bookmark;
 use crate::engine::intake::{Accepted, Intake, NotAccepted, NotKept, Sequence};
 use crate::engine::records::Records;
+use crate::engine::seek::{Seek, Sought};
 use crate::event::Event;
 use crate::event::ncmp::mark::{Mark, Read, partition_name};
 use crate::event::ncmp::{self};
 use crate::event::time::Timestamp;
-use crate::sources::repeats::Repeats;
+use crate::repeats::Repeats;
 use crate::sources::sentence;
 
 /// So much is on its way at once; one record alone is taken whatever its size.
@@ -36,6 +38,9 @@ const ON_THE_WAY: (usize, usize) = (512, 32 << 20);
 
 /// Records that are larger are read on a thread of their own.
 const READ_APART: usize = 256 << 10;
+
+/// The last record that was accepted comes within this time, if it is there.
+const LOOK_BACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often what is due is looked at.
 const LOOK_ROUND: Duration = Duration::from_millis(250);
@@ -90,8 +95,8 @@ struct Held {
 struct Partition {
     lane: Lane<Held>,
     sequence: Sequence,
-    /// The print that the record in front of the first one must have.
-    looks_back: Option<(i64, String)>,
+    /// The record in front of the first one, until it has come.
+    looks_back: Option<LookBack>,
     /// What of the group's offsets does not count until another one is committed.
     overrules: Option<i64>,
     committed: Option<i64>,
@@ -124,7 +129,7 @@ enum Phase {
     Draining {
         then: Then,
         since: Instant,
-        /// Since when the last commit is waited for.
+        /// Since when the last commit is on its way.
         commits: Option<Instant>,
     },
 }
@@ -135,9 +140,11 @@ type Answer = (Spot, i64, Result<Accepted, NotAccepted>);
 enum Next {
     Stop,
     Told(Told),
+    Seek(Seek),
     Answered(Answer),
     Placed(Option<Vec<Placed>>),
     Looked(Look),
+    Committed(Result<(), KafkaError>),
     Came(Result<Message, KafkaError>),
     Round,
 }
@@ -147,6 +154,9 @@ pub(super) struct Reader<'a> {
     site: &'a Site,
     consumer: Arc<Consumer>,
     told: mpsc::UnboundedReceiver<Told>,
+    seeks: &'a mut mpsc::Receiver<Seek>,
+    /// What is to be read from elsewhere when nothing is on its way any more.
+    seeking: Option<Seek>,
     credentials: &'a Credentials,
     log: &'a mut Repeats,
     link: Link,
@@ -159,7 +169,8 @@ pub(super) struct Reader<'a> {
     on_the_way: (usize, usize),
     is_paused: bool,
     full_since: Option<Instant>,
-    commits_since: Option<Instant>,
+    reads_since: Instant,
+    committing: Option<BoxFuture<'static, Result<(), KafkaError>>>,
     commit_at: Instant,
     again: (Instant, Duration),
     ended: Option<Ended>,
@@ -170,6 +181,7 @@ impl<'a> Reader<'a> {
         site: &'a Site,
         consumer: Arc<Consumer>,
         told: mpsc::UnboundedReceiver<Told>,
+        seeks: &'a mut mpsc::Receiver<Seek>,
         credentials: &'a Credentials,
         log: &'a mut Repeats,
     ) -> Self {
@@ -179,6 +191,8 @@ impl<'a> Reader<'a> {
             site,
             consumer,
             told,
+            seeks,
+            seeking: None,
             credentials,
             log,
             is_subscribed: false,
@@ -190,7 +204,8 @@ impl<'a> Reader<'a> {
             on_the_way: (0, 0),
             is_paused: false,
             full_since: None,
-            commits_since: None,
+            reads_since: now,
+            committing: None,
             commit_at: now,
             again: (now, AGAIN_AFTER.0),
             ended: None,
@@ -216,9 +231,11 @@ impl<'a> Reader<'a> {
                 biased;
                 () = until.cancelled(), if !is_stopping => Next::Stop,
                 Some(told) = self.told.recv() => Next::Told(told),
+                Some(seek) = self.seeks.recv(), if self.seeking.is_none() => Next::Seek(seek),
                 Some(answer) = self.answers.next(), if !self.answers.is_empty() => Next::Answered(answer),
                 Some(placed) = OptionFuture::from(self.placing.as_mut()) => Next::Placed(placed),
                 Some(look) = OptionFuture::from(self.looking.as_mut()) => Next::Looked(look),
+                Some(result) = OptionFuture::from(self.committing.as_mut()) => Next::Committed(result),
                 _ = rounds.tick() => Next::Round,
                 // Nothing of librdkafka's is held while something else is waited for.
                 came = async { consumer.recv().await.map(|message| Message::of(&message)) }, if polls => Next::Came(came),
@@ -229,6 +246,7 @@ impl<'a> Reader<'a> {
                     self.drain_then(Then::End(Ended::Stopped));
                 }
                 Next::Told(told) => self.told(told),
+                Next::Seek(seek) => self.seek(seek),
                 Next::Answered(answer) => self.answered(answer),
                 Next::Placed(placed) => {
                     self.placing = None;
@@ -237,6 +255,10 @@ impl<'a> Reader<'a> {
                 Next::Looked(look) => {
                     self.looking = None;
                     self.looked(&look);
+                }
+                Next::Committed(result) => {
+                    self.committing = None;
+                    self.committed(&result);
                 }
                 Next::Came(Ok(message)) => self.came(message).await,
                 Next::Came(Err(error)) => self.failed(&error),
@@ -261,7 +283,12 @@ impl<'a> Reader<'a> {
     }
 
     fn looked(&mut self, look: &Look) {
+        let was_down = self.link.is_down();
         let is_reached = self.link.looked(look, self.log);
+        if was_down && !self.link.is_down() && matches!(self.phase, Phase::Reading) {
+            // It may have lost its records meanwhile.
+            self.drain_then(Then::PlaceAgain(BTreeSet::new()));
+        }
         if is_reached && !self.is_subscribed {
             let topics: Vec<&str> = self.site.rules.topics.iter().map(String::as_str).collect();
             match self.consumer.subscribe(&topics) {
@@ -293,13 +320,12 @@ impl<'a> Reader<'a> {
     fn told(&mut self, told: Told) {
         match told {
             Told::Assigned(spots) => {
-                self.link.is_member();
                 self.forget_partitions();
                 match &self.phase {
                     Phase::Draining {
                         then: Then::End(_), ..
                     } => {}
-                    _ => self.place(spots, BTreeSet::new()),
+                    _ => self.place(spots, BTreeSet::new(), None),
                 }
             }
             Told::Revoked { is_lost } => {
@@ -312,7 +338,6 @@ impl<'a> Reader<'a> {
                 }
                 self.drain_then(Then::GiveUp);
             }
-            Told::Committed(result) => self.committed(result),
             Told::Trouble { code, reason } => match code {
                 RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
                     tracing::debug!(
@@ -321,11 +346,58 @@ impl<'a> Reader<'a> {
                         "the broker has no such records"
                     );
                     if matches!(self.phase, Phase::Reading) {
-                        self.drain_then(Then::PlaceAgain(BTreeSet::new()));
+                        self.drain_then(Then::PlaceAgain(self.due()));
                     }
                 }
                 _ => self.link.trouble(code, reason, self.log),
             },
+        }
+    }
+
+    /// Somebody wants partitions to be read from elsewhere.
+    fn seek(&mut self, seek: Seek) {
+        let why = if matches!(self.phase, Phase::Reading) {
+            let sought = self.sought_by(&seek);
+            if sought.is_empty() {
+                format!(
+                    "hem reads no such partition of `{}` now: another member of its group does, or there is none",
+                    seek.aim.topic
+                )
+            } else if seek.is_dry_run {
+                // Whoever asked may have gone away.
+                let _ = seek.reply.send(Ok(sought));
+                return;
+            } else {
+                self.seeking = Some(seek);
+                self.drain_then(Then::PlaceAgain(BTreeSet::new()));
+                return;
+            }
+        } else {
+            "hem reads no partition now: the broker is away, or its group is giving them out anew".to_owned()
+        };
+        let _ = seek.reply.send(Err(why));
+    }
+
+    /// The partitions that an order is about, of those that are read.
+    fn sought_by(&self, seek: &Seek) -> Vec<Sought> {
+        let is_meant = |(topic, number): &Spot| {
+            **topic == *seek.aim.topic && seek.aim.partition.is_none_or(|asked| asked == *number)
+        };
+        let meant = self.partitions.iter().filter(|(spot, _)| is_meant(spot));
+        meant
+            .map(|((topic, partition), read)| Sought {
+                topic: topic.to_string(),
+                partition: *partition,
+                read_up_to: Some(read.lane.next_to_accept()),
+            })
+            .collect()
+    }
+
+    fn sought(&self, seek: Seek) -> Seeking {
+        Seeking {
+            sought: self.sought_by(&seek),
+            target: seek.aim.target,
+            reply: seek.reply,
         }
     }
 
@@ -337,13 +409,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Finds out where these partitions are read from.
-    fn place(&mut self, spots: Vec<Spot>, others: BTreeSet<Spot>) {
+    fn place(&mut self, spots: Vec<Spot>, others: BTreeSet<Spot>, seek: Option<Seeking>) {
         let until = CancellationToken::new();
         let placing = place(
             self.site.clone(),
             Arc::clone(&self.consumer),
-            spots,
-            others,
+            Wanted { spots, others, seek },
             until.clone(),
         );
         self.placing = Some(Box::pin(placing));
@@ -370,7 +441,7 @@ impl<'a> Reader<'a> {
         } in placed.unwrap_or_default()
         {
             let next = begin.read.next;
-            let first = if begin.looks_back { next - 1 } else { next };
+            let first = begin.looks_back.as_ref().map_or(next, |last| last.offset);
             // Offsets of a broker are no negative ones.
             let offset = Offset::Offset(first.max(0));
             if let Err(error) = assignment.add_partition_offset(&spot.0, spot.1, offset) {
@@ -380,11 +451,7 @@ impl<'a> Reader<'a> {
             let partition = Partition {
                 lane: Lane::new(next),
                 sequence: self.site.intake.sequence(),
-                looks_back: begin
-                    .read
-                    .print
-                    .filter(|_| begin.looks_back)
-                    .map(|print| (first, print)),
+                looks_back: begin.looks_back,
                 overrules: begin.read.overrules,
                 committed,
                 committing: None,
@@ -394,6 +461,8 @@ impl<'a> Reader<'a> {
         match self.consumer.assign(&assignment) {
             Ok(()) => {
                 self.phase = Phase::Reading;
+                self.link.reads(self.log);
+                self.reads_since = Instant::now();
                 self.is_paused = false;
                 self.commit_at = Instant::now();
             }
@@ -442,19 +511,23 @@ impl<'a> Reader<'a> {
             return;
         }
         match commits {
+            // It says less than what is accepted by now.
+            None if self.committing.is_some() && since.elapsed() < COMMIT_WITHIN => return,
             None => {
+                self.committing = None;
                 self.commit();
                 if let Phase::Draining { commits, .. } = &mut self.phase {
                     *commits = Some(Instant::now());
                 }
-                if self.commits_since.is_some() {
+                if self.committing.is_some() {
                     return;
                 }
             }
-            Some(at) if self.commits_since.is_some() && at.elapsed() < COMMIT_WITHIN => return,
+            Some(at) if self.committing.is_some() && at.elapsed() < COMMIT_WITHIN => return,
             Some(_) => {}
         }
         let spots: Vec<Spot> = self.partitions.keys().cloned().collect();
+        let seek = self.seeking.take().map(|seek| self.sought(seek));
         self.forget_partitions();
         self.phase = Phase::Idle;
         if let Err(error) = self.consumer.unassign() {
@@ -466,7 +539,7 @@ impl<'a> Reader<'a> {
         }
         match then {
             Then::GiveUp => {}
-            Then::PlaceAgain(others) => self.place(spots, others),
+            Then::PlaceAgain(others) => self.place(spots, others, seek),
             Then::End(ended) => self.ended = Some(ended),
         }
     }
@@ -476,7 +549,7 @@ impl<'a> Reader<'a> {
         self.on_the_way = (0, 0);
         self.is_paused = false;
         self.full_since = None;
-        self.commits_since = None;
+        self.committing = None;
     }
 
     /// Whether a record can be taken.
@@ -524,13 +597,16 @@ impl<'a> Reader<'a> {
         let Some(partition) = self.partitions.get_mut(&message.spot) else {
             return;
         };
-        if let Some((offset, print)) = partition.looks_back.take()
-            && message.offset == offset
-        {
-            if message.print() != print {
+        if let Some(last) = partition.looks_back.take() {
+            let is_there = message.offset == last.offset;
+            let is_another = last.print.is_some_and(|print| print != message.print());
+            if (is_there && is_another) || (!is_there && last.is_due) {
                 self.drain_then(Then::PlaceAgain(BTreeSet::from([message.spot])));
+                return;
             }
-            return;
+            if is_there {
+                return;
+            }
         }
         let overrules = partition.overrules;
         let (spot, offset) = (message.spot.clone(), message.offset);
@@ -626,47 +702,60 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        if now >= self.commit_at && matches!(self.phase, Phase::Reading) {
-            self.commit_at = now + COMMIT_EVERY;
-            self.commit();
+        if matches!(self.phase, Phase::Reading) {
+            if now >= self.commit_at {
+                self.commit_at = now + COMMIT_EVERY;
+                self.commit();
+            }
+            self.miss_what_was_looked_back_at();
         }
+    }
+
+    /// What does not come is not there.
+    fn miss_what_was_looked_back_at(&mut self) {
+        if self.link.is_down() || self.is_paused || self.reads_since.elapsed() < LOOK_BACK_WITHIN {
+            return;
+        }
+        let gone = self.due();
+        if gone.is_empty() {
+            // The others were removed where a topic is compacted.
+            for partition in self.partitions.values_mut() {
+                partition.looks_back = None;
+            }
+        } else {
+            self.drain_then(Then::PlaceAgain(gone));
+        }
+    }
+
+    /// Partitions of which the last record that was accepted must come, and has not.
+    fn due(&self) -> BTreeSet<Spot> {
+        let is_due = |partition: &Partition| partition.looks_back.as_ref().is_some_and(|last| last.is_due);
+        let due = self.partitions.iter().filter(|(_, partition)| is_due(partition));
+        due.map(|(spot, _)| spot.clone()).collect()
     }
 
     /// Tells the group how far what was read is accepted.
     fn commit(&mut self) {
-        let is_asked = self
-            .commits_since
-            .is_some_and(|since| since.elapsed() < Duration::from_secs(60));
-        if is_asked || self.link.is_down() {
+        if self.committing.is_some() || self.link.is_down() {
             return;
         }
-        let mut offsets = TopicPartitionList::new();
-        let mut is_empty = true;
-        for ((topic, number), partition) in &mut self.partitions {
+        let mut offsets = Vec::new();
+        for (spot, partition) in &mut self.partitions {
             let next = partition.lane.next_to_accept();
             partition.committing = None;
-            if partition.committed == Some(next) {
+            // Before it is known that the broker has the same records as before, nothing is said of them.
+            if partition.committed == Some(next) || partition.looks_back.is_some() {
                 continue;
             }
-            if offsets
-                .add_partition_offset(topic, *number, Offset::Offset(next))
-                .is_ok()
-            {
-                partition.committing = Some(next);
-                is_empty = false;
-            }
+            partition.committing = Some(next);
+            offsets.push((spot.clone(), next));
         }
-        if is_empty {
-            return;
-        }
-        match self.consumer.commit(&offsets, CommitMode::Async) {
-            Ok(()) => self.commits_since = Some(Instant::now()),
-            Err(error) => self.not_committed(&sentence(&error)),
+        if !offsets.is_empty() {
+            self.committing = Some(Box::pin(commit(Arc::clone(&self.consumer), offsets)));
         }
     }
 
-    fn committed(&mut self, result: Result<(), RDKafkaErrorCode>) {
-        self.commits_since = None;
+    fn committed(&mut self, result: &Result<(), KafkaError>) {
         match result {
             Ok(()) => {
                 for partition in self.partitions.values_mut() {
@@ -677,7 +766,7 @@ impl<'a> Reader<'a> {
                     }
                 }
             }
-            Err(code) => self.not_committed(&code.to_string()),
+            Err(error) => self.not_committed(&sentence(error)),
         }
     }
 

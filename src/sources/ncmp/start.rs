@@ -9,7 +9,7 @@ use super::client::{self, Consumer, Credentials, Teller};
 use super::reader::{Ended, Reader, Site as ReaderSite};
 use crate::config::NcmpSource;
 use crate::engine::intake::Limits;
-use crate::sources::repeats::Repeats;
+use crate::repeats::Repeats;
 use crate::sources::{BuildError, Built, Site, Source, Wires, sentence};
 
 /// More than is ever on its way at once: what is refused is refused for another reason.
@@ -62,6 +62,7 @@ fn start(rules: NcmpSource, mut credentials: Credentials, names_source: bool, wi
         intake,
         records,
         readers,
+        mut seeks,
         ..
     } = wires;
     readers.spawn(|until| async move {
@@ -78,7 +79,14 @@ fn start(rules: NcmpSource, mut credentials: Credentials, names_source: bool, wi
             match client::consumer(&site.rules, &mut credentials, teller) {
                 Ok(consumer) => {
                     let consumer = Arc::new(consumer);
-                    let reader = Reader::new(&site, Arc::clone(&consumer), told, &credentials, &mut log);
+                    let reader = Reader::new(
+                        &site,
+                        Arc::clone(&consumer),
+                        told,
+                        &mut seeks,
+                        &credentials,
+                        &mut log,
+                    );
                     let ended = reader.run(&until).await;
                     part(&name, consumer).await;
                     if matches!(ended, Ended::Stopped) {
