@@ -690,7 +690,7 @@ fn the_packaged_configurations_show_defaults_and_examples_that_work() {
                 all.control.tcp.is_some() && all.oned.is_some(),
                 "{name} shows sections"
             );
-            assert_eq!(all.sources.len(), 4, "{name} shows a source of each type");
+            assert_eq!(all.sources.len(), 5, "{name} shows a source of each type");
         }
     }
 }
