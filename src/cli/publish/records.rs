@@ -42,7 +42,11 @@ pub(super) async fn produce(
 }
 
 #[cfg(not(feature = "kafka"))]
-pub(super) async fn produce(_: &Arguments, _: &str, _: &[Saved<SavedRecord>]) -> Result<u64, Failure> {
+pub(super) async fn produce(
+    _: &Arguments,
+    _: &Brokers<'_>,
+    _: &[Saved<SavedRecord>],
+) -> Result<u64, Failure> {
     Err(Failure::new(Exit::Failed, "this hem was built without Kafka")
         .with_hint("build it with `--features kafka`, or hand the records to a daemon with `hem emit`"))
 }
