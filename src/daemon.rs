@@ -145,6 +145,7 @@ impl Daemon {
         .await
         .map_err(DaemonError::Engine)?;
 
+        warn_of_double_runs(engine.handle());
         let (control, stop_control) = (TaskTracker::new(), CancellationToken::new());
         let (handle, until) = (engine.handle().clone(), stop_control.clone());
         control.spawn(async move {
@@ -239,6 +240,20 @@ impl Daemon {
             );
         }
         tracing::info!("hem has stopped");
+    }
+}
+
+/// Hooks that one step of an ESC may run twice.
+fn warn_of_double_runs(handle: &Handle) {
+    let config = handle.config();
+    for hook in handle.hooks().iter() {
+        if let Some(source) = hook.may_run_twice(&config) {
+            tracing::warn!(
+                hook = %hook.name, source,
+                "one step may run this hook twice: the source tells of it by a callback and by a notification, and the hook takes both; \
+                 say `via: netconf` or `via: rest` in its trigger"
+            );
+        }
     }
 }
 

@@ -4,11 +4,15 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// By what a file is told from what it was. A replaced file has another inode, a written one another time of change.
+/// By what a file is told from what it was. A replaced file has another inode, a written one another time of change. Many kernels' clocks
+/// for these times tick every few milliseconds alone, so who may read a file is compared besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileStamp {
     inode: u64,
     size: u64,
+    mode: u32,
+    owner: u32,
+    modified: (i64, i64),
     changed: (i64, i64),
 }
 
@@ -22,6 +26,9 @@ impl FileStamp {
         Ok(Self {
             inode: file.ino(),
             size: file.size(),
+            mode: file.mode(),
+            owner: file.uid(),
+            modified: (file.mtime(), file.mtime_nsec()),
             changed: (file.ctime(), file.ctime_nsec()),
         })
     }
@@ -29,6 +36,8 @@ impl FileStamp {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -43,9 +52,16 @@ mod tests {
         let second = FileStamp::of(&file).expect("a stamp");
         assert_ne!(second, first);
 
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("its mode");
+        let third = FileStamp::of(&file).expect("a stamp");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).expect("its mode");
+        let fourth = FileStamp::of(&file).expect("a stamp");
+        assert_ne!(third.mode, fourth.mode, "whatever the times say");
+        assert_ne!(third, fourth);
+
         std::fs::write(&other, "larger").expect("a file");
         std::fs::rename(&other, &file).expect("both are in one folder");
-        assert_ne!(FileStamp::of(&file).expect("a stamp"), second);
+        assert_ne!(FileStamp::of(&file).expect("a stamp"), fourth);
 
         std::fs::remove_file(&file).expect("it was there");
         assert!(FileStamp::of(&file).is_err());

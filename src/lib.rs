@@ -19,6 +19,8 @@
 //! * [`config`]: what `hem.yaml` says.
 //! * [`kill_point`]: where tests end the daemon; empty in a build for users.
 //! * [`file_stamp`]: whether a file changed since it was last looked at.
+//! * [`watched`]: what is read from files, and again when they change.
+//! * [`repeats`]: how often the log says the same thing.
 //! * [`quantity`]: durations and sizes as people write them.
 //! * [`daemon`]: wires the rooms together, and ends them.
 
@@ -38,7 +40,9 @@ pub mod listener;
 pub mod matching;
 pub mod oned;
 pub mod quantity;
+pub mod repeats;
 pub mod runner;
 pub mod secrets;
 pub mod sources;
 pub mod store;
+pub mod watched;

@@ -12,13 +12,19 @@ use sha2::Sha256;
 
 use crate::config::secret::SecretPlace;
 use crate::event::redaction::Redaction;
-use crate::file_stamp::FileStamp;
+use crate::watched::{Watch, Words};
 
 /// What is shorter can be guessed.
 const SHORT: usize = 16;
 
 /// What is longer was not meant as a secret.
 const LONGEST: u64 = 64 << 10;
+
+/// How the log speaks of a secret.
+const WORDS: Words = Words {
+    what: "a secret",
+    meanwhile: "the former one stays in force",
+};
 
 /// Tells what others send in secret apart without keeping it: a hash under a key that nobody else has, so that what is remembered says
 /// nothing of what it stands for.
@@ -110,11 +116,58 @@ impl fmt::Debug for Secret {
 /// The secrets of which any one will do.
 #[derive(Debug)]
 pub struct Keyring {
-    places: Vec<SecretPlace>,
     in_force: ArcSwap<Vec<Secret>>,
-    seen: Mutex<Vec<Option<FileStamp>>>,
+    places: Mutex<Vec<Watched>>,
     /// Hides each of them from the moment it is in force.
     redaction: Redaction,
+}
+
+/// A secret, and where it is read again. Each is for itself, so that one that is gone keeps no other one back.
+#[derive(Debug)]
+struct Watched {
+    place: SecretPlace,
+    watch: Watch,
+    secret: Secret,
+}
+
+impl Watched {
+    fn read(place: &SecretPlace) -> Result<Self, SecretError> {
+        let files = match place {
+            SecretPlace::File(path) => vec![path.clone()],
+            SecretPlace::Variable(_) => Vec::new(),
+        };
+        let (watch, secret) = Watch::begin(files, WORDS, || read(place))?;
+        Ok(Self {
+            place: place.clone(),
+            watch,
+            secret,
+        })
+    }
+
+    /// Reads it again if its file has changed; whether there is another one now.
+    fn look(&mut self) -> bool {
+        let place = &self.place;
+        match self.watch.again(|| read(place)) {
+            Some(Ok(secret)) => {
+                self.secret = secret;
+                true
+            }
+            Some(Err(_)) | None => false,
+        }
+    }
+
+    /// Says that it can be guessed, and hides it.
+    fn begin(&self, redaction: &Redaction) {
+        let bytes = self.secret.bytes().len();
+        if bytes < SHORT {
+            tracing::warn!(place = %self.place, bytes, "this secret can be guessed; make one of at least {SHORT} bytes");
+        }
+        redaction.hide(&String::from_utf8_lossy(self.secret.bytes()));
+    }
+}
+
+fn all(places: &[Watched]) -> Arc<Vec<Secret>> {
+    Arc::new(places.iter().map(|one| one.secret.clone()).collect())
 }
 
 impl Keyring {
@@ -123,7 +176,6 @@ impl Keyring {
     /// # Errors
     /// One of them cannot be had.
     pub fn read(places: &[SecretPlace], redaction: &Redaction) -> Result<Self, SecretError> {
-        let seen = stamps(places);
         for place in places {
             if let SecretPlace::File(path) = place
                 && std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o004 != 0)
@@ -131,13 +183,11 @@ impl Keyring {
                 tracing::warn!(file = %path.display(), "every user of this machine can read this secret; run `chmod o-r` on it");
             }
         }
-        let secrets = read_all(places)?;
-        warn_of_short(places, &secrets);
-        hide(&secrets, redaction);
+        let places: Vec<Watched> = places.iter().map(Watched::read).collect::<Result<_, _>>()?;
+        places.iter().for_each(|one| one.begin(redaction));
         Ok(Self {
-            in_force: ArcSwap::from_pointee(secrets),
-            places: places.to_vec(),
-            seen: Mutex::new(seen),
+            in_force: ArcSwap::new(all(&places)),
+            places: Mutex::new(places),
             redaction: redaction.clone(),
         })
     }
@@ -152,25 +202,18 @@ impl Keyring {
         is_one_of(&self.secrets(), token)
     }
 
-    /// Reads them again if a file has changed. What cannot be read leaves the former ones in force.
+    /// Reads those again whose files have changed. What cannot be read leaves the former one in force.
     pub fn look(&self) {
-        let now = stamps(&self.places);
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if *seen == now {
-            return;
-        }
-        *seen = now;
-        match read_all(&self.places) {
-            Ok(secrets) => {
-                warn_of_short(&self.places, &secrets);
-                hide(&secrets, &self.redaction);
-                self.in_force.store(Arc::new(secrets));
-                tracing::info!("a secret changed and was read again");
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut has_changed = false;
+        for one in places.iter_mut() {
+            if one.look() {
+                one.begin(&self.redaction);
+                has_changed = true;
             }
-            Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "a secret changed and cannot be read; the former one stays in force"
-            ),
+        }
+        if has_changed {
+            self.in_force.store(all(&places));
         }
     }
 }
@@ -190,33 +233,6 @@ pub fn is_same(one: &[u8], other: &[u8]) -> bool {
         // A key of any length will do.
         _ => false,
     }
-}
-
-fn warn_of_short(places: &[SecretPlace], secrets: &[Secret]) {
-    for (place, secret) in places.iter().zip(secrets) {
-        let bytes = secret.bytes().len();
-        if bytes < SHORT {
-            tracing::warn!(%place, bytes, "this secret can be guessed; make one of at least {SHORT} bytes");
-        }
-    }
-}
-
-fn hide(secrets: &[Secret], redaction: &Redaction) {
-    for secret in secrets {
-        redaction.hide(&String::from_utf8_lossy(secret.bytes()));
-    }
-}
-
-fn stamps(places: &[SecretPlace]) -> Vec<Option<FileStamp>> {
-    let stamp = |place: &SecretPlace| match place {
-        SecretPlace::File(path) => FileStamp::of(path).ok(),
-        SecretPlace::Variable(_) => None,
-    };
-    places.iter().map(stamp).collect()
-}
-
-fn read_all(places: &[SecretPlace]) -> Result<Vec<Secret>, SecretError> {
-    places.iter().map(read).collect()
 }
 
 /// One newline at the end of a file is not part of the secret.
@@ -275,6 +291,24 @@ mod tests {
         std::fs::remove_file(&file).expect("it was there");
         keyring.look();
         assert_eq!(*keyring.secrets(), [Secret::of("newer-one")]);
+    }
+
+    #[test]
+    fn a_secret_that_is_gone_keeps_no_other_one_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+        std::fs::write(&old, "old-one").expect("a file");
+        std::fs::write(&new, "new-one").expect("a file");
+        let places = [SecretPlace::File(old.clone()), SecretPlace::File(new.clone())];
+        let keyring = Keyring::read(&places, &Redaction::default()).expect("a keyring");
+        std::fs::remove_file(&old).expect("it was there");
+        keyring.look();
+        std::fs::write(&new, "newer-one").expect("a file");
+        keyring.look();
+        assert_eq!(
+            *keyring.secrets(),
+            [Secret::of("old-one"), Secret::of("newer-one")]
+        );
     }
 
     #[test]

@@ -235,6 +235,45 @@ fn what_would_not_work_as_meant_is_a_warning_with_its_place() {
     assert_eq!(desk.check(&["--config", "etc/hem.yaml", "--strict"]).code, 4);
 }
 
+#[test]
+fn a_hook_that_takes_a_step_of_esc_both_ways_is_pointed_out() {
+    let desk = Desk::new();
+    let netconf = "netconf: { endpoint: esc, user: admin, agent: true }";
+    let hooks = "name: either\ntrigger: { esc: { event: VM_ALIVE } }\ncommand: ok.sh\n---\n\
+                 name: one\ntrigger: { esc: { event: VM_ALIVE, via: netconf } }\ncommand: ok.sh\n---\n\
+                 name: other\ntrigger: { esc: { event: VM_ALIVE }, source: plain }\ncommand: ok.sh\n";
+    desk.write("etc/scripts/ok.sh", "#!/bin/sh\n")
+        .mode("etc/scripts/ok.sh", 0o755)
+        .write("etc/hooks.d/all.yaml", hooks);
+    let check = |both: &str| {
+        let sources = format!(
+            "hooks_dir: hooks.d\nscripts_dir: scripts\nsources:\n  both: {{ type: esc, {both} }}\n  plain: {{ type: esc, {netconf} }}\n"
+        );
+        desk.write("etc/hem.yaml", &sources);
+        for folder in ["etc", "etc/hooks.d", "etc/scripts"] {
+            desk.mode(folder, 0o755);
+        }
+        desk.check(&["--config", "etc/hem.yaml"])
+    };
+    let said = check(&format!("callbacks: {{}}, {netconf}"));
+    assert_eq!(said.code, 0, "a warning alone: {}{}", said.stdout, said.stderr);
+    assert_eq!(
+        said.stdout.matches("may run it twice").count(),
+        1,
+        "{}",
+        said.stdout
+    );
+    assert!(
+        said.stdout.contains("via: netconf") && said.stdout.contains("`both`"),
+        "{}",
+        said.stdout
+    );
+    for one in [netconf, "callbacks: {}"] {
+        let said = check(one);
+        assert!(!said.stdout.contains("twice"), "{}", said.stdout);
+    }
+}
+
 /// The files that a source of Masakari and one of ESC name, at the settings that name them.
 #[test]
 fn files_of_users_tokens_passwords_and_certificates_are_looked_at() {

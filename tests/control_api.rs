@@ -19,10 +19,14 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use control_site::{Feed, OPERATOR, Site, VIEWER, write_token};
 use daemon::{House, until};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
 use oned_stand_in::Oned;
 use serde_json::{Value, json};
 use service::{Service, hem};
@@ -196,6 +200,42 @@ async fn tokens_are_taken_up_and_taken_back_while_the_daemon_runs() {
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).expect("its mode");
     assert_eq!(site.ask(new, "GET", "/v1/status", "").status, 401);
     site.service.until_logged("run `chmod 600` on it").await;
+    site.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_ends_with_the_token_that_began_it() {
+    let site = Site::open("").await;
+    // More than lies in the buffers of a connection whose other end does not read.
+    let payload = STANDARD.encode("x".repeat(1 << 20));
+    let order = json!({ "key": "large", "payload": payload }).to_string();
+    for _ in 0..24 {
+        assert_eq!(site.ask(OPERATOR, "POST", "/v1/events", &order).status, 200);
+    }
+    let whole = site.ask(OPERATOR, "GET", "/v1/export", "");
+    assert_eq!(whole.status, 200);
+    let mut slow = connect(site.address);
+    let request = format!(
+        "GET /v1/export HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {OPERATOR}\r\nConnection: close\r\n\r\n",
+        site.address
+    );
+    slow.write_all(request.as_bytes()).expect("it is asked");
+    let mut first = [0; 64];
+    slow.read_exact(&mut first).expect("it begins");
+    assert!(first.starts_with(b"HTTP/1.1 200"), "{first:?}");
+    write_token(&site.house, "operator", "token-of-somebody-else");
+    until("the token is taken back", || {
+        site.ask(OPERATOR, "GET", "/v1/status", "").status == 401
+    })
+    .await;
+    // Whoever reads so slowly would be told for a quarter of a minute.
+    let (mut read, mut piece) = (0, vec![0; 128 << 10]);
+    while let Ok(length @ 1..) = slow.read(&mut piece) {
+        read += length;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let all = whole.body.len();
+    assert!(all > 24 << 20 && read < all, "{read} of {all} bytes");
     site.service.stop().await;
 }
 
@@ -669,7 +709,26 @@ async fn a_daemon_that_takes_nothing_more_is_alive_and_not_ready() {
     assert_eq!(send(site.address, "GET", "/healthz", &[], b"").status, 200);
     std::fs::write(&go_on, "").expect("a file");
     until("there is room again", || readiness(&site) == (200, ready.clone())).await;
-    site.service.stop().await;
+
+    // While scripts have their grace, it is not stuck: it stops.
+    std::fs::remove_file(&go_on).expect("the file");
+    assert_eq!(site.ask(OPERATOR, "POST", "/v1/events", &order).status, 200);
+    until("the script runs", || {
+        site.ask(VIEWER, "GET", "/v1/status", "").json()["running"] == 1
+    })
+    .await;
+    site.service.signal(Signal::SIGTERM);
+    let stopping = json!({ "ready": false, "standby": false, "reasons": ["stopping"] });
+    let stuck = json!(["stuck"]);
+    until("it says that it stops", || {
+        let said = readiness(&site);
+        assert_ne!(said.1["reasons"], stuck);
+        said == (503, stopping.clone())
+    })
+    .await;
+    std::fs::write(&go_on, "").expect("a file");
+    let mut service = site.service;
+    assert!(service.ended().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

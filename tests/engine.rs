@@ -524,6 +524,35 @@ async fn nothing_is_lost_while_hooks_are_loaded_again_and_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_event_meets_one_set_of_hooks_while_a_hook_changes_its_name() {
+    const BURST: usize = 100;
+    let (house, publisher) = house().await;
+    house.hook("a", &on_running("even", "true.sh", ""));
+    let daemon = house.daemon().await;
+    publisher.wait_for_subscriber().await;
+    let handle = daemon.handle().clone();
+    for (round, name) in ["odd", "even"].into_iter().cycle().take(12).enumerate() {
+        for number in 0..BURST {
+            publish(&publisher, &running(1, round * BURST + number)).await;
+        }
+        house.hook("a", &on_running(name, "true.sh", ""));
+        handle.reload(true, OPERATOR).await.expect("a reload");
+    }
+    let sent = 12 * BURST;
+    until_settled(&handle, sent as u64).await;
+    let mut of_event: BTreeMap<Seq, Vec<String>> = BTreeMap::new();
+    for execution in executions(&handle) {
+        let of_event = of_event.entry(execution.key.event).or_default();
+        of_event.push(execution.key.hook.to_string());
+    }
+    // What waits for a hook that goes is cancelled, and has its record.
+    let odd: Vec<_> = of_event.iter().filter(|(_, hooks)| hooks.len() != 1).collect();
+    assert_eq!((of_event.len(), odd), (sent, Vec::new()));
+    assert_adds_up(&handle);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_started_in_time_is_skipped() {
     let (house, publisher) = house().await;
     house.hook("a", &on_running("a", "gate.sh", "start_within: 200ms"));

@@ -19,7 +19,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use daemon::{House, until};
 use service::{Service, hem, in_state, unsettled};
-use web::{Answer, curl, raw, send};
+use web::{Answer, all_that_was_answered_runs, curl, raw, send, start_source};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -41,15 +41,7 @@ fn configure(house: &House, callbacks: &str, more: &str) -> String {
 
 /// Starts the daemon; says where it takes callbacks.
 async fn start(house: &House) -> (Service, SocketAddr) {
-    let mut service = Service::start(house);
-    let status = service
-        .until("it takes callbacks", |status| {
-            status.sources.get("esc").is_some_and(|esc| esc.connected)
-        })
-        .await;
-    let url = &status.sources["esc"].endpoint;
-    let address = url.split('/').nth(2).expect("an address");
-    (service, address.parse().expect("an address"))
+    start_source(house, "esc").await
 }
 
 /// A house whose hook takes every event of ESC, writes a line of what it was told, and the body into a file of its own.
@@ -290,44 +282,9 @@ async fn a_callback_is_forgotten_when_its_time_is_over() {
 async fn what_was_answered_is_there_after_a_kill() {
     let house = noting();
     configure(&house, "", "");
-    let mut answered: BTreeSet<String> = BTreeSet::new();
-    for round in 0..3 {
-        let (service, address) = start(&house).await;
-        let senders: Vec<_> = (0..4)
-            .map(|sender| {
-                std::thread::spawn(move || {
-                    (0..8)
-                        .map(|number| {
-                            let transaction = format!("{round}.{sender}.{number}");
-                            let answer =
-                                call_back(address, &transaction, 200, &about("VM_ALIVE", "dep1", "vm-1"));
-                            assert_eq!(answer.status, 200, "{answer:?}");
-                            transaction
-                        })
-                        .collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        for sender in senders {
-            answered.extend(sender.join().expect("a sender"));
-        }
-        // The last answer is a moment old.
-        service.kill();
-    }
-    let (mut service, _) = start(&house).await;
-    service
-        .until("all is settled", |status| {
-            unsettled(status) == 0 && in_state(status, "succeeded") == answered.len() as u64
-        })
-        .await;
-    let ran: BTreeSet<String> = house
-        .lines("notes")
-        .iter()
-        .filter_map(|line| line.split('|').nth(2))
-        .map(str::to_owned)
-        .collect();
-    assert_eq!(ran, answered);
-    service.stop().await;
+    let deliver =
+        |address, transaction: &str| call_back(address, transaction, 200, &about("VM_ALIVE", "dep1", "vm-1"));
+    all_that_was_answered_runs(&house, "esc", deliver, 200, 2).await;
 }
 
 /// A script that says when it begins and ends, and waits in between until there is a file `go`.

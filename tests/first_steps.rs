@@ -60,7 +60,11 @@ fn follow(page: &str, further: &[&str], ports: &[&str]) -> String {
     // What the reader installs is what `make test-deps` has installed.
     let typed: String = typed
         .lines()
-        .filter(|line| !line.starts_with("python3 -m venv") && !line.starts_with("venv/bin/pip install"))
+        .filter(|line| {
+            ["python3 -m venv", "venv/bin/pip install", "sudo apt-get install"]
+                .iter()
+                .all(|installs| !line.starts_with(installs))
+        })
         .map(|line| line.replace("../tests/", &format!("{ROOT}/tests/")))
         .map(|line| {
             line.replace(
@@ -113,6 +117,15 @@ fn callbacks_of_esc_come_to_a_running_hook() {
     let said = follow("esc.md", &[], &["8081"]);
     assert!(said.contains("\"status\":\"accepted\""), "{said}");
     assert!(said.contains("dep1 is open for t1"), "{said}");
+}
+
+#[test]
+fn notifications_of_esc_come_to_a_running_hook() {
+    let said = follow("esc.md", &["The same over NETCONF"], &["8081", "2830"]);
+    assert!(
+        said.contains("dep1 is open for t1: Service group started successfully"),
+        "{said}"
+    );
 }
 
 /// Also who may use it, by a file of users and by Keystone, the command `openstack`, and a second hem that reads the first one.

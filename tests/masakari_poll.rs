@@ -345,6 +345,66 @@ async fn a_notification_that_can_be_seen_only_after_a_later_one_is_an_event_too(
     until_noted(&house, &["VM node1 - new 2"]).await;
     masakari.tell(json!({ "do": "hide", "id": hidden["id"], "hidden": false }));
     until_noted(&house, &["VM node1 - new 2", "PROCESS node1 - new 1"]).await;
+
+    // What has ended before it could be seen stands in no list of those that go on.
+    let hidden = masakari.tell(json!({
+        "do": "add", "type": "VM", "host": "node1", "payload": {"event": "LIFECYCLE", "n": "3"}, "status": "ignored", "hidden": true,
+    }));
+    add(&mut masakari, "node1", 4, "finished");
+    let three = [
+        "VM node1 - new 2",
+        "PROCESS node1 - new 1",
+        "VM node1 - finished 4",
+    ];
+    until_noted(&house, &three).await;
+    masakari.tell(json!({ "do": "hide", "id": hidden["id"], "hidden": false }));
+    let four = [three.as_slice(), &["VM node1 - ignored 3"]].concat();
+    until_noted(&house, &four).await;
+    rounds(&mut masakari).await;
+    until_noted(&house, &four).await;
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_have_their_names_however_few_a_page_lists() {
+    let mut masakari = StandIn::start("masakari.py", &["--max-limit", "2"]);
+    let house = noting();
+    configure(&house, masakari.url(), "");
+    let mut service = Service::start(&house);
+    up(&mut service).await;
+    rounds(&mut masakari).await;
+    // All hosts are there when the first of them is asked for.
+    masakari.go_away();
+    for number in 1..=5 {
+        add(&mut masakari, &format!("node{number}"), number, "finished");
+    }
+    masakari.come_back();
+    let notes: Vec<String> = (1..=5)
+        .map(|number| format!("VM node{number} - finished {number}"))
+        .collect();
+    until_noted(&house, &notes.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_does_not_go_on_is_a_fault_and_is_not_gathered_for_ever() {
+    let mut masakari = StandIn::start("masakari.py", &[]);
+    let house = noting();
+    configure(&house, masakari.url(), "");
+    let mut service = Service::start(&house);
+    up(&mut service).await;
+    rounds(&mut masakari).await;
+    add(&mut masakari, "node1", 1, "running");
+    until_noted(&house, &["VM node1 - running 1"]).await;
+    masakari.tell(json!({ "do": "forget_query" }));
+    service
+        .until("it says what is wrong", |status| {
+            let site = &status.sources["site"];
+            site.last_error.as_ref().is_some_and(|error| {
+                error.message.contains("lists without end") && error.message.contains("status=running")
+            })
+        })
+        .await;
     service.stop().await;
 }
 

@@ -14,7 +14,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use daemon::{House, LIMIT, until, until_settled};
-use hem::config::{OpennebulaSource, Source};
 use hem::daemon::Daemon;
 use hem::engine::execution::Actor;
 use hem::engine::handle::{Handle, OutboxStatus};
@@ -33,17 +32,8 @@ const STATE: &str = "<HOOK_MESSAGE><HOOK_TYPE>STATE</HOOK_TYPE><HOOK_OBJECT>VM</
 /// A hook manager's two ports: nobody publishes, and results go to the second.
 fn house(replies: &Port) -> (House, Port) {
     let mut house = House::new();
-    house.config.onehem_scripts_dir = house.config.scripts_dir.clone();
     let events = Port::reserve();
-    let source = OpennebulaSource {
-        endpoint: events.endpoint(),
-        replies: replies.endpoint(),
-        ..OpennebulaSource::default()
-    };
-    house
-        .config
-        .sources
-        .insert("opennebula".to_owned(), Source::Opennebula(source));
+    house.serve(&events.endpoint(), &replies.endpoint());
     (house, events)
 }
 

@@ -108,7 +108,7 @@ impl Source {
                     Entry::Message { received, .. } => return received,
                     Entry::Connected { .. } => {}
                     Entry::Disconnected { why, .. } => self.disconnections.push(why),
-                    Entry::Lost { count, .. } => self.lost += count,
+                    Entry::Lost { gap, .. } => self.lost += gap.lost,
                     Entry::Delivered(_)
                     | Entry::Kept(_)
                     | Entry::Emitted(_)

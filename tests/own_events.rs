@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use daemon::{House, LIMIT, publish, publisher, until};
 use hem::engine::handle::Handle;
 use hem::event::Kind;
+use hem::event::id::HookName;
 use hem::sources::opennebula::publisher::Publisher;
 use hem::store::{EventQuery, ListedEvent, Store};
 use serde_json::Value;
@@ -418,6 +419,36 @@ async fn what_is_untold_when_the_daemon_is_killed_is_told_once_by_the_next_life(
     let store = Store::open(&house.config.state_dir).expect("a store");
     assert_eq!(events_of(&store, Kind::Execution).len(), 1);
     assert!(store.untold(10).expect("a read").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_cancelled_because_its_hook_is_disabled_is_so_in_the_batch_of_that_order() {
+    let house = House::new();
+    slow_hook(&house);
+    watcher(
+        &house,
+        "watch",
+        "{ execution: { hook: slow, outcome: cancelled } }",
+    );
+    let mut life = Life::begin(&house, Some("after-settle"));
+    until("the daemon answers", || house.config.control.socket.exists()).await;
+    let event = saved("vm-allocate.xml");
+    for _ in 0..3 {
+        let emitted = hem(&house, &["emit", event.to_str().expect("a path")]).await;
+        assert_eq!(emitted.code, 0, "{}", emitted.stderr);
+    }
+    // The daemon is killed as soon as the cancellations are durable: whether the command hears of it is another matter.
+    hem(&house, &["hooks", "disable", "slow"]).await;
+    life.until_killed().await;
+    drop(life);
+
+    let store = Store::open(&house.config.state_dir).expect("a store");
+    assert_eq!(store.summary().executions.get("cancelled"), Some(&2));
+    let overrides = store.overrides().expect("a read");
+    let slow = HookName::new("slow").expect("a name");
+    assert_eq!(overrides.get(&slow).map(|value| value.enabled), Some(false));
+    let audit = store.audit(10).expect("a read");
+    assert!(audit.iter().any(|line| line.action == "disable"), "{audit:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

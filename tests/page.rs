@@ -802,6 +802,44 @@ async fn a_lost_connection_is_said_and_resumes_and_the_end_of_a_session_leads_to
     site.assert_in_order(&page);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_tabs_leave_each_other_their_connections_and_miss_nothing() {
+    let mut site = Site::open().await;
+    let first = site.page(OPERATOR).await;
+    visit(&first, "executions", "Executions").await;
+    site.publish("vm-running.xml").await;
+    first.until_in(".list tbody tr", "1.register").await;
+    // More than a browser has connections to one host.
+    let mut tabs = Vec::new();
+    for _ in 0..8 {
+        let tab = first.tab().await;
+        tab.go(&format!("{}/#/execution/1.register", site.origin())).await;
+        tab.until_in(".verdict", "succeeded").await;
+        tabs.push(tab);
+    }
+    first.until("nobody looks at the first", "document.hidden").await;
+    site.publish("vm-running.xml").await;
+    site.until_in_state("succeeded", 2).await;
+    first.to_front().await;
+    first.until_in(".list tbody tr", "2.register").await;
+    assert_eq!(
+        first.value("document.getElementById('banner').hidden").await,
+        json!(true)
+    );
+    let last = tabs.last().expect("a tab");
+    last.to_front().await;
+    last.click(".head button", "Retry").await;
+    last.click("dialog button[type=submit]", "Retry").await;
+    last.until(
+        "it has run twice",
+        "document.querySelectorAll('.attempt').length === 2",
+    )
+    .await;
+    for page in tabs.iter().chain([&first]) {
+        site.assert_in_order(page);
+    }
+}
+
 /// Lays out ten thousand documents of random parts. Gives those that lost or won more than blanks, or that took an exception.
 const LAID_OUT: &str = r#"(async () => {
   const { laidOut } = await import('/assets/layout.js');
@@ -861,6 +899,18 @@ async fn visit_any(page: &Page, view: &str) {
         .await;
 }
 
+/// How many executions a table keeps of six hundred that it was told of, and which of them is the oldest.
+const BOUNDED: &str = r#"import('/assets/executions.js').then(({ liveTable }) => {
+  const list = liveTable([], new URLSearchParams(), 'Executions');
+  for (let event = 1; event <= 600; event += 1) {
+    const execution = `${event}.h`;
+    const state = { name: 'succeeded', at: '2026-11-22T10:00:00Z' };
+    list.shown.set(execution, { execution, event, hook: 'h', state, why: '', source: 'one', accepted: '2026-11-22T10:00:00Z', attempts: 1 });
+  }
+  const oldest = list.draw();
+  return [list.shown.size, oldest.event];
+})"#;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn older_pages_are_reached_and_left_again() {
     let mut site = Site::open().await;
@@ -889,6 +939,13 @@ async fn older_pages_are_reached_and_left_again() {
         page.click(".pages a", "Older").await;
         page.click(".pages a", "Newest").await;
         page.until("the newest is first at last", &first).await;
+    }
+    assert_eq!(page.value(BOUNDED).await, json!([500, 101]));
+
+    // An address that no view has, and one that is no address.
+    for nowhere in ["nowhere", "constructor", "event/%"] {
+        visit(&page, nowhere, "There is no such view").await;
+        visit(&page, "events", "Events").await;
     }
     site.assert_in_order(&page);
 }

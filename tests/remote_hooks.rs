@@ -15,7 +15,6 @@ use std::sync::Mutex;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use daemon::{House, until, until_settled};
-use hem::config::{OpennebulaSource, Source};
 use hem::daemon::Daemon;
 use hem::engine::execution::{Actor, Attempt};
 use hem::event::id::{ExecutionKey, HookName, Seq};
@@ -365,15 +364,7 @@ async fn a_time_limit_ends_the_script_on_its_host_too() {
 async fn the_recorded_run_on_another_host_is_told_to_oned_as_onehem_server_told_it() {
     let (mut house, _node) = house().await;
     let (events, replies) = (Port::reserve(), Port::reserve());
-    let source = OpennebulaSource {
-        endpoint: events.endpoint(),
-        replies: replies.endpoint(),
-        ..OpennebulaSource::default()
-    };
-    house
-        .config
-        .sources
-        .insert("opennebula".to_owned(), Source::Opennebula(source));
+    house.serve(&events.endpoint(), &replies.endpoint());
     let recorded = recorded::passed()
         .into_iter()
         .find(|run| run.reply.contains("<REMOTE_HOST>rh6938"))

@@ -9,6 +9,8 @@
 mod daemon;
 mod recorded;
 
+use std::path::Path;
+
 use daemon::{House, publish, publisher, until, until_settled};
 use hem::engine::execution::{Actor, Cause, State};
 use hem::event::id::{ExecutionKey, HookName, Seq};
@@ -295,37 +297,42 @@ async fn a_damaged_store_is_replaced_only_where_that_was_asked_for_and_leaves_a_
     use hem::daemon::{Daemon, DaemonError, Options};
     use hem::store::OpenError;
 
-    let publisher = publisher().await;
-    let mut house = House::new();
-    house.listen_to(&publisher);
-    house.daemon().await.stop().await;
-    let log = house.config.state_dir.join("db");
-    std::fs::write(&log, [b'x'; 4_096]).expect("damage");
+    let damages: [fn(&Path) -> std::io::Result<()>; 2] = [
+        |log| std::fs::write(log, [b'x'; 4_096]),
+        |log| std::fs::remove_file(log),
+    ];
+    for damage in damages {
+        let publisher = publisher().await;
+        let mut house = House::new();
+        house.listen_to(&publisher);
+        house.daemon().await.stop().await;
+        damage(&house.config.state_dir.join("db")).expect("damage");
 
-    let refused = Daemon::start(&house.config, Options::default()).await;
-    assert!(
-        matches!(refused, Err(DaemonError::Store(OpenError::Damaged { .. }))),
-        "{refused:?}"
-    );
+        let refused = Daemon::start(&house.config, Options::default()).await;
+        assert!(
+            matches!(refused, Err(DaemonError::Store(OpenError::Damaged { .. }))),
+            "{refused:?}"
+        );
 
-    house.config.on_damaged_store = DamagedStore::StartEmpty;
-    let daemon = house.daemon().await;
-    publisher.wait_for_subscriber().await;
-    let store = daemon.handle().store().clone();
-    until("the gap is written down", || {
-        store
-            .summary()
-            .events
-            .get("opennebula")
-            .is_some_and(|counters| counters.gaps == 1)
-    })
-    .await;
-    let parent = house.config.state_dir.parent().expect("a parent");
-    let aside = std::fs::read_dir(parent).expect("a folder").filter(|entry| {
-        let name = entry.as_ref().expect("an entry").file_name();
-        name.to_string_lossy().starts_with("state.damaged-")
-    });
-    assert_eq!(aside.count(), 1, "the damaged store is kept");
-    drop(store);
-    daemon.stop().await;
+        house.config.on_damaged_store = DamagedStore::StartEmpty;
+        let daemon = house.daemon().await;
+        publisher.wait_for_subscriber().await;
+        let store = daemon.handle().store().clone();
+        until("the gap is written down", || {
+            store
+                .summary()
+                .events
+                .get("opennebula")
+                .is_some_and(|counters| counters.gaps == 1)
+        })
+        .await;
+        let parent = house.config.state_dir.parent().expect("a parent");
+        let aside = std::fs::read_dir(parent).expect("a folder").filter(|entry| {
+            let name = entry.as_ref().expect("an entry").file_name();
+            name.to_string_lossy().starts_with("state.damaged-")
+        });
+        assert_eq!(aside.count(), 1, "the damaged store is kept");
+        drop(store);
+        daemon.stop().await;
+    }
 }

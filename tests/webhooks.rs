@@ -26,10 +26,13 @@ use hem::event::time::Timestamp;
 use hem::event::{Event, Facts};
 use nix::sys::signal::Signal::SIGTERM;
 use serde_json::{Value, json};
-use service::{hem, in_state};
+use service::hem;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use web::{Answer, configure, curl, noting, post, raw, refused, send, signature, start, sums_add_up};
+use web::{
+    Answer, all_that_was_answered_runs, configure, curl, noting, post, raw, refused, send, signature, start,
+    sums_add_up,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_of_body_is_an_event_with_its_bytes_as_they_came() {
@@ -565,43 +568,8 @@ async fn an_answer_tells_the_result_where_that_is_asked_for() {
 async fn what_was_answered_is_there_after_a_kill() {
     let house = noting();
     configure(&house, "endpoints: { x: { subject: event.n } }\n", "");
-    let mut answered: BTreeSet<String> = BTreeSet::new();
-    for round in 0..3 {
-        let (service, address) = start(&house).await;
-        let senders: Vec<_> = (0..4)
-            .map(|sender| {
-                std::thread::spawn(move || {
-                    (0..10)
-                        .map(|number| {
-                            let n = format!("{round}.{sender}.{number}");
-                            let answer = post(address, "/x", &[], &format!("{{\"n\": \"{n}\"}}"));
-                            assert_eq!(answer.status, 202, "{answer:?}");
-                            n
-                        })
-                        .collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        for sender in senders {
-            answered.extend(sender.join().expect("a sender"));
-        }
-        // The last answer is a moment old.
-        service.kill();
-    }
-    let (mut service, _) = start(&house).await;
-    service
-        .until("all is settled", |status| {
-            service::unsettled(status) == 0 && in_state(status, "succeeded") == answered.len() as u64
-        })
-        .await;
-    let ran: BTreeSet<String> = house
-        .lines("notes")
-        .iter()
-        .filter_map(|line| line.split('|').nth(1))
-        .map(str::to_owned)
-        .collect();
-    assert_eq!(ran, answered);
-    service.stop().await;
+    let deliver = |address, name: &str| post(address, "/x", &[], &format!("{{\"n\": \"{name}\"}}"));
+    all_that_was_answered_runs(&house, "web", deliver, 202, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -804,7 +772,7 @@ async fn no_end_is_missed_whenever_one_begins_to_wait() {
 async fn each_of_many_who_wait_is_told_when_its_own_event_has_come_to_its_end() {
     let house = House::new();
     let script = format!(
-        "#!/bin/sh\nuntil test -e {}-${{HEM_EXECUTION_ID%.*}}; do sleep 0.02; done\n",
+        "#!/bin/sh\nuntil test -e {}-${{HEM_EVENT_ID#*-}}; do sleep 0.02; done\n",
         house.path("go").display()
     );
     house.script("wait.sh", &script).hook(

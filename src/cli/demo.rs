@@ -80,6 +80,9 @@ const SCRIPTS: [(&str, &str); 5] = [
 const DAY: &str = "day.jsonl";
 const DAY_EVENTS: &str = include_str!("../../examples/opennebula/events/day.jsonl");
 
+/// A saved event of the sources.
+const EXAMPLE: &str = "examples/opennebula/events/vm-running.xml";
+
 /// Show everything in one process, on a throw-away folder
 ///
 /// A publisher, the daemon and sample hooks run on free ports; recorded events go through real sockets and real scripts.
@@ -135,7 +138,8 @@ async fn play(style: &Style, keep: bool) -> Outcome {
     let handle = daemon.handle().clone();
 
     tell(&format!(
-        "{}\n\n  A hook manager publishes on {}, as OpenNebula's does.\n  hem listens to it, with {} hooks in {}/hooks.d.\n\n{}\n",
+        "{}\n\n  A hook manager publishes on {}, as OpenNebula's does.\n  hem listens to it, with {} hooks in {}/hooks.d.\n\n{}\n  \
+         Each event with the hooks it triggers; each script as it ends or is tried again.\n\n",
         style.paint(Tint::Strong, "hem demo: a cloud in a box"),
         publisher.events(),
         handle.hooks().len(),
@@ -160,7 +164,10 @@ async fn play(style: &Style, keep: bool) -> Outcome {
     tell_sums(&handle, style)?;
     drop(handle);
     daemon.stop().await;
-    tell_next(folder, keep, style)?;
+    let running = messages
+        .iter()
+        .position(|message| message.key.contains("VM/ACTIVE/RUNNING"));
+    tell_next(folder, keep, running, style)?;
     Ok(Exit::Ok)
 }
 
@@ -388,7 +395,8 @@ fn tell_sums(handle: &Handle, style: &Style) -> Result<(), Failure> {
             "it does not add up"
         };
         tell(&format!(
-            "\n{}\n  {} received = {} matched + {} unmatched + {} duplicate keys + {} lost: {verdict}\n",
+            "\n{}\n  {} received = {} matched + {} unmatched + {} duplicates + {} lost: {verdict}\n  \
+             (Duplicates: a hook manager publishes a change of state under two keys, and hem takes it once.)\n",
             style.paint(Tint::Strong, "Every event is accounted for"),
             counters.received,
             counters.matched,
@@ -400,31 +408,37 @@ fn tell_sums(handle: &Handle, style: &Style) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell_next(folder: TempDir, keep: bool, style: &Style) -> Result<(), Failure> {
+/// `saved` is the place, from 0, of an event among the saved ones that triggers a hook.
+fn tell_next(folder: TempDir, keep: bool, saved: Option<usize>, style: &Style) -> Result<(), Failure> {
     // After `cargo run` there is no `hem` to be found by its name alone.
     let called = std::env::args_os().next();
     let hem = called.map_or_else(|| "hem".to_owned(), |path| path.to_string_lossy().into_owned());
-    let mut next = vec![
-        format!("{hem} check hooks.d --scripts-dir examples/opennebula/scripts"),
-        format!(
-            "{hem} match examples/opennebula/events/vm-running.xml --hooks hooks.d --scripts-dir examples/opennebula/scripts"
-        ),
-        format!(
-            "{hem} try register-vm examples/opennebula/events/vm-running.xml --hooks hooks.d --scripts-dir examples/opennebula/scripts"
-        ),
-    ];
+    let mut next = Vec::new();
     if keep {
         let path = folder.keep();
         let config = path.join("hem.yaml");
-        next.insert(0, format!("{hem} log --offline --config {}", config.display()));
-        next.insert(
-            1,
-            format!("{hem} show last --offline --config {}", config.display()),
-        );
+        let mut commands = vec!["log --offline".to_owned(), "show last --offline".to_owned()];
+        if let Some(saved) = saved {
+            let event = format!("{}#{}", path.join(DAY).display(), saved + 1);
+            commands.push(format!("match {event}"));
+            commands.push(format!("try register-vm {event}"));
+        }
+        for command in commands {
+            next.push(format!("{hem} --config {} {command}", config.display()));
+        }
     } else {
         next.push(format!(
-            "{hem} demo --keep   # leaves its folder, records and all"
+            "{hem} demo --keep   # leaves its folder, records and all, and says what to do with it"
         ));
+        // In a folder of the sources the same hooks are there to be looked at.
+        if Path::new(EXAMPLE).exists() {
+            let hooks = "--hooks hooks.d --scripts-dir examples/opennebula/scripts";
+            next.push(format!(
+                "{hem} check hooks.d --scripts-dir examples/opennebula/scripts"
+            ));
+            next.push(format!("{hem} match {EXAMPLE} {hooks}"));
+            next.push(format!("{hem} try register-vm {EXAMPLE} {hooks}"));
+        }
     }
     tell(&format!("\n{}\n", style.paint(Tint::Strong, "Try next")))?;
     for command in next {

@@ -6,6 +6,7 @@ mod hook_manager;
 mod hooks;
 mod hosts;
 mod machine;
+mod netconf;
 mod program;
 mod report;
 
@@ -26,12 +27,12 @@ use crate::config::Config;
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// The steps that the progress counts.
-const STEPS: u64 = 6;
+const STEPS: u64 = 7;
 
 /// Look at all that hem needs, and say what to do
 ///
-/// One page: the daemon, oned and its credentials, the hook manager's two sockets, who leads, an onehem-server that still
-/// runs, every hook's command with its interpreter and rights, the hosts of hooks with `remote: true`, disk and clock.
+/// One page: the daemon, oned and its credentials, the hook manager's two sockets, the NETCONF servers of ESC with their host keys, who
+/// leads, an onehem-server that still runs, every hook's command with its interpreter and rights, the hosts of hooks with `remote: true`, disk and clock.
 /// Nothing is changed and nothing is sent to the hook manager. Run it as the daemon's user, whose keys, credentials and
 /// rights it then looks at; with a daemon or without. Exit code 1 says that something fails; warnings do not.
 #[derive(Debug, Args)]
@@ -96,10 +97,11 @@ async fn examine(config: &Config, arguments: Arguments) -> Report {
         progress.set_style(style);
         progress.enable_steady_tick(Duration::from_millis(200));
     }
-    let (daemon, controller, hook_manager, machine) = tokio::join!(
+    let (daemon, controller, hook_manager, netconf, machine) = tokio::join!(
         counted(&progress, daemon::look(config)),
         counted(&progress, controller::look(config)),
         counted(&progress, hook_manager::look(config, arguments.oned_conf)),
+        counted(&progress, netconf::look(config)),
         counted(&progress, machine::look(config)),
     );
     let hooks = counted(&progress, hooks::look(config, &daemon, &controller)).await;
@@ -111,17 +113,11 @@ async fn examine(config: &Config, arguments: Arguments) -> Report {
     let hosts = hosts::look(config, &controller, arguments.host, &remote);
     let hosts = counted(&progress, hosts).await;
     progress.finish_and_clear();
-    Report {
-        digest: hooks.digest(),
-        sections: vec![
-            daemon.section,
-            controller.section,
-            hook_manager,
-            hooks.section,
-            hosts,
-            machine,
-        ],
-    }
+    let mut sections = vec![daemon.section, controller.section, hook_manager];
+    sections.extend(netconf);
+    let digest = hooks.digest();
+    sections.extend([hooks.section, hosts, machine]);
+    Report { digest, sections }
 }
 
 async fn counted<T>(progress: &ProgressBar, look: impl Future<Output = T>) -> T {

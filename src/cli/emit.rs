@@ -11,16 +11,18 @@ use super::{Global, Outcome, output};
 use crate::control::api::EmitOrder;
 use crate::event::saved;
 
-/// Hand an event to the daemon, as if the controller had sent it
+/// Hand an event to the daemon, as if its system had sent it
 ///
 /// It gets a number, is matched, and is recorded like any other, with the source `emit`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hem emit examples/opennebula/events/vm-running.xml
+  hem emit examples/esc/events/service-alive-failed.xml      # a notification, as NETCONF brings it
+  hem emit examples/ncmp/events/create-v2.json
   hem emit events.jsonl#17
   hem emit vm.xml --hook vm-running     # only this hook, whatever its trigger says")]
 pub(super) struct Arguments {
-    /// A saved event: a document (.xml), base64 (.b64), or a line of recorded events (FILE.jsonl#17)
+    /// A saved event of any system (.xml, .b64, .json), or a line of recorded ones (FILE.jsonl#17)
     #[arg(value_name = "EVENT")]
     event: PathBuf,
     /// Run only this hook, whatever its trigger says

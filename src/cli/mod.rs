@@ -92,7 +92,7 @@ Step in:
   unmute          Take a mute back, and say what becomes of what it held
   stop            Stop a hook that runs wild: mute it, cancel what waits, end what runs
   hooks           List, show, enable and disable hooks
-  reload          Read the hooks folder now
+  reload          Read hem.yaml and the hooks folder now
   source          Say from where a source reads
   store           Save what is readable of a damaged store
   import-records  Take over records that were exported
@@ -122,8 +122,9 @@ pub(crate) struct Cli {
     command: Command,
 }
 
-/// What every command takes.
+/// What every command takes. Under a heading of its own: a command's help shows first what is the command's.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Global {
     /// The configuration file [default: /etc/hem/hem.yaml where there is one]
     #[arg(

@@ -11,9 +11,11 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use self::records::Brokers;
 use super::exit::{Exit, Failure};
 use super::{Global, Outcome, output};
 use crate::config::scalar::HttpUrl;
+use crate::config::{Config, NcmpSource, Source};
 use crate::event::ncmp::SavedRecord;
 use crate::event::saved::{self, SavedMessage};
 use crate::event::sending::{NotSendable, Request, Sending, sending};
@@ -23,8 +25,8 @@ use crate::sources::opennebula::zmtp::Endpoint;
 ///
 /// Without `--to` it acts as an OpenNebula hook manager: it binds a PUB and a REP socket as oned's does, waits for a subscriber, publishes,
 /// and ends when everything is written; replies are acknowledged. With `--to` it sends requests (webhooks, callbacks of ESC, notifications
-/// of Masakari) to an address, or records of NCMP to a Kafka broker, and ends when each was taken. ESC's NETCONF notifications can be sent
-/// by ESC alone: `hem emit` hands them to a daemon.
+/// of Masakari) to an address, or records of NCMP to a Kafka broker, and ends when each was taken. What answers with an error ends it with
+/// exit code 1. ESC's NETCONF notifications can be sent by ESC alone: `hem emit` hands them to a daemon.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hem publish examples/opennebula/events/*.xml
@@ -33,12 +35,13 @@ use crate::sources::opennebula::zmtp::Endpoint;
   hem publish examples/webhook/events/push.json --to http://127.0.0.1:8080/deploy --header 'Authorization: Bearer TOKEN'
   hem publish examples/esc/events/callback-*.json --to http://127.0.0.1:8081/esc
   hem publish examples/masakari/events/vm-failed.json --to http://127.0.0.1:15868/v1/notifications --header @token.txt
-  hem publish examples/ncmp/events/*.json --to kafka://127.0.0.1:9092")]
+  hem publish examples/ncmp/events/*.json --to kafka://127.0.0.1:9092
+  hem publish examples/ncmp/events/*.json --to ncmp1      # a source of hem.yaml, with its TLS and its password")]
 pub(super) struct Arguments {
     /// Saved events: .xml, .b64, .json, .jsonl, or one line of it, FILE.jsonl#17; each also as .gz
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Where to send requests, http[s]://HOST[:PORT]/PATH, or records, kafka://HOST:PORT[,HOST:PORT]
+    /// Where to send requests, http[s]://HOST[:PORT]/PATH, or records, kafka://HOST:PORT[,HOST:PORT] or the name of a source of type ncmp
     #[arg(long, value_name = "ADDRESS")]
     to: Option<Destination>,
     /// A header of every request, `NAME: VALUE`; @FILE reads some from a file, one a line
@@ -84,20 +87,28 @@ enum Destination {
     Http(HttpUrl),
     /// Records; what a client of Kafka begins with.
     Kafka(String),
+    /// Records to the brokers of a source of `hem.yaml`.
+    Source(String),
 }
 
 impl FromStr for Destination {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.strip_prefix("kafka://") {
-            Some("") => Err("a broker is missing: kafka://HOST:PORT".to_owned()),
-            Some(brokers) => Ok(Self::Kafka(brokers.to_owned())),
-            None => text
-                .parse()
-                .map(Self::Http)
-                .map_err(|_| "it is neither http[s]://HOST[:PORT]/PATH nor kafka://HOST:PORT".to_owned()),
+        if let Some(brokers) = text.strip_prefix("kafka://") {
+            return match brokers {
+                "" => Err("a broker is missing: kafka://HOST:PORT".to_owned()),
+                brokers => Ok(Self::Kafka(brokers.to_owned())),
+            };
         }
+        let is_name = !text.is_empty() && !text.contains([':', '/']);
+        if is_name {
+            return Ok(Self::Source(text.to_owned()));
+        }
+        text.parse().map(Self::Http).map_err(|_| {
+            "it is neither http[s]://HOST[:PORT]/PATH nor kafka://HOST:PORT, and no name of a source"
+                .to_owned()
+        })
     }
 }
 
@@ -120,7 +131,13 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
         }
         Some(Destination::Kafka(brokers)) => {
             let saved = of_one_kind(saved, Some("kafka://HOST:PORT"))?;
-            super::wait_for_value(records::produce(&arguments, brokers, &saved))?
+            super::wait_for_value(records::produce(&arguments, &Brokers::Named(brokers), &saved))?
+        }
+        Some(Destination::Source(name)) => {
+            let saved = of_one_kind(saved, Some("a source that reads Kafka"))?;
+            let config = global.config()?;
+            let brokers = Brokers::Of(source(&config, name)?, config.redaction());
+            super::wait_for_value(records::produce(&arguments, &brokers, &saved))?
         }
     };
     if global.json {
@@ -129,6 +146,22 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
         output::say(&format!("published {}", output::count(published)));
     }
     Ok(Exit::Ok)
+}
+
+/// The source of that name, which has to be one that reads Kafka: how others are reached from elsewhere, only those who set them up know.
+fn source<'a>(config: &'a Config, name: &str) -> Result<&'a NcmpSource, Failure> {
+    match config.sources.get(name) {
+        Some(Source::Ncmp(source)) => Ok(source),
+        Some(_) => Err(Failure::new(
+            Exit::Usage,
+            format!("the source `{name}` is of another type than `ncmp`"),
+        )
+        .with_hint("say its address: `--to http[s]://HOST[:PORT]/PATH`")),
+        None => Err(Failure::new(
+            Exit::Usage,
+            format!("the configuration has no source `{name}`"),
+        )),
+    }
 }
 
 fn read(arguments: &Arguments) -> Result<Vec<Saved<Sending>>, Failure> {
@@ -207,7 +240,10 @@ fn another_way(file: &str, sending: &Sending, destination: Option<&str>) -> Fail
     let (what, cure) = match sending {
         Sending::Message(_) => ("a message of OpenNebula", "leave out `--to`"),
         Sending::Request(_) => ("a request over HTTP", "say `--to http[s]://HOST[:PORT]/PATH`"),
-        Sending::Record(_) => ("a record of NCMP", "say `--to kafka://HOST:PORT`"),
+        Sending::Record(_) => (
+            "a record of NCMP",
+            "say `--to kafka://HOST:PORT` or name a source of type `ncmp`",
+        ),
     };
     let to = match destination {
         Some(destination) => format!("not sent to {destination}"),

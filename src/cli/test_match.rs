@@ -39,10 +39,11 @@ const SHOWN_STDIN: usize = 2000;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hem match examples/opennebula/events/vm-running.xml
+  hem match examples/esc/events/vm-alive.xml --hooks examples/esc/hooks --scripts-dir examples/esc/scripts
   hem match 1042                               # an event the daemon has kept
   hem match events.jsonl#17 --hooks hooks.d --hook vm-running")]
 pub(super) struct Arguments {
-    /// A saved event (.xml, .b64, FILE.jsonl#17), or the id of an event the daemon has kept
+    /// A saved event of any system (.xml, .b64, .json, FILE.jsonl#17), or the id of an event the daemon has kept
     #[arg(value_name = "EVENT")]
     event: String,
     /// Only this hook

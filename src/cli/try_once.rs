@@ -34,11 +34,12 @@ const OUTPUT_IN_FLIGHT: usize = 1024;
 #[command(after_help = "Examples:
   hem try vm-running examples/opennebula/events/vm-running.xml
   hem try vm-running 1042                       # an event the daemon has kept
+  hem try handle-ready examples/ncmp/events/update-v1.json
   hem try dns events.jsonl#17 --hooks ./hooks.d")]
 pub(super) struct Arguments {
     /// The hook
     hook: String,
-    /// A saved event (.xml, .b64, FILE.jsonl#17), or the id of an event the daemon has kept
+    /// A saved event of any system (.xml, .b64, .json, FILE.jsonl#17), or the id of an event the daemon has kept
     #[arg(value_name = "EVENT")]
     event: String,
     /// A hook file or a folder of them [default: hooks_dir of the configuration]

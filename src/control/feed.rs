@@ -22,11 +22,12 @@ use super::api::FeedLine;
 use super::convert;
 use super::export::Exporter;
 use super::veil::Veil;
+use crate::config::control::Role;
 use crate::engine::execution::{Execution, State};
 use crate::engine::handle::Notice;
 use crate::event::id::{ExecutionKey, Seq, StoreId};
 use crate::event::time::Timestamp;
-use crate::store::{EventQuery, ExecutionQuery, ListedEvent};
+use crate::store::{EventQuery, ExecutionQuery};
 
 /// What a follower wants to see, and what it has seen.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(super) enum Follow {
         listed: Seq,
         /// What is not shown of them.
         veil: Veil,
+        /// What the follower may do.
+        role: Role,
     },
     /// Executions.
     Executions {
@@ -48,6 +51,8 @@ pub(super) enum Follow {
         listed: HashMap<ExecutionKey, Progress>,
         /// What is not shown of them.
         veil: Veil,
+        /// What the follower may do.
+        role: Role,
     },
 }
 
@@ -55,22 +60,40 @@ impl Follow {
     /// The line for a notice, if it is asked for and news.
     fn line(&mut self, store: &StoreId, notice: &Notice) -> Option<FeedLine> {
         match (self, notice) {
-            (Self::Events { query, listed, veil }, Notice::Event(event)) => {
-                if event.event.seq <= *listed || !wants_event(query, event) {
+            (
+                Self::Events {
+                    query,
+                    listed,
+                    veil,
+                    role,
+                },
+                Notice::Event(event),
+            ) => {
+                let is_wanted = || query.selects(event) && veil.lets_find_event(*role, query, &event.event);
+                if event.event.seq <= *listed || !is_wanted() {
                     return None;
                 }
                 let mut view = convert::event(store, event);
                 veil.event(&mut view);
                 Some(FeedLine::Event(Box::new(view)))
             }
-            (Self::Executions { query, listed, veil }, Notice::Execution(execution)) => {
+            (
+                Self::Executions {
+                    query,
+                    listed,
+                    veil,
+                    role,
+                },
+                Notice::Execution(execution),
+            ) => {
                 if let Some(seen) = listed.get(&execution.key) {
                     if Progress::of(execution) <= *seen {
                         return None;
                     }
                     listed.remove(&execution.key);
                 }
-                wants_execution(query, execution).then(|| {
+                let is_wanted = query.selects(execution) && veil.lets_find_execution(*role, query, execution);
+                is_wanted.then(|| {
                     let mut view = convert::execution(store, execution);
                     veil.execution(&mut view);
                     FeedLine::Execution(Box::new(view))
@@ -111,45 +134,6 @@ impl Progress {
 fn before(time: Timestamp, delay: Duration) -> Timestamp {
     let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
     Timestamp::from_millis(time.as_millis().saturating_sub(delay))
-}
-
-fn within(time: Timestamp, since: Option<Timestamp>, until: Option<Timestamp>) -> bool {
-    since.is_none_or(|since| time >= since) && until.is_none_or(|until| time <= until)
-}
-
-fn wants_event(query: &EventQuery, listed: &ListedEvent) -> bool {
-    let event = &listed.event;
-    query
-        .subject
-        .as_deref()
-        .is_none_or(|subject| event.subject.as_ref().is_some_and(|own| own.as_str() == subject))
-        && query.key.as_deref().is_none_or(|text| event.key.contains(text))
-        && query
-            .source
-            .as_deref()
-            .is_none_or(|source| &*event.source == source)
-        && query.kind.is_none_or(|kind| event.kind() == kind)
-        && (!query.unmatched || listed.hooks.is_empty())
-        && within(event.received, query.since, query.until)
-}
-
-fn wants_execution(query: &ExecutionQuery, execution: &Execution) -> bool {
-    query.hook.as_ref().is_none_or(|hook| execution.key.hook == *hook)
-        && query
-            .status
-            .as_deref()
-            .is_none_or(|status| execution.progress.state.name() == status)
-        && query.subject.as_deref().is_none_or(|subject| {
-            execution
-                .subject
-                .as_ref()
-                .is_some_and(|own| own.as_str() == subject)
-        })
-        && query
-            .source
-            .as_deref()
-            .is_none_or(|source| &*execution.source == source)
-        && within(execution.accepted, query.since, query.until)
 }
 
 /// Everything that follows a listing, for as long as the caller is welcome.
@@ -196,8 +180,9 @@ pub(super) fn lines(lines: impl Stream<Item = FeedLine> + Send + 'static) -> Res
     ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(bytes)).into_response()
 }
 
-/// An export, made as fast as it is read. A daemon that stops leaves it without its last line.
-pub(super) fn chunks(exporter: Exporter, shutdown: CancellationToken) -> Response {
+/// An export, made as fast as it is read. A daemon that stops leaves it without its last line, and so does a caller who would no longer be
+/// let in.
+pub(super) fn chunks(exporter: Exporter, caller: Caller, shutdown: CancellationToken) -> Response {
     let chunks = stream::unfold(exporter, |mut exporter| async move {
         // It waits for the disk.
         let made = tokio::task::spawn_blocking(move || {
@@ -207,7 +192,12 @@ pub(super) fn chunks(exporter: Exporter, shutdown: CancellationToken) -> Respons
         let (chunk, exporter) = made.await.ok()?;
         Some((Ok::<_, Infallible>(Bytes::from(chunk?)), exporter))
     });
-    let chunks = chunks.take_until(shutdown.cancelled_owned());
+    let chunks = chunks.take_until(async move {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = caller.sent_away() => {}
+        }
+    });
     (
         [(CONTENT_TYPE, "application/x-ndjson")],
         Body::from_stream(chunks),
@@ -226,6 +216,7 @@ mod tests {
     use crate::event::payload::Payload;
     use crate::event::{Event, Facts, Subject};
     use crate::hooks::Version;
+    use crate::store::ListedEvent;
 
     fn store() -> StoreId {
         "k3vd".parse().expect("a store id")
@@ -297,6 +288,7 @@ mod tests {
             },
             listed: Seq(5),
             veil: Veil::lifted(),
+            role: Role::Operator,
         };
         let notices = vec![
             event(4, "vm/12"),
@@ -321,6 +313,7 @@ mod tests {
             query: EventQuery::default(),
             listed: Seq(0),
             veil: Veil::lifted(),
+            role: Role::Operator,
         };
         let lines = said(follow, (1..=10).map(|seq| event(seq, "vm/1")).collect(), 4).await;
         assert_eq!(lines[0], FeedLine::Skipped { lines: 6 });
@@ -396,6 +389,7 @@ mod tests {
                 query: ExecutionQuery::default(),
                 listed: HashMap::from([(life[seen].key.clone(), Progress::of(&life[seen]))]),
                 veil: Veil::lifted(),
+                role: Role::Operator,
             };
             let notices = life
                 .iter()

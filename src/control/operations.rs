@@ -91,59 +91,43 @@ impl Operation {
     }
 
     /// Something that everybody may ask.
-    pub(super) fn open<H, Parts, T>(
+    pub(super) fn open<Parts, T: 'static>(
         path: &'static str,
         id: &'static str,
         says: &'static str,
-        handler: H,
-    ) -> Self
-    where
-        H: Handler<T, Arc<Room>> + Signature<Parts>,
-        T: 'static,
-    {
+        handler: impl Handler<T, Arc<Room>> + Signature<Parts>,
+    ) -> Self {
         Self::new(Method::Get, path, id, None, says, handler)
     }
 
     /// Something that whoever may read may ask.
-    pub(super) fn get<H, Parts, T>(
+    pub(super) fn get<Parts, T: 'static>(
         path: &'static str,
         id: &'static str,
         says: &'static str,
-        handler: H,
-    ) -> Self
-    where
-        H: Handler<T, Arc<Room>> + Signature<Parts>,
-        T: 'static,
-    {
+        handler: impl Handler<T, Arc<Room>> + Signature<Parts>,
+    ) -> Self {
         Self::new(Method::Get, path, id, Some(Role::Viewer), says, handler)
     }
 
     /// An operator's order.
-    pub(super) fn post<H, Parts, T>(
+    pub(super) fn post<Parts, T: 'static>(
         path: &'static str,
         id: &'static str,
         says: &'static str,
-        handler: H,
-    ) -> Self
-    where
-        H: Handler<T, Arc<Room>> + Signature<Parts>,
-        T: 'static,
-    {
+        handler: impl Handler<T, Arc<Room>> + Signature<Parts>,
+    ) -> Self {
         Self::new(Method::Post, path, id, Some(Role::Operator), says, handler)
     }
 
     /// What whoever may read does about their own session.
-    pub(super) fn own<H, Parts, T>(
+    pub(super) fn own<Parts, T: 'static>(
         method: Method,
         path: &'static str,
         id: &'static str,
         says: &'static str,
-        handler: H,
-    ) -> Self
-    where
-        H: Handler<T, Arc<Room>> + Signature<Parts>,
-        T: 'static,
-    {
+        handler: impl Handler<T, Arc<Room>> + Signature<Parts>,
+    ) -> Self {
         Self::new(method, path, id, Some(Role::Viewer), says, handler)
     }
 }

@@ -98,6 +98,14 @@ impl Reader {
     /// # Errors
     /// A filter that names an unknown kind; a store that cannot be read.
     pub fn events(&self, filter: &EventFilter) -> Result<Page<EventView>, QueryError> {
+        self.events_for(filter, Role::Operator)
+    }
+
+    /// The same for somebody who may be allowed less than whoever can read the store.
+    ///
+    /// # Errors
+    /// Those of [`Self::events`].
+    pub(super) fn events_for(&self, filter: &EventFilter, role: Role) -> Result<Page<EventView>, QueryError> {
         let mut query = event_query(filter)?;
         query.before = match &filter.cursor {
             Some(cursor) => Some(cursor::number(cursor, self.store.id())?),
@@ -106,7 +114,9 @@ impl Reader {
         let limit = query.limit;
         query.limit += 1;
         Page::of(
-            self.store.events(&query)?,
+            self.store.events_that(&query, |listed| {
+                self.veil.lets_find_event(role, &query, &listed.event)
+            })?,
             limit,
             |last| format!("{}-{}", self.store.id(), last.event.seq),
             |found| Ok(found.iter().map(|listed| self.listed(listed)).collect()),
@@ -150,7 +160,9 @@ impl Reader {
         let limit = query.limit;
         query.limit += 1;
         Page::of(
-            self.store.executions(&query)?,
+            self.store.executions_that(&query, |execution| {
+                self.veil.lets_find_execution(role, &query, execution)
+            })?,
             limit,
             |last| last.key.with_store(self.store.id()),
             |found| self.views_with(found, filter.arguments.then_some(role)),

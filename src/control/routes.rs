@@ -1,5 +1,6 @@
 //! The addresses of the control interface.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -279,9 +280,9 @@ async fn events(
     let live = filter.follow.then(|| room.handle.subscribe());
     let query = query::event_query(&filter)?;
     let veil = room.veil(filter.reveal, &caller, "events").await?;
-    let asked = filter.clone();
+    let (asked, role) = (filter.clone(), caller.role);
     let page = room
-        .read(veil.clone(), move |reader| reader.events(&asked))
+        .read(veil.clone(), move |reader| reader.events_for(&asked, role))
         .await?;
     let Some(live) = live else {
         let listed = Listed::new("/v1/events", page, |cursor| EventFilter {
@@ -295,6 +296,7 @@ async fn events(
         query,
         listed: Seq(listed.first().map_or(0, |event| event.seq)),
         veil,
+        role,
     };
     let past = listed
         .into_iter()
@@ -360,11 +362,13 @@ async fn executions(
     }
     let live = room.handle.subscribe();
     let query = query::execution_query(&filter)?;
-    let asked = query.clone();
-    let store = room.handle.store().clone();
+    let (asked, role) = (query.clone(), caller.role);
+    let (store, shown) = (room.handle.store().clone(), veil.clone());
     let (listed, views) = room
         .read(veil.clone(), move |reader| {
-            let listed = store.executions(&asked)?;
+            let listed = store.executions_that(&asked, |execution| {
+                shown.lets_find_execution(role, &asked, execution)
+            })?;
             let views = reader.views(&listed)?;
             Ok((listed, views))
         })
@@ -382,6 +386,7 @@ async fn executions(
             .map(|execution| (execution.key.clone(), Progress::of(execution)))
             .collect(),
         veil,
+        role,
     };
     let news = feed::news(caller, live, follow, id, room.shutdown.clone());
     Ok(As::new(feed::lines(stream::iter(past).chain(news))))
@@ -415,6 +420,15 @@ async fn output(State(room): Rooms, Named(reference): Named<Reference>) -> Answe
 
 async fn retry(State(room): Rooms, By(caller): By, Told(order): Told<RetryOrder>) -> Answer<RetryReply> {
     room.handle.may_start()?;
+    let too_many = || {
+        Failure::new(
+            ErrorCode::TooLarge,
+            format!("more than {LARGEST_ORDER} executions in one order"),
+        )
+    };
+    if order.executions.len() > LARGEST_ORDER {
+        return Err(too_many());
+    }
     let references = order
         .executions
         .iter()
@@ -431,10 +445,14 @@ async fn retry(State(room): Rooms, By(caller): By, Told(order): Told<RetryOrder>
     let mut planned = room
         .read(room.veil.clone(), move |reader| {
             let mut planned: Vec<(ExecutionKey, RetryResult)> = Vec::new();
+            let mut known = HashSet::new();
             for reference in &references {
                 for key in reader.resolve(reference)? {
-                    if planned.iter().any(|(known, _)| *known == key) {
+                    if !known.insert(key.clone()) {
                         continue;
+                    }
+                    if known.len() > LARGEST_ORDER {
+                        return Ok(None);
                     }
                     if let Some(execution) = store.execution(&key)? {
                         let recorded = store
@@ -458,18 +476,10 @@ async fn retry(State(room): Rooms, By(caller): By, Told(order): Told<RetryOrder>
                     }
                 }
             }
-            Ok(planned)
+            Ok(Some(planned))
         })
-        .await?;
-    if planned.len() > LARGEST_ORDER {
-        return Err(Failure::new(
-            ErrorCode::TooLarge,
-            format!(
-                "{} executions in one order; at most {LARGEST_ORDER} are taken",
-                planned.len()
-            ),
-        ));
-    }
+        .await?
+        .ok_or_else(too_many)?;
     for (_, result) in &mut planned {
         if result.today.is_none() && !order.as_recorded && result.refused.is_none() {
             result.refused =
@@ -689,5 +699,5 @@ async fn export(
 ) -> Result<As<Lines<ExportLine>>, Failure> {
     let veil = room.veil(filter.reveal, &caller, "export").await?;
     let exporter = Exporter::new(room.handle.store().clone(), veil, filter)?;
-    Ok(As::new(feed::chunks(exporter, room.shutdown.clone())))
+    Ok(As::new(feed::chunks(exporter, caller, room.shutdown.clone())))
 }

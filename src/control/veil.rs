@@ -10,7 +10,11 @@ use super::api::{
     AttemptView, AuditView, DefinitionView, EventView, ExecutionView, FactsView, HookView, MuteView,
     OutcomeView, OutputView, ScopeView, StatusView, Text,
 };
+use crate::config::control::Role;
+use crate::engine::execution::Execution;
 use crate::event::redaction::Redaction;
+use crate::event::{Event, Subject};
+use crate::store::{EventQuery, ExecutionQuery};
 
 /// Blots out passwords and tokens; or nothing, for a caller who asked to see everything.
 #[derive(Debug, Clone)]
@@ -30,6 +34,31 @@ impl Veil {
     /// Whether nothing is blotted out.
     pub(super) const fn is_lifted(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// Whether somebody of this role may find an event by what they ask for. Who may not see what is redacted must not find out by
+    /// asking for it either: whether something comes would tell the next letter.
+    pub(super) fn lets_find_event(&self, role: Role, query: &EventQuery, event: &Event) -> bool {
+        role >= Role::Operator
+            || (query
+                .key
+                .as_ref()
+                .is_none_or(|part| self.text(&event.key).contains(part))
+                && self.shows(query.subject.as_deref(), event.subject.as_ref()))
+    }
+
+    /// The same for an execution.
+    pub(super) fn lets_find_execution(
+        &self,
+        role: Role,
+        query: &ExecutionQuery,
+        execution: &Execution,
+    ) -> bool {
+        role >= Role::Operator || self.shows(query.subject.as_deref(), execution.subject.as_ref())
+    }
+
+    fn shows(&self, wanted: Option<&str>, subject: Option<&Subject>) -> bool {
+        wanted.is_none_or(|wanted| subject.is_some_and(|subject| self.text(subject.as_str()) == wanted))
     }
 
     /// A text of the event's.
@@ -272,9 +301,50 @@ fn hidden_in(part: &Text, hide: impl FnOnce(&str) -> String) -> Option<Text> {
 mod tests {
     use super::*;
     use crate::control::api::{ActorView, CauseView, EndedView, MutedByView, ProcessView, StateView, Time};
+    use crate::event::Facts;
+    use crate::event::id::Seq;
+    use crate::event::payload::Payload;
     use crate::event::time::Timestamp;
 
     const SECRET: &str = "s3cret-of-ann";
+
+    #[test]
+    fn who_may_not_see_what_is_redacted_does_not_find_it_by_asking_either() {
+        let redaction = Redaction::default();
+        redaction.hide(SECRET);
+        let veil = Veil::new(redaction);
+        let event = Event {
+            seq: Seq(1),
+            source: "one".into(),
+            key: format!("DEPLOY {SECRET} DONE"),
+            subject: Some(Subject::new(SECRET)),
+            received: Timestamp::default(),
+            facts: Facts::Undecodable {
+                reason: "for the test".to_owned(),
+            },
+            ambiguous: false,
+            synthesised: false,
+            payload: Payload::new(bytes::Bytes::new()),
+        };
+        let by_key = |part: &str| EventQuery {
+            key: Some(part.to_owned()),
+            ..EventQuery::default()
+        };
+        for part in ["s3c", SECRET, "Y s3"] {
+            assert!(
+                !veil.lets_find_event(Role::Viewer, &by_key(part), &event),
+                "{part}"
+            );
+            assert!(veil.lets_find_event(Role::Operator, &by_key(part), &event));
+        }
+        assert!(veil.lets_find_event(Role::Viewer, &by_key("DEPLOY"), &event));
+        let by_subject = EventQuery {
+            subject: Some(SECRET.to_owned()),
+            ..EventQuery::default()
+        };
+        assert!(!veil.lets_find_event(Role::Viewer, &by_subject, &event));
+        assert!(veil.lets_find_event(Role::Operator, &by_subject, &event));
+    }
 
     fn attempt() -> AttemptView {
         let at = Time(Timestamp::default());

@@ -5,7 +5,6 @@
 
 mod catch_up;
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,31 +12,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::catch_up::Tracked;
 use super::bookmark::Bookmark;
-use super::core::NewExecution;
-use super::dispatcher::{Asked, Message, Offer};
-use super::execution::Cause;
+use super::dispatcher::Message;
 use super::handle::{Connection, OrderError, SourceStatus};
 use super::hooks_in_force::{HooksInForce, InForce};
 use super::intake::{
-    Decode, Decoded, Delivery, Emission, Entry, IntakeQueue, Keeping, LOST_KEYS, NotAccepted, NotKept,
-    Received, Thread,
+    Decode, Decoded, Delivery, Emission, Entry, IntakeQueue, Keeping, Loss, NotAccepted, NotKept, Received,
+    Thread,
 };
+use super::offer::{Asked, Offer, panic_text};
 use super::pool::SharedPool;
 use super::role::PresentRole;
 use super::room::Room;
 use crate::event::id::Seq;
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
-use crate::event::{Event, Facts, Gap, RetryRequest};
-use crate::hooks::Hook;
+use crate::event::{Event, Facts, Gap};
 use crate::store::writer::Change;
-use crate::store::{EventCounters, EventQuery, Store};
+use crate::store::{EventCounters, Store};
 
 /// Messages decoded and matched before they are handed on together, in number and in bytes.
 const TOGETHER: usize = 256;
@@ -46,8 +42,14 @@ const BYTES_TOGETHER: usize = 1 << 20;
 /// Why a hem on standby keeps nothing.
 const STANDBY: &str = "standby";
 
+/// Events on record among which the newest of a source is looked for: the queue fills meanwhile.
+const LOOKED_AT: usize = 100_000;
+
 /// How long the thread waits for a message before it looks whether it is to end.
 const WAIT: Duration = Duration::from_millis(100);
+
+/// In place of a count of rounds: the thread has ended, and makes none any more.
+pub(super) const NO_MORE_ROUNDS: u64 = u64::MAX;
 
 /// The sources' connections, as last heard of.
 pub(super) type Connections = Arc<Mutex<BTreeMap<String, SourceStatus>>>;
@@ -69,8 +71,8 @@ pub(super) struct Acceptance {
     pub(super) began_anew: Option<Timestamp>,
     /// The last number that was given to an event.
     pub(super) last_seq: Seq,
-    /// What was lost for want of room, by source, until there is room again to say so.
-    pub(super) shut_out: BTreeMap<Arc<str>, Gap>,
+    /// What was lost for want of room, by source, and what was lacking, until there is room again to say so.
+    pub(super) shut_out: BTreeMap<Arc<str>, (Loss, String)>,
     /// What passed while hem stood by, by source, as long as no other front-end is known to have led.
     pub(super) missed: BTreeMap<Arc<str>, Gap>,
     /// The controller's hooks, where they are to run.
@@ -81,7 +83,13 @@ pub(super) struct Acceptance {
 
 impl Acceptance {
     /// Runs until `stop` is cancelled and the queue is empty, or the dispatcher is gone.
-    pub(super) fn run(mut self, stop: &CancellationToken) {
+    pub(super) fn run(self, stop: &CancellationToken) {
+        let rounds = Arc::clone(&self.rounds);
+        self.work(stop);
+        rounds.store(NO_MORE_ROUNDS, Ordering::Relaxed);
+    }
+
+    fn work(mut self, stop: &CancellationToken) {
         loop {
             let entries = self.queue.take(TOGETHER, WAIT);
             self.rounds.fetch_add(1, Ordering::Relaxed);
@@ -121,9 +129,7 @@ impl Acceptance {
                 }
             }
             if self.is_at_work(&in_force, &mut offers) && self.room.lacking().is_none() {
-                for (source, gap) in std::mem::take(&mut self.shut_out) {
-                    self.gap(source, gap, &in_force, &mut offers);
-                }
+                self.tell_shut_out(&in_force, &mut offers);
             }
             self.count_not_kept(&mut not_accepted);
             if !self.tell_not_accepted(not_accepted) {
@@ -217,9 +223,11 @@ impl Acceptance {
                 }
                 if let Some(why) = self.room.lacking() {
                     count(|counters| counters.lost += 1);
-                    self.shut_out(source, received, why);
+                    self.shut_out(source, received, why, in_force, offers);
                     return;
                 }
+                // The newest event on record is where a next life takes its gap to begin: what was lost before comes first.
+                self.tell_shut_out(in_force, offers);
                 let Some(decoder) = self.decoders.get(&source) else {
                     return;
                 };
@@ -238,38 +246,20 @@ impl Acceptance {
                     }
                 }
             }
-            Entry::Lost {
-                source,
-                keys,
-                count,
-                from,
-                to,
-            } => {
+            Entry::Lost { source, gap } => {
+                let count = gap.lost;
                 let counters = not_accepted.entry(Arc::clone(&source)).or_default();
                 counters.received += count;
                 if !works {
                     // Had there been room for them, they would have been refused.
                     counters.refused += count;
                     self.count_refused(&source, STANDBY, count);
-                    self.passes_by(source, from, to);
+                    self.passes_by(source, gap.from, gap.to);
                     return;
                 }
                 counters.lost += count;
-                self.heard_until(&source, from);
-                let why = "the intake queue was full".to_owned();
-                self.gap(
-                    source,
-                    Gap {
-                        from,
-                        to,
-                        why,
-                        lost: count,
-                        keys,
-                        present: Vec::new(),
-                    },
-                    in_force,
-                    offers,
-                );
+                self.heard_until(&source, gap.from);
+                self.gap(source, gap, in_force, offers);
             }
             Entry::Connected { source, at, reads_on } => {
                 self.hint(&source);
@@ -342,22 +332,32 @@ impl Acceptance {
         }
     }
 
-    /// Notes what is lost for want of room, until there is room to write it down.
-    fn shut_out(&mut self, source: Arc<str>, received: Received, why: String) {
-        let gap = self.shut_out.entry(source).or_insert_with(|| Gap {
-            from: received.at,
-            to: received.at,
-            why,
-            lost: 0,
-            keys: Vec::new(),
-            present: Vec::new(),
-        });
-        gap.to = received.at;
-        gap.lost += 1;
-        if gap.keys.len() == LOST_KEYS {
-            gap.keys.remove(0);
+    /// Notes what is lost for want of room, until there is room to write it down. Should that be never in this life, the next
+    /// one finds that the source was heard until here and no longer.
+    fn shut_out(
+        &mut self,
+        source: Arc<str>,
+        received: Received,
+        why: String,
+        in_force: &Arc<InForce>,
+        offers: &mut Vec<Offer>,
+    ) {
+        if !self.shut_out.contains_key(&source) {
+            self.heard_no_more(&source, received.at, in_force, offers);
         }
-        gap.keys.push(received.key);
+        let since = received.at;
+        let (loss, _) = self
+            .shut_out
+            .entry(source)
+            .or_insert_with(|| (Loss::from(since), why));
+        loss.lose(received);
+    }
+
+    /// Writes down what was lost for want of room.
+    fn tell_shut_out(&mut self, in_force: &InForce, offers: &mut Vec<Offer>) {
+        for (source, (loss, why)) in std::mem::take(&mut self.shut_out) {
+            self.gap(source, loss.into_gap(why), in_force, offers);
+        }
     }
 
     /// A message was refused because hem stood by: what another front-end does not see to is missed if it is an event.
@@ -412,6 +412,10 @@ impl Acceptance {
 
     /// Writes down that events may have passed unseen.
     fn gap(&mut self, source: Arc<str>, gap: Gap, in_force: &InForce, offers: &mut Vec<Offer>) {
+        if let Some((before, why)) = self.shut_out.remove(&source) {
+            // A next life takes its gap to begin at the newest record: none may hide what was lost before it.
+            self.gap(Arc::clone(&source), before.into_gap(why), in_force, offers);
+        }
         self.hint(&source);
         tracing::warn!(
             %source, from = %gap.from, to = %gap.to, why = gap.why, lost = gap.lost, keys = ?gap.keys,
@@ -425,18 +429,10 @@ impl Acceptance {
         }
     }
 
-    /// Gives an event its number and matches it. An event that hem itself fails on is kept, and says so.
+    /// Gives an event its number and matches it.
     fn offer(&mut self, mut event: Event, in_force: &InForce, offers: &mut Vec<Offer>) {
         event.seq = self.number();
-        let matched = catch_unwind(AssertUnwindSafe(|| offer(event.clone(), in_force, &self.store)));
-        offers.push(matched.unwrap_or_else(|panic| {
-            let reason = format!("hem failed to match it: {}", panic_text(&*panic));
-            tracing::error!(event = %event.seq, reason, "an event is kept unmatched");
-            Offer::unmatched(Event {
-                facts: Facts::Undecodable { reason },
-                ..event
-            })
-        }));
+        offers.push(Offer::matched(event, in_force, &self.store));
     }
 
     fn number(&mut self) -> Seq {
@@ -540,18 +536,8 @@ impl Acceptance {
         match hook.and_then(|name| in_force.set.get(&name).cloned()) {
             None => self.offer(event, in_force, offers),
             Some(hook) => {
-                let mut offer = Offer::unmatched(Event {
-                    seq: self.number(),
-                    ..event
-                });
-                offer.executions.push(NewExecution {
-                    hook,
-                    why: "emitted for this hook".to_owned(),
-                    cause: Cause::Event,
-                    retry_of: None,
-                    lane_subject: None,
-                });
-                offers.push(offer);
+                let seq = self.number();
+                offers.push(Offer::of_one_hook(Event { seq, ..event }, hook));
             }
         }
         if let Some(offer) = offers.last_mut() {
@@ -563,14 +549,15 @@ impl Acceptance {
     fn last_heard(&self, source: &str) -> Option<Timestamp> {
         let known = self.tracked.as_ref().filter(|tracked| tracked.is(source));
         let heard = known.and_then(Tracked::heard);
-        let query = EventQuery {
-            source: Some(source.to_owned()),
-            since: heard,
-            limit: 1,
-            ..EventQuery::default()
-        };
-        let newest = self.store.events(&query).unwrap_or_default();
-        let event = newest.first().map(|listed| listed.event.received);
+        let event = self
+            .store
+            .last_received(source, heard, LOOKED_AT)
+            .unwrap_or_else(|error| {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(source, error, "cannot read when a source was last heard");
+                // Never would mean that nothing can be missing.
+                Some(Timestamp::default())
+            });
         event.max(heard)
     }
 
@@ -627,71 +614,6 @@ fn decoded(decoder: &dyn Decode, received: Received) -> Decoded {
             payload: Payload::new(Bytes::new()),
         }))
     })
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no reason given")
-}
-
-/// Matches an event against the hooks in force.
-fn offer(event: Event, in_force: &InForce, store: &Store) -> Offer {
-    if let Facts::Retry(retry) = &event.facts {
-        let target = in_force.index.retry_target(retry.hook_id, &event.source);
-        let executions = match target.filter(|hook| in_force.is_enabled(hook)) {
-            Some(hook) => vec![repeated(retry, &event, hook, store)],
-            None => Vec::new(),
-        };
-        return Offer {
-            executions,
-            ..Offer::unmatched(event)
-        };
-    }
-    let found = in_force.index.matches(&event);
-    for (hook, error) in &found.condition_errors {
-        tracing::warn!(hook = %hook.name, key = %event.key, error, "a condition could not be worked out; nothing runs");
-    }
-    let executions = found
-        .matches
-        .into_iter()
-        .map(|found| NewExecution {
-            hook: found.hook,
-            why: found.why,
-            cause: Cause::Event,
-            retry_of: None,
-            lane_subject: None,
-        })
-        .collect();
-    Offer {
-        event: Box::new(event),
-        executions,
-        condition_errors: found.condition_errors.len() as u64,
-        absent_elements: found.absent_elements.len() as u64,
-        asked: None,
-        delivered: None,
-        tells: None,
-        learned: Vec::new(),
-    }
-}
-
-/// The execution a RETRY message asks for. It joins the lane of the newest one with the same arguments.
-fn repeated(retry: &RetryRequest, event: &Event, hook: &Arc<Hook>, store: &Store) -> NewExecution {
-    let arguments = Sha256::digest(retry.arguments.as_bytes()).into();
-    let former = match store.newest_with_arguments(&hook.name, &arguments) {
-        Ok(former) => former,
-        Err(error) => {
-            tracing::warn!(hook = %hook.name, error = &error as &dyn std::error::Error, "cannot look for the execution that is to be repeated");
-            None
-        }
-    };
-    NewExecution {
-        hook: Arc::clone(hook),
-        why: format!("RETRY of hook {}", retry.hook_id),
-        cause: Cause::RetryMessage(event.seq),
-        lane_subject: former.as_ref().and_then(|execution| execution.subject.clone()),
-        retry_of: former.map(|execution| execution.key),
-    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,11 @@
 
 use bytes::Bytes;
 
-/// A longer value is refused: it is written anew with each event that moves it.
-pub const LONGEST_VALUE: usize = 64 << 10;
+/// A longer value is refused: it is one entry of the store, written anew with each event that moves it.
+pub const LONGEST_VALUE: usize = 3 << 10;
+
+/// A longer name is refused: it is part of the entry's key. A topic of Kafka has up to 249 bytes, a host's name 255.
+pub const LONGEST_NAME: usize = 512;
 
 /// A small value that is kept for a source, under a name of the source's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,12 @@ pub enum BookmarkError {
         /// Its length in bytes.
         length: usize,
     },
+    /// Its name is too long.
+    #[error("a bookmark's name has {length} bytes, more than {LONGEST_NAME}")]
+    LongName {
+        /// Its length in bytes.
+        length: usize,
+    },
     /// Its name holds a NUL.
     #[error("a bookmark's name holds a NUL")]
     Name,
@@ -38,6 +47,9 @@ impl Bookmark {
         if value.len() > LONGEST_VALUE {
             let length = value.len();
             return Err(BookmarkError::TooLong { name, length });
+        }
+        if name.len() > LONGEST_NAME {
+            return Err(BookmarkError::LongName { length: name.len() });
         }
         if name.contains('\0') {
             return Err(BookmarkError::Name);
@@ -78,7 +90,14 @@ mod tests {
         let error = Bookmark::new("cursor", vec![0; LONGEST_VALUE + 1]).expect_err("too long");
         assert_eq!(
             error.to_string(),
-            "the bookmark `cursor` has 65537 bytes, more than 65536"
+            "the bookmark `cursor` has 3073 bytes, more than 3072"
+        );
+        let name = "n".repeat(LONGEST_NAME);
+        assert!(Bookmark::new(name.clone(), "").is_ok());
+        let error = Bookmark::new(name + "n", "").expect_err("too long");
+        assert_eq!(
+            error.to_string(),
+            "a bookmark's name has 513 bytes, more than 512"
         );
         assert_eq!(Bookmark::new("a\0b", ""), Err(BookmarkError::Name));
     }

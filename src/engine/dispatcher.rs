@@ -3,13 +3,14 @@
 //! It decides in memory, hands the records to the writer, and the writer's thread releases the effects once they are
 //! durable. Only the dispatcher knows what runs.
 
+mod blocked;
 mod mutes;
 mod own;
 mod pace;
 mod recovery;
 mod role;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::blocked::ReportedBlocked;
 use self::mutes::of_mute;
 use self::own::{Absence, Telling};
 use self::pace::Pace;
@@ -26,7 +28,7 @@ use super::acceptance::Connections;
 use super::acceptance_times::AcceptanceTimes;
 use super::attempt::{Attempts, Ran, verdict};
 use super::clock::Clock;
-use super::core::{Core, Effect, Input, NewExecution, Refusal, Step};
+use super::core::{Core, Effect, Input, Refusal, Step};
 use super::execution::{Actor, CancelReason, Cause, Execution, State};
 use super::feed::{Feed, touched};
 use super::handle::{
@@ -35,6 +37,7 @@ use super::handle::{
 use super::hooks_in_force::{HooksInForce, InForce};
 use super::intake::{Emitter, NotAccepted};
 use super::mute::{Mute, Scope, Then};
+use super::offer::Offer;
 use super::outbox::Outbox;
 use super::pool::SharedPool;
 use super::role::{PresentRole, Standing};
@@ -168,46 +171,6 @@ pub(super) enum Message {
     Status { reply: oneshot::Sender<Status> },
 }
 
-/// An event and what it is to run, to be accepted together.
-#[derive(Debug)]
-pub(super) struct Offer {
-    pub(super) event: Box<Event>,
-    pub(super) executions: Vec<NewExecution>,
-    pub(super) condition_errors: u64,
-    pub(super) absent_elements: u64,
-    /// The operator who handed it over.
-    pub(super) asked: Option<Asked>,
-    /// The source that handed it over and waits for its acceptance.
-    pub(super) delivered: Option<oneshot::Sender<Result<Accepted, NotAccepted>>>,
-    /// The identity of an own event, which is told with this.
-    pub(super) tells: Option<String>,
-    /// What is known of the controller's resources with this, and what its source keeps.
-    pub(super) learned: Vec<Change>,
-}
-
-/// An operator who handed an event over and waits for its acceptance.
-#[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) actor: Actor,
-    pub(super) reply: oneshot::Sender<Result<Accepted, OrderError>>,
-}
-
-impl Offer {
-    /// An event that runs nothing.
-    pub(super) fn unmatched(event: Event) -> Self {
-        Self {
-            event: Box::new(event),
-            executions: Vec::new(),
-            condition_errors: 0,
-            absent_elements: 0,
-            asked: None,
-            delivered: None,
-            tells: None,
-            learned: Vec::new(),
-        }
-    }
-}
-
 /// What the dispatcher works with.
 pub(super) struct Parts {
     pub(super) store: Store,
@@ -242,7 +205,7 @@ pub(super) struct Dispatcher {
     started: Timestamp,
     /// What ends a running attempt.
     running: HashMap<ExecutionKey, CancellationToken>,
-    reported_blocked: HashSet<ExecutionKey>,
+    reported_blocked: ReportedBlocked,
     telling: Telling,
     told_absences: BTreeSet<Absence>,
     times: Arc<AcceptanceTimes>,
@@ -270,7 +233,7 @@ impl Dispatcher {
             started: clock.now(),
             clock,
             running: HashMap::new(),
-            reported_blocked: HashSet::new(),
+            reported_blocked: ReportedBlocked::default(),
             telling: Telling::of_a_former_life(),
             told_absences: BTreeSet::new(),
             times: Arc::default(),
@@ -306,13 +269,13 @@ impl Dispatcher {
             Message::Offers(offers, matched_against) => {
                 let in_force = self.parts.hooks.now();
                 let is_the_same = Arc::ptr_eq(&in_force, &matched_against);
-                for mut offer in offers {
-                    // Acceptance is what counts: a hook that was removed or disabled since matching runs no more.
-                    if !is_the_same {
+                for offer in offers {
+                    // Acceptance is what counts: each event meets one set of hooks, and that as a whole.
+                    let offer = if is_the_same {
                         offer
-                            .executions
-                            .retain(|new| in_force.not_in_force(&new.hook.name).is_none());
-                    }
+                    } else {
+                        offer.matched_again(&in_force, &self.parts.store)
+                    };
                     self.accept(offer).await?;
                 }
                 Ok(())
@@ -492,6 +455,7 @@ impl Dispatcher {
             delivered,
             tells,
             learned,
+            is_for_one_hook: _,
         } = offer;
         let hooks: Vec<HookName> = executions.iter().map(|new| new.hook.name.clone()).collect();
         let mut changes: Vec<Change> = executions
@@ -667,11 +631,26 @@ impl Dispatcher {
         changes: Vec<Change>,
         reply: oneshot::Sender<()>,
     ) -> Result<(), Closed> {
+        // All in one batch with the order that causes it: a crash between them would leave work that is cancelled for an order
+        // that nobody gave.
+        let mut all = Step::default();
         for (hook, reason) in withdrawn {
-            self.decide(Input::Withdraw { hook, reason }, Vec::new(), || ())
-                .await?;
+            match self.core.step(Input::Withdraw { hook, reason }, self.clock.now()) {
+                Ok(Step { records, effects }) => {
+                    all.records.extend(records);
+                    all.effects.extend(effects);
+                }
+                Err(refusal) => not_asked(&refusal),
+            }
         }
-        self.answer_when_durable(changes, (), reply).await
+        if all.records.is_empty() && all.effects.is_empty() {
+            return self.answer_when_durable(changes, (), reply).await;
+        }
+        self.submit(changes, all, move || {
+            // Whoever asked may have gone away.
+            let _ = reply.send(());
+        })
+        .await
     }
 
     fn audit(&self, actor: Actor, action: &'static str, target: String) -> Change {
@@ -693,7 +672,7 @@ impl Dispatcher {
         match self.core.step(input, self.clock.now()) {
             Ok(step) => self.submit(changes, step, on_durable).await,
             Err(refusal) => {
-                tracing::error!(%refusal, "the scheduler refused what it is not asked about");
+                not_asked(&refusal);
                 Ok(())
             }
         }
@@ -782,20 +761,7 @@ impl Dispatcher {
         if let Some(change) = self.still_leads() {
             self.parts.writer.submit(vec![change], || ()).await?;
         }
-        let blocked = self.blocked();
-        let mut newly = Vec::new();
-        for waiting in &blocked {
-            if self.reported_blocked.insert(waiting.waiting.clone()) {
-                tracing::warn!(
-                    subject = waiting.subject.as_deref().unwrap_or("-"),
-                    waiting = %waiting.waiting, behind = %waiting.behind, since = %waiting.since,
-                    "an execution waits for another one of its lane"
-                );
-                newly.push(waiting.clone());
-            }
-        }
-        self.reported_blocked
-            .retain(|key| blocked.iter().any(|waiting| waiting.waiting == *key));
+        let newly = self.reported_blocked.newly(self.blocked());
         // A store with nothing to write still has to look for what is too old: this submits in any case.
         self.tell_what_was_noticed(newly).await
     }
@@ -857,6 +823,10 @@ impl Dispatcher {
             pool: self.parts.pool.as_ref().map(SharedPool::status),
         }
     }
+}
+
+fn not_asked(refusal: &Refusal) {
+    tracing::error!(%refusal, "the scheduler refused what it is not asked about");
 }
 
 fn refused(refusal: &Refusal) -> OrderError {

@@ -123,7 +123,7 @@ pub enum Settlement {
     Failed,
     /// It never ran, by a policy.
     Skipped(SkipReason),
-    /// An operator, or the removal of its hook, ended it.
+    /// It was ended before its end, or never begun, by somebody's word or for what happened meanwhile: the reason says which.
     Cancelled(CancelReason),
 }
 

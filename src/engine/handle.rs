@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::acceptance::NO_MORE_ROUNDS;
 use super::dispatcher::{Left, Message};
 use super::execution::{Actor, Execution};
 use super::feed::Feed;
@@ -623,10 +624,14 @@ impl Handle {
     pub async fn pulse(&self) -> Result<(), Stopping> {
         let before = self.rounds.load(Ordering::Relaxed);
         self.ask(|reply| Message::Pulse { reply }).await?;
-        while self.rounds.load(Ordering::Relaxed) == before {
-            tokio::time::sleep(ROUND).await;
+        loop {
+            match self.rounds.load(Ordering::Relaxed) {
+                // It ends before the scheduler does, which still waits for scripts.
+                NO_MORE_ROUNDS => return Err(Stopping),
+                now if now != before => return Ok(()),
+                _ => tokio::time::sleep(ROUND).await,
+            }
         }
-        Ok(())
     }
 
     /// Asks the engine to stop: nothing new is started, what runs gets its grace.

@@ -5,6 +5,7 @@
 //! record can be written. A source's end ([`Intake`]) never waits; only the receiving end ([`IntakeQueue`]) does.
 
 mod delivery;
+mod loss;
 mod sequence;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -16,21 +17,17 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 pub use self::delivery::{Delivery, Keeping, NotAccepted, Pending};
+pub use self::loss::LOST_KEYS;
+pub(in crate::engine) use self::loss::Loss;
 pub use self::sequence::Sequence;
 pub(in crate::engine) use self::sequence::Thread;
 use super::catch_up::Step;
 use super::execution::Actor;
 pub use super::handle::Accepted;
 use super::handle::{OrderError, Stopping};
-use crate::event::Event;
 use crate::event::id::HookName;
 use crate::event::time::Timestamp;
-
-/// How many keys of lost messages are kept for one gap record, the newest: they tell the latest states.
-pub const LOST_KEYS: usize = 100;
-
-/// Keys of lost messages are kept up to this many bytes; real ones have less than a hundred.
-const LOST_KEY_BYTES: usize = 256;
+use crate::event::{Event, Gap};
 
 /// A message as a source received it, before it is decoded.
 #[derive(Debug, Clone)]
@@ -118,14 +115,8 @@ pub enum Entry {
     Lost {
         /// The source's name.
         source: Arc<str>,
-        /// The newest [`LOST_KEYS`] keys of them, oldest first, long ones cut.
-        keys: Vec<String>,
-        /// How many were lost.
-        count: u64,
-        /// When the first was received.
-        from: Timestamp,
-        /// When the last was received.
-        to: Timestamp,
+        /// How many, from the first to the last, with the newest [`LOST_KEYS`] keys of them, oldest first, long ones cut.
+        gap: Gap,
     },
     /// A source handed an event over, and waits until it is durable.
     Delivered(Box<Delivery>),
@@ -257,14 +248,6 @@ struct HeldBack {
     lost: Option<Loss>,
     disconnected: Option<(Timestamp, String)>,
     connected: Option<(Timestamp, bool)>,
-}
-
-#[derive(Debug)]
-struct Loss {
-    keys: VecDeque<String>,
-    count: u64,
-    from: Timestamp,
-    to: Timestamp,
 }
 
 impl IntakeQueue {
@@ -562,30 +545,14 @@ impl Entry {
 
 impl HeldBack {
     fn lose(&mut self, message: Received) {
-        let loss = self.lost.get_or_insert_with(|| Loss {
-            keys: VecDeque::new(),
-            count: 0,
-            from: message.at,
-            to: message.at,
-        });
-        if loss.keys.len() == LOST_KEYS {
-            loss.keys.pop_front();
-        }
-        let mut key = message.key;
-        key.truncate(key.floor_char_boundary(LOST_KEY_BYTES));
-        key.shrink_to_fit();
-        loss.keys.push_back(key);
-        loss.count += 1;
-        loss.to = message.at;
+        let loss = self.lost.get_or_insert_with(|| Loss::from(message.at));
+        loss.lose(message);
     }
 
     fn into_entries(self, source: &Arc<str>) -> Vec<Entry> {
         let lost = self.lost.map(|loss| Entry::Lost {
             source: Arc::clone(source),
-            keys: loss.keys.into(),
-            count: loss.count,
-            from: loss.from,
-            to: loss.to,
+            gap: loss.into_gap("the intake queue was full".to_owned()),
         });
         let disconnected = self.disconnected.map(|(at, why)| Entry::Disconnected {
             source: Arc::clone(source),
@@ -605,6 +572,7 @@ impl HeldBack {
 mod tests {
     use std::thread;
 
+    use super::loss::LOST_KEY_BYTES;
     use super::*;
 
     const NO_WAIT: Duration = Duration::ZERO;
@@ -629,9 +597,9 @@ mod tests {
                 Entry::Message { source, received } => format!("{source}:{}", received.key),
                 Entry::Connected { source, .. } => format!("{source}:up"),
                 Entry::Disconnected { source, why, .. } => format!("{source}:down {why}"),
-                Entry::Lost {
-                    source, keys, count, ..
-                } => format!("{source}:lost {count} {}", keys.join(",")),
+                Entry::Lost { source, gap } => {
+                    format!("{source}:lost {} {}", gap.lost, gap.keys.join(","))
+                }
                 Entry::Delivered(delivery) => format!("delivered {}", delivery.event.key),
                 Entry::Emitted(emission) => format!("emitted {}", emission.event.key),
                 Entry::Raised { event, .. } => format!("raised {}", event.key),
@@ -743,10 +711,10 @@ mod tests {
         source.offer(message("5", 1, 5));
         let rest = queue.take(100, NO_WAIT);
         assert_eq!(words(&rest), ["s:2", "s:lost 2 3,4", "s:lost 1 5"]);
-        let Entry::Lost { from, to, .. } = &rest[1] else {
+        let Entry::Lost { gap, .. } = &rest[1] else {
             panic!("{rest:?}");
         };
-        assert_eq!((from.as_millis(), to.as_millis()), (2, 3));
+        assert_eq!((gap.from.as_millis(), gap.to.as_millis()), (2, 3));
         assert_eq!(source.counters(), Counters { received: 5, lost: 3 });
         source.offer(message("6", 1, 6));
         assert_eq!(words(&queue.take(100, NO_WAIT)), ["s:6"]);
@@ -782,13 +750,13 @@ mod tests {
         }
         source.offer(message(&"ü".repeat(10_000), 1, 1000));
         let entries = queue.take(2, NO_WAIT);
-        let [_, Entry::Lost { keys, count, .. }] = entries.as_slice() else {
+        let [_, Entry::Lost { gap, .. }] = entries.as_slice() else {
             panic!("{entries:?}");
         };
-        assert_eq!(*count, 1001);
-        assert_eq!(keys.len(), LOST_KEYS);
-        assert_eq!(keys[0], "901");
-        assert_eq!(keys[LOST_KEYS - 1], "ü".repeat(LOST_KEY_BYTES / 2));
+        assert_eq!(gap.lost, 1001);
+        assert_eq!(gap.keys.len(), LOST_KEYS);
+        assert_eq!(gap.keys[0], "901");
+        assert_eq!(gap.keys[LOST_KEYS - 1], "ü".repeat(LOST_KEY_BYTES / 2));
     }
 
     #[test]
@@ -872,9 +840,9 @@ mod tests {
                         *before += 1;
                         received += 1;
                     }
-                    Entry::Lost { source, count, .. } => {
-                        *lost.entry(source).or_default() += count;
-                        received += count;
+                    Entry::Lost { source, gap } => {
+                        *lost.entry(source).or_default() += gap.lost;
+                        received += gap.lost;
                     }
                     other => panic!("{other:?}"),
                 }

@@ -15,7 +15,7 @@ use crate::event::time::Timestamp;
 use crate::store::writer::Change;
 
 /// Gaps kept apart while oned cannot be asked; of more, the oldest and the newest. Their list is one value of the store.
-const OPEN_AT_MOST: usize = 50;
+pub(crate) const OPEN_AT_MOST: usize = 50;
 
 /// What is known of a source besides the states.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,6 +18,7 @@ pub mod intake;
 pub mod known_states;
 mod live_output;
 pub mod mute;
+mod offer;
 pub mod outbox;
 mod past;
 pub mod pinned;

@@ -114,16 +114,20 @@ impl Reloader {
         Ok((reloader, of_pools))
     }
 
-    /// Reads the folder at each hint and each request, and takes up each pool that is handed over, until `stop` is cancelled.
+    /// Reads the folder at each hint and each request, and takes up each pool that is handed over, until `stop` is cancelled:
+    /// then it goes on with nothing, for neither the folder nor the configuration need ever answer.
     pub(super) async fn run(
-        mut self,
-        mut hints: mpsc::Receiver<()>,
-        mut requests: mpsc::Receiver<ReloadRequest>,
+        self,
+        hints: mpsc::Receiver<()>,
+        requests: mpsc::Receiver<ReloadRequest>,
         stop: CancellationToken,
     ) {
+        stop.run_until_cancelled(self.work(hints, requests)).await;
+    }
+
+    async fn work(mut self, mut hints: mpsc::Receiver<()>, mut requests: mpsc::Receiver<ReloadRequest>) {
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
                 Some(()) = hints.recv() => {
                     self.reload(false, Actor::Daemon, None).await;
                 }
@@ -474,4 +478,85 @@ fn kept_texts(former: &LastGood, now: &LastGood) -> Vec<Change> {
             text: None,
         });
     changed.chain(gone).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Mutex;
+    use std::sync::mpsc as blocking;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::config::{ConfigError, Permissions};
+    use crate::hooks::Defaults;
+
+    /// A configuration on a file system that does not answer before the test is over.
+    #[derive(Debug)]
+    struct Silent {
+        asked: mpsc::Sender<()>,
+        over: Mutex<blocking::Receiver<()>>,
+    }
+
+    impl Reread for Silent {
+        fn reread(&self) -> Result<Config, ConfigError> {
+            self.asked.blocking_send(()).expect("the test waits for it");
+            // It answers when the other end is dropped.
+            let _ = self.over.lock().expect("nobody panicked").recv();
+            Ok(Config::defaults(Path::new("/")))
+        }
+
+        fn is_in_force(&self, _config: &Config) {}
+    }
+
+    #[tokio::test]
+    async fn what_does_not_answer_does_not_keep_it_from_stopping() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = Config::defaults(Path::new("/"));
+        let store = Store::open(folder.path()).expect("a store");
+        let (writer, _thread) = Writer::start(store.clone(), config.retention.clone()).expect("a thread");
+        let check = CheckOptions {
+            defaults: Defaults {
+                scripts_dir: "/scripts".into(),
+                onehem_scripts_dir: "/scripts".into(),
+                remote_scripts_dir: "/scripts".into(),
+                catch_up: false,
+            },
+            permissions: Permissions::Lax,
+        };
+        let hooks = Arc::new(HooksInForce::new(BTreeMap::new()));
+        let (dispatcher, _inbox) = mpsc::channel(1);
+        let hooks_dir = folder.path().join("hooks.d");
+        let (mut reloader, _) =
+            Reloader::new(hooks_dir, check, false, &store, hooks, dispatcher).expect("a reloader");
+        let (asked, mut is_asked) = mpsc::channel(1);
+        let (_goes_on, over) = blocking::channel::<()>();
+        reloader.settings = Some(Settings {
+            reread: Arc::new(Silent {
+                asked,
+                over: Mutex::new(over),
+            }),
+            room: Arc::new(Room::new(folder.path().to_owned(), config.limits.clone())),
+            in_force: Arc::new(ArcSwap::from_pointee(config)),
+            writer,
+        });
+
+        let ((requests, to_come), (_hints, hinted)) = (mpsc::channel(1), mpsc::channel(1));
+        let (reply, _report) = oneshot::channel();
+        let request = ReloadRequest {
+            accept: false,
+            actor: Actor::Daemon,
+            reply,
+        };
+        requests.send(request).await.expect("somebody takes it");
+        let stop = CancellationToken::new();
+        let stops = async {
+            is_asked.recv().await.expect("it is read");
+            stop.cancel();
+        };
+        let both = async { tokio::join!(reloader.run(hinted, to_come, stop.clone()), stops) };
+        timeout(Duration::from_secs(60), both).await.expect("it ends");
+    }
 }

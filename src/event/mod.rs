@@ -21,6 +21,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 
 use self::esc::{EscEvent, Via};
 use self::id::Seq;
@@ -102,9 +103,20 @@ impl Event {
 pub struct Subject(Arc<str>);
 
 impl Subject {
-    /// Takes the text of a subject: `vm/12`, `zone1:vm/12`.
+    /// The longest text of a subject, in bytes.
+    pub const LONGEST: usize = 256;
+
+    /// Takes the text of a subject: `vm/12`, `zone1:vm/12`. Who sends an event may put any text there, and it becomes a part of
+    /// names and records that must stay short: of one beyond [`Self::LONGEST`] bytes the beginning and the SHA-256 of the whole
+    /// stand for it, so that two that differ are never taken for one.
     pub fn new(text: &str) -> Self {
-        Self(text.into())
+        if text.len() <= Self::LONGEST {
+            return Self(text.into());
+        }
+        let digest = Sha256::digest(text.as_bytes());
+        let end: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let beginning = text.floor_char_boundary(Self::LONGEST - end.len() - '…'.len_utf8());
+        Self(format!("{}…{end}", &text[..beginning]).into())
     }
 
     /// The subject as text.
@@ -309,4 +321,27 @@ pub struct RetryRequest {
     pub arguments: String,
     /// The host it ran on.
     pub remote_host: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_of_any_length_are_kept_short_and_told_apart() {
+        let at_most = "ü".repeat(Subject::LONGEST / 2);
+        assert_eq!(Subject::new(&at_most).as_str(), at_most);
+        let long = |end: &str| Subject::new(&format!("vm/{}{end}", "ü".repeat(100_000)));
+        let (one, other) = (long("1"), long("2"));
+        assert_ne!(one, other);
+        assert_eq!(one, long("1"));
+        for subject in [one, other] {
+            assert!(subject.as_str().starts_with("vm/üü") && subject.as_str().len() <= Subject::LONGEST);
+            assert_eq!(
+                Subject::new(subject.as_str()),
+                subject,
+                "it is read back as it is"
+            );
+        }
+    }
 }

@@ -5,6 +5,7 @@ use super::compile::Compiler;
 use super::own::Patterns;
 use super::raw::{RawEscTrigger, RawNames};
 use super::tree::At;
+use crate::config::{Config, Source};
 use crate::event::esc::Via;
 use crate::event::esc::vocabulary::{EVENT_TYPES, STATUSES};
 use crate::event::opennebula::vocabulary::nearest;
@@ -26,6 +27,21 @@ pub struct EscTrigger {
     pub vm_group: Patterns,
     /// The way it came; either when unset.
     pub via: Option<Via>,
+}
+
+impl EscTrigger {
+    /// The source that tells of a step both ways, where this takes it either way: then one step may run a hook twice.
+    pub fn taken_twice<'a>(&self, config: &'a Config) -> Option<&'a str> {
+        let tells_twice = |source: &Source| match source {
+            Source::Esc(source) => source.callbacks.is_some() && source.netconf.is_some(),
+            _ => false,
+        };
+        let is_asked = |name: &str| self.source.as_deref().is_none_or(|asked| asked == name);
+        let mut sources = config.sources.iter();
+        let found =
+            sources.find(|(name, source)| self.via.is_none() && is_asked(name) && tells_twice(source));
+        found.map(|(name, _)| name.as_str())
+    }
 }
 
 impl Compiler<'_> {

@@ -38,6 +38,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use crate::config::Config;
 use crate::event::id::HookName;
 use crate::event::opennebula::Resource;
 use crate::expression::Expression;
@@ -76,6 +77,14 @@ pub struct Hook {
 }
 
 impl Hook {
+    /// The source whose steps may run it twice each, being told both ways, where there is one.
+    pub fn may_run_twice<'a>(&self, config: &'a Config) -> Option<&'a str> {
+        self.triggers.iter().find_map(|trigger| match trigger {
+            Trigger::Esc(trigger) => trigger.taken_twice(config),
+            _ => None,
+        })
+    }
+
     /// Whether events of the source with that name may trigger it.
     pub fn may_take_from(&self, source: &str) -> bool {
         self.triggers

@@ -5,6 +5,7 @@ mod trust;
 
 use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use hyper::header::HOST;
 use hyper::{HeaderMap, Request};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
@@ -144,7 +145,7 @@ impl Client {
         &self.url
     }
 
-    /// Asks. Dropped, it leaves nothing behind.
+    /// Asks. Dropped, it leaves nothing behind but a thread that finds out an address, until the system's resolver gives up.
     ///
     /// # Errors
     /// There is no answer; an answer with a status that tells of an error is one.
@@ -169,10 +170,13 @@ impl Client {
             source,
         };
         let request = self.request(question).map_err(|error| self.broken(error))?;
-        let connected = timeout(self.limits.connect, TcpStream::connect((url.host(), url.port()))).await;
-        let stream = connected
+        let until = Instant::now() + self.limits.connect;
+        let found = timeout_at(until, lookup_host((url.host(), url.port()))).await;
+        let addresses: Vec<SocketAddr> = found
             .map_err(|_| not_reachable(io::ErrorKind::TimedOut.into()))?
-            .map_err(not_reachable)?;
+            .map_err(not_reachable)?
+            .collect();
+        let stream = connect(&addresses, until).await.map_err(not_reachable)?;
         match &self.tls {
             None => self.exchange(stream, request).await,
             Some(tls) => {
@@ -247,8 +251,24 @@ impl Client {
     }
 }
 
+/// Connects to the first of these addresses that answers. Each has its share of the time that is left, so that one that says nothing, as
+/// where IPv6 leads nowhere, keeps no other from being tried.
+async fn connect(addresses: &[SocketAddr], until: Instant) -> io::Result<TcpStream> {
+    let mut why = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for (address, left) in addresses.iter().zip((1..=addresses.len()).rev()) {
+        let share = until.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX);
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => why = error,
+            Err(_) => why = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(why)
+}
+
 #[cfg(test)]
 mod tests {
+    use socket2::{Domain, Socket, Type};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
     use tokio_util::task::TaskTracker;
@@ -260,6 +280,31 @@ mod tests {
         whole: Duration::from_secs(30),
         answer: 1_000,
     };
+
+    #[tokio::test]
+    async fn an_address_that_says_nothing_keeps_no_other_from_being_tried() {
+        // What a full listener is asked for is dropped on the way.
+        let silent = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        silent.bind(&any.into()).expect("a port");
+        silent.listen(0).expect("a listener");
+        let address = silent.local_addr().expect("an address");
+        let address = address.as_socket().expect("an address");
+        let mut held = Vec::new();
+        while let Ok(stream) = timeout(Duration::from_millis(500), TcpStream::connect(address)).await {
+            held.push(stream.expect("a connection"));
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let good = listener.local_addr().expect("an address");
+        let until = Instant::now() + Duration::from_secs(2);
+        let stream = connect(&[address, good], until).await.expect("a connection");
+        assert_eq!(stream.peer_addr().expect("an address"), good);
+
+        let until = Instant::now() + Duration::from_millis(100);
+        let why = connect(&[address], until).await.expect_err("nobody answers");
+        assert_eq!(why.kind(), io::ErrorKind::TimedOut);
+        assert!(connect(&[], until).await.is_err());
+    }
 
     /// What comes of a question to somebody who sends these bytes, and what was asked; with `stays` it sends no end.
     async fn asked(

@@ -205,6 +205,17 @@ impl Session {
         }
     }
 
+    /// A new token was not taken either: another one is not asked for so soon.
+    async fn refused(&self, token: &str) {
+        let mut admission = self.admission.lock().await;
+        if matches!(&*admission, Admission::Admitted(own) if *own.text == *token) {
+            *admission = Admission::Refused {
+                at: Instant::now(),
+                password: self.password.secrets(),
+            };
+        }
+    }
+
     /// What is true of somebody else's token; none where Keystone knows no such token.
     ///
     /// # Errors
@@ -223,10 +234,12 @@ impl Session {
                 .map(Some)
                 .map_err(KeystoneError::Unreadable),
             404 => Ok(None),
-            status @ (401 | 403) => {
-                self.give_up(&own).await;
-                Err(KeystoneError::OwnToken { status })
+            401 => {
+                self.refused(&own).await;
+                Err(KeystoneError::OwnToken { status: 401 })
             }
+            // hem is known, and may not look at tokens of others: with another token of its own it may not either.
+            403 => Err(KeystoneError::OwnToken { status: 403 }),
             status => Err(KeystoneError::Status { status }),
         }
     }

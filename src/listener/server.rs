@@ -41,7 +41,7 @@ const HEAD_BYTES: usize = 32 << 10;
 /// A request has at most so many headers.
 const HEADERS: usize = 100;
 
-/// When the listener stops, requests under way have this long to be answered.
+/// When the listener stops, requests under way have this long to be answered, unless whoever stops it waits less long.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Of a body that nobody wants, so much is read and so long, lest the sender be cut off before it has read the answer.

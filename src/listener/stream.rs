@@ -295,6 +295,8 @@ mod tests {
         };
         let connections = Connections::new(1);
         let place = Arc::new(connections.enter().expect("a place"));
+        // All of the request is here.
+        assert!(place.hem_works());
         let request = hyper::Request::new(Inbound {
             body: None,
             left: 0,

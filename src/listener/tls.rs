@@ -2,9 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
@@ -14,10 +12,7 @@ use tokio_rustls::{Accept, TlsAcceptor};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::listen;
-use crate::file_stamp::FileStamp;
-
-/// How often the files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+use crate::watched::{Watched, Words, keep_looking};
 
 /// Why a certificate and its key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -41,60 +36,42 @@ pub enum TlsError {
     Unusable(#[source] rustls::Error),
 }
 
+/// How the log speaks of it.
+const WORDS: Words = Words {
+    what: "the certificate or its key",
+    // The second of two files may be on its way.
+    meanwhile: "the former certificate stays in force",
+};
+
 /// The certificate in force.
 #[derive(Debug)]
 pub(super) struct Tls {
     files: listen::Tls,
-    in_force: ArcSwap<ServerConfig>,
+    in_force: Watched<ServerConfig>,
 }
 
 impl Tls {
     /// Reads the files for the first time.
     pub(super) fn load(files: &listen::Tls) -> Result<Self, TlsError> {
+        let watched = vec![files.certificate.clone(), files.key.clone()];
         Ok(Self {
             files: files.clone(),
-            in_force: ArcSwap::new(read(files)?),
+            in_force: Watched::read(watched, WORDS, || read(files))?,
         })
     }
 
     /// Shakes hands on a connection, with the certificate that is in force now.
     pub(super) fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> Accept<S> {
-        TlsAcceptor::from(self.in_force.load_full()).accept(stream)
+        TlsAcceptor::from(self.in_force.get()).accept(stream)
     }
 
     /// Reads the files again whenever they change, until `until`.
     pub(super) async fn follow(&self, until: &CancellationToken) {
-        let mut seen = self.stamps();
-        while until
-            .run_until_cancelled(tokio::time::sleep(LOOK_EVERY))
-            .await
-            .is_some()
-        {
-            let now = self.stamps();
-            if now == seen {
-                continue;
-            }
-            seen = now;
-            match read(&self.files) {
-                Ok(config) => {
-                    self.in_force.store(config);
-                    tracing::info!(certificate = %self.files.certificate.display(), "the certificate was replaced");
-                }
-                // The second of two files may be on its way.
-                Err(error) => tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the files of the certificate changed and cannot be used; the former certificate stays in force"
-                ),
-            }
-        }
-    }
-
-    fn stamps(&self) -> [Option<FileStamp>; 2] {
-        [&self.files.certificate, &self.files.key].map(|path| FileStamp::of(path).ok())
+        keep_looking(until, || self.in_force.look(|| read(&self.files))).await;
     }
 }
 
-fn read(files: &listen::Tls) -> Result<Arc<ServerConfig>, TlsError> {
+fn read(files: &listen::Tls) -> Result<ServerConfig, TlsError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         |source| TlsError::Read { path, source }
@@ -116,5 +93,5 @@ fn read(files: &listen::Tls) -> Result<Arc<ServerConfig>, TlsError> {
         .with_single_cert(certificates, key)
         .map_err(TlsError::Unusable)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(config)
 }

@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Invocation, Observer, Order, Outcome, Report, Runner, StartFailure, StartFailureKind};
+use super::{Captured, Invocation, Observer, Order, Outcome, Report, Runner, StartFailure, StartFailureKind};
 
 /// Sessions in one connection: sshd refuses more than `MaxSessions`, 10 unless told otherwise, and an operator needs one too.
 const SESSIONS_AT_MOST: usize = 8;
@@ -30,6 +30,9 @@ const KEPT_FOR: &str = "ControlPersist=10m";
 
 /// Longer than the time in which `ssh` itself gives up.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// So long after a connection to a host failed no other one is tried for those who wait for it.
+const FAILURE_COUNTS_FOR: Duration = Duration::from_secs(5);
 
 /// Seconds without a word of the host after which `ssh` asks it for one.
 const ALIVE_INTERVAL: u64 = 5;
@@ -137,12 +140,14 @@ impl Runner {
         else {
             return self.run_here(order, stop).await;
         };
-        let readied = stop.run_until_cancelled(async {
+        let readied = stop.run_until_cancelled(within(order.limits.timeout, async {
             let session = connections.session(&host).await;
             (session, connections.connect(&host).await)
-        });
-        let Some((_session, shares)) = readied.await else {
-            return Report::not_started(Outcome::Stopped { killed: false });
+        }));
+        let (_session, shares) = match readied.await {
+            Some(Ok(readied)) => readied,
+            Some(Err(after)) => return Report::not_reached(&host, after),
+            None => return Report::not_started(Outcome::Stopped { killed: false }),
         };
         if !shares {
             let invocation = connections.alone(order.invocation, &host);
@@ -172,6 +177,30 @@ impl Runner {
     }
 }
 
+/// Waits for something no longer than `limit`; the limit, where it has passed.
+async fn within<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Result<T, Duration> {
+    match limit {
+        Some(limit) => timeout(limit, work).await.map_err(|_| limit),
+        None => Ok(work.await),
+    }
+}
+
+impl Report {
+    /// The time limit passed before there was a session to the host.
+    fn not_reached(host: &str, after: Duration) -> Self {
+        let killed = false;
+        let said = format!("hem: no session to {host} within {after:?}; nothing was started there\n");
+        Self {
+            stderr: Captured {
+                total: said.len() as u64,
+                head: said.into(),
+                ..Captured::default()
+            },
+            ..Self::not_started(Outcome::TimedOut { after, killed })
+        }
+    }
+}
+
 /// The shared connections.
 #[derive(Debug)]
 pub(super) struct Connections {
@@ -183,8 +212,8 @@ pub(super) struct Connections {
 #[derive(Debug)]
 struct Host {
     sessions: Arc<Semaphore>,
-    /// Held by the one who sees to the connection.
-    tending: tokio::sync::Mutex<()>,
+    /// Held by the one who sees to the connection; when that came to nothing last.
+    tending: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl Connections {
@@ -215,16 +244,20 @@ impl Connections {
         sessions.acquire_owned().await.ok()
     }
 
-    /// Sees to it that there is a connection to share. False where there is none: `ssh` then tries by itself and says why.
+    /// Sees to it that there is a connection to share. False where there is none: `ssh` then tries by itself and says why. So it
+    /// is for all who stood in line when a try failed: each would wait for its own, one after the other.
     async fn connect(&self, host: &str) -> bool {
         let Some(folder) = &self.ssh.sockets else {
             return false;
         };
         let place = self.host(host);
-        let _tending = place.tending.lock().await;
+        let mut failed = place.tending.lock().await;
         let socket = socket(folder, host);
         if is_alive(&socket) {
             return true;
+        }
+        if failed.is_some_and(|failed| failed.elapsed() < FAILURE_COUNTS_FOR) {
+            return false;
         }
         // What a connection left that did not end in order would keep the next one from being shared.
         let _ = std::fs::remove_file(&socket);
@@ -240,7 +273,9 @@ impl Connections {
         command.args(["-o", "ControlMaster=yes", "-o", KEPT_FOR, "-N", "-f", "--", host]);
         // Killed by the timeout; once it went to the background it is another process.
         let status = timeout(PATIENCE, async { command.spawn()?.wait().await }).await;
-        matches!(status, Ok(Ok(status)) if status.success()) && is_alive(&socket)
+        let is_shared = matches!(status, Ok(Ok(status)) if status.success()) && is_alive(&socket);
+        *failed = (!is_shared).then(Instant::now);
+        is_shared
     }
 
     /// Whether the connection still stands.
@@ -327,7 +362,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::runner::Captured;
+    use crate::runner::{Limits, Stdin};
 
     fn ended(outcome: Outcome, stdout: &'static str) -> Report {
         let stdout = Captured {
@@ -363,6 +398,81 @@ mod tests {
         }
         let stopped = ended(Outcome::Stopped { killed: false }, "");
         assert!(!may_not_have_begun(&stopped, soon));
+    }
+
+    /// Connections by an `ssh` that is this script, which finds its folder in `$HERE`.
+    fn connections(folder: &Path, script: &str) -> (Ssh, Vec<(OsString, OsString)>) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let ssh = folder.join("ssh");
+        std::fs::write(&ssh, format!("#!/bin/sh\n{script}\n")).expect("a script");
+        std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+        let path = format!(
+            "{}:{}",
+            folder.display(),
+            std::env::var("PATH").unwrap_or_default()
+        );
+        let environment = vec![
+            ("PATH".into(), path.into()),
+            ("HERE".into(), folder.as_os_str().to_owned()),
+        ];
+        let sockets = Some(folder.join("sockets"));
+        (
+            Ssh {
+                sockets,
+                config: None,
+            },
+            environment,
+        )
+    }
+
+    #[tokio::test]
+    async fn of_all_who_wait_for_a_host_that_does_not_answer_one_finds_it_out() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (ssh, environment) = connections(folder.path(), "echo tried >>\"$HERE/tries\"; exit 255");
+        let connections = Connections::new(ssh, environment);
+        let (a, b, c, d) = tokio::join!(
+            connections.connect("away"),
+            connections.connect("away"),
+            connections.connect("away"),
+            connections.connect("another"),
+        );
+        assert_eq!([a, b, c, d], [false; 4]);
+        let tries = std::fs::read_to_string(folder.path().join("tries")).expect("what was tried");
+        assert_eq!(tries.lines().count(), 2, "one for each host");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_connected_within_its_time_limit_is_not_started() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (ssh, environment) = connections(folder.path(), "exec sleep 600");
+        let runner = Runner::start().expect("a thread").sharing(ssh, environment);
+        let after = Duration::from_millis(200);
+        let invocation = Invocation {
+            program: "/bin/true".into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            secrets: Vec::new(),
+            directory: None,
+            stdin: Stdin::Empty,
+            umask: None,
+            host: Some("away".to_owned()),
+            refuses_open_programs: false,
+        };
+        let limits = Limits {
+            timeout: Some(after),
+            grace: Duration::from_secs(1),
+            leak: Duration::from_secs(1),
+            output_head: 1_000,
+            output_tail: 1_000,
+        };
+        let report = runner
+            .run(invocation, limits, CancellationToken::new(), Observer::none())
+            .await;
+        let killed = false;
+        assert_eq!(report.outcome, Outcome::TimedOut { after, killed });
+        assert!(report.started.is_none());
+        let said = String::from_utf8_lossy(&report.stderr.head);
+        assert!(said.contains("no session to away within 200ms"), "{said}");
     }
 
     #[test]

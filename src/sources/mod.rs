@@ -8,7 +8,6 @@ mod masakari;
 pub mod ncmp;
 pub mod opennebula;
 mod refusal;
-mod repeats;
 mod senders;
 mod webhook;
 

@@ -1,6 +1,13 @@
 //! What sources that are sent to over HTTP ask of whoever sends.
 
+use std::net::IpAddr;
+use std::panic::resume_unwind;
+
+use crate::config::control::HostPattern;
 use crate::listener::Head;
+
+/// A larger body is read on a thread of its own, so that it does not keep others waiting.
+const LARGE_BODY: usize = 128 << 10;
 
 /// The token in `Bearer TOKEN`.
 pub(super) fn bearer(header: &str) -> Option<&str> {
@@ -13,6 +20,50 @@ pub(super) fn bearer(header: &str) -> Option<&str> {
 pub(super) fn is_of_a_page(head: &Head) -> bool {
     let foreign = |site: &str| matches!(site, "cross-site" | "same-site");
     head.header("origin").is_some() || head.header("sec-fetch-site").as_deref().is_some_and(foreign)
+}
+
+/// Whether a request asks for this machine by a name that every machine has for itself alone. Browsers always say whom they ask.
+pub(super) fn is_for_this_machine(head: &Head) -> bool {
+    head.header("host").is_none_or(|host| names_this_machine(&host))
+}
+
+fn names_this_machine(host: &str) -> bool {
+    match host.parse::<HostPattern>() {
+        Ok(HostPattern::Name { host, .. }) => {
+            host == "localhost"
+                || host
+                    .trim_matches(['[', ']'])
+                    .parse::<IpAddr>()
+                    .is_ok_and(|address| address.to_canonical().is_loopback())
+        }
+        Ok(HostPattern::Any) | Err(_) => false,
+    }
+}
+
+/// Reads a body of this size. None where the runtime ends over it.
+pub(super) async fn read_body<T: Send + 'static>(
+    size: usize,
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    if size < LARGE_BODY {
+        Some(read())
+    } else {
+        apart(read).await
+    }
+}
+
+/// Works on a thread that may be busy for long. None where the runtime ends over it. A panic goes on where it is waited for, and the
+/// listener says so as of any other.
+pub(super) async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Some(done),
+        Err(error) => {
+            if let Ok(panic) = error.try_into_panic() {
+                resume_unwind(panic);
+            }
+            None
+        }
+    }
 }
 
 /// The text, or the beginning of it that has no more bytes than that.
@@ -32,6 +83,46 @@ mod tests {
         assert_eq!(bearer("bearer  abc "), Some("abc"));
         assert_eq!(bearer("Basic abc"), None);
         assert_eq!(bearer("abc"), None);
+    }
+
+    #[test]
+    fn names_of_this_machine_are_those_that_nobody_else_can_take() {
+        for host in [
+            "localhost",
+            "LocalHost:15868",
+            "127.0.0.1",
+            "127.0.0.2:80",
+            "[::1]:15868",
+            "[::1]",
+            "[::ffff:127.0.0.1]:1",
+        ] {
+            assert!(names_this_machine(host), "{host}");
+        }
+        for host in [
+            "",
+            "*",
+            ":80",
+            "evil.example:15868",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "10.0.0.1:15868",
+            "[::2]",
+            "evil@127.0.0.1",
+            "127.0.0.1:80, evil.example",
+        ] {
+            assert!(!names_this_machine(host), "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_over_a_large_body_is_one_for_whoever_waits_for_it() {
+        for size in [0, LARGE_BODY] {
+            assert_eq!(read_body(size, || 7).await, Some(7));
+            let read = read_body(size, || -> u8 { panic!("a reader tripped") });
+            let ended = std::panic::AssertUnwindSafe(read);
+            let ended = futures_util::FutureExt::catch_unwind(ended).await;
+            assert!(ended.is_err(), "{size}");
+        }
     }
 
     proptest! {

@@ -234,9 +234,10 @@ pub struct EventCounters {
     pub undecodable: u64,
     /// Further copies of an event, dropped by key.
     pub duplicate: u64,
-    /// Counted and not kept, by configuration (`ignore_calls`) or for want of room.
+    /// Counted and not kept: by configuration (`ignore_calls`), on standby, or, where the sender waits for an answer and was told
+    /// so, for want of room.
     pub refused: u64,
-    /// The queue was full: the payload is gone.
+    /// There was no room in the queue, on the disk or in the backlog, and the sender does not ask: the payload is gone.
     pub lost: u64,
     /// Gap records written: times in which events may have passed unseen. They are made here and not received.
     pub gaps: u64,

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::format::{self, FORMAT, Totals};
 use super::remains::Opening;
@@ -17,8 +17,9 @@ use crate::event::time::Timestamp;
 /// Pages of the store that sled keeps in memory, in bytes.
 const CACHE: u64 = 64 << 20;
 
-/// How long a store that another process has is waited for: sled lets go of its files a moment after it was closed.
-pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a store that another process has is waited for: sled lets go of its files when its own threads have ended, a moment
+/// after it was closed, which on a busy machine may be long.
+pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long until it is asked for again.
 pub(super) const LOCK_AGAIN: Duration = Duration::from_millis(20);
@@ -300,14 +301,28 @@ pub fn set_aside(folder: &Path) -> Result<(PathBuf, Timestamp), OpenError> {
         path: folder.to_path_buf(),
         source,
     };
-    let written = std::fs::metadata(folder.join("db"))
-        .and_then(|log| log.modified())
-        .map_err(in_folder)?;
-    let since_epoch = written.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let written = last_written(folder).map_err(in_folder)?;
+    let since_epoch = written.duration_since(UNIX_EPOCH).unwrap_or_default();
     let last_written = Timestamp::from_millis(0).plus(since_epoch);
     let aside = aside(folder);
     std::fs::rename(folder, &aside).map_err(in_folder)?;
     Ok((aside, last_written))
+}
+
+/// When the log of a store was last written to; where it is gone, the newest of what is left in its folder, which is older.
+fn last_written(folder: &Path) -> io::Result<SystemTime> {
+    match std::fs::metadata(folder.join("db")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        log => return log?.modified(),
+    }
+    let mut newest = UNIX_EPOCH;
+    for left in std::fs::read_dir(folder)? {
+        let left = left?.metadata()?;
+        if left.is_file() {
+            newest = newest.max(left.modified()?);
+        }
+    }
+    Ok(newest)
 }
 
 /// Where a damaged store goes to: beside where it was.

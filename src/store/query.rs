@@ -18,11 +18,11 @@ use crate::engine::execution::{Attempt, Execution};
 use crate::engine::known_states::{Baseline, GapStory};
 use crate::engine::mute::Mute;
 use crate::engine::outbox::Owed;
-use crate::event::Facts;
 use crate::event::id::{ExecutionKey, HookName, Seq};
 use crate::event::opennebula::pool::{ResourceId, StateNames};
 use crate::event::own::{self, OwnEvent};
 use crate::event::time::Timestamp;
+use crate::event::{Event, Facts};
 use crate::hooks::Version;
 
 /// Events stand in the order of their acceptance: one that waited, or was received before the clock was set back, may be received
@@ -68,6 +68,18 @@ impl Store {
     /// # Errors
     /// When the store cannot be read or a record is damaged.
     pub fn events(&self, query: &EventQuery) -> Result<Vec<ListedEvent>, ReadError> {
+        self.events_that(query, |_| true)
+    }
+
+    /// Those events alone of which `holds` says so as well.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a record is damaged.
+    pub fn events_that(
+        &self,
+        query: &EventQuery,
+        holds: impl Fn(&ListedEvent) -> bool,
+    ) -> Result<Vec<ListedEvent>, ReadError> {
         let mut found = Vec::new();
         let before = query.before.map(keys::event);
         for entry in self.below(keys::space(Space::Event), before).rev() {
@@ -78,7 +90,9 @@ impl Store {
             let seq = Seq(keys::number(&key).unwrap_or_default());
             let listed = self.listed_event(seq, &bytes)?;
             if query.selects(&listed) {
-                found.push(listed);
+                if holds(&listed) {
+                    found.push(listed);
+                }
             } else if query
                 .since
                 .is_some_and(|since| listed.event.received.plus(OUT_OF_ORDER) < since)
@@ -87,6 +101,56 @@ impl Store {
             }
         }
         Ok(found)
+    }
+
+    /// When the newest event of a source was received that is on record. It is looked for among the newest `at_most` of all; where
+    /// it is none of those, the time of the oldest of all stands for it. None where none was received, or, with `since`, where
+    /// the newest was received earlier by far. What cannot be read is said in the log and passed over.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn last_received(
+        &self,
+        source: &str,
+        since: Option<Timestamp>,
+        at_most: usize,
+    ) -> Result<Option<Timestamp>, ReadError> {
+        let counters = self.summary().events.get(source).cloned().unwrap_or_default();
+        if counters.matched + counters.unmatched + counters.undecodable + counters.gaps == 0 {
+            return Ok(None);
+        }
+        let all = self.shared.tree.scan_prefix(keys::space(Space::Event));
+        for entry in all.rev().take(at_most) {
+            let Some(event) = self.readable(entry)? else {
+                continue;
+            };
+            if *event.source == *source {
+                return Ok(Some(event.received));
+            }
+            if since.is_some_and(|since| event.received.plus(OUT_OF_ORDER) < since) {
+                return Ok(None);
+            }
+        }
+        for entry in self.shared.tree.scan_prefix(keys::space(Space::Event)) {
+            if let Some(event) = self.readable(entry)? {
+                return Ok(Some(event.received));
+            }
+        }
+        Ok(None)
+    }
+
+    /// An event without its payload; none where its record is damaged.
+    fn readable(&self, entry: sled::Result<(sled::IVec, sled::IVec)>) -> Result<Option<Event>, ReadError> {
+        let (key, record) = entry.map_err(ReadError::Read)?;
+        let seq = Seq(keys::number(&key).unwrap_or_default());
+        match self.listed_event(seq, &record) {
+            Ok(listed) => Ok(Some(listed.event)),
+            Err(error @ ReadError::Read(_)) => Err(error),
+            Err(error) => {
+                tracing::warn!(event = %seq, error = &error as &dyn std::error::Error, "an event on record cannot be read");
+                Ok(None)
+            }
+        }
     }
 
     /// What stands under keys that begin with `prefix`, and below `before`, one of those keys.
@@ -178,7 +242,19 @@ impl Store {
     /// # Errors
     /// When the store cannot be read or a record is damaged.
     pub fn executions(&self, query: &ExecutionQuery) -> Result<Vec<Execution>, ReadError> {
-        let selects = |execution: &Execution| query.selects(execution);
+        self.executions_that(query, |_| true)
+    }
+
+    /// Those executions alone of which `holds` says so as well.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a record is damaged.
+    pub fn executions_that(
+        &self,
+        query: &ExecutionQuery,
+        holds: impl Fn(&Execution) -> bool,
+    ) -> Result<Vec<Execution>, ReadError> {
+        let selects = |execution: &Execution| query.selects(execution) && holds(execution);
         match &query.hook {
             None => {
                 let before = query.before.as_ref();
@@ -193,13 +269,13 @@ impl Store {
                     bytes.extend_from_slice(&key.event.0.to_be_bytes());
                     bytes
                 });
-                let of_hook = self.below(prefix.clone(), before).keys().rev().map(|key| {
-                    key.map(|key| {
-                        let event = key.get(prefix.len()..).and_then(|number| number.try_into().ok());
-                        let event = Seq(u64::from_be_bytes(event.unwrap_or_default()));
-                        let execution = ExecutionKey::new(event, hook.clone());
-                        sled::IVec::from(keys::of_execution(Space::Execution, &execution))
-                    })
+                let of_hook = self.below(prefix, before).keys().rev();
+                let of_hook = of_hook.filter_map(|key| match key {
+                    Ok(key) => {
+                        let execution = keys::of_hook(&key)?;
+                        Some(Ok(keys::of_execution(Space::Execution, &execution).into()))
+                    }
+                    Err(error) => Some(Err(error)),
                 });
                 self.listed_executions(of_hook, query.limit, selects)
             }
@@ -219,9 +295,10 @@ impl Store {
         let mut found = Vec::new();
         for key in self.shared.tree.scan_prefix(&prefix).keys().rev() {
             let key = key.map_err(ReadError::Read)?;
-            let event = key.get(prefix.len()..).and_then(|number| number.try_into().ok());
-            let event = Seq(u64::from_be_bytes(event.unwrap_or_default()));
-            if let Some(execution) = self.execution(&ExecutionKey::new(event, hook.clone()))? {
+            let Some(key) = keys::of_hook(&key) else {
+                continue;
+            };
+            if let Some(execution) = self.execution(&key)? {
                 if !goes_on(&execution) {
                     break;
                 }
@@ -549,10 +626,13 @@ impl Store {
                 continue;
             };
             let identity = String::from_utf8_lossy(identity.get(1..).unwrap_or_default());
-            let document = blob::get(&self.shared.tree, &keys::untold(&identity))
-                .map_err(ReadError::blob(format!("the own event `{identity}`")))?;
-            match own::read(&document.unwrap_or_default()).facts {
-                Facts::Own(own) => untold.push(own),
+            // Pieces that do not fit together are damage like any other, and keep no other event from being told.
+            let document = match blob::get(&self.shared.tree, &keys::untold(&identity)) {
+                Err(GetError::Sled(error)) => return Err(ReadError::Read(error)),
+                document => document.ok().flatten(),
+            };
+            match document.map(|document| own::read(&document).facts) {
+                Some(Facts::Own(own)) => untold.push(own),
                 _ => {
                     tracing::error!(%identity, "the record of an own event that is still to be told is damaged")
                 }

@@ -7,16 +7,15 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
+use super::open::{LOCK_AGAIN, LOCK_PATIENCE};
+
 /// What sled adds to the name of a snapshot until it is written and synced.
 const UNFINISHED: &str = "generating";
-
-/// How long another process may take to open the store.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Making a store leaves less than this in its log before the store is labelled.
 const LOG_OF_NOTHING: u64 = 4_096;
@@ -40,10 +39,10 @@ impl Opening {
         let lock = loop {
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) => break lock,
-                Err((again, Errno::EWOULDBLOCK)) if began.elapsed() < PATIENCE => file = again,
+                Err((again, Errno::EWOULDBLOCK)) if began.elapsed() < LOCK_PATIENCE => file = again,
                 Err((_, errno)) => return Err(errno.into()),
             }
-            sleep(Duration::from_millis(20));
+            sleep(LOCK_AGAIN);
         };
         for unfinished in snapshots(folder)? {
             if unfinished.extension().is_some_and(|end| end == UNFINISHED) {

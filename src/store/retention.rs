@@ -382,19 +382,20 @@ fn search_reference(
     let prefix = keys::by_hook(hook);
     for key in store.shared.tree.range(keys::by_hook_and_event(&after)..).keys() {
         let key = key.map_err(ReadError::Read)?;
-        let Some(event) = key.strip_prefix(prefix.as_slice()) else {
+        if !key.starts_with(&prefix) {
             break;
-        };
+        }
         if *left == 0 {
             return Ok(Search::NotYet);
         }
         *left -= 1;
-        let event = Seq(u64::from_be_bytes(event.try_into().unwrap_or_default()));
-        let versions = versions_of(store, &ExecutionKey::new(event, hook.clone()))?;
-        if versions.contains(version) {
+        let Some(key) = keys::of_hook(&key) else {
+            continue;
+        };
+        if versions_of(store, &key)?.contains(version) {
             return Ok(Search::Found);
         }
-        *from = event.0 + 1;
+        *from = key.event.0 + 1;
     }
     Ok(Search::None)
 }

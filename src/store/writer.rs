@@ -513,7 +513,7 @@ impl WriterThread {
                 brought
             }
             Change::Owed(owed) => {
-                batch.insert(keys::owed(owed.number), format::write_owed(&owed));
+                insert(batch, keys::owed(owed.number), format::write_owed(&owed));
                 0
             }
             Change::NoLongerOwed(number) => {
@@ -526,7 +526,7 @@ impl WriterThread {
             }
             Change::Override(hook, value) => {
                 match value {
-                    Some(value) => batch.insert(keys::of_override(&hook), format::write_override(&value)),
+                    Some(value) => insert(batch, keys::of_override(&hook), format::write_override(&value)),
                     None => batch.remove(keys::of_override(&hook)),
                 }
                 0
@@ -538,8 +538,8 @@ impl WriterThread {
                 target,
             } => {
                 self.totals.last_audit += 1;
-                let line = format::write_audit(at, &actor, action, &target);
-                batch.insert(keys::audit(self.totals.last_audit), line);
+                let line = cut_to_fit(&target, |target| format::write_audit(at, &actor, action, target));
+                insert(batch, keys::audit(self.totals.last_audit), line);
                 0
             }
             Change::Untold(own) => {
@@ -561,7 +561,7 @@ impl WriterThread {
             Change::KnownState { source, id, names } => {
                 let key = keys::known_state(&source, &id);
                 match names {
-                    Some(names) => batch.insert(key, format::write_state_names(&names)),
+                    Some(names) => insert(batch, key, format::write_state_names(&names)),
                     None => batch.remove(key),
                 }
                 0
@@ -569,7 +569,7 @@ impl WriterThread {
             Change::Baseline { source, baseline } => {
                 let key = keys::baseline(&source);
                 match baseline {
-                    Some(baseline) => batch.insert(key, format::write_baseline(&baseline)),
+                    Some(baseline) => insert(batch, key, format::write_baseline(&baseline)),
                     None => batch.remove(key),
                 }
                 0
@@ -577,14 +577,20 @@ impl WriterThread {
             Change::Bookmark { source, bookmark } => {
                 let key = keys::bookmark(&source, bookmark.name());
                 match bookmark.value() {
-                    Some(value) => batch.insert(key, &**value),
+                    Some(value) => insert(batch, key, value.to_vec()),
                     None => batch.remove(key),
                 }
                 0
             }
-            Change::GapStory { record, story } => {
+            Change::GapStory { record, mut story } => {
                 if !self.is_pruned(record) {
-                    batch.insert(keys::gap_story(record), format::write_gap_story(&story));
+                    let last_error = story.last_error.take();
+                    let error = last_error.as_ref().map(|(_, error)| error.as_str());
+                    let value = cut_to_fit(error.unwrap_or_default(), |error| {
+                        story.last_error = last_error.as_ref().map(|(at, _)| (*at, error.to_owned()));
+                        format::write_gap_story(&story)
+                    });
+                    insert(batch, keys::gap_story(record), value);
                 }
                 0
             }
@@ -703,7 +709,13 @@ impl WriterThread {
                 }
             }
             Record::Muted(mute) | Record::MuteShortened(mute) => {
-                batch.insert(keys::of_mute(&mute.scope), format::write_mute(&mute));
+                let mut mute = mute;
+                let reason = mute.reason.take();
+                let value = cut_to_fit(reason.as_deref().unwrap_or_default(), |text| {
+                    mute.reason = reason.as_ref().map(|_| text.to_owned());
+                    format::write_mute(&mute)
+                });
+                insert(batch, keys::of_mute(&mute.scope), value);
             }
             Record::Unmuted { scope, .. } => batch.remove(keys::of_mute(&scope)),
             Record::Released {
@@ -787,6 +799,38 @@ pub(super) fn put_event(
         batch.insert(keys::unmatched(event.seq), &[]);
     }
     packed.len() as u64
+}
+
+/// Adds an entry that is one value. sled keeps a longer one, and a leaf that many of those fill, in files that it never
+/// syncs ([`blob`]): what may be longer is cut where it comes from, or by [`cut_to_fit`].
+fn insert(batch: &mut Batch, key: Vec<u8>, value: Vec<u8>) {
+    debug_assert!(
+        value.len() <= PIECE,
+        "{} bytes below {}",
+        value.len(),
+        key.escape_ascii()
+    );
+    batch.insert(key, value);
+}
+
+/// The record of a text that somebody else chose: where it would be longer than one value with the whole text, that with its
+/// beginning.
+fn cut_to_fit(text: &str, mut write: impl FnMut(&str) -> Vec<u8>) -> Vec<u8> {
+    if text.len() <= PIECE {
+        let whole = write(text);
+        if whole.len() <= PIECE {
+            return whole;
+        }
+    }
+    let mut end = text.len().min(PIECE);
+    loop {
+        // A character may take six in JSON.
+        end = text.floor_char_boundary(end / 2);
+        let value = write(&format!("{}…", &text[..end]));
+        if value.len() <= PIECE || end == 0 {
+            return value;
+        }
+    }
 }
 
 fn fail(error: &(dyn std::error::Error + 'static), failed: &CancellationToken) {

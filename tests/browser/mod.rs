@@ -181,16 +181,21 @@ impl Browser {
 
     /// A page of its own: with cookies and storage that no other one has.
     pub(crate) async fn page(self: &Arc<Self>) -> Page {
+        let context = self.order(None, "Target.createBrowserContext", json!({})).await;
+        let context = context.unwrap_or_else(|error| panic!("no context: {error}"));
+        self.page_of(&context["browserContextId"]).await
+    }
+
+    async fn page_of(self: &Arc<Self>, context: &Value) -> Page {
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
         let order = |method: &'static str, parameters| async move {
             self.order(None, method, parameters)
                 .await
                 .unwrap_or_else(|error| panic!("{method}: {error}"))
         };
-        let context = order("Target.createBrowserContext", json!({})).await;
         let target = order(
             "Target.createTarget",
-            json!({ "url": "about:blank", "browserContextId": context["browserContextId"], "width": 1280, "height": 900 }),
+            json!({ "url": "about:blank", "browserContextId": context, "width": 1280, "height": 900 }),
         )
         .await;
         let attached = order(
@@ -200,6 +205,7 @@ impl Browser {
         .await;
         let page = Page {
             browser: Arc::clone(self),
+            context: context.clone(),
             session: text(&attached["sessionId"]),
         };
         for domain in ["Page", "Runtime", "Network", "Log"] {
@@ -222,6 +228,7 @@ impl Drop for Browser {
 /// A page of a browser.
 pub(crate) struct Page {
     browser: Arc<Browser>,
+    context: Value,
     session: String,
 }
 
@@ -285,6 +292,16 @@ impl Page {
                     .to_owned()
             })
             .collect()
+    }
+
+    /// Another tab beside it, with the same cookies.
+    pub(crate) async fn tab(&self) -> Self {
+        self.browser.page_of(&self.context).await
+    }
+
+    /// Puts it before its other tabs.
+    pub(crate) async fn to_front(&self) {
+        self.order("Page.bringToFront", json!({})).await;
     }
 
     /// Goes to an address.

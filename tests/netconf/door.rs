@@ -22,7 +22,7 @@ impl Door {
     /// Opens it in the folder `netconf` of the house. The command of the subsystem is made of the folder and the port.
     pub(crate) fn open(house: &House, lines: &str, subsystem: impl Fn(&Path, u16) -> String) -> Self {
         let folder = house.path("netconf");
-        fs::create_dir(&folder).expect("a folder");
+        fs::create_dir_all(&folder).expect("a folder");
         // Other accounts look for their keys, and for the server's socket, in it.
         for folder in [house.folder.path(), &folder] {
             fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("a mode");

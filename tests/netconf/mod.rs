@@ -69,11 +69,8 @@ impl Netconfd {
         let folder = &self.door.folder;
         let socket = folder.join("ncx.sock");
         let _ = fs::remove_file(&socket);
-        let log = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_file())
-            .expect("a log");
+        // Of its own: sessions are numbered from one again.
+        let log = fs::File::create(self.log_file()).expect("a log");
         let errors = log.try_clone().expect("a log");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/netconf");
         let child = Command::new("/usr/sbin/netconfd")
@@ -115,7 +112,7 @@ impl Netconfd {
         kill(pid, signal).expect("it lives");
     }
 
-    /// What it has said so far.
+    /// What it has said since it was started.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.log_file()).unwrap_or_default()
     }

@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -57,6 +58,7 @@ struct Shared {
     manners: Mutex<Manners>,
     /// Every operation that was asked for, as it came.
     asked: Mutex<Vec<String>>,
+    sessions: AtomicUsize,
 }
 
 impl Scripted {
@@ -69,6 +71,7 @@ impl Scripted {
         let shared = Arc::new(Shared {
             manners: Mutex::new(manners),
             asked: Mutex::new(Vec::new()),
+            sessions: AtomicUsize::new(0),
         });
         let (sender, subscriptions) = channel();
         let of_thread = Arc::clone(&shared);
@@ -95,11 +98,30 @@ impl Scripted {
     pub(crate) async fn subscription(&self) -> Subscription {
         let mut came = None;
         until("hem subscribes", || {
-            came = self.subscriptions.try_recv().ok();
+            came = self.next_subscription();
             came.is_some()
         })
         .await;
         came.expect("a subscription")
+    }
+
+    /// Waits for the very first subscription of all. Where what is kept is asked for, there is nothing.
+    pub(crate) async fn first_subscription(&self) -> Subscription {
+        let mut first = self.subscription().await;
+        if first.start.is_some() {
+            first.replay_is_complete("2026-01-01T00:00:00Z");
+        }
+        first
+    }
+
+    /// The next subscription, where there is one by now.
+    pub(crate) fn next_subscription(&self) -> Option<Subscription> {
+        self.subscriptions.try_recv().ok()
+    }
+
+    /// How many sessions there were.
+    pub(crate) fn sessions(&self) -> usize {
+        self.shared.sessions.load(Ordering::SeqCst)
     }
 
     /// Every operation that was asked for so far, in all sessions.
@@ -176,6 +198,7 @@ pub(crate) fn framed(message: &[u8], chunked: bool) -> Vec<u8> {
 
 fn serve(shared: &Shared, mut socket: TcpStream, subscriptions: &Sender<Subscription>) {
     let manners = || shared.manners.lock().expect("nobody panicked").clone();
+    shared.sessions.fetch_add(1, Ordering::SeqCst);
     let at_start = manners();
     let greeting = at_start.greeting.unwrap_or_else(|| {
         let version = if at_start.chunked {
@@ -201,7 +224,8 @@ fn serve(shared: &Shared, mut socket: TcpStream, subscriptions: &Sender<Subscrip
     let Some(hello) = reader.message(false) else {
         return;
     };
-    let chunked = at_start.chunked && hello.contains("urn:ietf:params:netconf:base:1.1");
+    let newer = "urn:ietf:params:netconf:base:1.1";
+    let chunked = String::from_utf8_lossy(&greeting).contains(newer) && hello.contains(newer);
     while let Some(request) = reader.message(chunked) {
         shared
             .asked

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hem::control::api::StatusView;
-use hem::event::{Facts, Kind};
+use hem::event::Facts;
 use hem::store::{EventQuery, Store};
 
 use crate::daemon::House;
@@ -94,8 +94,8 @@ pub(crate) struct Kept {
     pub(crate) events: Vec<(String, String)>,
     /// Why events may be missing.
     pub(crate) gaps: Vec<String>,
-    /// The bytes of what could not be read.
-    pub(crate) undecodable: Vec<Vec<u8>>,
+    /// Why events could not be read.
+    pub(crate) undecodable: Vec<String>,
 }
 
 /// Reads the store of a daemon that has ended.
@@ -114,13 +114,9 @@ pub(crate) fn kept(house: &House) -> Kept {
                 .events
                 .push((esc.event.clone(), esc.status_message.clone().unwrap_or_default())),
             Facts::Gap(gap) => kept.gaps.push(gap.why.clone()),
-            Facts::Undecodable { .. } => kept.undecodable.push(event.payload.bytes().to_vec()),
+            Facts::Undecodable { reason } => kept.undecodable.push(reason.clone()),
             other => panic!("such a source has no such events: {other:?}"),
         }
-        assert!(
-            event.facts.kind() != Kind::Gap || event.synthesised,
-            "a gap was received by nobody"
-        );
     }
     kept
 }

@@ -13,6 +13,7 @@ Its first line says where it listens. Then it obeys the lines of http_stand_in.p
     {"do": "purge", "ids": [1, 2]}                     old ones are removed, as `masakari-manage db purge` does
     {"do": "lose", "keep": 2}                          the database is lost; a copy with so many is put in its place
     {"do": "hide", "id": 3, "hidden": true}            its transaction is not committed yet; and now it is
+    {"do": "forget_query"}                             from now on a proxy before it drops what stands behind the `?`, but for a status
 """
 
 import argparse
@@ -27,6 +28,9 @@ from http_stand_in import Fault, StandIn
 
 SEGMENT = "a1b2c3d4-0000-4000-8000-000000000001"
 
+# Two without hosts, and the one that has all of them.
+SEGMENTS = [f"a1b2c3d4-0000-4000-8000-00000000000{n}" for n in (2, 3)] + [SEGMENT]
+
 
 def fault(status, name, message):
     return Fault(status, {name: {"code": status, "message": message}}, "application/json; charset=UTF-8")
@@ -35,7 +39,7 @@ def fault(status, name, message):
 class Masakari(StandIn):
     def __init__(self, port, max_limit, token):
         self.rows, self.hosts, self.hidden, self.clock = {}, {}, set(), 0
-        self.max_limit, self.token = max_limit, token
+        self.max_limit, self.token, self.forgets_query = max_limit, token, False
         super().__init__(port)
 
     def do_add(self, order):
@@ -81,9 +85,15 @@ class Masakari(StandIn):
         with self.lock:
             (self.hidden.add if order["hidden"] else self.hidden.discard)(order["id"])
 
+    def do_forget_query(self, order):
+        with self.lock:
+            self.forgets_query = True
+
     def answer(self, method, path, headers, body):
         parts = urllib.parse.urlsplit(path)
         query = dict(urllib.parse.parse_qsl(parts.query))
+        if self.forgets_query:
+            query = {"status": query["status"]} if "status" in query else {}
         place = parts.path.strip("/").split("/")
         if self.token and headers.get("X-Auth-Token") != self.token:
             message = "The request you have made requires authentication."
@@ -99,15 +109,21 @@ class Masakari(StandIn):
                         return 200, {"notification": row}, []
                 raise fault(404, "itemNotFound", f"No notification with id {id}.")
             case ["segments"]:
-                return 200, {"segments": [{"id": 1, "uuid": SEGMENT, "name": "s1"}]}, []
-            case ["segments", segment, "hosts"] if segment == SEGMENT:
-                return 200, {"hosts": [{"uuid": id, "name": name} for name, id in self.hosts.items()]}, []
+                rows = [{"id": n, "uuid": id, "name": f"s{n}"} for n, id in enumerate(SEGMENTS, 1)]
+                return 200, {"segments": self.part(rows, query)}, []
+            case ["segments", segment, "hosts"] if segment in SEGMENTS:
+                hosts = self.hosts.items() if segment == SEGMENT else []
+                rows = [{"id": n, "uuid": id, "name": name} for n, (name, id) in enumerate(hosts, 1)]
+                return 200, {"hosts": self.part(rows, query)}, []
         raise fault(404, "itemNotFound", "The resource could not be found.")
 
     def listed(self, query):
         if query.get("sort_key", "created_at") not in ("id", "created_at"):
             raise fault(400, "badRequest", "InvalidSortKey")
         rows = [row for row in self.rows.values() if row["id"] not in self.hidden]
+        return self.part(rows, query)
+
+    def part(self, rows, query):
         if "marker" in query and not any(str(row["id"]) == query["marker"] for row in rows):
             raise fault(400, "badRequest", f"Marker {query['marker']} could not be found.")
         if query.get("sort_dir", "desc") == "desc":
@@ -115,7 +131,7 @@ class Masakari(StandIn):
         if "marker" in query:
             ids = [str(row["id"]) for row in rows]
             rows = rows[ids.index(query["marker"]) + 1 :]
-        rows = [row for row in rows if query.get("status", row["status"]) == row["status"]]
+        rows = [row for row in rows if "status" not in query or query["status"] == row["status"]]
         return rows[: min(int(query.get("limit", self.max_limit)), self.max_limit)]
 
 

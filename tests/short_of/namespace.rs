@@ -1,5 +1,7 @@
 //! A file system that only the processes of one mount namespace see.
 
+#![allow(dead_code, reason = "each test program uses its own part")]
+
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};

@@ -7,6 +7,7 @@
     reason = "each test program uses its own part; a test that cannot go on says where"
 )]
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::daemon::{House, LIMIT};
-use crate::service::Service;
+use crate::service::{Service, in_state, unsettled};
 
 /// An answer.
 #[derive(Debug, Clone)]
@@ -99,17 +100,70 @@ pub(crate) fn configure(house: &House, source: &str, more: &str) -> PathBuf {
     file
 }
 
-/// Starts the daemon; says where it takes requests.
+/// Starts the daemon; says where it takes webhooks.
 pub(crate) async fn start(house: &House) -> (Service, SocketAddr) {
+    start_source(house, "web").await
+}
+
+/// Starts the daemon; says where this source of it takes requests.
+pub(crate) async fn start_source(house: &House, source: &str) -> (Service, SocketAddr) {
     let mut service = Service::start(house);
     let status = service
         .until("it takes requests", |status| {
-            status.sources.get("web").is_some_and(|web| web.connected)
+            status.sources.get(source).is_some_and(|source| source.connected)
         })
         .await;
-    let url = &status.sources["web"].endpoint;
-    let address = url.rsplit('/').next().expect("an address");
+    let url = &status.sources[source].endpoint;
+    let address = url.split('/').nth(2).expect("an address");
     (service, address.parse().expect("an address"))
+}
+
+/// Has several threads send to daemons that are killed amid it, and looks whether all that was answered has run. `deliver` sends one
+/// delivery of that name and is answered; the name is in this column of the lines in the house's `notes`.
+pub(crate) async fn all_that_was_answered_runs(
+    house: &House,
+    source: &str,
+    deliver: fn(SocketAddr, &str) -> Answer,
+    accepted: u16,
+    column: usize,
+) {
+    let mut answered: BTreeSet<String> = BTreeSet::new();
+    for round in 0..3 {
+        let (service, address) = start_source(house, source).await;
+        let senders: Vec<_> = (0..4)
+            .map(|sender| {
+                std::thread::spawn(move || {
+                    (0..10)
+                        .map(|number| {
+                            let name = format!("{round}.{sender}.{number}");
+                            let answer = deliver(address, &name);
+                            assert_eq!(answer.status, accepted, "{answer:?}");
+                            name
+                        })
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        for sender in senders {
+            answered.extend(sender.join().expect("a sender"));
+        }
+        // The last answer is a moment old.
+        service.kill();
+    }
+    let (mut service, _) = start_source(house, source).await;
+    service
+        .until("all is settled", |status| {
+            unsettled(status) == 0 && in_state(status, "succeeded") == answered.len() as u64
+        })
+        .await;
+    let ran: BTreeSet<String> = house
+        .lines("notes")
+        .iter()
+        .filter_map(|line| line.split('|').nth(column))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(ran, answered);
+    service.stop().await;
 }
 
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {

@@ -53,6 +53,15 @@ pub(super) fn check(hook: &Hook, config: &Config) -> Vec<Fault> {
                 faults.push(fault("name", pattern, message, meant(pattern, &endpoints)));
             }
         }
+        if let Trigger::Esc(trigger) = trigger
+            && let Some(name) = trigger.taken_twice(config)
+        {
+            let message = format!(
+                "the source `{name}` tells of a step by a callback and by a notification, and this takes both: one step may run it twice"
+            );
+            let hint = "say which one is meant: `via: netconf` or `via: rest`".to_owned();
+            faults.push(fault("", "", message, hint));
+        }
         if let Trigger::Own(
             OwnTrigger::Gap { source }
             | OwnTrigger::Muted { source, .. }

@@ -2,18 +2,36 @@
 
 use super::super::exit::{Exit, Failure};
 use super::{Arguments, Saved};
+use crate::config::NcmpSource;
 use crate::event::ncmp::SavedRecord;
+use crate::event::redaction::Redaction;
+
+/// Where the brokers are.
+#[cfg_attr(
+    not(feature = "kafka"),
+    expect(dead_code, reason = "without Kafka nobody asks where they are")
+)]
+pub(super) enum Brokers<'a> {
+    /// `HOST:PORT[,HOST:PORT]`.
+    Named(&'a str),
+    /// Those of a source.
+    Of(&'a NcmpSource, Redaction),
+}
 
 #[cfg(feature = "kafka")]
 pub(super) async fn produce(
     arguments: &Arguments,
-    brokers: &str,
+    brokers: &Brokers<'_>,
     saved: &[Saved<SavedRecord>],
 ) -> Result<u64, Failure> {
     use crate::sources::ncmp::producer::Producer;
 
     let failed = |error| Failure::of(Exit::Failed, &error);
-    let mut producer = Producer::new(brokers).map_err(failed)?;
+    let mut producer = match brokers {
+        Brokers::Named(brokers) => Producer::new(brokers),
+        Brokers::Of(rules, redaction) => Producer::of_source(rules, redaction),
+    }
+    .map_err(failed)?;
     let total = super::each(arguments, saved, async |Saved { event, .. }| {
         let topic = arguments.topic.as_deref().unwrap_or(&event.topic);
         producer.produce(topic, event).await.map_err(failed)

@@ -10,7 +10,7 @@ mod tokens;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
@@ -35,6 +35,7 @@ use crate::engine::execution::Actor;
 use crate::event::redaction::Redaction;
 use crate::event::time::Timestamp;
 use crate::listener::Peer;
+use crate::repeats::Repeats;
 
 /// Nothing may be loaded from anywhere else, and nothing on the page may act on its own.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -122,6 +123,8 @@ pub(super) struct Guard {
     /// The sessions' cookie. Cookies know no ports, so its name says the port.
     cookie: String,
     is_secure: bool,
+    /// Whoever reaches the port could fill the log.
+    log: Mutex<Repeats>,
 }
 
 impl Guard {
@@ -136,6 +139,7 @@ impl Guard {
             hosts: Hosts::new(address, &config.hosts),
             cookie: format!("{prefix}hem-{}", address.port()),
             is_secure,
+            log: Mutex::default(),
         })
     }
 
@@ -149,12 +153,7 @@ impl Guard {
         let (holder, session) = match bearer(headers)? {
             Some(token) => (
                 self.tokens.holder(token).ok_or_else(|| {
-                    let peer = request.extensions().get::<Peer>();
-                    tracing::info!(
-                        request = peer.map(|peer| peer.request.as_str()),
-                        peer = peer.map(|peer| peer.address.to_string()),
-                        "somebody called with a token that nobody knows"
-                    );
+                    self.tell_of_unknown(request.extensions().get::<Peer>());
                     unauthenticated("nobody knows this token")
                 })?,
                 None,
@@ -194,6 +193,19 @@ impl Guard {
                 session,
             }),
         }))
+    }
+
+    fn tell_of_unknown(&self, peer: Option<&Peer>) {
+        let address = peer.map(|peer| peer.address.to_string());
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(repeats) = log.allows(address.as_deref().unwrap_or_default(), Instant::now()) {
+            tracing::info!(
+                request = peer.map(|peer| peer.request.as_str()),
+                peer = address,
+                repeats,
+                "somebody called with a token that nobody knows"
+            );
+        }
     }
 
     /// The host that a request is for, if it is one of those known.
@@ -341,10 +353,15 @@ fn is_same_origin(headers: &HeaderMap, host: &str) -> bool {
     ) else {
         return false;
     };
-    origin
-        .strip_prefix("https://")
-        .or_else(|| origin.strip_prefix("http://"))
-        .is_some_and(|origin| origin.eq_ignore_ascii_case(host))
+    // Browsers leave the scheme's own port out of an origin, and some proxies write it into `Host`.
+    [("https://", ":443"), ("http://", ":80")]
+        .into_iter()
+        .any(|(scheme, port)| {
+            let host = host.strip_suffix(port).unwrap_or(host);
+            origin
+                .strip_prefix(scheme)
+                .is_some_and(|origin| origin.eq_ignore_ascii_case(host))
+        })
 }
 
 /// Lets in who may come in, and says on every answer what a browser must not do with it.
@@ -402,5 +419,37 @@ impl<S: Send + Sync> FromRequestParts<S> for Door {
             .cloned()
             .map(Self)
             .ok_or_else(|| Failure::new(ErrorCode::NotFound, "there are no sessions over the Unix socket"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_that_of_a_host_with_or_without_the_port_of_its_scheme() {
+        let is_own = |origin: &str, host: &str| {
+            let origin = HeaderValue::try_from(origin).expect("a header");
+            is_same_origin(&HeaderMap::from_iter([(ORIGIN, origin)]), host)
+        };
+        for (origin, host) in [
+            ("https://hem.example.org", "hem.example.org"),
+            ("https://hem.example.org", "hem.example.org:443"),
+            ("http://hem.example.org", "HEM.example.org:80"),
+            ("https://hem.example.org:8443", "hem.example.org:8443"),
+            ("https://[::1]", "[::1]:443"),
+        ] {
+            assert!(is_own(origin, host), "{origin} {host}");
+        }
+        for (origin, host) in [
+            ("http://hem.example.org", "hem.example.org:443"),
+            ("https://hem.example.org", "hem.example.org:80"),
+            ("https://hem.example.org:8443", "hem.example.org"),
+            ("https://evil.example.net", "hem.example.org:443"),
+            ("hem.example.org", "hem.example.org"),
+            ("null", "null"),
+        ] {
+            assert!(!is_own(origin, host), "{origin} {host}");
+        }
     }
 }

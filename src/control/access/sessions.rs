@@ -13,8 +13,11 @@ use super::tokens::{Digest, Holder};
 /// A session ends by itself after this time, whatever is done in it.
 pub(super) const LONGEST: Duration = Duration::from_secs(12 * 3600);
 
-/// So many at once; a further one ends the one that began first.
+/// So many at once; a further one ends one that began before.
 const MOST: usize = 1_000;
+
+/// So many of one token, so that whoever has it ends nobody's sessions but those of the same token.
+const MOST_OF_ONE: usize = 100;
 
 /// A session.
 #[derive(Debug, Clone)]
@@ -57,13 +60,15 @@ impl Sessions {
             began: now,
         };
         let mut live = self.live(now);
-        if live.len() >= MOST
-            && let Some(first) = live
-                .iter()
-                .min_by_key(|(_, session)| session.began)
-                .map(|(id, _)| *id)
-        {
-            live.remove(&first);
+        let is_own = |other: &Session| other.holder == session.holder;
+        let own = live.values().filter(|other| is_own(other)).count();
+        if own >= MOST_OF_ONE || live.len() >= MOST {
+            let first = live
+                .values()
+                .filter(|other| own == 0 || is_own(other))
+                .min_by_key(|other| other.began)
+                .map(|other| other.id);
+            first.and_then(|first| live.remove(&first));
         }
         live.insert(id, session.clone());
         Ok((cookie, session))
@@ -105,10 +110,14 @@ mod tests {
     use crate::config::control::Role;
 
     fn holder() -> Holder {
+        holder_of(7)
+    }
+
+    fn holder_of(token: u8) -> Holder {
         Holder {
             name: "watch".into(),
             role: Role::Viewer,
-            digest: [7; 32],
+            digest: [token; 32],
         }
     }
 
@@ -130,15 +139,28 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_session_makes_place() {
+    fn the_oldest_session_of_the_same_token_makes_place() {
         let (sessions, mut now) = (Sessions::default(), Instant::now());
-        let mut cookies = Vec::new();
-        for _ in 0..=MOST {
+        let mut begin = |token| {
             now += Duration::from_millis(1);
-            cookies.push(sessions.begin(holder(), now).expect("a session").0);
+            sessions.begin(holder_of(token), now).expect("a session").0
+        };
+        let others = begin(0);
+        let cookies: Vec<_> = (0..=MOST_OF_ONE).map(|_| begin(1)).collect();
+        let is_there = |cookie: &String| sessions.get(cookie, Instant::now()).is_some();
+        assert!(is_there(&others), "it is another token's");
+        assert!(!is_there(&cookies[0]) && is_there(&cookies[1]) && is_there(&cookies[MOST_OF_ONE]));
+
+        // Where all tokens together have too many.
+        for token in 2..=10 {
+            for _ in 0..MOST_OF_ONE {
+                begin(token);
+            }
         }
-        assert!(sessions.get(&cookies[0], now).is_none());
-        assert!(sessions.get(&cookies[1], now).is_some() && sessions.get(&cookies[MOST], now).is_some());
+        assert!(sessions.live(Instant::now()).len() <= MOST);
+        let newest = begin(11);
+        assert!(is_there(&newest) && !is_there(&others));
+        assert_eq!(sessions.live(Instant::now()).len(), MOST);
     }
 
     #[test]

@@ -11,13 +11,19 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::control::{Role, TokenFile};
 use crate::event::redaction::Redaction;
-use crate::file_stamp::FileStamp;
+use crate::watched::{Watch, Words};
 
 /// What is larger was not meant as a list of tokens.
 const LARGEST: u64 = 64 << 10;
 
 /// What is shorter can be guessed.
 const SHORTEST: usize = 16;
+
+/// How the log speaks of a file.
+const WORDS: Words = Words {
+    what: "a file of tokens",
+    meanwhile: "its tokens let nobody in",
+};
 
 /// Why a file's tokens cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +98,7 @@ struct Kept {
 
 #[derive(Debug)]
 struct Read {
-    stamp: Option<FileStamp>,
+    watch: Watch,
     /// When its file was looked at last.
     looked: Instant,
     digests: Vec<Digest>,
@@ -104,11 +110,17 @@ impl Tokens {
         let files = files
             .iter()
             .map(|file| {
+                let read = || read(&file.file, redaction);
+                let (watch, digests) = Watch::begin(vec![file.file.clone()], WORDS, read)?;
                 Ok(Kept {
                     name: file.name.as_str().into(),
                     role: file.role,
                     path: file.file.clone(),
-                    read: Mutex::new(read(&file.file, redaction)?),
+                    read: Mutex::new(Read {
+                        watch,
+                        looked: Instant::now(),
+                        digests,
+                    }),
                 })
             })
             .collect::<Result<_, _>>()?;
@@ -153,41 +165,21 @@ impl Tokens {
     /// One that cannot be used lets nobody in.
     fn holds(&self, file: &Kept, digest: &Digest, lately: Duration) -> bool {
         let mut kept = file.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.looked.elapsed() < lately {
-            return kept.digests.contains(digest);
-        }
-        kept.looked = Instant::now();
-        let now = FileStamp::of(&file.path).ok();
-        if kept.stamp != now {
-            *kept = match read(&file.path, &self.redaction) {
-                Ok(read) => {
-                    tracing::info!(file = %file.path.display(), tokens = read.digests.len(), "tokens were read again");
-                    read
-                }
-                Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "tokens changed and cannot be used: they let nobody in"
-                    );
-                    Read {
-                        stamp: now,
-                        looked: kept.looked,
-                        digests: Vec::new(),
-                    }
-                }
-            };
+        if kept.looked.elapsed() >= lately {
+            kept.looked = Instant::now();
+            if let Some(read) = kept.watch.again(|| read(&file.path, &self.redaction)) {
+                kept.digests = read.unwrap_or_default();
+            }
         }
         kept.digests.contains(digest)
     }
 }
 
-fn read(path: &Path, redaction: &Redaction) -> Result<Read, TokenError> {
+fn read(path: &Path, redaction: &Redaction) -> Result<Vec<Digest>, TokenError> {
     let unreadable = |source| TokenError::Read {
         path: path.to_owned(),
         source,
     };
-    // Taken first: what is written meanwhile is seen the next time.
-    let stamp = FileStamp::of(path).map_err(unreadable)?;
     let mut file = File::open(path).map_err(unreadable)?;
     let about = file.metadata().map_err(unreadable)?;
     let mode = about.mode() & 0o7777;
@@ -227,11 +219,7 @@ fn read(path: &Path, redaction: &Redaction) -> Result<Read, TokenError> {
             path: path.to_owned(),
         });
     }
-    Ok(Read {
-        stamp: Some(stamp),
-        looked: Instant::now(),
-        digests,
-    })
+    Ok(digests)
 }
 
 /// What can stand behind `Bearer` (RFC 6750).

@@ -142,6 +142,7 @@ fn facts(rng: &mut fastrand::Rng) -> Facts {
             why: "the publisher was away".to_owned(),
             lost: rng.u64(..5),
             keys: vec!["EVENT API one.vm.allocate 1".to_owned(); rng.usize(..3)],
+            present: vec!["t1/d1".to_owned()],
         }),
     }
 }

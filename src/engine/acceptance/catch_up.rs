@@ -7,9 +7,10 @@ use tokio::sync::watch;
 
 use super::Acceptance;
 use crate::engine::catch_up::{Raise, Step, Taken};
-use crate::engine::dispatcher::{Message, Offer};
+use crate::engine::dispatcher::Message;
 use crate::engine::hooks_in_force::InForce;
 use crate::engine::known_states::{Decision, KnownStates, OpenGap};
+use crate::engine::offer::Offer;
 use crate::engine::role::Standing;
 use crate::event::id::Seq;
 use crate::event::opennebula::pool::state_told;
@@ -140,9 +141,10 @@ impl Acceptance {
         vec![baseline]
     }
 
-    /// A source was heard until then, and nothing was missed before, unless hem stands by and takes nothing of what it hears.
+    /// A source was heard until then, and nothing was missed before, unless hem takes nothing of what it hears: it stands by, or
+    /// has no room.
     pub(super) fn heard_until(&mut self, source: &str, until: Timestamp) {
-        if self.role.standby().is_some() {
+        if self.role.standby().is_some() || self.shut_out.contains_key(source) {
             return;
         }
         if let Some(tracked) = self.tracked.as_mut().filter(|tracked| tracked.is(source))
@@ -150,6 +152,31 @@ impl Acceptance {
         {
             tracked.known.is_heard(until);
         }
+    }
+
+    /// What a source sends from then on is lost for want of room. That is written down behind what was accepted before, and what
+    /// was asked for until then grows old.
+    pub(super) fn heard_no_more(
+        &mut self,
+        source: &str,
+        since: Timestamp,
+        in_force: &Arc<InForce>,
+        offers: &mut Vec<Offer>,
+    ) {
+        self.heard_until(source, since);
+        let Some(tracked) = self.tracked.as_mut().filter(|tracked| tracked.is(source)) else {
+            return;
+        };
+        tracked.known.give_up();
+        let baseline = tracked.known.baseline();
+        self.show();
+        let before = std::mem::take(offers);
+        // The dispatcher is gone only when the daemon is.
+        let _ = self.hand_on(before, in_force)
+            && self
+                .dispatcher
+                .blocking_send(Message::Learned(vec![baseline]))
+                .is_ok();
     }
 
     pub(super) fn tracked_is_up(&mut self, source: &str, is_up: bool) {
@@ -178,10 +205,12 @@ impl Acceptance {
         }
     }
 
-    /// What is known, while hem works.
+    /// What is known, while hem works and takes what the source says.
     fn working(&mut self) -> Option<&mut Tracked> {
-        let works = self.role.standby().is_none();
-        self.tracked.as_mut().filter(|_| works)
+        let (works, shut_out) = (self.role.standby().is_none(), &self.shut_out);
+        self.tracked
+            .as_mut()
+            .filter(|tracked| works && !shut_out.contains_key(tracked.known.source()))
     }
 
     /// Takes a step of catching up.
@@ -200,7 +229,10 @@ impl Acceptance {
         let learned = match step {
             Step::Begin { reply } => {
                 let is_heard = tracked.is_up || tracked.known.is_open();
-                let accepts = is_heard && self.role.standby().is_none() && self.room.lacking().is_none();
+                let accepts = is_heard
+                    && self.role.standby().is_none()
+                    && self.room.lacking().is_none()
+                    && !self.shut_out.contains_key(source);
                 let _ = reply.send(accepts.then(|| tracked.known.begin(now, Instant::now())));
                 Vec::new()
             }

@@ -1,11 +1,12 @@
 //! The matching thread by itself, with its neighbours' ends in hand.
 
 use tempfile::TempDir;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::*;
 use crate::config::Limits as RoomLimits;
-use crate::engine::intake::{Intake, Limits, Pending};
+use crate::engine::intake::{Intake, LOST_KEYS, Limits, Pending};
+use crate::engine::known_states::{Baseline, CatchUpTotals, GapStory, KnownStates};
 use crate::engine::role::{Role, Standing};
 
 #[derive(Debug)]
@@ -325,4 +326,143 @@ fn of_a_sequence_nothing_is_accepted_behind_what_was_not() {
             .take(entry, &in_force, &mut offers, &mut not_accepted);
     }
     assert_eq!((offers.len(), with_cursor(&offers)), (4, 2));
+}
+
+/// A thread's state whose one source is asked for the states that were missed, and was heard until second 1.
+fn tracked() -> Bench {
+    let mut bench = Bench::new();
+    bench.stands(Standing::Leader, false);
+    let baseline = Baseline {
+        heard: Some(Timestamp::from_millis(1_000)),
+        open: Vec::new(),
+        totals: CatchUpTotals::default(),
+    };
+    let hour = Duration::from_secs(3_600);
+    let known = KnownStates::new("plain".into(), hour, Some(baseline), Vec::new(), |_| {
+        GapStory::default()
+    });
+    bench.acceptance.tracked = Some(Tracked::new(known, watch::channel(false).0));
+    bench.acceptance.tracked_is_up("plain", true);
+    bench
+}
+
+/// Until when the source is heard, by each note of it, and the keys of what is accepted, in the order in which they are told.
+fn words(told: &mut mpsc::Receiver<Message>) -> Vec<String> {
+    let mut words = Vec::new();
+    while let Ok(message) = told.try_recv() {
+        match message {
+            Message::Learned(changes) => words.extend(changes.into_iter().map(|change| match change {
+                Change::Baseline {
+                    baseline: Some(baseline),
+                    ..
+                } => format!("heard until {:?}", baseline.heard.map(Timestamp::as_millis)),
+                other => panic!("{other:?}"),
+            })),
+            Message::Offers(offers, _) => words.extend(offers.into_iter().map(|offer| {
+                let from = match &offer.event.facts {
+                    Facts::Gap(gap) => {
+                        format!(" {}-{} {}", gap.from.as_millis(), gap.to.as_millis(), gap.why)
+                    }
+                    _ => String::new(),
+                };
+                format!("{}{from}", offer.event.key)
+            })),
+            _ => {}
+        }
+    }
+    words
+}
+
+#[test]
+fn what_is_lost_for_want_of_room_until_the_end_is_missed_from_its_first_message_on() {
+    let mut bench = tracked();
+    bench.acceptance.room.look(101);
+    bench.intake.offer(message(5_000));
+    bench.intake.offer(message(9_000));
+    bench.intake.disconnected("the end of the test");
+    let stop = CancellationToken::new();
+    stop.cancel();
+    bench.acceptance.run(&stop);
+    let words = words(&mut bench.told);
+    assert_eq!(
+        words.last().map(String::as_str),
+        Some("heard until Some(5000)"),
+        "{words:?}"
+    );
+}
+
+#[test]
+fn what_was_lost_for_want_of_room_is_written_down_before_anything_newer() {
+    let mut bench = tracked();
+    let in_force = bench.acceptance.hooks.now();
+    let entry = |at| Entry::Message {
+        source: "plain".into(),
+        received: message(at),
+    };
+    let full = Entry::Lost {
+        source: "plain".into(),
+        gap: gap_of(
+            Timestamp::from_millis(6_000),
+            Timestamp::from_millis(7_000),
+            "the intake queue was full".to_owned(),
+        ),
+    };
+    let (mut offers, mut not_accepted) = (Vec::new(), BTreeMap::new());
+    for (backlog, entry) in [
+        (0, entry(4_000)),
+        (101, entry(5_000)),
+        (101, full),
+        (101, entry(8_000)),
+        (0, entry(9_000)),
+    ] {
+        bench.acceptance.room.look(backlog);
+        bench
+            .acceptance
+            .take(entry, &in_force, &mut offers, &mut not_accepted);
+    }
+    assert!(bench.acceptance.hand_on(offers, &in_force));
+    let words = words(&mut bench.told);
+    let backlog = "the backlog is full: 101 executions wait (`limits.max_backlog`)";
+    assert_eq!(
+        words,
+        [
+            "message 4000".to_owned(),
+            "heard until Some(5000)".to_owned(),
+            format!("GAP 5000-5000 {backlog}"),
+            "GAP 6000-7000 the intake queue was full".to_owned(),
+            "heard until Some(5000)".to_owned(),
+            format!("GAP 8000-8000 {backlog}"),
+            "message 9000".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn what_is_lost_for_want_of_room_costs_little_whatever_keys_it_has() {
+    let mut bench = tracked();
+    let in_force = bench.acceptance.hooks.now();
+    let (mut offers, mut not_accepted) = (Vec::new(), BTreeMap::new());
+    bench.acceptance.room.look(101);
+    for at in 1..=500 {
+        let entry = Entry::Message {
+            source: "plain".into(),
+            received: Received {
+                key: "k".repeat(100_000),
+                ..message(at)
+            },
+        };
+        bench
+            .acceptance
+            .take(entry, &in_force, &mut offers, &mut not_accepted);
+    }
+    bench.acceptance.room.look(0);
+    bench.acceptance.tell_shut_out(&in_force, &mut offers);
+    let [offer] = offers.as_slice() else {
+        panic!("one gap: {offers:?}")
+    };
+    let Facts::Gap(gap) = &offer.event.facts else {
+        panic!("a gap: {:?}", offer.event)
+    };
+    assert_eq!((gap.lost, gap.keys.len()), (500, LOST_KEYS));
+    assert!(gap.keys.iter().map(String::len).sum::<usize>() < 100_000);
 }

@@ -140,7 +140,7 @@ impl Dispatcher {
         let noticed: Vec<OwnEvent> = blocked.chain(self.absences(now)).collect();
         let mut changes = Vec::new();
         let mut raised = self.tell(noticed, &mut changes);
-        raised.0.extend(self.left_behind());
+        raised.0.extend(self.left_behind().await?);
         let (emitter, telling) = (self.parts.emitter.clone(), self.telling.clone());
         self.parts
             .writer
@@ -175,16 +175,18 @@ impl Dispatcher {
     }
 
     /// What is untold in the store and not under way.
-    fn left_behind(&self) -> Vec<(String, OwnEvent)> {
+    async fn left_behind(&self) -> Result<Vec<(String, OwnEvent)>, Closed> {
         // Once more only when something is left behind again.
         let is_left = std::mem::take(&mut self.telling.lock().left_behind);
         if !is_left {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         if self.parts.room.lacking().is_some() {
             self.telling.lock().left_behind = true;
-            return Vec::new();
+            return Ok(Vec::new());
         }
+        // What was left behind may still be on its way into the store, and nothing would bring anybody to look again.
+        durable(&self.parts.writer, Vec::new()).await?;
         // What is under way is asked for before the store is read: what is accepted in between has left the store.
         let under_way = self.telling.lock().raised.clone();
         let untold = match self.parts.store.untold(UNDER_WAY * 2) {
@@ -195,7 +197,7 @@ impl Dispatcher {
                     "cannot read which own events are still to be told"
                 );
                 self.telling.lock().left_behind = true;
-                return Vec::new();
+                return Ok(Vec::new());
             }
         };
         let mut raised = Vec::new();
@@ -205,7 +207,7 @@ impl Dispatcher {
                 raised.push((identity, own));
             }
         }
-        raised
+        Ok(raised)
     }
 
     /// Sources that have been away for as long as somebody asks for, each told once.

@@ -12,6 +12,10 @@ use crate::event::{Facts, StateChange};
 /// Elements before which a resource's element holds only what the controller writes itself.
 const STOP: &[&str] = &["TEMPLATE", "USER_TEMPLATE"];
 
+/// The longest name of a state that is remembered, in bytes. The controller's have some twenty; who else publishes a message
+/// may write anything there.
+const LONGEST_STATE: usize = 100;
+
 /// Which resource it is: its kind and its number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResourceId {
@@ -38,8 +42,8 @@ impl StateNames {
     }
 }
 
-/// Which resource a change of state is about, and what it is in now. None where the message does not say, and for kinds of
-/// resources that cannot be asked for.
+/// Which resource a change of state is about, and what it is in now. None where the message does not say, for kinds of
+/// resources that cannot be asked for, and for names that no state has.
 pub fn state_told(facts: &Facts) -> Option<(ResourceId, StateNames)> {
     let Facts::State(change) = facts else {
         return None;
@@ -61,6 +65,11 @@ pub fn state_told(facts: &Facts) -> Option<(ResourceId, StateNames)> {
         resource: resource.clone(),
         number: id.parse().ok()?,
     };
+    // One value of the store has both.
+    let is_a_name = |name: &String| name.len() <= LONGEST_STATE;
+    if !is_a_name(state) || !lcm_state.as_ref().is_none_or(is_a_name) {
+        return None;
+    }
     let names = StateNames {
         state: state.clone(),
         lcm_state: lcm_state.clone(),

@@ -47,21 +47,11 @@ pub(super) fn command_line(hook: &Hook, values: Vec<String>) -> CommandLine {
 pub(super) fn values(action: &Action, event: &Event) -> Result<Vec<String>, StartFailure> {
     // Made when the first expression asks for it: most hooks have none.
     let context = OnceCell::new();
-    let values: Vec<String> = match &event.facts {
-        Facts::Retry(retry) => retry
-            .arguments
-            .split_ascii_whitespace()
-            .map(str::to_owned)
-            .collect(),
-        Facts::State(_)
-        | Facts::Api(_)
-        | Facts::Undecodable { .. }
-        | Facts::Gap(_)
-        | Facts::Own(_)
-        | Facts::Webhook(_)
-        | Facts::Esc(_)
-        | Facts::Masakari(_)
-        | Facts::Ncmp(_) => action
+    let values: Vec<String> = if let Facts::Retry(retry) = &event.facts {
+        let values = retry.arguments.split_ascii_whitespace();
+        values.map(str::to_owned).collect()
+    } else {
+        action
             .arguments
             .iter()
             .enumerate()
@@ -73,7 +63,7 @@ pub(super) fn values(action: &Action, event: &Event) -> Result<Vec<String>, Star
                     ))
                 })
             })
-            .collect::<Result<_, _>>()?,
+            .collect::<Result<_, _>>()?
     };
     match values.iter().position(|value| value.contains('\0')) {
         Some(index) => Err(bad_argument(format!(

@@ -148,33 +148,24 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn of(action: &Action, event: &Event) -> Result<Self, StartFailure> {
         let words = words(action)?;
-        let arguments = match &event.facts {
-            Facts::Retry(retry) => Self {
+        let arguments = if let Facts::Retry(retry) = &event.facts {
+            Self {
                 text: retry.arguments.clone(),
                 are_the_hooks_own: repeats(&words, &retry.arguments),
-            },
-            Facts::State(_)
-            | Facts::Api(_)
-            | Facts::Undecodable { .. }
-            | Facts::Gap(_)
-            | Facts::Own(_)
-            | Facts::Webhook(_)
-            | Facts::Esc(_)
-            | Facts::Masakari(_)
-            | Facts::Ncmp(_) => {
-                let words: Vec<String> = words
-                    .iter()
-                    .map(|word| match word {
-                        Word::Literal(text) => text.clone(),
-                        Word::ResourceElement => standard_input::resource_element(event, Layout::Libxml2),
-                        Word::CallInfo => standard_input::call_info(event, Layout::Libxml2),
-                    })
-                    .collect();
-                // A hook may ask for an element its event has not; the blank beside the empty word goes with it, as there.
-                Self {
-                    text: words.join(" ").trim().to_owned(),
-                    are_the_hooks_own: true,
-                }
+            }
+        } else {
+            let words: Vec<String> = words
+                .iter()
+                .map(|word| match word {
+                    Word::Literal(text) => text.clone(),
+                    Word::ResourceElement => standard_input::resource_element(event, Layout::Libxml2),
+                    Word::CallInfo => standard_input::call_info(event, Layout::Libxml2),
+                })
+                .collect();
+            // A hook may ask for an element its event has not; the blank beside the empty word goes with it, as there.
+            Self {
+                text: words.join(" ").trim().to_owned(),
+                are_the_hooks_own: true,
             }
         };
         if arguments.text.contains('\0') {

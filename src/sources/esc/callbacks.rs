@@ -16,18 +16,15 @@ use crate::event::redaction::Redaction;
 use crate::event::webhook::Form;
 use crate::event::{Event, Facts};
 use crate::listener::{Head, Response, Serve};
+use crate::repeats::Repeats;
 use crate::secrets::{Keyring, SecretError};
 use crate::sources::deliveries::{Claim, Deliveries};
 use crate::sources::esc::arrived;
 use crate::sources::refusal::Refusal;
-use crate::sources::repeats::Repeats;
-use crate::sources::senders::{bearer, cut, is_of_a_page};
+use crate::sources::senders::{bearer, cut, is_of_a_page, read_body};
 
 /// Longer types are cut in what is said of them.
 const LONGEST_TYPE: usize = 256;
-
-/// A larger body is read on a thread of its own, so that it does not keep others waiting.
-const LARGE_BODY: usize = 128 << 10;
 
 /// Who may send, with the secrets.
 #[derive(Debug)]
@@ -316,13 +313,10 @@ impl Door {
     }
 
     async fn read(&self, head: &Arc<Head>, body: Bytes) -> Result<Read, NotAccepted> {
-        if body.len() < LARGE_BODY {
-            return Ok(read(&self.source, self.names_source, head, body));
-        }
         let (source, names_source, head) = (self.source.clone(), self.names_source, Arc::clone(head));
-        tokio::task::spawn_blocking(move || read(&source, names_source, &head, body))
+        read_body(body.len(), move || read(&source, names_source, &head, body))
             .await
-            .map_err(|_| NotAccepted::Stopping)
+            .ok_or(NotAccepted::Stopping)
     }
 
     fn told(&self, event: Seq, status: &str) -> Response {

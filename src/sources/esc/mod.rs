@@ -7,8 +7,6 @@ pub mod netconf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use self::callbacks::{Access, Door};
 use self::netconf::Notifications;
 use super::deliveries::{Deliveries, former};
@@ -23,15 +21,13 @@ use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
 use crate::event::{Event, Facts, Subject};
 use crate::listener::{self, Bound};
+use crate::watched::keep_looking;
 
 /// What waits for acceptance is bounded by the connections; so many bytes of it are more than enough.
 const QUEUE_BYTES: usize = 64 << 20;
 
 /// Longer subjects are cut: they stand in tables and name lanes.
 const LONGEST_SUBJECT: usize = 512;
-
-/// How often files of secrets are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Source for EscSource {
     fn kind(&self) -> &'static str {
@@ -153,7 +149,7 @@ impl Doorway {
             remember,
         } = self;
         let watched = Arc::clone(&access);
-        readers.spawn(|until| async move { keep_secrets_fresh(&watched, &until).await });
+        readers.spawn(|until| async move { keep_looking(&until, || watched.look_at_secrets()).await });
         readers.spawn(|until| async move {
             let deliveries = Deliveries::new(remember);
             recall(&deliveries, &name, &records).await;
@@ -175,15 +171,5 @@ async fn recall(deliveries: &Deliveries, source: &str, records: &Records) {
         {
             deliveries.recall(delivery, event.seq, age);
         }
-    }
-}
-
-async fn keep_secrets_fresh(access: &Access, until: &CancellationToken) {
-    while until
-        .run_until_cancelled(tokio::time::sleep(LOOK_EVERY))
-        .await
-        .is_some()
-    {
-        access.look_at_secrets();
     }
 }

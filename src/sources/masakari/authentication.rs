@@ -6,7 +6,7 @@ mod passwords;
 mod tokens;
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,12 +23,10 @@ use crate::config::masakari::auth::{KeystoneAuth, MasakariAuth};
 use crate::event::redaction::Redaction;
 use crate::keystone::{KeystoneError, Session};
 use crate::listener::{Head, Response};
+use crate::repeats::Repeats;
 use crate::secrets::{Disguise, Keyring};
 use crate::sources::BuildError;
-use crate::sources::repeats::Repeats;
-
-/// How often files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+use crate::watched::keep_looking;
 
 /// The header that carries a token.
 const TOKEN: &str = "x-auth-token";
@@ -100,18 +98,11 @@ impl Authentication {
 
     /// Reads files again when they change, until `until`.
     pub(super) async fn keep_fresh(&self, until: &CancellationToken) {
-        let look: &(dyn Fn() + Sync) = match self {
-            Self::HttpBasic(passwords) => &|| passwords.look(),
-            Self::Token(keyring) => &|| keyring.look(),
+        match self {
+            Self::HttpBasic(passwords) => keep_looking(until, || passwords.look()).await,
+            Self::Token(keyring) => keep_looking(until, || keyring.look()).await,
             // Keystone's password is looked at before it is used.
-            Self::None | Self::Keystone(_) => return,
-        };
-        while until
-            .run_until_cancelled(tokio::time::sleep(LOOK_EVERY))
-            .await
-            .is_some()
-        {
-            look();
+            Self::None | Self::Keystone(_) => {}
         }
     }
 

@@ -166,7 +166,7 @@ pub(super) fn try_out(rules: &NcmpSource, credentials: &Credentials) -> Result<(
     made.map(drop).map_err(client_error)
 }
 
-fn client_error(error: KafkaError) -> ClientError {
+pub(super) fn client_error(error: KafkaError) -> ClientError {
     match error {
         KafkaError::ClientConfig(_, why, name, _) => ClientError::Property { name, why },
         KafkaError::ClientCreation(why) => ClientError::Begin(why),
@@ -183,8 +183,6 @@ fn properties(rules: &NcmpSource, credentials: &Credentials) -> Result<ClientCon
     for (name, value) in &rules.properties {
         properties.set(name, value);
     }
-    let brokers: Vec<String> = rules.brokers.iter().map(ToString::to_string).collect();
-    properties.set("bootstrap.servers", brokers.join(","));
     properties.set("group.id", &rules.group_id);
     // All members give up all partitions, and have said how far they read them, before any is read by another one.
     properties.set("partition.assignment.strategy", "range");
@@ -193,6 +191,18 @@ fn properties(rules: &NcmpSource, credentials: &Credentials) -> Result<ClientCon
     // What is out of range is judged here.
     properties.set("auto.offset.reset", "error");
     properties.set("allow.auto.create.topics", "false");
+    open(rules, credentials, &mut properties)?;
+    Ok(properties)
+}
+
+/// Sets where the brokers are, and what opens them.
+pub(super) fn open(
+    rules: &NcmpSource,
+    credentials: &Credentials,
+    properties: &mut ClientConfig,
+) -> Result<(), ClientError> {
+    let brokers: Vec<String> = rules.brokers.iter().map(ToString::to_string).collect();
+    properties.set("bootstrap.servers", brokers.join(","));
     let protocol = match (&rules.tls, &rules.sasl) {
         (None, None) => "plaintext",
         (Some(_), None) => "ssl",
@@ -218,7 +228,7 @@ fn properties(rules: &NcmpSource, credentials: &Credentials) -> Result<ClientCon
             properties.set("ssl.key.password", text(passphrase, "ssl.key.password")?);
         }
     }
-    Ok(properties)
+    Ok(())
 }
 
 /// What librdkafka tells.

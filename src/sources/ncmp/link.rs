@@ -13,7 +13,7 @@ use crate::engine::bookmark::Bookmark;
 use crate::engine::intake::Intake;
 use crate::engine::records::Records;
 use crate::event::ncmp::mark::FirstSight;
-use crate::sources::repeats::Repeats;
+use crate::repeats::Repeats;
 use crate::sources::sentence;
 
 /// While the broker is away it is asked again after the first time, and then twice as long each time up to the second.

@@ -9,7 +9,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord};
 
+use super::client::{ClientError, Credentials, client_error, open};
+use crate::config::NcmpSource;
 use crate::event::ncmp::SavedRecord;
+use crate::event::redaction::Redaction;
 
 /// Records that are on their way at once.
 const IN_FLIGHT: usize = 500;
@@ -26,7 +29,7 @@ pub enum ProduceError {
         /// The brokers.
         brokers: String,
         /// Why.
-        source: KafkaError,
+        source: ClientError,
     },
     /// The broker did not take it.
     #[error("{brokers} did not take a record")]
@@ -61,27 +64,54 @@ impl std::fmt::Debug for Producer {
 }
 
 impl Producer {
-    /// A producer for these brokers, `HOST:PORT[,HOST:PORT]`; nothing is asked of them yet.
+    /// A producer for these brokers, `HOST:PORT[,HOST:PORT]`, which need no TLS and no password; nothing is asked of them yet.
     ///
     /// # Errors
     /// librdkafka does not take the settings.
     pub fn new(brokers: &str) -> Result<Self, ProduceError> {
-        let client = ClientConfig::new()
-            .set("bootstrap.servers", brokers)
+        let mut properties = ClientConfig::new();
+        properties.set("bootstrap.servers", brokers);
+        Self::with(brokers.to_owned(), properties)
+    }
+
+    /// A producer for the brokers of a source, with what opens them to hem.
+    ///
+    /// # Errors
+    /// A secret cannot be had, or librdkafka does not take the settings.
+    pub fn of_source(rules: &NcmpSource, redaction: &Redaction) -> Result<Self, ProduceError> {
+        let brokers: Vec<String> = rules.brokers.iter().map(ToString::to_string).collect();
+        let brokers = brokers.join(",");
+        let mut properties = ClientConfig::new();
+        for (name, value) in &rules.properties {
+            properties.set(name, value);
+        }
+        let opened = Credentials::read(rules, redaction)
+            .map_err(ClientError::Secret)
+            .and_then(|credentials| open(rules, &credentials, &mut properties));
+        match opened {
+            Ok(()) => Self::with(brokers, properties),
+            Err(source) => Err(ProduceError::Client { brokers, source }),
+        }
+    }
+
+    fn with(brokers: String, mut properties: ClientConfig) -> Result<Self, ProduceError> {
+        let made = properties
             // Sent again after a fault, a record is neither twice in its partition nor behind a later one.
             .set("enable.idempotence", "true")
             .set("partitioner", "murmur2_random")
             .set("message.timeout.ms", PATIENCE.as_millis().to_string())
-            .create()
-            .map_err(|source| ProduceError::Client {
-                brokers: brokers.to_owned(),
-                source,
-            })?;
-        Ok(Self {
-            brokers: brokers.to_owned(),
-            client,
-            in_flight: VecDeque::new(),
-        })
+            .create();
+        match made {
+            Ok(client) => Ok(Self {
+                brokers,
+                client,
+                in_flight: VecDeque::new(),
+            }),
+            Err(error) => Err(ProduceError::Client {
+                brokers,
+                source: client_error(error),
+            }),
+        }
     }
 
     /// Produces a record to a topic, as soon as there is room.

@@ -30,7 +30,7 @@ use crate::event::Event;
 use crate::event::ncmp::mark::{Mark, Read, partition_name};
 use crate::event::ncmp::{self};
 use crate::event::time::Timestamp;
-use crate::sources::repeats::Repeats;
+use crate::repeats::Repeats;
 use crate::sources::sentence;
 
 /// So much is on its way at once; one record alone is taken whatever its size.

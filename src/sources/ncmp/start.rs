@@ -9,7 +9,7 @@ use super::client::{self, Consumer, Credentials, Teller};
 use super::reader::{Ended, Reader, Site as ReaderSite};
 use crate::config::NcmpSource;
 use crate::engine::intake::Limits;
-use crate::sources::repeats::Repeats;
+use crate::repeats::Repeats;
 use crate::sources::{BuildError, Built, Site, Source, Wires, sentence};
 
 /// More than is ever on its way at once: what is refused is refused for another reason.

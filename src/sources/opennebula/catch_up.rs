@@ -18,7 +18,6 @@ use tokio::time::{sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::decode::Decoder;
-use super::repeats::Repeats;
 use super::sentence;
 use crate::engine::catch_up::{CatchUp, Ended, Halted, NotedOnly, Seen};
 use crate::event::opennebula::Resource;
@@ -26,6 +25,7 @@ use crate::event::opennebula::pool::{
     LeftOut, Page, PoolEntry, PoolFault, ResourceId, StateNames, pool_page, resource_entry,
 };
 use crate::oned::{CallError, Client, Value};
+use crate::repeats::Repeats;
 use crate::sources::backoff::Backoff;
 
 /// Resources asked for at once; OpenNebula's own tools take as many.

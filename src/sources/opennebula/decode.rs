@@ -8,7 +8,6 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 
-use super::repeats::Repeats;
 use crate::config::OpennebulaSource;
 use crate::engine::intake::{Decode, Decoded, NotKept, Received};
 use crate::engine::pool::Hints;
@@ -20,6 +19,7 @@ use crate::event::payload::Payload;
 use crate::event::redaction::Redaction;
 use crate::event::time::Timestamp;
 use crate::event::{Event, Facts, Subject};
+use crate::repeats::Repeats;
 
 /// Keys are longer than this in no message of a real hook manager; a longer one is cut and the event not matched.
 const MAX_KEY: usize = 4096;

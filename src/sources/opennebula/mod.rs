@@ -22,13 +22,13 @@ use tokio_util::sync::CancellationToken;
 use self::decode::Decoder;
 use self::zmtp::{ConnectError, Endpoint, Options, ReceiveError, Session, SocketType};
 use super::backoff::Backoff;
-use super::repeats::{self, Repeats};
 use super::{BuildError, Built, Site, Source, Wires, sentence};
 use crate::config::{Oned, OpennebulaSource};
 use crate::engine::intake::{Intake, Limits, Received};
 use crate::engine::pool::{Followed, Hints};
 use crate::event::time::Timestamp;
 use crate::oned::Client;
+use crate::repeats::Repeats;
 
 /// What is subscribed to: all events, the damaged key `EVENT ` included, and requests to run a hook once more.
 const PREFIXES: [&str; 2] = ["EVENT", "RETRY"];

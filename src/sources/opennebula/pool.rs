@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::repeats::Repeats;
 use super::sentence;
 use crate::engine::pool::Inlet;
 use crate::event::opennebula::hook_pool::{self, NoPool, Pool};
 use crate::oned::{CallError, Client};
+use crate::repeats::Repeats;
 use crate::sources::backoff::Backoff;
 
 /// Gives the whole pool, whose hooks the user may use; it takes no parameters beside the session

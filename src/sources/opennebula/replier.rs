@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::repeats::Repeats;
 use super::zmtp::{Endpoint, Requester};
 use super::{reply, sentence};
 use crate::engine::outbox::Results;
+use crate::repeats::Repeats;
 use crate::sources::backoff::Backoff;
 
 /// How long `oned` may take; its hook manager acknowledges before it looks at what it got.

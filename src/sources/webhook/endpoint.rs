@@ -1,7 +1,6 @@
 //! Which requests are taken, and what becomes of one that is.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,9 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer;
 use super::signature::is_signed;
-use crate::config::control::HostPattern;
 use crate::config::webhook::{self as config, Respond};
-use crate::engine::intake::{Accepted, Intake, NotKept};
+use crate::engine::intake::{Accepted, Intake, NotAccepted, NotKept};
 use crate::engine::records::Records;
 use crate::event::id::Seq;
 use crate::event::payload::Payload;
@@ -22,11 +20,11 @@ use crate::event::time::Timestamp;
 use crate::event::webhook::{Form, WebhookRequest, key, read};
 use crate::event::{Event, Facts, Subject};
 use crate::listener::{Head, Response, Serve};
+use crate::repeats::Repeats;
 use crate::secrets::{Keyring, SecretError};
 use crate::sources::deliveries::{Claim, Deliveries};
 use crate::sources::refusal::Refusal;
-use crate::sources::repeats::Repeats;
-use crate::sources::senders::{bearer, cut, is_of_a_page};
+use crate::sources::senders::{bearer, cut, is_for_this_machine, is_of_a_page, read_body};
 
 /// Longer values of headers are cut.
 const LONGEST_HEADER: usize = 1_024;
@@ -36,9 +34,6 @@ const LONGEST_DELIVERY: usize = 256;
 
 /// Longer subjects are cut: they stand in tables and name lanes.
 const LONGEST_SUBJECT: usize = 256;
-
-/// A larger body is read on a thread of its own, so that it does not keep others waiting.
-const LARGE_BODY: usize = 128 << 10;
 
 /// One endpoint, with its secrets.
 #[derive(Debug)]
@@ -160,7 +155,7 @@ impl Endpoint {
         if let Some(encoding) = head.header("content-encoding")
             && !encoding.eq_ignore_ascii_case("identity")
         {
-            return Err(Refusal::Type(encoding.into_owned()));
+            return Err(Refusal::Type(cut(&encoding, LONGEST_HEADER)));
         }
         let content_type = head.header("content-type").unwrap_or_default();
         let by_type = || Form::of_type(&content_type);
@@ -246,21 +241,6 @@ impl Endpoint {
             Some(Subject::new(&subject))
         }
     }
-}
-
-/// Whether a request asks for this machine by a name that leads nowhere else. Browsers always say whom they ask.
-fn is_for_this_machine(head: &Head) -> bool {
-    head.header("host")
-        .is_none_or(|host| match host.parse::<HostPattern>() {
-            Ok(HostPattern::Name { host, .. }) => {
-                host == "localhost"
-                    || host
-                        .trim_matches(['[', ']'])
-                        .parse::<IpAddr>()
-                        .is_ok_and(|address| address.to_canonical().is_loopback())
-            }
-            _ => false,
-        })
 }
 
 /// What became of a request that was taken.
@@ -358,14 +338,13 @@ impl Door {
         body: Bytes,
         delivery: Option<String>,
     ) -> Result<Event, Refusal> {
-        if body.len() < LARGE_BODY {
-            return endpoint.event(&self.source, self.names_source, head, body, delivery);
-        }
         let (endpoint, head) = (Arc::clone(endpoint), Arc::clone(head));
         let (source, names_source) = (self.source.clone(), self.names_source);
-        tokio::task::spawn_blocking(move || endpoint.event(&source, names_source, &head, body, delivery))
+        let size = body.len();
+        let read = move || endpoint.event(&source, names_source, &head, body, delivery);
+        read_body(size, read)
             .await
-            .unwrap_or(Err(Refusal::NotNow(crate::engine::intake::NotAccepted::Stopping)))
+            .unwrap_or(Err(Refusal::NotNow(NotAccepted::Stopping)))
     }
 
     async fn answered(&self, endpoint: &Endpoint, taken: Taken) -> Response {

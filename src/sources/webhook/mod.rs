@@ -7,9 +7,6 @@ mod signature;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
-
-use tokio_util::sync::CancellationToken;
 
 use self::endpoint::{Door, Endpoint};
 use super::deliveries;
@@ -19,12 +16,10 @@ use crate::engine::intake::Limits;
 use crate::engine::records::Records;
 use crate::event::Facts;
 use crate::listener::{self, Bound};
+use crate::watched::keep_looking;
 
 /// What waits for acceptance is bounded by the connections; so many bytes of it are more than enough.
 const QUEUE_BYTES: usize = 64 << 20;
-
-/// How often files of secrets are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Source for WebhookSource {
     fn kind(&self) -> &'static str {
@@ -72,7 +67,12 @@ fn start(bound: Bound, endpoints: Vec<Arc<Endpoint>>, names_source: bool, wires:
         ..
     } = wires;
     let watched = endpoints.clone();
-    readers.spawn(|until| async move { keep_secrets_fresh(&watched, &until).await });
+    readers.spawn(|until| async move {
+        keep_looking(&until, || {
+            watched.iter().for_each(|endpoint| endpoint.look_at_secrets())
+        })
+        .await;
+    });
     readers.spawn(|until| async move {
         remember(&endpoints, &name, &records).await;
         let url = bound.url();
@@ -101,18 +101,6 @@ async fn remember(endpoints: &[Arc<Endpoint>], source: &str, records: &Records) 
             .find(|endpoint| endpoint.name() == request.endpoint);
         if let (Some(endpoint), Some(delivery)) = (endpoint, &request.delivery) {
             endpoint.remember(delivery, event.seq, age);
-        }
-    }
-}
-
-async fn keep_secrets_fresh(endpoints: &[Arc<Endpoint>], until: &CancellationToken) {
-    while until
-        .run_until_cancelled(tokio::time::sleep(LOOK_EVERY))
-        .await
-        .is_some()
-    {
-        for endpoint in endpoints {
-            endpoint.look_at_secrets();
         }
     }
 }

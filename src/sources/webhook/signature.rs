@@ -1,4 +1,4 @@
-//! Whether a request was signed with a secret, or carries one. Comparisons take the same time wherever two values differ.
+//! Whether a request was signed with a secret. Comparisons take the same time wherever two values differ.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -8,6 +8,7 @@ use sled::{Batch, IVec, Tree};
 use super::{Meta, Salvaged};
 use crate::engine::execution::Execution;
 use crate::event::id::{ExecutionKey, Seq, StoreId};
+use crate::event::{Facts, own};
 use crate::store::draft::{Lines, attempt_apart};
 use crate::store::format::{self, FORMAT, StoredAttempt};
 use crate::store::keys::{self, AttemptPart, Space};
@@ -205,19 +206,21 @@ fn drop_unreadable(tree: &Tree) -> sled::Result<()> {
             drop_unreadable_attempts(tree, &key, within, &mut batch)?;
         }
     }
-    for entry in tree.scan_prefix(keys::space(Space::Audit)) {
-        let (key, value) = entry?;
-        if format::read_audit(0, &value).is_err() {
-            batch.remove(key);
+    let of_one_value: [(Space, fn(&[u8]) -> bool); 4] = [
+        (Space::Audit, |value| format::read_audit(0, value).is_ok()),
+        (Space::Override, |value| format::read_override(value).is_ok()),
+        (Space::Mute, |value| format::read_mute(value).is_ok()),
+        (Space::Owed, |value| format::read_owed(0, value).is_ok()),
+    ];
+    for (space, is_readable) in of_one_value {
+        for entry in tree.scan_prefix(keys::space(space)) {
+            let (key, value) = entry?;
+            if !is_readable(&value) {
+                batch.remove(key);
+            }
         }
     }
-    for entry in tree.scan_prefix(keys::space(Space::Override)) {
-        let (key, value) = entry?;
-        if format::read_override(&value).is_err() {
-            batch.remove(key);
-        }
-    }
-    for space in [Space::Definition, Space::LastGood] {
+    for space in [Space::Definition, Space::LastGood, Space::Untold] {
         let mut former = Vec::new();
         for key in tree.scan_prefix(keys::space(space)).keys() {
             let key = key?;
@@ -228,8 +231,11 @@ fn drop_unreadable(tree: &Tree) -> sled::Result<()> {
             }
             former = prefix.to_vec();
             let is_readable = match blob::get(tree, prefix) {
-                Ok(Some(bytes)) if space == Space::Definition => format::read_definition(&bytes).is_ok(),
-                Ok(Some(bytes)) => format::read_last_good(&bytes).is_ok(),
+                Ok(Some(bytes)) => match space {
+                    Space::Definition => format::read_definition(&bytes).is_ok(),
+                    Space::Untold => matches!(own::read(&bytes).facts, Facts::Own(_)),
+                    _ => format::read_last_good(&bytes).is_ok(),
+                },
                 _ => false,
             };
             if !is_readable {

@@ -6,6 +6,10 @@ use std::time::Duration;
 use super::super::blob;
 use super::super::keys::{self, AttemptPart, Space};
 use super::*;
+use crate::engine::bookmark::{Bookmark, LONGEST_NAME, LONGEST_VALUE};
+use crate::engine::execution::Actor;
+use crate::engine::known_states::{Baseline, CatchUpTotals, GapStory, OPEN_AT_MOST, OpenGap};
+use crate::engine::mute::{Mute, MutedBy, Scope, Then};
 use crate::store::EventCounters;
 
 /// What the summary should say, counted anew from the records.
@@ -435,11 +439,7 @@ async fn no_value_in_the_tree_is_larger_than_a_piece() {
         )),
     }])
     .await;
-    let mut largest = 0;
-    for entry in desk.store.shared.tree.iter() {
-        largest = largest.max(entry.expect("a read").1.len());
-    }
-    assert!(largest <= blob::PIECE, "{largest} bytes in one value");
+    assert_short(&desk.store);
     let listed = desk.store.event(Seq(1)).expect("a read").expect("the event");
     assert_eq!(listed.event.payload.bytes().as_ref(), noise.as_slice());
     let attempts = desk.store.attempts(&key).expect("attempts");
@@ -453,6 +453,101 @@ async fn no_value_in_the_tree_is_larger_than_a_piece() {
             .is_some()
     );
     assert_counts(&desk.store);
+    desk.close();
+}
+
+fn assert_short(store: &Store) {
+    let (mut largest, mut longest_key) = (0, 0);
+    for entry in store.shared.tree.iter() {
+        let (key, value) = entry.expect("a read");
+        (largest, longest_key) = (largest.max(value.len()), longest_key.max(key.len()));
+    }
+    assert!(largest <= blob::PIECE, "{largest} bytes in one value");
+    assert!(longest_key <= 1_000, "{longest_key} bytes in one key");
+}
+
+#[tokio::test]
+async fn what_somebody_else_chose_makes_no_value_longer_than_a_piece_and_is_cut_where_it_would() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let desk = Desk::open(folder.path(), keep_all());
+    let at = Timestamp::from_millis(i64::MAX / 2);
+    // In JSON each of these takes six bytes.
+    let long = "\u{1}".repeat(200_000);
+    let scope = Scope::Lane(HookName::trusted("a"), Subject::new(&format!("vm/{long}")));
+    let mute = Mute {
+        scope: scope.clone(),
+        since: at,
+        until: None,
+        by: MutedBy::Operator(Actor::User { uid: u32::MAX }),
+        reason: Some(long.clone()),
+    };
+    let story = GapStory {
+        failures: 3,
+        last_error: Some((at, long.clone())),
+        ..GapStory::default()
+    };
+    let gap = OpenGap {
+        from: at,
+        record: Some(Seq(u64::MAX)),
+    };
+    let bookmark = Bookmark::new("n".repeat(LONGEST_NAME), vec![7; LONGEST_VALUE]).expect("a bookmark");
+    desk.write(accepted(event(1, 0, b"x"), &[])).await;
+    desk.write(vec![
+        Change::Audit {
+            at,
+            actor: Actor::Daemon,
+            action: "emit",
+            target: format!("1042 {long}"),
+        },
+        Change::Record(Record::Muted(mute.clone())),
+        Change::GapStory {
+            record: Seq(1),
+            story: story.clone(),
+        },
+        Change::Baseline {
+            source: "one".into(),
+            baseline: Some(Baseline {
+                heard: Some(at),
+                open: vec![gap; OPEN_AT_MOST],
+                totals: CatchUpTotals {
+                    raised: u64::MAX,
+                    live: u64::MAX,
+                    unwanted: u64::MAX,
+                    rebuilt: u64::MAX,
+                },
+            }),
+        },
+        Change::Bookmark {
+            source: "one".into(),
+            bookmark: bookmark.clone(),
+        },
+    ])
+    .await;
+    assert_short(&desk.store);
+
+    let is_beginning = |kept: &str| {
+        let kept = kept.strip_suffix('…').expect("it says that it was cut");
+        kept.len() > 100 && long.starts_with(kept)
+    };
+    let audit = desk.store.audit(1).expect("a line");
+    assert!(is_beginning(
+        audit[0].target.strip_prefix("1042 ").expect("the event")
+    ));
+    let mutes = desk.store.mutes().expect("a mute");
+    assert_eq!(mutes[0].scope, scope);
+    assert!(is_beginning(mutes[0].reason.as_deref().expect("a reason")));
+    let kept = desk.store.gap_story(Seq(1)).expect("a read").expect("a story");
+    assert_eq!(kept.failures, story.failures);
+    assert!(is_beginning(&kept.last_error.expect("an error").1));
+    let bookmarks = desk.store.bookmarks("one").expect("a read");
+    assert_eq!(bookmarks.get(bookmark.name()), bookmark.value());
+    let unmuted = Record::Unmuted {
+        scope,
+        then: Then::Run,
+        by: None,
+    };
+    desk.write(vec![Change::Record(unmuted)]).await;
+    assert!(desk.store.mutes().expect("a read").is_empty());
     desk.close();
 }
 

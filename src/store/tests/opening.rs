@@ -273,3 +273,46 @@ async fn a_start_reads_only_what_is_unsettled() {
     assert_eq!(format!("{:?}", store.summary()), format!("{before:?}"));
     assert!(store.execution(&key(1, "a")).is_err(), "the damage is real");
 }
+
+#[tokio::test]
+async fn a_source_was_heard_last_when_its_newest_event_came_that_can_be_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let desk = Desk::open(folder.path(), keep_all());
+    let of = |source: &str, seq: u64| {
+        let event = Event {
+            source: source.into(),
+            ..*event(seq, seq.cast_signed() * 1_000, b"x")
+        };
+        accepted(Box::new(event), &[])
+    };
+    for (source, seq) in [("a", 1), ("a", 2), ("a", 3), ("b", 4), ("b", 5)] {
+        desk.write(of(source, seq)).await;
+    }
+    let store = &desk.store;
+    let last = |source: &str, since: Option<i64>, at_most| {
+        let since = since.map(|since| Timestamp::from_millis(since * 1_000));
+        let last = store.last_received(source, since, at_most).expect("a read");
+        last.map(|at| at.as_millis() / 1_000)
+    };
+    assert_eq!(
+        [last("a", None, 9), last("b", None, 9), last("c", None, 9)],
+        [Some(3), Some(5), None]
+    );
+    assert_eq!(
+        last("a", None, 2),
+        Some(1),
+        "nobody knows; it is no earlier than anything on record"
+    );
+    let days_later = Some(1_000_000);
+    assert_eq!(last("a", days_later, 9), None, "the newest of all is too old");
+    for damaged in [3, 5] {
+        let place = keys::event(Seq(damaged));
+        store
+            .shared
+            .tree
+            .insert(place, b"odd".as_slice())
+            .expect("a write");
+    }
+    assert_eq!([last("a", None, 9), last("b", None, 9)], [Some(2), Some(4)]);
+    desk.close();
+}

@@ -8,6 +8,9 @@ use super::super::draft::Lines;
 use super::super::keys::{self, AttemptPart, Space};
 use super::super::salvage::{SalvageError, Salvaged, salvage};
 use super::*;
+use crate::engine::mute::{Mute, MutedBy, Scope};
+use crate::engine::outbox::Owed;
+use crate::event::own::{OwnEvent, SourceDown};
 
 const EVENTS: u64 = 400;
 
@@ -194,4 +197,67 @@ async fn an_attempt_that_makes_no_sense_goes_alone() {
     };
     assert_eq!((numbers(1), numbers(2)), (vec![1], vec![2]));
     keeping::assert_counts(&store);
+}
+
+/// Of what a daemon reads at its start, and of what it looks at again and again, nothing is left that cannot be read.
+#[tokio::test]
+async fn own_events_mutes_and_results_that_make_no_sense_go_and_the_others_stay() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let folder = parent.path().join("state");
+    let desk = Desk::open(&folder, keep_all());
+    let at = Timestamp::from_millis(5);
+    let own = |source: &str| {
+        OwnEvent::SourceDown(SourceDown {
+            source: source.to_owned(),
+            since: at,
+            after: std::time::Duration::from_secs(1),
+            error: None,
+            at,
+        })
+    };
+    let scope = |hook: &str| Scope::Hook(HookName::trusted(hook));
+    let mute = |hook: &str| Mute {
+        scope: scope(hook),
+        since: at,
+        until: None,
+        by: MutedBy::Throttle,
+        reason: None,
+    };
+    let owed = |number| Owed {
+        number,
+        source: "one".into(),
+        hook_id: 7,
+        execution: key(1, "a"),
+        attempt: 1,
+        version: Version([0; 32]),
+    };
+    desk.write(vec![
+        Change::Untold(own("damaged")),
+        Change::Untold(own("whole")),
+        Change::Record(Record::Muted(mute("damaged"))),
+        Change::Record(Record::Muted(mute("whole"))),
+        Change::Owed(owed(1)),
+        Change::Owed(owed(2)),
+    ])
+    .await;
+    let mut untold = keys::untold(&own("damaged").identity());
+    untold.extend([0; 4]);
+    for place in [untold, keys::of_mute(&scope("damaged")), keys::owed(1)] {
+        let former = desk.store.shared.tree.insert(place, b"odd".as_slice());
+        assert!(former.expect("a write").is_some(), "it stood there");
+    }
+    assert_eq!(desk.store.untold(9).expect("the others"), [own("whole")]);
+    assert!(
+        desk.store.mutes().is_err() && desk.store.owed().is_err(),
+        "the damage is real"
+    );
+    desk.close();
+
+    salvaged(&folder).expect("the rest");
+    let store = Store::open(&folder).expect("a store");
+    assert_eq!(store.untold(9).expect("a read"), [own("whole")]);
+    assert_eq!(store.mutes().expect("a read"), [mute("whole")]);
+    assert_eq!(store.owed().expect("a read"), [owed(2)]);
+    let left = store.shared.tree.scan_prefix(keys::space(Space::Untold));
+    assert_eq!(left.count(), 1);
 }

@@ -120,8 +120,10 @@ const LONGEST_PAUSE = 15_000;
 
 /**
  * The live feed. It is read by `fetch` and not by `EventSource`, because that one does not say why it failed and could not
- * tell the end of a session from a restart. `told` gets each line, `changed` how the connection is: `live` or `lost`;
- * `missed` is called where lines are lost, so that whoever shows something asks for it again.
+ * tell the end of a session from a restart. `told` gets each line, `changed` how the connection is: `live`, `lost`, or `unseen`
+ * while the page is not looked at; `missed` is called where lines are lost, so that whoever shows something asks for it again.
+ *
+ * A browser has six connections to a host, over all its tabs. A page that nobody looks at leaves its own to the others.
  */
 export class Feed {
   constructor({ told, changed, missed }) {
@@ -143,16 +145,20 @@ export class Feed {
 
   async run() {
     let failures = 0;
-    while (!this.ending.signal.aborted) {
+    for (;;) {
+      await this.seen();
+      if (this.ending.signal.aborted) return;
       const began = Date.now();
+      let isLeft = false;
       try {
-        await this.follow(() => {
+        isLeft = await this.follow(() => {
           failures = 0;
         });
       } catch (error) {
         if (this.ending.signal.aborted || error.status === 401) return;
       }
       if (this.ending.signal.aborted) return;
+      if (isLeft) continue;
       this.changed("lost");
       failures = Date.now() - began > LONGEST_PAUSE ? 1 : failures + 1;
       await this.pause(Math.min(LONGEST_PAUSE, 500 * 2 ** Math.min(failures - 1, 5)));
@@ -171,10 +177,35 @@ export class Feed {
     });
   }
 
+  /** Waits until the page is looked at. */
+  async seen() {
+    if (!document.hidden) return;
+    this.changed("unseen");
+    await new Promise((resolve) => {
+      const look = () => {
+        if (document.hidden && !this.ending.signal.aborted) return;
+        document.removeEventListener("visibilitychange", look);
+        this.ending.signal.removeEventListener("abort", look);
+        resolve();
+      };
+      document.addEventListener("visibilitychange", look);
+      this.ending.signal.addEventListener("abort", look);
+    });
+  }
+
+  /** Reads until the end, and says whether that is because the page is not looked at any more. */
   async follow(opened) {
     const round = new AbortController();
     const end = () => round.abort();
     this.ending.signal.addEventListener("abort", end, { once: true });
+    let isLeft = false;
+    const leave = () => {
+      if (!document.hidden) return;
+      isLeft = true;
+      this.changed("unseen");
+      end();
+    };
+    document.addEventListener("visibilitychange", leave);
     let silence;
     const heard = () => {
       clearTimeout(silence);
@@ -192,14 +223,18 @@ export class Feed {
       let rest = "";
       for (;;) {
         const { done, value } = await reader.read();
-        if (done) return;
+        if (done) return isLeft;
         heard();
         const blocks = (rest + value).split(/\r?\n\r?\n/);
         rest = blocks.pop();
         for (const block of blocks) this.take(block);
       }
+    } catch (error) {
+      if (isLeft) return true;
+      throw error;
     } finally {
       clearTimeout(silence);
+      document.removeEventListener("visibilitychange", leave);
       this.ending.signal.removeEventListener("abort", end);
       round.abort();
     }

@@ -27,10 +27,16 @@ let lostAt;
 let showing = new AbortController();
 let shown;
 
+/** What the address names; no name where it is no percent-encoding. */
 function route() {
   const [place, query] = location.hash.replace(/^#\/?/, "").split("?", 2);
-  const [name, ...rest] = place.split("/").map((part) => decodeURIComponent(part));
-  return { name: name || "now", rest, parameters: new URLSearchParams(query ?? "") };
+  const parameters = new URLSearchParams(query ?? "");
+  try {
+    const [name, ...rest] = place.split("/").map((part) => decodeURIComponent(part));
+    return { name: name || "now", rest, parameters };
+  } catch {
+    return { name: undefined, rest: [], parameters };
+  }
 }
 
 function tabs(name) {
@@ -83,8 +89,10 @@ async function show() {
     main.querySelector("input").focus();
     return;
   }
-  const view = VIEWS[name];
+  const view = Object.hasOwn(VIEWS, name) && VIEWS[name];
   if (!view) {
+    shown = undefined;
+    main.removeAttribute("aria-busy");
     fill(main, el("h1", {}, "There is no such view"), el("p", {}, el("a", { href: "#/now" }, "See what is happening now")));
     return;
   }
@@ -174,6 +182,7 @@ function heard(line, early = false) {
 /** Begins to listen, and then shows what the address names, so that nothing falls between; at once where nothing is heard. */
 async function begin() {
   feed?.stop();
+  let isUnseen = false;
   let opened;
   const listening = new Promise((resolve) => {
     opened = resolve;
@@ -184,13 +193,20 @@ async function begin() {
     missed: () => heard({ type: "missed" }),
     changed: (state, resumed) => {
       opened();
+      if (state === "unseen") {
+        isUnseen = true;
+        return;
+      }
       if (state === "lost") {
         lostAt ??= new Date();
         banner(`The connection to hem was lost at ${moment(lostAt)}. What stands here is as of then; it is tried again.`);
-      } else if (lostAt) {
-        lostAt = undefined;
-        banner();
-        say("Connected again.");
+      } else if (lostAt || isUnseen) {
+        if (lostAt) {
+          lostAt = undefined;
+          banner();
+          say("Connected again.");
+        }
+        isUnseen = false;
         // The feed goes on where it ended, but sums and running output are no part of it.
         heard({ type: resumed ? "back" : "missed" });
       }

@@ -72,7 +72,9 @@ export async function events({ parameters, signal, hear, title }) {
   const nothing = el("p", { class: "empty" }, "No event is like that.");
   const sum = el("p", { class: "faint" });
   const draw = () => {
-    keyed(body, [...shown.values()].sort((one, other) => other.seq - one.seq).slice(0, MOST), (event) => event.seq, make);
+    const sorted = [...shown.values()].sort((one, other) => other.seq - one.seq);
+    for (const { seq } of sorted.splice(MOST)) shown.delete(seq);
+    keyed(body, sorted, (event) => event.seq, make);
     nothing.hidden = shown.size > 0;
     whole.hidden = shown.size === 0;
     fill(sum, cursor ? "An older page: it does not change by itself." : `${count(shown.size, "event")} here, newest first; new ones come by themselves.`);

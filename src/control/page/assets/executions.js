@@ -85,9 +85,13 @@ export function liveTable(items, parameters, label) {
       if (!old.contains(document.activeElement) || !old.querySelector("a")) old.replaceWith(cell);
     });
   };
+  // Gives the oldest one that is kept, where older ones had to go.
   const draw = () => {
-    const sorted = [...shown.values()].sort(order).slice(0, MOST);
+    const sorted = [...shown.values()].sort(order);
+    const gone = sorted.splice(MOST);
+    for (const { execution } of gone) shown.delete(execution);
     keyed(body, sorted, (item) => item.execution, make, update);
+    return gone.length > 0 ? sorted.at(-1) : undefined;
   };
   draw();
   begun = true;
@@ -117,9 +121,11 @@ export async function executions({ parameters, signal, hear, title }) {
   const nothing = el("p", { class: "empty" }, "No execution is like that.");
   const sum = el("p", { class: "faint" });
   let mutes = status.mutes;
+  // What came before it is on older pages.
+  let oldest = next && items.at(-1);
 
   const draw = () => {
-    list.draw();
+    oldest = list.draw() ?? oldest;
     nothing.hidden = list.shown.size > 0;
     list.element.hidden = list.shown.size === 0;
     sum.replaceChildren();
@@ -137,9 +143,10 @@ export async function executions({ parameters, signal, hear, title }) {
       }, 100);
     };
     // What is told while a list is under way is newer than what the list says of it.
-    const told = new Set();
+    const underWay = new Set();
     const all = async () => {
-      told.clear();
+      const told = new Set();
+      underWay.add(told);
       try {
         const [fresh, now] = await Promise.all([page(path("executions"), { ...wanted(fields, parameters), limit: PAGE }, signal), ask(path("status"), {}, signal)]);
         mutes = now.mutes;
@@ -153,17 +160,17 @@ export async function executions({ parameters, signal, hear, title }) {
         draw();
       } catch (error) {
         if (error.status !== 0) sayFailure(error);
+      } finally {
+        underWay.delete(told);
       }
     };
     hear((line) => {
       if (line.type === "missed" || line.type === "back") void all();
       if (line.type === "muted" || line.type === "unmuted") void all();
       if (line.type !== "execution") return;
-      told.add(line.execution);
+      for (const told of underWay) told.add(line.execution);
       const execution = { ...line, held_by: line.held_by ?? holding(mutes, line) };
       if (selects(asked, execution)) {
-        // What came before stays out of a page that ends behind it.
-        const oldest = next && [...list.shown.values()].sort(order).at(-1);
         if (oldest && order(execution, oldest) > 0) return;
         list.shown.set(execution.execution, execution);
       } else if (!list.shown.delete(execution.execution)) {

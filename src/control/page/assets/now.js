@@ -217,12 +217,17 @@ export async function now({ signal, hear, title, operator }) {
       if (error.status !== 0) sayFailure(error);
     }
   };
+  // When each execution ended that the chart has counted.
+  const settled = new Map();
   let asked;
   const all = async () => {
     // Of several reasons at once, one asks.
     asked ??= asking();
     try {
       [status, activity, lately] = await asked;
+      for (const [execution, at] of settled) {
+        if (new Date(at) < new Date(activity.minutes[0].begin)) settled.delete(execution);
+      }
       draw();
     } catch (error) {
       if (error.status !== 0) sayFailure(error);
@@ -237,7 +242,6 @@ export async function now({ signal, hear, title, operator }) {
       void again();
     }, 300);
   };
-  const settled = new Map();
   hear((line, early) => {
     // What was told meanwhile may be counted already.
     if (early || line.type === "missed" || line.type === "back") {

@@ -223,3 +223,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_no_name_of_a_state_is_not_remembered_as_one() {
+    let told = |state: &str, lcm_state: Option<&str>| {
+        state_told(&Facts::State(StateChange {
+            resource: Resource::Vm,
+            id: Some("12".to_owned()),
+            state: state.to_owned(),
+            lcm_state: lcm_state.map(str::to_owned),
+            previous_state: None,
+            previous_lcm_state: None,
+            host: None,
+        }))
+    };
+    let long = "A".repeat(LONGEST_STATE + 1);
+    assert!(told("ACTIVE", Some("RUNNING")).is_some() && told(&long[1..], None).is_some());
+    assert_eq!(told(&long, None), None);
+    assert_eq!(told("ACTIVE", Some(&long)), None);
+}

@@ -4,9 +4,9 @@ use super::framing::{Framing, framed};
 use super::request::BASE_NAMESPACE;
 use crate::event::document::{self, Element};
 
-const BASE_1_0: &str = "urn:ietf:params:netconf:base:1.0";
-const BASE_1_1: &str = "urn:ietf:params:netconf:base:1.1";
-const NOTIFICATIONS: &str = "urn:ietf:params:netconf:capability:notification:1.0";
+pub(super) const BASE_1_0: &str = "urn:ietf:params:netconf:base:1.0";
+pub(super) const BASE_1_1: &str = "urn:ietf:params:netconf:base:1.1";
+pub(super) const NOTIFICATIONS: &str = "urn:ietf:params:netconf:capability:notification:1.0";
 
 /// What a server says first.
 #[derive(Debug, Clone, PartialEq, Eq)]

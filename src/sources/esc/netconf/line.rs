@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::bookmark::Bookmark;
 use crate::engine::intake::{Intake, NotAccepted};
 use crate::event::Event;
-use crate::sources::repeats::Repeats;
+use crate::repeats::Repeats;
 
 /// So many are on their way at once.
 pub(super) const TOGETHER: usize = 256;

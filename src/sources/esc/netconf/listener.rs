@@ -19,9 +19,9 @@ use crate::engine::intake::{Intake, Limits, NotKept};
 use crate::event::payload::Payload;
 use crate::event::time::Timestamp;
 use crate::event::{Facts, Gap};
+use crate::repeats::Repeats;
 use crate::sources::backoff::Backoff;
 use crate::sources::esc::arrived;
-use crate::sources::repeats::Repeats;
 use crate::sources::{BuildError, Site, Wires, sentence};
 
 /// What is on its way at once, with some room for what is said besides.
@@ -41,6 +41,9 @@ const EARLY: usize = 16 << 20;
 
 /// A server that takes longer to answer does not.
 const ANSWER: Duration = Duration::from_secs(30);
+
+/// A server that is silent for so long has sent all that it had kept.
+const LOOKING: Duration = Duration::from_secs(10);
 
 /// A server that takes longer to say goodbye is left without.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -71,7 +74,7 @@ enum Ended {
 
 /// Why a question was not answered.
 #[derive(Debug, thiserror::Error)]
-enum Unanswered {
+pub(super) enum Unanswered {
     #[error(transparent)]
     Ssh(#[from] SshError),
     #[error(transparent)]
@@ -307,7 +310,7 @@ impl Listener {
     /// What the server says of the stream, if it says anything.
     async fn stream(&mut self, link: &Link) -> Result<Option<Stream>, Ended> {
         let name = self.rules.stream.clone();
-        let answer = self.ask(link, &streams::subtree(&name)).await;
+        let answer = question(link, &streams::subtree(&name)).await;
         let read = answer.and_then(|answer| streams::read(&answer, &name).map_err(Unanswered::Answer));
         let why = match read {
             Ok(Some(stream)) => return Ok(Some(stream)),
@@ -325,31 +328,6 @@ impl Listener {
             );
         }
         Ok(None)
-    }
-
-    /// Asks one thing on a session of its own.
-    async fn ask(&self, link: &Link, subtree: &str) -> Result<Vec<u8>, Unanswered> {
-        let asked = async {
-            let mut channel = link.netconf().await?;
-            let mut inquiry = Inquiry::new(subtree, LONGEST_ANSWER);
-            let answer = loop {
-                channel.send(inquiry.output()).await?;
-                match inquiry.answer() {
-                    Ok(None) => {}
-                    Ok(Some(answer)) => break Ok(answer),
-                    Err(fault) => break Err(fault),
-                }
-                channel.send(inquiry.output()).await?;
-                match channel.receive().await {
-                    Some(bytes) => inquiry.push(&bytes),
-                    None => return Err(Unanswered::Closed),
-                }
-            };
-            channel.send(inquiry.output()).await?;
-            channel.close().await;
-            Ok(answer?)
-        };
-        timeout(ANSWER, asked).await.unwrap_or(Err(Unanswered::Silent))
     }
 
     /// Subscribes as planned.
@@ -413,7 +391,12 @@ impl Listener {
             let taken = self.hear(&mut session, &mut overlap);
             match until.run_until_cancelled(taken).await {
                 Some(Ok(())) => {}
-                Some(Err(ended)) => return ended,
+                Some(Err(ended)) => {
+                    if let Ended::Session(fault @ SessionFault::Framing(_)) = &ended {
+                        self.take_break(fault, &mut overlap).await;
+                    }
+                    return ended;
+                }
                 None => {
                     // What waits for room now is heard again by the next life.
                     let goodbye = say_goodbye(&mut channel, &mut session);
@@ -428,6 +411,8 @@ impl Listener {
                     None => return end_of(link, &channel),
                 },
                 () = until.cancelled() => {}
+                // Not every server says where what it has kept ends.
+                () = sleep(LOOKING), if self.look.is_some() => self.end_look().await,
             }
         }
     }
@@ -445,7 +430,7 @@ impl Listener {
             return;
         };
         let present = if self.rules.reconcile {
-            let asking = self.ask(link, deployments::SUBTREE);
+            let asking = question(link, deployments::SUBTREE);
             let mut asking = std::pin::pin!(asking);
             let mut early = 0;
             let answer = loop {
@@ -526,16 +511,7 @@ impl Listener {
                 Heard::ReplayComplete => {
                     *overlap = Overlap::default();
                     self.broken = None;
-                    if let Some(mut look) = self.look.take() {
-                        let bookmarks = look.settle(Timestamp::now());
-                        tracing::info!(
-                            source = &*self.name,
-                            newest = look.place(),
-                            "events are taken from here on"
-                        );
-                        self.ledger = look;
-                        self.line.keep(bookmarks).await;
-                    }
+                    self.end_look().await;
                 }
                 Heard::SubscriptionEnded => return Err(Ended::SubscriptionEnded),
                 Heard::Closed => return Err(Ended::Closed("it said goodbye".to_owned())),
@@ -543,6 +519,20 @@ impl Listener {
             }
         }
         Ok(())
+    }
+
+    /// All that the server had kept was seen: what comes now is taken.
+    async fn end_look(&mut self) {
+        if let Some(mut look) = self.look.take() {
+            let bookmarks = look.settle(Timestamp::now());
+            tracing::info!(
+                source = &*self.name,
+                newest = look.place(),
+                "events are taken from here on"
+            );
+            self.ledger = look;
+            self.line.keep(bookmarks).await;
+        }
     }
 
     async fn take_unreadable(
@@ -559,6 +549,17 @@ impl Listener {
         let payload = Payload::new(document);
         self.take(sighting, overlap, "ESC".to_owned(), None, facts, payload)
             .await;
+    }
+
+    /// What broke a session is kept as something that cannot be read; where it is sent again, once.
+    async fn take_break(&mut self, fault: &SessionFault, overlap: &mut Overlap) {
+        let reason = sentence(fault);
+        let sighting = Sighting::of_unreadable(reason.as_bytes());
+        // It is no progress: what is sent again breaks at the same place.
+        let taken = self.taken;
+        self.take_unreadable(&sighting, overlap, reason, Bytes::new())
+            .await;
+        self.taken = taken;
     }
 
     async fn take(
@@ -601,6 +602,31 @@ impl Listener {
         self.taken += 1;
         self.line.put(event, bookmarks).await;
     }
+}
+
+/// Asks one thing on a session of its own.
+pub(super) async fn question(link: &Link, subtree: &str) -> Result<Vec<u8>, Unanswered> {
+    let asked = async {
+        let mut channel = link.netconf().await?;
+        let mut inquiry = Inquiry::new(subtree, LONGEST_ANSWER);
+        let answer = loop {
+            channel.send(inquiry.output()).await?;
+            match inquiry.answer() {
+                Ok(None) => {}
+                Ok(Some(answer)) => break Ok(answer),
+                Err(fault) => break Err(fault),
+            }
+            channel.send(inquiry.output()).await?;
+            match channel.receive().await {
+                Some(bytes) => inquiry.push(&bytes),
+                None => return Err(Unanswered::Closed),
+            }
+        };
+        channel.send(inquiry.output()).await?;
+        channel.close().await;
+        Ok(answer?)
+    };
+    timeout(ANSWER, asked).await.unwrap_or(Err(Unanswered::Silent))
 }
 
 /// Ends a session, and waits until the server has said goodbye, too.

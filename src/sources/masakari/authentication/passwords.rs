@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::htpasswd::{HtpasswdFault, Users};
 use super::line::{Crowded, Line};
-use crate::file_stamp::FileStamp;
 use crate::secrets::Disguise;
-use arc_swap::ArcSwap;
+use crate::sources::senders::apart;
+use crate::watched::{Watched, Words};
 
 /// A longer file is none of users.
 const LONGEST: u64 = 4 << 20;
@@ -26,6 +26,12 @@ const REMEMBER: Duration = Duration::from_secs(60);
 
 /// So many are remembered.
 const REMEMBERED: usize = 1_000;
+
+/// How the log speaks of the file.
+const WORDS: Words = Words {
+    what: "the file of users",
+    meanwhile: "the former users stay in force",
+};
 
 /// Why there are no users.
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +67,7 @@ pub enum HtpasswdError {
 #[derive(Debug)]
 pub(in crate::sources::masakari) struct Passwords {
     path: PathBuf,
-    users: ArcSwap<Users>,
-    seen: Mutex<Option<FileStamp>>,
+    users: Watched<Users>,
     right: Mutex<HashMap<[u8; 32], Instant>>,
     disguise: Disguise,
     line: Line,
@@ -71,12 +76,9 @@ pub(in crate::sources::masakari) struct Passwords {
 impl Passwords {
     /// Reads the file for the first time.
     pub(super) fn read(path: &Path) -> Result<Self, HtpasswdError> {
-        let seen = FileStamp::of(path).ok();
-        let users = read(path)?;
         Ok(Self {
             path: path.to_owned(),
-            users: ArcSwap::from_pointee(users),
-            seen: Mutex::new(seen),
+            users: Watched::read(vec![path.to_owned()], WORDS, || read(path))?,
             right: Mutex::default(),
             disguise: Disguise::new().map_err(HtpasswdError::Randomness)?,
             line: Line::new(AT_ONCE, WAITING),
@@ -85,22 +87,7 @@ impl Passwords {
 
     /// Reads the file again if it has changed. What cannot be read leaves the former users in force.
     pub(super) fn look(&self) {
-        let now = FileStamp::of(&self.path).ok();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if *seen == now {
-            return;
-        }
-        *seen = now;
-        match read(&self.path) {
-            Ok(users) => {
-                self.users.store(Arc::new(users));
-                tracing::info!(file = %self.path.display(), "the users were read again");
-            }
-            Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the file of users changed and cannot be used; the former users stay in force"
-            ),
-        }
+        self.users.look(|| read(&self.path));
     }
 
     /// Whether a user has this password.
@@ -108,7 +95,7 @@ impl Passwords {
     /// # Errors
     /// Too many wait for the answer.
     pub(super) async fn is_user(&self, user: &str, password: &[u8]) -> Result<bool, Crowded> {
-        let users = self.users.load_full();
+        let users = self.users.get();
         let (is_known, Some(hash)) = users.hash_of(user) else {
             return Ok(false);
         };
@@ -122,9 +109,7 @@ impl Passwords {
             return Ok(is_known);
         }
         let (hash, password) = (hash.clone(), password.to_vec());
-        let is_right = tokio::task::spawn_blocking(move || hash.is_of(&password))
-            .await
-            .unwrap_or(false);
+        let is_right = apart(move || hash.is_of(&password)).await.unwrap_or(false);
         let is_user = is_right && is_known;
         if is_user {
             self.remember(identity);
@@ -167,6 +152,8 @@ fn read(path: &Path) -> Result<Users, HtpasswdError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     /// `secret`, as `htpasswd -nbs` and `htpasswd -nbB` make it.

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::ledger::UNFINISHED_KEPT;
 use crate::config::masakari::poll::{MasakariPoll, PollAuth};
 use crate::event::redaction::Redaction;
 use crate::http_client::{Answer, AskError, Client, Limits, Question};
@@ -27,8 +28,8 @@ const LIMITS: Limits = Limits {
 /// Entries asked for at once. A Masakari may be set to give fewer.
 pub(super) const PAGE: usize = 200;
 
-/// Nothing that is listed has more pages: whoever goes on giving pages is no Masakari.
-const MOST_PAGES: usize = 100_000;
+/// So many of one list are held at once, the last: no more notifications than that are watched.
+const MOST_HELD: usize = UNFINISHED_KEPT;
 
 /// Why it cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -57,13 +58,23 @@ pub(super) enum ApiError {
         /// Why.
         source: serde_json::Error,
     },
-    /// It lists without end.
-    #[error("the Masakari lists without end")]
-    Endless,
+    /// A page does not go on behind the one before, so there would be no end.
+    #[error("the Masakari lists without end: it does not go on behind the `marker` that `{target}` asks for")]
+    Endless {
+        /// What was asked.
+        target: String,
+    },
+}
+
+/// What has a number, by which lists go on.
+pub(super) trait Numbered {
+    /// Its number.
+    fn id(&self) -> u64;
 }
 
 /// A notification as it is told: what hem needs of it, and all of it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(try_from = "Map<String, Value>")]
 pub(super) struct Told {
     pub(super) id: u64,
     pub(super) uuid: String,
@@ -95,6 +106,12 @@ struct Fields {
     payload: BTreeMap<String, Value>,
 }
 
+impl Numbered for Told {
+    fn id(&self) -> u64 {
+        self.id
+    }
+}
+
 impl TryFrom<Map<String, Value>> for Told {
     type Error = serde_json::Error;
 
@@ -116,34 +133,63 @@ impl TryFrom<Map<String, Value>> for Told {
 }
 
 #[derive(Deserialize)]
-struct Notifications {
-    notifications: Vec<Map<String, Value>>,
+struct List<T> {
+    #[serde(rename = "notifications", alias = "segments", alias = "hosts")]
+    rows: Vec<T>,
 }
 
 #[derive(Deserialize)]
 struct Notification {
-    notification: Map<String, Value>,
-}
-
-#[derive(Deserialize)]
-struct Segments {
-    segments: Vec<Segment>,
+    notification: Told,
 }
 
 #[derive(Deserialize)]
 struct Segment {
+    id: u64,
     uuid: String,
 }
 
-#[derive(Deserialize)]
-struct Hosts {
-    hosts: Vec<Host>,
+impl Numbered for Segment {
+    fn id(&self) -> u64 {
+        self.id
+    }
 }
 
 #[derive(Deserialize)]
 struct Host {
+    id: u64,
     uuid: String,
     name: String,
+}
+
+impl Numbered for Host {
+    fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+/// A list by number, and how far it was read.
+#[derive(Debug)]
+pub(super) struct Pages {
+    target: String,
+    after: Option<u64>,
+}
+
+impl Pages {
+    fn of(list: &str) -> Self {
+        Self {
+            target: format!("{list}?sort_key=id&sort_dir=asc&limit={PAGE}"),
+            after: None,
+        }
+    }
+
+    /// All notifications behind the one with this number; from the first without it.
+    pub(super) fn of_notifications(after: Option<u64>) -> Self {
+        Self {
+            after,
+            ..Self::of("/notifications")
+        }
+    }
 }
 
 /// Who hem is to it.
@@ -186,43 +232,58 @@ impl Api {
     /// The newest notifications, newest first: one page of them.
     pub(super) async fn newest(&self) -> Result<Vec<Told>, ApiError> {
         let target = format!("/notifications?sort_key=id&sort_dir=desc&limit={PAGE}");
-        self.notifications(&target).await
+        let list: List<Told> = self.get(&target).await?;
+        Ok(list.rows)
     }
 
-    /// A page of notifications behind the one with this number, by number; all from the first without it. With a status only those
-    /// that have it. An empty page is the end.
-    pub(super) async fn page(&self, after: Option<u64>, status: Option<&str>) -> Result<Vec<Told>, ApiError> {
-        let status = status.map_or_else(String::new, |status| format!("&status={status}"));
-        let marker = after.map_or_else(String::new, |id| format!("&marker={id}"));
-        let target = format!("/notifications?sort_key=id&sort_dir=asc&limit={PAGE}{status}{marker}");
-        self.notifications(&target).await
-    }
-
-    /// All notifications with this status.
-    pub(super) async fn with_status(&self, status: &str) -> Result<Vec<Told>, ApiError> {
-        let mut all = Vec::new();
-        let mut after = None;
-        for _ in 0..MOST_PAGES {
-            let page = match self.page(after, Some(status)).await {
-                // The last one of the page before has been removed.
-                Err(ApiError::Status { status: 400, .. }) if after.is_some() => return Ok(all),
-                page => page?,
-            };
-            let Some(last) = page.last() else {
-                return Ok(all);
-            };
-            after = Some(last.id);
-            all.extend(page);
+    /// The next page of a list; none behind its end.
+    pub(super) async fn next<T>(&self, pages: &mut Pages) -> Result<Option<Vec<T>>, ApiError>
+    where
+        T: Numbered + DeserializeOwned,
+    {
+        let marker = pages.after.map(|id| format!("&marker={id}"));
+        let target = format!("{}{}", pages.target, marker.unwrap_or_default());
+        let list: List<T> = self.get(&target).await?;
+        let Some(last) = list.rows.last().map(Numbered::id) else {
+            return Ok(None);
+        };
+        if pages.after.is_some_and(|after| last <= after) {
+            return Err(ApiError::Endless { target });
         }
-        Err(ApiError::Endless)
+        pages.after = Some(last);
+        Ok(Some(list.rows))
+    }
+
+    /// A whole list, or the last [`MOST_HELD`] of it.
+    async fn all<T>(&self, mut pages: Pages) -> Result<Vec<T>, ApiError>
+    where
+        T: Numbered + DeserializeOwned,
+    {
+        let mut all: Vec<T> = Vec::new();
+        loop {
+            match self.next(&mut pages).await {
+                Ok(Some(page)) => all.extend(page),
+                Ok(None) => return Ok(all),
+                // The last one of the page before has been removed.
+                Err(ApiError::Status { status: 400, .. }) if pages.after.is_some() => return Ok(all),
+                Err(error) => return Err(error),
+            }
+            all.drain(..all.len().saturating_sub(MOST_HELD));
+        }
+    }
+
+    /// All notifications with this status, or the newest of them.
+    pub(super) async fn with_status(&self, status: &str) -> Result<Vec<Told>, ApiError> {
+        let mut pages = Pages::of("/notifications");
+        pages.target.push_str(&format!("&status={status}"));
+        self.all(pages).await
     }
 
     /// One notification; none where there is none.
     pub(super) async fn notification(&self, uuid: &str) -> Result<Option<Told>, ApiError> {
-        let target = format!("/notifications/{uuid}");
-        let found: Result<Notification, _> = self.get(&target).await;
+        let found: Result<Notification, _> = self.get(&format!("/notifications/{uuid}")).await;
         match found {
-            Ok(found) => readable(&target, Told::try_from(found.notification)).map(Some),
+            Ok(found) => Ok(Some(found.notification)),
             Err(ApiError::Status { status: 404, .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -231,15 +292,15 @@ impl Api {
     /// The names of all hosts, by their UUIDs.
     pub(super) async fn hosts(&self) -> Result<HashMap<String, String>, ApiError> {
         let mut names = HashMap::new();
-        let segments: Segments = self.get("/segments").await?;
-        for segment in segments.segments {
-            let target = format!("/segments/{}/hosts", segment.uuid);
-            let hosts: Hosts = match self.get(&target).await {
+        let segments: Vec<Segment> = self.all(Pages::of("/segments")).await?;
+        for segment in segments {
+            let hosts = Pages::of(&format!("/segments/{}/hosts", segment.uuid));
+            let hosts: Vec<Host> = match self.all(hosts).await {
                 // The segment has been removed since.
                 Err(ApiError::Status { status: 404, .. }) => continue,
                 hosts => hosts?,
             };
-            names.extend(hosts.hosts.into_iter().map(|host| (host.uuid, host.name)));
+            names.extend(hosts.into_iter().map(|host| (host.uuid, host.name)));
         }
         Ok(names)
     }
@@ -251,12 +312,6 @@ impl Api {
             Credentials::Token(token) => token.look(),
             Credentials::None | Credentials::Keystone(_) => {}
         }
-    }
-
-    async fn notifications(&self, target: &str) -> Result<Vec<Told>, ApiError> {
-        let listed: Notifications = self.get(target).await?;
-        let told = listed.notifications.into_iter().map(Told::try_from).collect();
-        readable(target, told)
     }
 
     async fn get<T: DeserializeOwned>(&self, target: &str) -> Result<T, ApiError> {
@@ -291,7 +346,10 @@ impl Api {
                 message: words(&answer.body),
             });
         }
-        readable(target, serde_json::from_slice(&answer.body))
+        serde_json::from_slice(&answer.body).map_err(|source| ApiError::Unreadable {
+            target: target.to_owned(),
+            source,
+        })
     }
 
     async fn ask(&self, target: &str, credentials: Option<(&'static str, &str)>) -> Result<Answer, ApiError> {
@@ -305,13 +363,6 @@ impl Api {
         };
         self.client.ask(&question).await.map_err(ApiError::Ask)
     }
-}
-
-fn readable<T>(target: &str, read: Result<T, serde_json::Error>) -> Result<T, ApiError> {
-    read.map_err(|source| ApiError::Unreadable {
-        target: target.to_owned(),
-        source,
-    })
 }
 
 fn text(keyring: &Keyring) -> String {
@@ -377,7 +428,7 @@ mod tests {
         #[test]
         fn no_answer_makes_a_reader_panic(body in "\\PC{0,60}", id: i64, payload in "\\PC{0,10}") {
             let _ = words(body.as_bytes());
-            let _ = serde_json::from_str::<Notifications>(&body);
+            let _ = serde_json::from_str::<List<Told>>(&body);
             let _ = told(json!({"id": id, "notification_uuid": body, "type": "VM", "status": "new", "generated_time": "", "payload": payload}));
         }
     }

@@ -25,7 +25,7 @@ const FINISHED_KEPT: usize = 1_000;
 const LATE: u64 = 500;
 
 /// So many unfinished ones are watched, the newest.
-const UNFINISHED_KEPT: usize = 20_000;
+pub(super) const UNFINISHED_KEPT: usize = 20_000;
 
 /// The newest notification that was raised, or the one from which on everything is.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -78,7 +78,7 @@ pub(super) struct Ledger {
     unfinished: usize,
 }
 
-/// What is to be made of an unfinished notification.
+/// What is to be made of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Judgement<'a> {
     /// Nothing: it was seen so before.
@@ -190,7 +190,7 @@ impl Ledger {
         }
     }
 
-    /// What is to be made of an unfinished notification that is not newer than the newest.
+    /// What is to be made of a notification that is not newer than the newest.
     pub(super) fn judge(&self, told: &Told) -> Judgement<'_> {
         let cursor = self.cursor.clone().unwrap_or_default();
         match self.status(&told.uuid) {

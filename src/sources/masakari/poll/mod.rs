@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use self::api::{Api, ApiError, Told};
+use self::api::{Api, ApiError, Pages, Told};
 use self::ledger::{Cursor, Judgement, Ledger, Step, UNFINISHED};
 use crate::config::MasakariPoll;
 use crate::config::masakari::poll::PollStart;
@@ -18,7 +18,7 @@ use crate::engine::bookmark::BookmarkError;
 use crate::engine::intake::{Intake, Limits, NotAccepted};
 use crate::event::masakari::{MasakariNotification, Observed, texts};
 use crate::event::time::Timestamp;
-use crate::sources::repeats::Repeats;
+use crate::repeats::Repeats;
 use crate::sources::{BuildError, Built, Site, Source, Wires, sentence};
 
 /// One event is on its way at a time.
@@ -189,8 +189,14 @@ impl Reader {
         let highest = newest.first().map_or(0, |told| told.id);
         match newest.iter().find(|told| told.id == cursor.id) {
             Some(told) if told.uuid == cursor.uuid => {
-                for told in newest.into_iter().rev().filter(|told| told.id > cursor.id) {
-                    self.raise_new(told, cursor.floor).await?;
+                for told in newest.into_iter().rev() {
+                    if told.id > cursor.id {
+                        self.raise_new(told, cursor.floor).await?;
+                    } else if self.ledger.judge(&told) == Judgement::Late {
+                        // It may have ended before it could be seen, and then nothing else tells of it.
+                        let step = self.ledger.sight(&told);
+                        self.raise(&told, None, step).await?;
+                    }
                 }
                 Ok(())
             }
@@ -204,20 +210,14 @@ impl Reader {
     }
 
     /// Raises everything behind a number, page by page.
-    async fn read_behind(&mut self, mut after: Option<u64>, floor: u64) -> Result<(), Stopped> {
-        loop {
-            let page = self.api.page(after, None).await?;
-            let Some(last) = page.last() else {
-                return Ok(());
-            };
-            if after.is_some_and(|after| last.id <= after) {
-                return Err(ApiError::Endless.into());
-            }
-            after = Some(last.id);
+    async fn read_behind(&mut self, after: Option<u64>, floor: u64) -> Result<(), Stopped> {
+        let mut pages = Pages::of_notifications(after);
+        while let Some(page) = self.api.next::<Told>(&mut pages).await? {
             for told in page.into_iter().filter(|told| told.id > floor) {
                 self.raise_new(told, floor).await?;
             }
         }
+        Ok(())
     }
 
     /// The newest notification that was raised is not there any more: old ones were removed, or the Masakari lost its database, and
@@ -229,16 +229,8 @@ impl Reader {
             self.tell_of_jump(cursor, highest);
             has_jumped = true;
         }
-        let (mut after, mut floor) = (None, 0);
-        loop {
-            let page = self.api.page(after, None).await?;
-            let Some(last) = page.last() else {
-                break;
-            };
-            if after.is_some_and(|after| last.id <= after) {
-                return Err(ApiError::Endless.into());
-            }
-            after = Some(last.id);
+        let (mut pages, mut floor) = (Pages::of_notifications(None), 0);
+        while let Some(page) = self.api.next::<Told>(&mut pages).await? {
             for told in page {
                 let is_known = self.ledger.status(&told.uuid).is_some();
                 if is_known || (told.id <= cursor.id && !cursor.is_before(&told)) {

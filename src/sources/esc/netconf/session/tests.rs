@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::sources::esc::netconf::hello::{BASE_1_0, BASE_1_1, NOTIFICATIONS};
+use crate::sources::esc::netconf::request::BASE_NAMESPACE;
 
 fn subscription(start: Option<&str>) -> Subscription {
     Subscription {

@@ -13,7 +13,7 @@ const OF_THE_MACHINE: &str = "/etc/ssh/ssh_known_hosts";
 /// A file of known hosts that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("the known hosts in `{}` cannot be read", path.display())]
-pub(super) struct KnownHostsError {
+pub(in crate::sources::esc::netconf) struct KnownHostsError {
     path: PathBuf,
     source: std::io::Error,
 }
@@ -128,7 +128,7 @@ fn usual_files() -> Vec<PathBuf> {
 
 /// A server that is not let in: both fingerprints, and what to add where its key is right.
 #[derive(Debug, Clone)]
-pub(super) struct HostKeyRefusal {
+pub(in crate::sources::esc::netconf) struct HostKeyRefusal {
     endpoint: String,
     name: String,
     add_to: AddTo,

@@ -59,7 +59,7 @@ fn text(keyring: &Keyring) -> Option<String> {
 
 /// Why hem is not let in.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LoginError {
+pub(in crate::sources::esc::netconf) enum LoginError {
     /// The server takes nothing of what it was offered.
     #[error("the server does not let `{user}` in: it refused {tried}{}", taken(.takes))]
     Refused {
@@ -71,10 +71,12 @@ pub(super) enum LoginError {
         takes: Vec<&'static str>,
     },
     /// The key's file cannot be used.
-    #[error("the key in `{}` cannot be used", path.display())]
+    #[error("the key in `{}` cannot be used{hint}", path.display())]
     Key {
         /// The file.
         path: PathBuf,
+        /// What may be wrong with it.
+        hint: &'static str,
         /// Why.
         source: russh::keys::Error,
     },
@@ -297,12 +299,23 @@ async fn read_key(path: PathBuf, passphrase: Option<String>) -> Result<PrivateKe
     let file = path.clone();
     let read = move || {
         refuse_open(&path)?;
-        load_secret_key(&path, passphrase.as_deref()).map_err(|source| LoginError::Key { path, source })
+        load_secret_key(&path, passphrase.as_deref()).map_err(|source| LoginError::Key {
+            hint: match (&passphrase, &source) {
+                (None, russh::keys::Error::KeyIsEncrypted) => {
+                    "; it is encrypted, and there is no `passphrase`"
+                }
+                (None, _) => "",
+                (Some(_), _) => " with its passphrase, which may be a wrong one",
+            },
+            path,
+            source,
+        })
     };
     match tokio::task::spawn_blocking(read).await {
         Ok(read) => read,
         Err(_) => Err(LoginError::Key {
             path: file,
+            hint: "",
             source: russh::keys::Error::CouldNotReadKey,
         }),
     }
@@ -312,6 +325,7 @@ async fn read_key(path: PathBuf, passphrase: Option<String>) -> Result<PrivateKe
 fn refuse_open(path: &Path) -> Result<(), LoginError> {
     let unreadable = |source: std::io::Error| LoginError::Key {
         path: path.to_owned(),
+        hint: "",
         source: source.into(),
     };
     let file = std::fs::metadata(path).map_err(unreadable)?;

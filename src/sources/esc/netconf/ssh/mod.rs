@@ -7,7 +7,7 @@ mod login;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -157,7 +157,20 @@ impl fmt::Display for LastWords {
 /// Stands at the door while a link is made, and hears why it ends.
 struct Doorkeeper {
     gatekeeper: Gatekeeper,
-    end: Arc<Mutex<Option<String>>>,
+    heard: Arc<Mutex<Heard>>,
+}
+
+/// What is known of a link from the side of the server.
+#[derive(Debug, Default)]
+struct Heard {
+    /// Its key: the algorithm and the fingerprint.
+    host_key: String,
+    /// Why it ended.
+    end: Option<String>,
+}
+
+fn locked(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
+    heard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl client::Handler for Doorkeeper {
@@ -169,6 +182,7 @@ impl client::Handler for Doorkeeper {
             algorithm: key.algorithm().as_str().to_owned(),
             blob: key.public_key_bytes(),
         };
+        locked(&self.heard).host_key = format!("{} {}", key.algorithm, key.fingerprint());
         match self.gatekeeper.admit(key) {
             Ok(()) => Ok(true),
             Err(refusal) => Err(SshError::HostKey(Box::new(refusal))),
@@ -184,8 +198,7 @@ impl client::Handler for Doorkeeper {
             DisconnectReason::Error(SshError::Ended(why)) => (why.clone(), Err(SshError::Ended(why))),
             DisconnectReason::Error(error) => (crate::sources::sentence(&error), Err(error)),
         };
-        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
-        end.get_or_insert(why);
+        locked(&self.heard).end.get_or_insert(why);
         result
     }
 }
@@ -193,7 +206,7 @@ impl client::Handler for Doorkeeper {
 /// A link to a server, with somebody logged in.
 pub(super) struct Link {
     handle: Handle<Doorkeeper>,
-    end: Arc<Mutex<Option<String>>>,
+    heard: Arc<Mutex<Heard>>,
 }
 
 /// Connects and logs in.
@@ -215,10 +228,10 @@ pub(super) async fn connect(rules: &Netconf, credentials: &Credentials) -> Resul
         nodelay: true,
         ..client::Config::default()
     };
-    let end = Arc::new(Mutex::new(None));
+    let heard = Arc::new(Mutex::new(Heard::default()));
     let doorkeeper = Doorkeeper {
         gatekeeper,
-        end: Arc::clone(&end),
+        heard: Arc::clone(&heard),
     };
     let address = (endpoint.host(), endpoint.port());
     let stream = within(endpoint, CONNECTING, async {
@@ -234,7 +247,7 @@ pub(super) async fn connect(rules: &Netconf, credentials: &Credentials) -> Resul
     let greeted = client::connect_stream(Arc::new(config), stream, doorkeeper);
     let mut handle = within(endpoint, GREETING, greeted).await?;
     within(endpoint, GREETING, login::login(&mut handle, rules, credentials)).await?;
-    Ok(Link { handle, end })
+    Ok(Link { handle, heard })
 }
 
 async fn within<T>(
@@ -279,9 +292,13 @@ impl Link {
 
     /// Why it ended; what is behind it may be said a moment later than the end is seen.
     pub(super) fn end(&self) -> String {
-        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
-        end.clone()
-            .unwrap_or_else(|| "the server closed the connection".to_owned())
+        let end = locked(&self.heard).end.clone();
+        end.unwrap_or_else(|| "the server closed the connection".to_owned())
+    }
+
+    /// The server's host key: the algorithm and the fingerprint.
+    pub(super) fn host_key(&self) -> String {
+        locked(&self.heard).host_key.clone()
     }
 
     /// Says goodbye.

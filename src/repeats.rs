@@ -10,7 +10,7 @@ const DIFFERENT: usize = 16;
 
 /// Keeps a loop from flooding the log.
 #[derive(Debug, Default)]
-pub(super) struct Repeats {
+pub struct Repeats {
     said: Vec<Said>,
 }
 
@@ -23,7 +23,7 @@ struct Said {
 
 impl Repeats {
     /// Whether `sentence` may be logged now: then how often it was kept back since it was last logged.
-    pub(super) fn allows(&mut self, sentence: &str, now: Instant) -> Option<u64> {
+    pub fn allows(&mut self, sentence: &str, now: Instant) -> Option<u64> {
         let is_recent = |said: &Said| now.saturating_duration_since(said.at) < REPEAT_AFTER;
         if let Some(said) = self.said.iter_mut().find(|said| said.sentence == sentence) {
             if is_recent(said) {
