@@ -207,9 +207,9 @@ async fn tokens_are_taken_up_and_taken_back_while_the_daemon_runs() {
 async fn an_export_ends_with_the_token_that_began_it() {
     let site = Site::open("").await;
     // More than lies in the buffers of a connection whose other end does not read.
-    let payload = STANDARD.encode("x".repeat(1 << 20));
+    let payload = STANDARD.encode("x".repeat(600 << 10));
     let order = json!({ "key": "large", "payload": payload }).to_string();
-    for _ in 0..24 {
+    for _ in 0..44 {
         assert_eq!(site.ask(OPERATOR, "POST", "/v1/events", &order).status, 200);
     }
     let whole = site.ask(OPERATOR, "GET", "/v1/export", "");
@@ -763,8 +763,10 @@ async fn whatever_is_wrong_is_said_as_a_problem_over_tcp_and_over_the_socket() {
     let site = Site::open("  limits: { body: 64KiB, body_time: 1s, head_time: 5s }\n").await;
     site.emit("first");
     let large = format!("{{ \"payload\": \"{}\" }}", "A".repeat(70_000));
+    let many = json!({ "executions": vec!["99.h"; 1_001] }).to_string();
     for (method, path, body, status, reason) in [
         ("GET", "/v1/nothing", "", 404, "not_found"),
+        ("POST", "/v1/executions/retry", &many, 413, "too_large"),
         ("GET", "/v1/events/99", "", 404, "not_found"),
         ("GET", "/v1/executions/1.h", "", 404, "not_found"),
         ("POST", "/v1/hooks/h/disable", "", 404, "not_found"),

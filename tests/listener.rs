@@ -14,9 +14,9 @@ mod web;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use daemon::until;
+use daemon::{LIMIT, until};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -31,7 +31,7 @@ async fn everything_wrong_gets_its_code_and_is_counted_and_others_go_on_being_se
     let house = noting();
     configure(
         &house,
-        "limits: { body: 64KiB, head_time: 1s, body_time: 1s }\nendpoints: { x: {}, y: { methods: [GET, PUT] } }\n",
+        "limits: { body: 64KiB, head_time: 5s, body_time: 5s }\nendpoints: { x: {}, y: { methods: [GET, PUT] } }\n",
         "",
     );
     let (mut service, address) = start(&house).await;
@@ -273,7 +273,7 @@ async fn who_drips_is_cut_off_and_keeps_nobody_out() {
     let house = noting();
     configure(
         &house,
-        "limits: { head_time: 1s, body_time: 1s }\nendpoints: { x: {} }\n",
+        "limits: { head_time: 4s, body_time: 4s }\nendpoints: { x: {} }\n",
         "",
     );
     let (mut service, address) = start(&house).await;
@@ -335,7 +335,13 @@ async fn no_bytes_go_unanswered_for_ever_or_disturb_others() {
         let said = raw(address, &bytes);
         prop_assert!(said.is_empty() || said.starts_with("HTTP/1."), "{said}");
         prop_assert!(!said.contains(" 500 "), "{said}");
-        prop_assert_eq!(post(address, "/x", &[], "{}").status, 202);
+        // On a busy machine a good one may be too slow as well.
+        let began = Instant::now();
+        let mut status = post(address, "/x", &[], "{}").status;
+        while status == 408 && began.elapsed() < LIMIT {
+            status = post(address, "/x", &[], "{}").status;
+        }
+        prop_assert_eq!(status, 202);
         Ok(())
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}"));

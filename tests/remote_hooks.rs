@@ -337,7 +337,7 @@ async fn a_time_limit_ends_the_script_on_its_host_too() {
         .script("slow.sh", &format!("#!/bin/sh\necho $$ > {pid}.new\nmv {pid}.new {pid}\nexec sleep 600\n"))
         .hook(
             "slow",
-            "name: slow\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: slow.sh\nremote: true\ntimeout: 2s\n",
+            "name: slow\ntrigger: { state: { resource: VM, on: RUNNING } }\ncommand: slow.sh\nremote: true\ntimeout: 10s\n",
         );
     let daemon = house.daemon().await;
     let attempt = run(&daemon, "slow", event("node1", 1)).await;

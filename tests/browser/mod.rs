@@ -183,21 +183,22 @@ impl Browser {
     pub(crate) async fn page(self: &Arc<Self>) -> Page {
         let context = self.order(None, "Target.createBrowserContext", json!({})).await;
         let context = context.unwrap_or_else(|error| panic!("no context: {error}"));
-        self.page_of(&context["browserContextId"]).await
+        let context = &context["browserContextId"];
+        self.page_of(
+            context,
+            json!({ "url": "about:blank", "browserContextId": context, "width": 1280, "height": 900 }),
+        )
+        .await
     }
 
-    async fn page_of(self: &Arc<Self>, context: &Value) -> Page {
+    async fn page_of(self: &Arc<Self>, context: &Value, target: Value) -> Page {
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
         let order = |method: &'static str, parameters| async move {
             self.order(None, method, parameters)
                 .await
                 .unwrap_or_else(|error| panic!("{method}: {error}"))
         };
-        let target = order(
-            "Target.createTarget",
-            json!({ "url": "about:blank", "browserContextId": context, "width": 1280, "height": 900 }),
-        )
-        .await;
+        let target = order("Target.createTarget", target).await;
         let attached = order(
             "Target.attachToTarget",
             json!({ "targetId": target["targetId"], "flatten": true }),
@@ -296,7 +297,8 @@ impl Page {
 
     /// Another tab beside it, with the same cookies.
     pub(crate) async fn tab(&self) -> Self {
-        self.browser.page_of(&self.context).await
+        let target = json!({ "url": "about:blank", "browserContextId": self.context });
+        self.browser.page_of(&self.context, target).await
     }
 
     /// Puts it before its other tabs.

@@ -206,16 +206,16 @@ fn drop_unreadable(tree: &Tree) -> sled::Result<()> {
             drop_unreadable_attempts(tree, &key, within, &mut batch)?;
         }
     }
-    let of_one_value: [(Space, fn(&[u8]) -> bool); 4] = [
-        (Space::Audit, |value| format::read_audit(0, value).is_ok()),
-        (Space::Override, |value| format::read_override(value).is_ok()),
-        (Space::Mute, |value| format::read_mute(value).is_ok()),
-        (Space::Owed, |value| format::read_owed(0, value).is_ok()),
-    ];
-    for (space, is_readable) in of_one_value {
+    for space in [Space::Audit, Space::Override, Space::Mute, Space::Owed] {
         for entry in tree.scan_prefix(keys::space(space)) {
             let (key, value) = entry?;
-            if !is_readable(&value) {
+            let is_readable = match space {
+                Space::Audit => format::read_audit(0, &value).is_ok(),
+                Space::Override => format::read_override(&value).is_ok(),
+                Space::Mute => format::read_mute(&value).is_ok(),
+                _ => format::read_owed(0, &value).is_ok(),
+            };
+            if !is_readable {
                 batch.remove(key);
             }
         }

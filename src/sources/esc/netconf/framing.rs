@@ -78,6 +78,11 @@ impl Decoder {
         }
     }
 
+    /// Messages of up to so many bytes are taken from now on.
+    pub fn take_up_to(&mut self, longest: usize) {
+        self.longest = longest;
+    }
+
     /// From the next message on, chunks.
     pub fn expect_chunks(&mut self) {
         self.framing = Framing::Chunks;

@@ -8,6 +8,9 @@ pub(super) const BASE_1_0: &str = "urn:ietf:params:netconf:base:1.0";
 pub(super) const BASE_1_1: &str = "urn:ietf:params:netconf:base:1.1";
 pub(super) const NOTIFICATIONS: &str = "urn:ietf:params:netconf:capability:notification:1.0";
 
+/// A hello is no longer; real ones have some KiB.
+pub(super) const LONGEST: usize = 1 << 20;
+
 /// What a server says first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Greeting {

@@ -43,6 +43,7 @@ enum Stage {
 pub struct Inquiry {
     question: String,
     decoder: Decoder,
+    longest: usize,
     framing: Framing,
     stage: Stage,
     output: Vec<u8>,
@@ -53,7 +54,8 @@ impl Inquiry {
     pub fn new(subtree: &str, longest: usize) -> Self {
         Self {
             question: get(subtree),
-            decoder: Decoder::new(longest),
+            decoder: Decoder::new(longest.min(hello::LONGEST)),
+            longest,
             framing: Framing::EndMark,
             stage: Stage::Hello,
             output: hello::sent(),
@@ -98,6 +100,7 @@ impl Inquiry {
                 };
             }
             self.framing = hello::read(&message)?.framing;
+            self.decoder.take_up_to(self.longest);
             if self.framing == Framing::Chunks {
                 self.decoder.expect_chunks();
             }

@@ -67,7 +67,7 @@ enum Ended {
     #[error("the server ended the session: {0}")]
     Closed(String),
     #[error("the server ended the subscription")]
-    SubscriptionEnded,
+    Unsubscribed,
     #[error("hem stops")]
     Stopped,
 }
@@ -274,6 +274,9 @@ impl Listener {
             }
             Err(ended) => ended,
         };
+        if matches!(ended, Ended::Session(SessionFault::Framing(_))) {
+            self.intake.not_kept(NotKept::Refused("broken framing"));
+        }
         if plan.start.is_some() {
             self.learn_from(&ended);
         }
@@ -513,7 +516,7 @@ impl Listener {
                     self.broken = None;
                     self.end_look().await;
                 }
-                Heard::SubscriptionEnded => return Err(Ended::SubscriptionEnded),
+                Heard::SubscriptionEnded => return Err(Ended::Unsubscribed),
                 Heard::Closed => return Err(Ended::Closed("it said goodbye".to_owned())),
                 Heard::Hello { .. } | Heard::Subscribed => {}
             }

@@ -110,6 +110,7 @@ enum Stage {
 pub struct Session {
     subscription: Subscription,
     decoder: Decoder,
+    longest: usize,
     framing: Framing,
     stage: Stage,
     output: Vec<u8>,
@@ -120,7 +121,8 @@ impl Session {
     pub fn new(subscription: Subscription, longest: usize) -> Self {
         Self {
             subscription,
-            decoder: Decoder::new(longest),
+            decoder: Decoder::new(longest.min(hello::LONGEST)),
+            longest,
             framing: Framing::EndMark,
             stage: Stage::Hello,
             output: hello::sent(),
@@ -186,6 +188,7 @@ impl Session {
 
     fn greeted(&mut self, message: &[u8]) -> Result<Heard, SessionFault> {
         let greeting = hello::read(message)?;
+        self.decoder.take_up_to(self.longest);
         if greeting.framing == Framing::Chunks {
             self.framing = Framing::Chunks;
             self.decoder.expect_chunks();

@@ -93,13 +93,15 @@ impl Gatekeeper {
     }
 
     /// Lets a server in, or says why not.
-    pub(super) fn admit(&self, key: ServerKey) -> Result<(), HostKeyRefusal> {
-        let refusal = |why| HostKeyRefusal {
-            endpoint: self.endpoint.to_string(),
-            name: known_hosts::name_of(self.endpoint.host(), self.endpoint.port()),
-            add_to: self.add_to.clone(),
-            key: key.clone(),
-            why,
+    pub(super) fn admit(&self, key: ServerKey) -> Result<(), Box<HostKeyRefusal>> {
+        let refusal = |why| {
+            Box::new(HostKeyRefusal {
+                endpoint: self.endpoint.to_string(),
+                name: known_hosts::name_of(self.endpoint.host(), self.endpoint.port()),
+                add_to: self.add_to.clone(),
+                key: key.clone(),
+                why,
+            })
         };
         if let Some((place, _)) = self.revoked.iter().find(|(_, revoked)| revoked.blob == key.blob) {
             return Err(refusal(Why::Revoked(place.clone())));

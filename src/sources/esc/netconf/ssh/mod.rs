@@ -79,7 +79,7 @@ pub(super) enum SshError {
     },
     /// It does not let hem in.
     #[error(transparent)]
-    Login(#[from] LoginError),
+    Login(Box<LoginError>),
     /// It has no NETCONF.
     #[error("the server has no subsystem `netconf`{0}")]
     NoSubsystem(LastWords),
@@ -98,6 +98,12 @@ impl SshError {
             self,
             Self::KnownHosts(_) | Self::HostKey(_) | Self::NoCommonAlgorithm { .. } | Self::Login(_)
         )
+    }
+}
+
+impl From<LoginError> for SshError {
+    fn from(error: LoginError) -> Self {
+        Self::Login(Box::new(error))
     }
 }
 
@@ -185,7 +191,7 @@ impl client::Handler for Doorkeeper {
         locked(&self.heard).host_key = format!("{} {}", key.algorithm, key.fingerprint());
         match self.gatekeeper.admit(key) {
             Ok(()) => Ok(true),
-            Err(refusal) => Err(SshError::HostKey(Box::new(refusal))),
+            Err(refusal) => Err(SshError::HostKey(refusal)),
         }
     }
 
