@@ -275,10 +275,7 @@ mod tests {
         };
         let expected = "no saved record of NCMP: it needs one of `body`, `text` and `base64`";
         assert_eq!(reason(br#"{"kind":"ncmp","body":{},"text":"{}"}"#), expected);
-        assert_eq!(
-            reason(br#"{"kind":"ncmp","key":"h1"}"#),
-            "the record has no value"
-        );
+        assert!(reason(br#"{"kind":"ncmp","key":"h1"}"#).starts_with("the record has no value"));
         assert!(reason(br#"{"kind":"ncmp","bdy":1}"#).contains("unknown field `bdy`"));
         // The record can be read as a file; what is in it cannot be read as a record.
         assert!(reason(br#"{"kind":"ncmp","text":"{"}"#).starts_with("the value is no JSON"));
