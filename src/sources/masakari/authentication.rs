@@ -37,7 +37,7 @@ pub(super) enum Authentication {
     /// Everybody is an administrator, as with Masakari's `auth_strategy = noauth2`.
     None,
     /// Administrators have a name and a password.
-    HttpBasic(Passwords),
+    HttpBasic(Box<Passwords>),
     /// Administrators have one of these tokens.
     Token(Keyring),
     /// Keystone says who somebody is.
@@ -76,7 +76,7 @@ impl Authentication {
         Ok(match auth {
             MasakariAuth::None => Self::None,
             MasakariAuth::HttpBasic { file } => {
-                Self::HttpBasic(Passwords::read(file).map_err(BuildError::Users)?)
+                Self::HttpBasic(Box::new(Passwords::read(file).map_err(BuildError::Users)?))
             }
             MasakariAuth::Token { secrets } => {
                 Self::Token(Keyring::read(secrets, redaction).map_err(BuildError::Secret)?)
