@@ -192,32 +192,32 @@ fn not_sendable(file: &str, why: &NotSendable) -> Failure {
 
 /// What travels in one way.
 trait Travels: Sized {
-    fn of(sending: Sending) -> Result<Self, Sending>;
+    fn of(sending: Sending) -> Result<Self, Box<Sending>>;
 }
 
 impl Travels for SavedMessage {
-    fn of(sending: Sending) -> Result<Self, Sending> {
+    fn of(sending: Sending) -> Result<Self, Box<Sending>> {
         match sending {
             Sending::Message(message) => Ok(message),
-            other => Err(other),
+            other => Err(other.into()),
         }
     }
 }
 
 impl Travels for Request {
-    fn of(sending: Sending) -> Result<Self, Sending> {
+    fn of(sending: Sending) -> Result<Self, Box<Sending>> {
         match sending {
             Sending::Request(request) => Ok(request),
-            other => Err(other),
+            other => Err(other.into()),
         }
     }
 }
 
 impl Travels for SavedRecord {
-    fn of(sending: Sending) -> Result<Self, Sending> {
+    fn of(sending: Sending) -> Result<Self, Box<Sending>> {
         match sending {
             Sending::Record(record) => Ok(record),
-            other => Err(other),
+            other => Err(other.into()),
         }
     }
 }

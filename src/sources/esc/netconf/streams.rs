@@ -4,6 +4,9 @@ use super::hello::{child, local};
 use super::request::escaped;
 use crate::event::document::{self, Element};
 
+/// What is longer is no time; it would be written anew with each event.
+const LONGEST_TIME: usize = 64;
+
 const NAMESPACE: &str = "urn:ietf:params:xml:ns:netmod:notification";
 
 /// A stream, as a server tells of it. Times are the server's, as it wrote them.
@@ -42,9 +45,13 @@ pub(super) fn read(answer: &[u8], stream: &str) -> Result<Option<Stream>, String
         .find(|element| text_of(element, "name").as_deref() == Some(stream));
     Ok(found.map(|element| Stream {
         replays: matches!(text_of(element, "replaySupport").as_deref(), Some("true" | "1")),
-        created: text_of(element, "replayLogCreationTime"),
-        aged: text_of(element, "replayLogAgedTime"),
+        created: time_of(element, "replayLogCreationTime"),
+        aged: time_of(element, "replayLogAgedTime"),
     }))
+}
+
+fn time_of(element: &Element, name: &str) -> Option<String> {
+    text_of(element, name).filter(|time| time.len() <= LONGEST_TIME)
 }
 
 fn text_of(element: &Element, name: &str) -> Option<String> {
