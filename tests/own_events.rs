@@ -379,10 +379,10 @@ impl Drop for Life {
     }
 }
 
-fn saved(name: &str) -> PathBuf {
+fn saved(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("examples/opennebula/events")
-        .join(name)
+        .join("examples")
+        .join(path)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -391,7 +391,7 @@ async fn what_is_untold_when_the_daemon_is_killed_is_told_once_by_the_next_life(
     watcher(&house, "watch", "{ execution: { hook: dns, outcome: failed } }");
     let mut life = Life::begin(&house, Some("after-settle"));
     until("the daemon answers", || house.config.control.socket.exists()).await;
-    let event = saved("vm-allocate.xml");
+    let event = saved("opennebula/events/vm-allocate.xml");
     let emitted = hem(&house, &["emit", event.to_str().expect("a path")]).await;
     assert_eq!(emitted.code, 0, "{}", emitted.stderr);
     life.until_killed().await;
@@ -432,7 +432,7 @@ async fn what_is_cancelled_because_its_hook_is_disabled_is_so_in_the_batch_of_th
     );
     let mut life = Life::begin(&house, Some("after-settle"));
     until("the daemon answers", || house.config.control.socket.exists()).await;
-    let event = saved("vm-allocate.xml");
+    let event = saved("opennebula/events/vm-allocate.xml");
     for _ in 0..3 {
         let emitted = hem(&house, &["emit", event.to_str().expect("a path")]).await;
         assert_eq!(emitted.code, 0, "{}", emitted.stderr);
@@ -460,7 +460,7 @@ async fn a_saved_own_event_is_tried_matched_and_handed_over() {
         "{ execution: { hook: \"register-*\", outcome: failed } }",
     );
     let daemon = house.daemon().await;
-    let event = saved("execution-failed.json");
+    let event = saved("own/events/execution-failed.json");
     let event = event.to_str().expect("a path");
     let hooks = house.config.hooks_dir.to_str().expect("a path").to_owned();
     let matched = hem(&house, &["match", event, "--hooks", &hooks]).await;
