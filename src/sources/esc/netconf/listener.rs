@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ledger::{Ledger, Overlap, Plan, Sighting};
 use super::line::{Line, TOGETHER, line};
+use super::reply::RpcError;
 use super::ssh::{self, Credentials, Link, NetconfChannel, SshError};
 use super::{
     Heard, Inquiry, InquiryFault, Session, SessionFault, Stream, Subscription, deployments, streams,
@@ -51,6 +52,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// The longest delay before a server is called again that was not to be had, and before one that somebody has to see to.
 const AGAIN: Duration = Duration::from_secs(5);
 const AGAIN_FOR_SOMEBODY: Duration = Duration::from_secs(30);
+
+/// So many refusals in a row to send again what the server has kept are its last word.
+const REFUSALS: u32 = 2;
 
 /// A session that lasted so long was a good one.
 const GOOD: Duration = Duration::from_secs(10);
@@ -168,6 +172,8 @@ struct Listener {
     away_since: Option<Timestamp>,
     /// How many notifications were taken.
     taken: u64,
+    /// How often in a row the server refused to send again what it has kept.
+    refusals: u32,
     /// Where the last session that was sent something again broke, and how.
     broken: Option<(u64, String)>,
     /// Why the next session leaves out what the server has kept.
@@ -199,6 +205,7 @@ impl Listener {
             look: None,
             away_since: None,
             taken: 0,
+            refusals: 0,
             broken: None,
             skips: None,
             log: Repeats::default(),
@@ -257,8 +264,10 @@ impl Listener {
         };
         let mut plan = self.ledger.plan(stream.as_ref(), self.rules.start);
         if let Some(why) = self.skips.take() {
+            // A first look would have passed over what the server has kept all the same.
+            let gap = if plan.only_looks { plan.gap } else { Some(why) };
             plan = Plan {
-                gap: Some(why),
+                gap,
                 ..Plan::default()
             };
         }
@@ -286,8 +295,15 @@ impl Listener {
 
     /// What is done otherwise next time, after a session that was to be sent something again.
     fn learn_from(&mut self, ended: &Ended) {
+        let is_refused = matches!(
+            ended,
+            Ended::Session(SessionFault::Refused { errors, .. }) if errors.iter().any(RpcError::is_about_start)
+        );
+        self.refusals = if is_refused { self.refusals + 1 } else { 0 };
         match ended {
-            Ended::Session(SessionFault::Refused { .. }) => {
+            // Whatever else is refused, the server has not said that it would not send it at another time.
+            _ if self.refusals >= REFUSALS => {
+                self.refusals = 0;
                 self.skips = Some(format!(
                     "the server does not send again what it has kept: {}",
                     sentence(ended)
