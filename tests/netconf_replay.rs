@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use daemon::{House, until};
 use netconf::subscriber::{SOURCE, accepted, configure, connected, kept, refused, subscribed};
-use netconf::{Emit, Link, Manners, Netconfd, Operator, STREAM, Scripted, stream};
+use netconf::{Emit, Link, Manners, Netconfd, Operator, STREAM, Scripted, notification, stream};
 use service::{Service, hem};
 
 fn settings(netconfd: &Netconfd, link: &Link, more: &str) -> String {
@@ -317,6 +317,35 @@ async fn a_log_that_begins_later_than_what_was_accepted_leaves_a_gap() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_before_the_subscription_is_confirmed_is_heard() {
+    let house = House::new();
+    let server = Scripted::start(&house, replaying("")).await;
+    let link = Link::to(server.door.sshd.port);
+    configure(&house, &server.door.settings(link.port));
+    let mut service = Service::start(&house);
+    let mut first = server.first_subscription().await;
+    first.event("2026-03-01T10:00:00+00:00", "VM_ALIVE", "1");
+    accepted(&mut service, 1).await;
+    server.change(|manners| {
+        manners.before_ok = vec![
+            notification("2026-03-01T10:00:00+00:00", "VM_ALIVE", "1"),
+            notification("2026-03-01T10:10:00+00:00", "VM_ALIVE", "2"),
+            "no notification".to_owned(),
+        ];
+    });
+    first.end();
+    let mut again = server.subscription().await;
+    again.event("2026-03-01T10:20:00+00:00", "VM_ALIVE", "3");
+    let status = accepted(&mut service, 3).await;
+    let sums = status.events[SOURCE];
+    assert_eq!((sums.duplicate, sums.undecodable), (1, 1), "{sums:?}");
+    service.stop().await;
+    let kept = kept(&house);
+    let numbers: Vec<&str> = kept.events.iter().map(|(_, message)| message.as_str()).collect();
+    assert_eq!(numbers, ["1", "2", "3"]);
+}
+
 /// An answer that refuses, with this tag and these words.
 fn refusal(tag: &str, message: &str) -> Vec<(String, String)> {
     let error = format!(
@@ -447,12 +476,10 @@ async fn a_subscription_that_the_server_ends_is_made_anew() {
     service.stop().await;
     let kept = kept(&house);
     assert_eq!(kept.lost_and_twice(1, 3), (Vec::new(), Vec::new()));
+    let asked = server.asked_where_subscribed();
+    assert_eq!(asked.len(), 2, "{asked:#?}");
     assert!(
-        server
-            .asked()
-            .iter()
-            .any(|request| request.contains("close-session")),
-        "hem takes its leave: {:#?}",
-        server.asked()
+        asked[1].contains("close-session"),
+        "hem takes its leave: {asked:#?}"
     );
 }

@@ -1,6 +1,6 @@
 //! Listens to a server's notifications, one session after the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -68,6 +68,8 @@ enum Ended {
     Session(#[from] SessionFault),
     #[error("the server has not answered in {} seconds", ANSWER.as_secs())]
     Silent,
+    #[error("the server sends and sends, and does not answer the subscription")]
+    Unanswered,
     #[error("the server ended the session: {0}")]
     Closed(String),
     #[error("the server ended the subscription")]
@@ -156,6 +158,14 @@ impl Notifications {
                 .await;
         });
     }
+}
+
+/// A session that has subscribed.
+struct Subscribed {
+    channel: NetconfChannel,
+    session: Session,
+    /// What the server sent before it said that the subscription is in force: it may begin with what it has kept at once.
+    early: VecDeque<Heard>,
 }
 
 struct Listener {
@@ -273,10 +283,10 @@ impl Listener {
         }
         let subscribed = until.run_until_cancelled(self.subscribe(&link, &plan)).await;
         let ended = match subscribed.unwrap_or(Err(Ended::Stopped)) {
-            Ok((channel, session)) => {
+            Ok(subscribed) => {
                 self.ledger.attend(stream.as_ref());
                 let ended = self
-                    .follow(&link, channel, session, &plan, stream.as_ref(), until)
+                    .follow(&link, subscribed, &plan, stream.as_ref(), until)
                     .await;
                 self.away_since = Some(Timestamp::now());
                 ended
@@ -350,7 +360,7 @@ impl Listener {
     }
 
     /// Subscribes as planned.
-    async fn subscribe(&self, link: &Link, plan: &Plan) -> Result<(NetconfChannel, Session), Ended> {
+    async fn subscribe(&self, link: &Link, plan: &Plan) -> Result<Subscribed, Ended> {
         let subscription = Subscription {
             stream: self.rules.stream.clone(),
             start: plan.start.clone(),
@@ -358,13 +368,24 @@ impl Listener {
         let subscribed = async {
             let mut channel = link.netconf().await?;
             let mut session = Session::new(subscription, LONGEST);
+            let (mut early, mut received) = (VecDeque::new(), 0);
             loop {
                 channel.send(session.output()).await?;
                 match session.hear()? {
-                    Some(Heard::Subscribed) => return Ok((channel, session)),
-                    Some(_) => {}
+                    Some(Heard::Subscribed) => {
+                        return Ok(Subscribed {
+                            channel,
+                            session,
+                            early,
+                        });
+                    }
+                    Some(heard) => early.push_back(heard),
+                    None if received > EARLY => return Err(Ended::Unanswered),
                     None => match channel.receive().await {
-                        Some(bytes) => session.push(&bytes),
+                        Some(bytes) => {
+                            received += bytes.len();
+                            session.push(&bytes);
+                        }
                         None => return Err(end_of(link, &channel)),
                     },
                 }
@@ -377,12 +398,16 @@ impl Listener {
     async fn follow(
         &mut self,
         link: &Link,
-        mut channel: NetconfChannel,
-        mut session: Session,
+        subscribed: Subscribed,
         plan: &Plan,
         stream: Option<&Stream>,
         until: &CancellationToken,
     ) -> Ended {
+        let Subscribed {
+            mut channel,
+            mut session,
+            mut early,
+        } = subscribed;
         self.intake.reads_on();
         tracing::info!(
             source = &*self.name, endpoint = %self.rules.endpoint, stream = self.rules.stream,
@@ -407,7 +432,7 @@ impl Listener {
             self.line.keep(bookmarks).await;
         }
         loop {
-            let taken = self.hear(&mut session, &mut overlap);
+            let taken = self.hear(&mut early, &mut session, &mut overlap);
             match until.run_until_cancelled(taken).await {
                 Some(Ok(())) => {}
                 Some(Err(ended)) => {
@@ -494,8 +519,20 @@ impl Listener {
     }
 
     /// Takes all that has come.
-    async fn hear(&mut self, session: &mut Session, overlap: &mut Overlap) -> Result<(), Ended> {
-        while let Some(heard) = session.hear()? {
+    async fn hear(
+        &mut self,
+        early: &mut VecDeque<Heard>,
+        session: &mut Session,
+        overlap: &mut Overlap,
+    ) -> Result<(), Ended> {
+        loop {
+            let heard = match early.pop_front() {
+                Some(heard) => heard,
+                None => match session.hear()? {
+                    Some(heard) => heard,
+                    None => return Ok(()),
+                },
+            };
             match heard {
                 Heard::Event {
                     event,
@@ -537,7 +574,6 @@ impl Listener {
                 Heard::Hello { .. } | Heard::Subscribed => {}
             }
         }
-        Ok(())
     }
 
     /// All that the server had kept was seen: what comes now is taken.
