@@ -346,6 +346,35 @@ async fn what_is_sent_before_the_subscription_is_confirmed_is_heard() {
     assert_eq!(numbers, ["1", "2", "3"]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_look_ends_also_where_the_server_does_not_say_that_its_replay_is_complete() {
+    let house = House::new();
+    let server = Scripted::start(&house, replaying("")).await;
+    let link = Link::to(server.door.sshd.port);
+    configure(
+        &house,
+        &format!("{}, keepalive: 20s", server.door.settings(link.port)),
+    );
+    let mut service = Service::start(&house);
+    let mut first = server.subscription().await;
+    for number in ["1", "2"] {
+        first.event("2026-03-01T10:00:00+00:00", "VM_ALIVE", number);
+    }
+    until("it has looked", || {
+        service.log().contains("events are taken from here on")
+    })
+    .await;
+    first.event("2026-03-01T10:00:01+00:00", "VM_ALIVE", "3");
+    let status = accepted(&mut service, 1).await;
+    let passed_over = status.sources[SOURCE].refused.get("before the first start");
+    assert_eq!(passed_over, Some(&2), "{:?}", status.sources[SOURCE]);
+    assert!(status.events[SOURCE].adds_up);
+    service.stop().await;
+    let kept = kept(&house);
+    let numbers: Vec<&str> = kept.events.iter().map(|(_, message)| message.as_str()).collect();
+    assert_eq!((numbers, kept.gaps), (vec!["3"], Vec::new()));
+}
+
 /// An answer that refuses, with this tag and these words.
 fn refusal(tag: &str, message: &str) -> Vec<(String, String)> {
     let error = format!(

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::{Ledger, Overlap, Plan, Sighting};
 use super::line::{Line, TOGETHER, line};
+use super::look::Look;
 use super::reply::RpcError;
 use super::ssh::{self, Credentials, Link, NetconfChannel, SshError};
 use super::{
@@ -42,9 +43,6 @@ const EARLY: usize = 16 << 20;
 
 /// A server that takes longer to answer does not.
 const ANSWER: Duration = Duration::from_secs(30);
-
-/// A server that is silent for so long has sent all that it had kept.
-const LOOKING: Duration = Duration::from_secs(10);
 
 /// A server that takes longer to say goodbye is left without.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -141,15 +139,24 @@ impl Notifications {
         let (source, taker) = (name.clone(), intake.clone());
         readers.spawn(|until| async move { waiting.hand_over(&source, taker, &until).await });
         readers.spawn(|until| async move {
-            let bookmarks = match records.bookmarks(&name).await {
-                Ok(bookmarks) => bookmarks,
-                Err(error) => {
+            let mut backoff = Backoff::new(fastrand::Rng::new()).up_to(AGAIN_FOR_SOMEBODY);
+            let mut log = Repeats::default();
+            let bookmarks = loop {
+                let error = match records.bookmarks(&name).await {
+                    Ok(bookmarks) => break bookmarks,
+                    Err(error) => error,
+                };
+                intake.disconnected("how far it was read cannot be found in the store");
+                if let Some(repeats) = log.allows(&sentence(&error), Instant::now()) {
                     tracing::error!(
                         source = name,
                         error = &error as &dyn std::error::Error,
+                        repeats,
                         "how far the notifications were read is not to be had; they are not listened to"
                     );
-                    intake.disconnected("how far it was read cannot be found in the store");
+                }
+                let waited = until.run_until_cancelled(sleep(backoff.next_delay())).await;
+                if waited.is_none() {
                     return;
                 }
             };
@@ -177,7 +184,7 @@ struct Listener {
     line: Line,
     ledger: Ledger,
     /// What a first look at what the server has kept found.
-    look: Option<Ledger>,
+    look: Option<Look>,
     /// When the last session ended that was listened to.
     away_since: Option<Timestamp>,
     /// How many notifications were taken.
@@ -291,11 +298,14 @@ impl Listener {
                 self.away_since = Some(Timestamp::now());
                 ended
             }
-            Err(ended) => ended,
+            Err(ended) => {
+                // Where nothing is listened to yet, nothing is kept of it.
+                if matches!(ended, Ended::Session(SessionFault::Framing(_))) {
+                    self.intake.not_kept(NotKept::Refused("broken framing"));
+                }
+                ended
+            }
         };
-        if matches!(ended, Ended::Session(SessionFault::Framing(_))) {
-            self.intake.not_kept(NotKept::Refused("broken framing"));
-        }
         if plan.start.is_some() {
             self.learn_from(&ended);
         }
@@ -414,11 +424,9 @@ impl Listener {
             from = plan.start, "the notifications are listened to"
         );
         let away_since = self.away_since.take().or_else(|| self.ledger.noted());
-        self.look = plan.only_looks.then(|| {
-            let mut look = Ledger::default();
-            look.attend(stream);
-            look
-        });
+        self.look = plan
+            .only_looks
+            .then(|| Look::begin(stream, tokio::time::Instant::now()));
         let telling = self.tell_gap(link, &mut channel, &mut session, plan, away_since);
         let told = until.run_until_cancelled(telling).await;
         let mut overlap = if plan.start.is_some() {
@@ -449,14 +457,16 @@ impl Listener {
                     return Ended::Stopped;
                 }
             }
+            let look_ends = self.look.as_ref().map(Look::ends_at);
             tokio::select! {
                 received = channel.receive() => match received {
                     Some(bytes) => session.push(&bytes),
                     None => return end_of(link, &channel),
                 },
                 () = until.cancelled() => {}
-                // Not every server says where what it has kept ends.
-                () = sleep(LOOKING), if self.look.is_some() => self.end_look().await,
+                () = sleep_until(look_ends.unwrap_or_else(tokio::time::Instant::now)), if look_ends.is_some() => {
+                    self.end_look().await;
+                }
             }
         }
     }
@@ -576,16 +586,25 @@ impl Listener {
         }
     }
 
-    /// All that the server had kept was seen: what comes now is taken.
+    /// All that the server had kept was seen, or enough: what comes now is taken.
     async fn end_look(&mut self) {
-        if let Some(mut look) = self.look.take() {
-            let bookmarks = look.settle(Timestamp::now());
+        if let Some(look) = self.look.take() {
+            let passed_over = look.passed_over();
+            if look.is_cut_short(tokio::time::Instant::now()) {
+                tracing::warn!(
+                    source = &*self.name,
+                    passed_over,
+                    "the server does not say where what it has kept ends; some of what was passed over may have been new"
+                );
+            }
+            self.ledger = look.into_ledger();
+            let bookmarks = self.ledger.settle(Timestamp::now());
             tracing::info!(
                 source = &*self.name,
-                newest = look.place(),
+                newest = self.ledger.place(),
+                passed_over,
                 "events are taken from here on"
             );
-            self.ledger = look;
             self.line.keep(bookmarks).await;
         }
     }
@@ -628,7 +647,8 @@ impl Listener {
     ) {
         let now = Timestamp::now();
         if let Some(look) = &mut self.look {
-            look.note(sighting, now);
+            look.note(sighting, now, tokio::time::Instant::now());
+            self.intake.not_kept(NotKept::Refused("before the first start"));
             return;
         }
         if overlap.drops(sighting) {
