@@ -160,9 +160,14 @@ impl Notifications {
                     return;
                 }
             };
-            Listener::new(self, name.as_str().into(), intake, line, &bookmarks)
-                .listen(&until)
-                .await;
+            let listener = Listener::new(self, name.as_str().into(), intake, line, &bookmarks);
+            if listener.ledger.is_place_lost() {
+                tracing::error!(
+                    source = name,
+                    "how far the notifications were read cannot be read in the store; a gap is recorded"
+                );
+            }
+            listener.listen(&until).await;
         });
     }
 }
