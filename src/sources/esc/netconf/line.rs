@@ -159,7 +159,9 @@ impl Waiting {
             if let Some(repeats) = log.allows(&why, Instant::now()) {
                 tracing::warn!(source, why, repeats, "events wait: hem takes none now");
             }
-            until.run_until_cancelled(tokio::time::sleep(backoff.next_delay())).await;
+            until
+                .run_until_cancelled(tokio::time::sleep(backoff.next_delay()))
+                .await;
             sequence.begin_anew();
             // The first one shows whether there is room again.
             together = 1;

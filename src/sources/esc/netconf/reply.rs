@@ -38,7 +38,10 @@ impl RpcError {
             self.tag.as_str(),
             "bad-element" | "unknown-element" | "invalid-value" | "operation-not-supported"
         );
-        let texts = [&self.path, &self.message].into_iter().flatten().chain(&self.about);
+        let texts = [&self.path, &self.message]
+            .into_iter()
+            .flatten()
+            .chain(&self.about);
         is_lasting
             && texts.into_iter().any(|text| {
                 let text = text.to_ascii_lowercase().replace([' ', '-', '_'], "");
