@@ -15,9 +15,9 @@ mod sshd;
 
 use std::collections::BTreeMap;
 
-use daemon::House;
-use netconf::subscriber::{SOURCE, accepted, configure, connected, kept, subscribed};
-use netconf::{Emit, Link, Manners, Netconfd, Operator, STREAM, Scripted, stream};
+use daemon::{House, until};
+use netconf::subscriber::{SOURCE, accepted, configure, connected, kept, refused, subscribed};
+use netconf::{Emit, Link, Manners, Netconfd, Operator, STREAM, Scripted, notification, stream};
 use service::{Service, hem};
 
 fn settings(netconfd: &Netconfd, link: &Link, more: &str) -> String {
@@ -318,6 +318,124 @@ async fn a_log_that_begins_later_than_what_was_accepted_leaves_a_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_before_the_subscription_is_confirmed_is_heard() {
+    let house = House::new();
+    let server = Scripted::start(&house, replaying("")).await;
+    let link = Link::to(server.door.sshd.port);
+    configure(&house, &server.door.settings(link.port));
+    let mut service = Service::start(&house);
+    let mut first = server.first_subscription().await;
+    first.event("2026-03-01T10:00:00+00:00", "VM_ALIVE", "1");
+    accepted(&mut service, 1).await;
+    server.change(|manners| {
+        manners.before_ok = vec![
+            notification("2026-03-01T10:00:00+00:00", "VM_ALIVE", "1"),
+            notification("2026-03-01T10:10:00+00:00", "VM_ALIVE", "2"),
+            "no notification".to_owned(),
+        ];
+    });
+    first.end();
+    let mut again = server.subscription().await;
+    again.event("2026-03-01T10:20:00+00:00", "VM_ALIVE", "3");
+    let status = accepted(&mut service, 3).await;
+    let sums = status.events[SOURCE];
+    assert_eq!((sums.duplicate, sums.undecodable), (1, 1), "{sums:?}");
+    service.stop().await;
+    let kept = kept(&house);
+    let numbers: Vec<&str> = kept.events.iter().map(|(_, message)| message.as_str()).collect();
+    assert_eq!(numbers, ["1", "2", "3"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_look_ends_also_where_the_server_does_not_say_that_its_replay_is_complete() {
+    let house = House::new();
+    let server = Scripted::start(&house, replaying("")).await;
+    let link = Link::to(server.door.sshd.port);
+    configure(
+        &house,
+        &format!("{}, keepalive: 20s", server.door.settings(link.port)),
+    );
+    let mut service = Service::start(&house);
+    let mut first = server.subscription().await;
+    for number in ["1", "2"] {
+        first.event("2026-03-01T10:00:00+00:00", "VM_ALIVE", number);
+    }
+    until("it has looked", || {
+        service.log().contains("events are taken from here on")
+    })
+    .await;
+    first.event("2026-03-01T10:00:01+00:00", "VM_ALIVE", "3");
+    let status = accepted(&mut service, 1).await;
+    let passed_over = status.sources[SOURCE].refused.get("before the first start");
+    assert_eq!(passed_over, Some(&2), "{:?}", status.sources[SOURCE]);
+    assert!(status.events[SOURCE].adds_up);
+    service.stop().await;
+    let kept = kept(&house);
+    let numbers: Vec<&str> = kept.events.iter().map(|(_, message)| message.as_str()).collect();
+    assert_eq!((numbers, kept.gaps), (vec!["3"], Vec::new()));
+}
+
+/// An answer that refuses, with this tag and these words.
+fn refusal(tag: &str, message: &str) -> Vec<(String, String)> {
+    let error = format!(
+        "<rpc-error><error-type>protocol</error-type><error-tag>{tag}</error-tag><error-severity>error</error-severity>\
+         <error-message>{message}</error-message></rpc-error>"
+    );
+    vec![("<startTime>".to_owned(), error)]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_that_passes_does_not_cost_what_the_server_has_kept() {
+    let house = House::new();
+    let server = Scripted::start(&house, replaying("")).await;
+    let link = Link::to(server.door.sshd.port);
+    configure(&house, &server.door.settings(link.port));
+    let mut service = Service::start(&house);
+    let mut first = server.first_subscription().await;
+    first.event("2026-03-01T10:00:00+00:00", "VM_ALIVE", "1");
+    accepted(&mut service, 1).await;
+    let asked = || {
+        let asked = server.asked();
+        let of_start = asked.iter().filter(|request| request.contains("<startTime>"));
+        of_start.count()
+    };
+    let before = asked();
+    server.change(|manners| manners.answers = refusal("resource-denied", "too many sessions; no replay now"));
+    first.end();
+    refused(&mut service, "too many sessions").await;
+    until("it was refused three times", || asked() >= before + 3).await;
+    server.change(|manners| manners.answers.clear());
+    let mut again = server.subscription().await;
+    assert_eq!(again.start.as_deref(), Some("2026-03-01T09:59:55Z"));
+    again.event("2026-03-01T10:00:00+00:00", "VM_ALIVE", "1");
+    again.event("2026-03-01T10:10:00+00:00", "VM_ALIVE", "2");
+    again.replay_is_complete("2026-03-01T10:11:00+00:00");
+    again.event("2026-03-01T10:12:00+00:00", "VM_ALIVE", "3");
+    accepted(&mut service, 3).await;
+    service.stop().await;
+    let kept = kept(&house);
+    assert_eq!(kept.lost_and_twice(1, 3), (Vec::new(), Vec::new()));
+    assert_eq!(kept.gaps, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_refuses_the_start_twice_is_listened_to_without_it_and_a_gap_is_recorded() {
+    let refusing = Manners {
+        answers: refusal("invalid-value", "startTime is not for you"),
+        ..replaying("")
+    };
+    let (why, _, server) = gap_between(replaying(""), refusing, "").await;
+    assert!(why.contains("startTime is not for you"), "{why}");
+    let asked = server.asked();
+    let subscriptions: Vec<bool> = asked
+        .iter()
+        .filter(|request| request.contains("create-subscription"))
+        .map(|request| request.contains("<startTime>"))
+        .collect();
+    assert_eq!(subscriptions, [true, true, true, false], "{asked:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_gap_the_deployments_there_are_stand_in_the_record_where_that_is_wanted() {
     let deployments = "<tenants><tenant><name>t1</name><deployments><deployment_name>dep1</deployment_name>\
                        <state_machine><state>SERVICE_ACTIVE_STATE</state></state_machine></deployments><deployments>\
@@ -387,12 +505,10 @@ async fn a_subscription_that_the_server_ends_is_made_anew() {
     service.stop().await;
     let kept = kept(&house);
     assert_eq!(kept.lost_and_twice(1, 3), (Vec::new(), Vec::new()));
+    let asked = server.asked_where_subscribed();
+    assert_eq!(asked.len(), 2, "{asked:#?}");
     assert!(
-        server
-            .asked()
-            .iter()
-            .any(|request| request.contains("close-session")),
-        "hem takes its leave: {:#?}",
-        server.asked()
+        asked[1].contains("close-session"),
+        "hem takes its leave: {asked:#?}"
     );
 }

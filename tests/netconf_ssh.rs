@@ -118,10 +118,7 @@ async fn a_key_lets_hem_in_with_and_without_a_passphrase_and_of_every_kind() {
         ),
     );
     let mut service = Service::start(&house);
-    until("it says what is wrong", || {
-        service.log().contains("passphrase") || service.has_ended()
-    })
-    .await;
+    refused(&mut service, "passphrase").await;
     assert!(!service.log().contains("shut it"), "{}", service.log());
 }
 

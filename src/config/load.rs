@@ -340,12 +340,17 @@ fn check_listeners(config: &Config, path: &Path, text: &str) -> Result<(), Fault
 
 /// How far another Masakari was read is known to the hem alone that read it: one that takes up the work of another would raise again
 /// whatever that one has raised, and one that moved on while it stood by would leave out what nobody raised during the change. Of
-/// a consumer group a hem that stands by would hold partitions and take nothing of them.
+/// a consumer group a hem that stands by would hold partitions and take nothing of them. How far the notifications of an ESC were
+/// heard is known to one hem alone, too.
 fn check_reading(config: &Config, path: &Path, text: &str) -> Result<(), Fault> {
     if !config.oned.as_ref().is_some_and(|oned| oned.leader_only) {
         return Ok(());
     }
-    let reads = |source: &Source| matches!(source, Source::MasakariPoll(_) | Source::Ncmp(_));
+    let reads = |source: &Source| match source {
+        Source::MasakariPoll(_) | Source::Ncmp(_) => true,
+        Source::Esc(esc) => esc.netconf.is_some(),
+        Source::Opennebula(_) | Source::Webhook(_) | Source::Masakari(_) => false,
+    };
     let Some((name, source)) = config.sources.iter().find(|(_, source)| reads(source)) else {
         return Ok(());
     };
@@ -356,6 +361,18 @@ fn check_reading(config: &Config, path: &Path, text: &str) -> Result<(), Fault> 
         return Err(Fault {
             hint: Some("read it with a hem of its own that has no `leader_only`".to_owned()),
             ..fault_at(path, text, &["sources", name], message)
+        });
+    }
+    if matches!(source, Source::Esc(_)) {
+        let message = "the notifications of an ESC cannot be listened to under `oned: { leader_only: true }`: a hem that takes up the work \
+                       would run again what the one before it has run"
+            .to_owned();
+        return Err(Fault {
+            hint: Some(
+                "listen to them with a hem of its own that has no `leader_only`, or have ESC call back: `callbacks` without `netconf`"
+                    .to_owned(),
+            ),
+            ..fault_at(path, text, &["sources", name, "netconf"], message)
         });
     }
     let message = "a Masakari cannot be read under `oned: { leader_only: true }`: a hem that takes up the work would raise again what the one \
@@ -671,6 +688,21 @@ redact: ["//MY_TOKEN"]
         let taking =
             "oned: { leader_only: true }\nsources:\n  one: { type: opennebula }\n  ha: { type: masakari }\n";
         assert!(read(taking).is_ok());
+    }
+
+    #[test]
+    fn notifications_are_listened_to_by_nobody_who_takes_up_the_work_of_others() {
+        let netconf = "netconf: { endpoint: esc.example.org, user: admin, agent: true }";
+        let listening = format!(
+            "sources:\n  one: {{ type: opennebula }}\n  esc1:\n    type: esc\n    callbacks: {{}}\n    {netconf}\n"
+        );
+        assert!(read(&listening).is_ok());
+        let error = read(&format!("oned: {{ leader_only: true }}\n{listening}")).expect_err("a fault");
+        let error = error.to_string();
+        assert!(error.contains("the notifications of an ESC cannot"), "{error}");
+        assert!(error.contains("netconf: {"), "it says where: {error}");
+        let taking = listening.replace(netconf, "");
+        assert!(read(&format!("oned: {{ leader_only: true }}\n{taking}")).is_ok());
     }
 
     #[test]

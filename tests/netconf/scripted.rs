@@ -28,6 +28,8 @@ pub(crate) struct Manners {
     pub(crate) deployments: String,
     /// The body of the reply to an operation with this in it, in place of the usual one.
     pub(crate) answers: Vec<(String, String)>,
+    /// What is sent before it is said that a subscription is in force.
+    pub(crate) before_ok: Vec<String>,
 }
 
 impl Default for Manners {
@@ -38,6 +40,7 @@ impl Default for Manners {
             streams: Some(stream("escEvent", "<replaySupport>true</replaySupport>")),
             deployments: String::new(),
             answers: Vec::new(),
+            before_ok: Vec::new(),
         }
     }
 }
@@ -56,8 +59,8 @@ pub(crate) struct Scripted {
 
 struct Shared {
     manners: Mutex<Manners>,
-    /// Every operation that was asked for, as it came.
-    asked: Mutex<Vec<String>>,
+    /// Every operation that was asked for, as it came, with the number of its session.
+    asked: Mutex<Vec<(usize, String)>>,
     sessions: AtomicUsize,
 }
 
@@ -126,7 +129,21 @@ impl Scripted {
 
     /// Every operation that was asked for so far, in all sessions.
     pub(crate) fn asked(&self) -> Vec<String> {
-        self.shared.asked.lock().expect("nobody panicked").clone()
+        let asked = self.shared.asked.lock().expect("nobody panicked");
+        asked.iter().map(|(_, request)| request.clone()).collect()
+    }
+
+    /// The operations of the newest session in which something was subscribed to.
+    pub(crate) fn asked_where_subscribed(&self) -> Vec<String> {
+        let asked = self.shared.asked.lock().expect("nobody panicked");
+        let subscribing = asked
+            .iter()
+            .rev()
+            .find(|(_, request)| request.contains("create-subscription"));
+        let of_it = asked
+            .iter()
+            .filter(|(session, _)| subscribing.is_some_and(|(subscribing, _)| subscribing == session));
+        of_it.map(|(_, request)| request.clone()).collect()
     }
 }
 
@@ -198,7 +215,7 @@ pub(crate) fn framed(message: &[u8], chunked: bool) -> Vec<u8> {
 
 fn serve(shared: &Shared, mut socket: TcpStream, subscriptions: &Sender<Subscription>) {
     let manners = || shared.manners.lock().expect("nobody panicked").clone();
-    shared.sessions.fetch_add(1, Ordering::SeqCst);
+    let number = shared.sessions.fetch_add(1, Ordering::SeqCst);
     let at_start = manners();
     let greeting = at_start.greeting.unwrap_or_else(|| {
         let version = if at_start.chunked {
@@ -231,7 +248,7 @@ fn serve(shared: &Shared, mut socket: TcpStream, subscriptions: &Sender<Subscrip
             .asked
             .lock()
             .expect("nobody panicked")
-            .push(request.clone());
+            .push((number, request.clone()));
         let manners = manners();
         let own = manners.answers.iter().find(|(part, _)| request.contains(part));
         let subscribes = own.is_none() && request.contains("create-subscription");
@@ -252,6 +269,12 @@ fn serve(shared: &Shared, mut socket: TcpStream, subscriptions: &Sender<Subscrip
             ),
             None => "<ok/>".to_owned(),
         };
+        if subscribes {
+            for message in &manners.before_ok {
+                // Whoever is not liked hangs up.
+                let _ = socket.write_all(&framed(message.as_bytes(), chunked));
+            }
+        }
         let id = attribute(&request, "message-id").unwrap_or_default();
         let reply = format!("<rpc-reply xmlns=\"{BASE}\" message-id=\"{id}\">{body}</rpc-reply>");
         if socket.write_all(&framed(reply.as_bytes(), chunked)).is_err() {

@@ -186,6 +186,8 @@ pub(super) struct Ledger {
     heard: BTreeMap<(i64, Identity), u32>,
     /// What is forgotten, and still kept.
     stale: VecDeque<(i64, Identity)>,
+    /// Whether a former life kept a cursor that cannot be read.
+    is_place_lost: bool,
     /// What the server says of the stream at present.
     created: Option<String>,
     aged: Option<String>,
@@ -194,9 +196,11 @@ pub(super) struct Ledger {
 impl Ledger {
     /// What a former life kept.
     pub(super) fn of(bookmarks: &BTreeMap<String, Bytes>) -> Self {
-        let cursor = bookmarks.get(CURSOR);
+        let value = bookmarks.get(CURSOR);
+        let cursor = value.and_then(|value| serde_json::from_slice(value).ok());
         let mut ledger = Self {
-            cursor: cursor.and_then(|value| serde_json::from_slice(value).ok()),
+            is_place_lost: value.is_some() && cursor.is_none(),
+            cursor,
             ..Self::default()
         };
         for (name, value) in bookmarks {
@@ -215,6 +219,11 @@ impl Ledger {
         ledger
     }
 
+    /// Whether how far it was read was known, and is not any more.
+    pub(super) const fn is_place_lost(&self) -> bool {
+        self.is_place_lost && self.cursor.is_none()
+    }
+
     /// The time of the newest event, as the server wrote it.
     pub(super) fn place(&self) -> Option<&str> {
         self.cursor.as_ref()?.time.as_deref()
@@ -227,12 +236,17 @@ impl Ledger {
 
     /// How to go on, as things are; `stream` is what the server says of it, if it says anything.
     pub(super) fn plan(&self, stream: Option<&Stream>, start: NetconfStart) -> Plan {
+        let place_lost = || {
+            self.is_place_lost()
+                .then(|| "how far it was read cannot be read in the store".to_owned())
+        };
         let Some(stream) = stream.filter(|stream| stream.replays) else {
             return Plan {
                 gap: self
                     .cursor
                     .is_some()
-                    .then(|| "the server keeps nothing that could be sent again".to_owned()),
+                    .then(|| "the server keeps nothing that could be sent again".to_owned())
+                    .or_else(place_lost),
                 ..Plan::default()
             };
         };
@@ -247,7 +261,8 @@ impl Ledger {
                 gap: self
                     .cursor
                     .is_some()
-                    .then(|| "no event was heard before, so that no place is known to go on from".to_owned()),
+                    .then(|| "no event was heard before, so that no place is known to go on from".to_owned())
+                    .or_else(place_lost),
                 only_looks: start == NetconfStart::Latest,
             };
         };
@@ -384,6 +399,12 @@ fn heard_name((second, Identity(identity)): &(i64, Identity)) -> String {
     name
 }
 
+/// Whether two times are one, however they are written.
+fn is_same_moment(one: &str, other: &str) -> bool {
+    let moment = |time: &str| time.parse::<jiff::Timestamp>().ok();
+    one == other || moment(one).is_some_and(|one| Some(one) == moment(other))
+}
+
 /// Why a server that sends again what it has kept does not have all behind the cursor, if so.
 fn lost(stream: &Stream, cursor: &Cursor, second: i64) -> Option<String> {
     let newest = cursor.time.as_deref().unwrap_or_default();
@@ -396,6 +417,14 @@ fn lost(stream: &Stream, cursor: &Cursor, second: i64) -> Option<String> {
         return Some(format!(
             "what the server keeps begins at {}, and the newest event was of {newest}",
             created.unwrap_or_default()
+        ));
+    }
+    // Of two servers behind one address the other one's log may have begun long ago, and have nothing of what this one told.
+    if let (Some(other), Some(known)) = (created, cursor.created.as_deref())
+        && !is_same_moment(other, known)
+    {
+        return Some(format!(
+            "another log answers: it was begun at {other}, and the one that was read at {known}; the newest event was of {newest}"
         ));
     }
     let aged = stream.aged.as_deref();

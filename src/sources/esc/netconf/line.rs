@@ -14,6 +14,7 @@ use crate::engine::bookmark::Bookmark;
 use crate::engine::intake::{Intake, NotAccepted};
 use crate::event::Event;
 use crate::repeats::Repeats;
+use crate::sources::backoff::Backoff;
 
 /// So many are on their way at once.
 pub(super) const TOGETHER: usize = 256;
@@ -24,8 +25,8 @@ const WAITING: usize = 4_096;
 /// Bytes of all that wait. One alone is taken whatever its size.
 const WAITING_KIB: u32 = 64 << 10;
 
-/// How long is waited before something is handed over again.
-const AGAIN: Duration = Duration::from_millis(200);
+/// The longest delay before something is handed over again: each attempt is counted as received and refused.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// The end at which events are put in.
 #[derive(Debug, Clone)]
@@ -93,6 +94,7 @@ impl Waiting {
         let mut together = TOGETHER;
         let mut is_open = true;
         let mut log = Repeats::default();
+        let mut backoff = Backoff::new(fastrand::Rng::new()).up_to(AGAIN);
         loop {
             let mut refused = None;
             while let Some(entry) = entries.get(handed).filter(|_| handed < together) {
@@ -113,6 +115,7 @@ impl Waiting {
                     None => match intake.keep(bookmarks).await {
                         Ok(()) => {
                             entries.pop_front();
+                            backoff.reset();
                         }
                         Err(why) => {
                             refused = Some(why);
@@ -128,6 +131,7 @@ impl Waiting {
                             entries.pop_front();
                             handed -= 1;
                             together = TOGETHER;
+                            backoff.reset();
                         }
                         Err(why) => refused = Some(why),
                     },
@@ -155,7 +159,9 @@ impl Waiting {
             if let Some(repeats) = log.allows(&why, Instant::now()) {
                 tracing::warn!(source, why, repeats, "events wait: hem takes none now");
             }
-            until.run_until_cancelled(tokio::time::sleep(AGAIN)).await;
+            until
+                .run_until_cancelled(tokio::time::sleep(backoff.next_delay()))
+                .await;
             sequence.begin_anew();
             // The first one shows whether there is room again.
             together = 1;

@@ -1,15 +1,17 @@
 //! Listens to a server's notifications, one session after the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::{Ledger, Overlap, Plan, Sighting};
 use super::line::{Line, TOGETHER, line};
+use super::look::Look;
+use super::reply::RpcError;
 use super::ssh::{self, Credentials, Link, NetconfChannel, SshError};
 use super::{
     Heard, Inquiry, InquiryFault, Session, SessionFault, Stream, Subscription, deployments, streams,
@@ -42,15 +44,15 @@ const EARLY: usize = 16 << 20;
 /// A server that takes longer to answer does not.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// A server that is silent for so long has sent all that it had kept.
-const LOOKING: Duration = Duration::from_secs(10);
-
 /// A server that takes longer to say goodbye is left without.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The longest delay before a server is called again that was not to be had, and before one that somebody has to see to.
 const AGAIN: Duration = Duration::from_secs(5);
 const AGAIN_FOR_SOMEBODY: Duration = Duration::from_secs(30);
+
+/// So many refusals in a row to send again what the server has kept are its last word.
+const REFUSALS: u32 = 2;
 
 /// A session that lasted so long was a good one.
 const GOOD: Duration = Duration::from_secs(10);
@@ -64,6 +66,8 @@ enum Ended {
     Session(#[from] SessionFault),
     #[error("the server has not answered in {} seconds", ANSWER.as_secs())]
     Silent,
+    #[error("the server sends and sends, and does not answer the subscription")]
+    Unanswered,
     #[error("the server ended the session: {0}")]
     Closed(String),
     #[error("the server ended the subscription")]
@@ -135,23 +139,45 @@ impl Notifications {
         let (source, taker) = (name.clone(), intake.clone());
         readers.spawn(|until| async move { waiting.hand_over(&source, taker, &until).await });
         readers.spawn(|until| async move {
-            let bookmarks = match records.bookmarks(&name).await {
-                Ok(bookmarks) => bookmarks,
-                Err(error) => {
+            let mut backoff = Backoff::new(fastrand::Rng::new()).up_to(AGAIN_FOR_SOMEBODY);
+            let mut log = Repeats::default();
+            let bookmarks = loop {
+                let error = match records.bookmarks(&name).await {
+                    Ok(bookmarks) => break bookmarks,
+                    Err(error) => error,
+                };
+                intake.disconnected("how far it was read cannot be found in the store");
+                if let Some(repeats) = log.allows(&sentence(&error), Instant::now()) {
                     tracing::error!(
                         source = name,
                         error = &error as &dyn std::error::Error,
+                        repeats,
                         "how far the notifications were read is not to be had; they are not listened to"
                     );
-                    intake.disconnected("how far it was read cannot be found in the store");
+                }
+                let waited = until.run_until_cancelled(sleep(backoff.next_delay())).await;
+                if waited.is_none() {
                     return;
                 }
             };
-            Listener::new(self, name.as_str().into(), intake, line, &bookmarks)
-                .listen(&until)
-                .await;
+            let listener = Listener::new(self, name.as_str().into(), intake, line, &bookmarks);
+            if listener.ledger.is_place_lost() {
+                tracing::error!(
+                    source = name,
+                    "how far the notifications were read cannot be read in the store; a gap is recorded"
+                );
+            }
+            listener.listen(&until).await;
         });
     }
+}
+
+/// A session that has subscribed.
+struct Subscribed {
+    channel: NetconfChannel,
+    session: Session,
+    /// What the server sent before it said that the subscription is in force: it may begin with what it has kept at once.
+    early: VecDeque<Heard>,
 }
 
 struct Listener {
@@ -163,11 +189,13 @@ struct Listener {
     line: Line,
     ledger: Ledger,
     /// What a first look at what the server has kept found.
-    look: Option<Ledger>,
+    look: Option<Look>,
     /// When the last session ended that was listened to.
     away_since: Option<Timestamp>,
     /// How many notifications were taken.
     taken: u64,
+    /// How often in a row the server refused to send again what it has kept.
+    refusals: u32,
     /// Where the last session that was sent something again broke, and how.
     broken: Option<(u64, String)>,
     /// Why the next session leaves out what the server has kept.
@@ -199,6 +227,7 @@ impl Listener {
             look: None,
             away_since: None,
             taken: 0,
+            refusals: 0,
             broken: None,
             skips: None,
             log: Repeats::default(),
@@ -257,26 +286,31 @@ impl Listener {
         };
         let mut plan = self.ledger.plan(stream.as_ref(), self.rules.start);
         if let Some(why) = self.skips.take() {
+            // A first look would have passed over what the server has kept all the same.
+            let gap = if plan.only_looks { plan.gap } else { Some(why) };
             plan = Plan {
-                gap: Some(why),
+                gap,
                 ..Plan::default()
             };
         }
         let subscribed = until.run_until_cancelled(self.subscribe(&link, &plan)).await;
         let ended = match subscribed.unwrap_or(Err(Ended::Stopped)) {
-            Ok((channel, session)) => {
+            Ok(subscribed) => {
                 self.ledger.attend(stream.as_ref());
                 let ended = self
-                    .follow(&link, channel, session, &plan, stream.as_ref(), until)
+                    .follow(&link, subscribed, &plan, stream.as_ref(), until)
                     .await;
                 self.away_since = Some(Timestamp::now());
                 ended
             }
-            Err(ended) => ended,
+            Err(ended) => {
+                // Where nothing is listened to yet, nothing is kept of it.
+                if matches!(ended, Ended::Session(SessionFault::Framing(_))) {
+                    self.intake.not_kept(NotKept::Refused("broken framing"));
+                }
+                ended
+            }
         };
-        if matches!(ended, Ended::Session(SessionFault::Framing(_))) {
-            self.intake.not_kept(NotKept::Refused("broken framing"));
-        }
         if plan.start.is_some() {
             self.learn_from(&ended);
         }
@@ -286,8 +320,15 @@ impl Listener {
 
     /// What is done otherwise next time, after a session that was to be sent something again.
     fn learn_from(&mut self, ended: &Ended) {
+        let is_refused = matches!(
+            ended,
+            Ended::Session(SessionFault::Refused { errors, .. }) if errors.iter().any(RpcError::is_about_start)
+        );
+        self.refusals = if is_refused { self.refusals + 1 } else { 0 };
         match ended {
-            Ended::Session(SessionFault::Refused { .. }) => {
+            // Whatever else is refused, the server has not said that it would not send it at another time.
+            _ if self.refusals >= REFUSALS => {
+                self.refusals = 0;
                 self.skips = Some(format!(
                     "the server does not send again what it has kept: {}",
                     sentence(ended)
@@ -334,7 +375,7 @@ impl Listener {
     }
 
     /// Subscribes as planned.
-    async fn subscribe(&self, link: &Link, plan: &Plan) -> Result<(NetconfChannel, Session), Ended> {
+    async fn subscribe(&self, link: &Link, plan: &Plan) -> Result<Subscribed, Ended> {
         let subscription = Subscription {
             stream: self.rules.stream.clone(),
             start: plan.start.clone(),
@@ -342,13 +383,24 @@ impl Listener {
         let subscribed = async {
             let mut channel = link.netconf().await?;
             let mut session = Session::new(subscription, LONGEST);
+            let (mut early, mut received) = (VecDeque::new(), 0);
             loop {
                 channel.send(session.output()).await?;
                 match session.hear()? {
-                    Some(Heard::Subscribed) => return Ok((channel, session)),
-                    Some(_) => {}
+                    Some(Heard::Subscribed) => {
+                        return Ok(Subscribed {
+                            channel,
+                            session,
+                            early,
+                        });
+                    }
+                    Some(heard) => early.push_back(heard),
+                    None if received > EARLY => return Err(Ended::Unanswered),
                     None => match channel.receive().await {
-                        Some(bytes) => session.push(&bytes),
+                        Some(bytes) => {
+                            received += bytes.len();
+                            session.push(&bytes);
+                        }
                         None => return Err(end_of(link, &channel)),
                     },
                 }
@@ -361,23 +413,25 @@ impl Listener {
     async fn follow(
         &mut self,
         link: &Link,
-        mut channel: NetconfChannel,
-        mut session: Session,
+        subscribed: Subscribed,
         plan: &Plan,
         stream: Option<&Stream>,
         until: &CancellationToken,
     ) -> Ended {
+        let Subscribed {
+            mut channel,
+            mut session,
+            mut early,
+        } = subscribed;
         self.intake.reads_on();
         tracing::info!(
             source = &*self.name, endpoint = %self.rules.endpoint, stream = self.rules.stream,
             from = plan.start, "the notifications are listened to"
         );
         let away_since = self.away_since.take().or_else(|| self.ledger.noted());
-        self.look = plan.only_looks.then(|| {
-            let mut look = Ledger::default();
-            look.attend(stream);
-            look
-        });
+        self.look = plan
+            .only_looks
+            .then(|| Look::begin(stream, tokio::time::Instant::now()));
         let telling = self.tell_gap(link, &mut channel, &mut session, plan, away_since);
         let told = until.run_until_cancelled(telling).await;
         let mut overlap = if plan.start.is_some() {
@@ -391,7 +445,7 @@ impl Listener {
             self.line.keep(bookmarks).await;
         }
         loop {
-            let taken = self.hear(&mut session, &mut overlap);
+            let taken = self.hear(&mut early, &mut session, &mut overlap);
             match until.run_until_cancelled(taken).await {
                 Some(Ok(())) => {}
                 Some(Err(ended)) => {
@@ -408,14 +462,16 @@ impl Listener {
                     return Ended::Stopped;
                 }
             }
+            let look_ends = self.look.as_ref().map(Look::ends_at);
             tokio::select! {
                 received = channel.receive() => match received {
                     Some(bytes) => session.push(&bytes),
                     None => return end_of(link, &channel),
                 },
                 () = until.cancelled() => {}
-                // Not every server says where what it has kept ends.
-                () = sleep(LOOKING), if self.look.is_some() => self.end_look().await,
+                () = sleep_until(look_ends.unwrap_or_else(tokio::time::Instant::now)), if look_ends.is_some() => {
+                    self.end_look().await;
+                }
             }
         }
     }
@@ -478,8 +534,20 @@ impl Listener {
     }
 
     /// Takes all that has come.
-    async fn hear(&mut self, session: &mut Session, overlap: &mut Overlap) -> Result<(), Ended> {
-        while let Some(heard) = session.hear()? {
+    async fn hear(
+        &mut self,
+        early: &mut VecDeque<Heard>,
+        session: &mut Session,
+        overlap: &mut Overlap,
+    ) -> Result<(), Ended> {
+        loop {
+            let heard = match early.pop_front() {
+                Some(heard) => heard,
+                None => match session.hear()? {
+                    Some(heard) => heard,
+                    None => return Ok(()),
+                },
+            };
             match heard {
                 Heard::Event {
                     event,
@@ -521,19 +589,27 @@ impl Listener {
                 Heard::Hello { .. } | Heard::Subscribed => {}
             }
         }
-        Ok(())
     }
 
-    /// All that the server had kept was seen: what comes now is taken.
+    /// All that the server had kept was seen, or enough: what comes now is taken.
     async fn end_look(&mut self) {
-        if let Some(mut look) = self.look.take() {
-            let bookmarks = look.settle(Timestamp::now());
+        if let Some(look) = self.look.take() {
+            let passed_over = look.passed_over();
+            if look.is_cut_short(tokio::time::Instant::now()) {
+                tracing::warn!(
+                    source = &*self.name,
+                    passed_over,
+                    "the server does not say where what it has kept ends; some of what was passed over may have been new"
+                );
+            }
+            self.ledger = look.into_ledger();
+            let bookmarks = self.ledger.settle(Timestamp::now());
             tracing::info!(
                 source = &*self.name,
-                newest = look.place(),
+                newest = self.ledger.place(),
+                passed_over,
                 "events are taken from here on"
             );
-            self.ledger = look;
             self.line.keep(bookmarks).await;
         }
     }
@@ -576,7 +652,8 @@ impl Listener {
     ) {
         let now = Timestamp::now();
         if let Some(look) = &mut self.look {
-            look.note(sighting, now);
+            look.note(sighting, now, tokio::time::Instant::now());
+            self.intake.not_kept(NotKept::Refused("before the first start"));
             return;
         }
         if overlap.drops(sighting) {

@@ -11,6 +11,7 @@ mod inquiry;
 mod ledger;
 mod line;
 mod listener;
+mod look;
 pub mod probe;
 mod reply;
 mod request;

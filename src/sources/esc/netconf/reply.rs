@@ -31,6 +31,25 @@ pub struct RpcError {
     pub about: Vec<String>,
 }
 
+impl RpcError {
+    /// Whether the server refuses to send again what it has kept, rather than the whole subscription or for a while.
+    pub(super) fn is_about_start(&self) -> bool {
+        let is_lasting = matches!(
+            self.tag.as_str(),
+            "bad-element" | "unknown-element" | "invalid-value" | "operation-not-supported"
+        );
+        let texts = [&self.path, &self.message]
+            .into_iter()
+            .flatten()
+            .chain(&self.about);
+        is_lasting
+            && texts.into_iter().any(|text| {
+                let text = text.to_ascii_lowercase().replace([' ', '-', '_'], "");
+                text.contains("starttime") || text.contains("replay")
+            })
+    }
+}
+
 impl fmt::Display for RpcError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let meaning = meaning(&self.tag);
@@ -163,6 +182,25 @@ mod tests {
             ]
         );
         assert_eq!(RpcError::default().to_string(), "the server does not say why");
+    }
+
+    #[test]
+    fn only_a_lasting_error_that_names_the_start_is_about_it() {
+        let error = |tag: &str, message: &str| RpcError {
+            tag: tag.to_owned(),
+            message: Some(message.to_owned()),
+            ..RpcError::default()
+        };
+        for message in ["startTime is too late", "no start time, please", "no replay here"] {
+            assert!(error("invalid-value", message).is_about_start(), "{message}");
+            assert!(!error("resource-denied", message).is_about_start(), "{message}");
+            assert!(!error("in-use", message).is_about_start(), "{message}");
+        }
+        assert!(!error("invalid-value", "no such stream").is_about_start());
+        let Ok((_, Reply::Errors(errors))) = read_reply(REFUSED.as_bytes()) else {
+            panic!("errors")
+        };
+        assert!(errors[0].is_about_start() && !errors[1].is_about_start());
     }
 
     #[test]

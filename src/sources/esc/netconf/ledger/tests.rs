@@ -91,9 +91,11 @@ fn a_gap_is_told_where_the_log_does_not_reach_back_and_only_once() {
     // The same log that aged up to that second, another one that began then or later.
     assert!(gap(log(0, Some(100))).is_some());
     assert!(gap(log(100, None)).is_some() && gap(log(101, None)).is_some());
-    // Another one that began before.
-    assert_eq!(gap(log(99, None)), None);
+    // Another one that began before: whether it has what the first one told, nobody knows.
+    assert!(gap(log(99, None)).is_some() && gap(log(-1_000, None)).is_some());
     for stream in [
+        log(99, None),
+        log(-1_000, None),
         log(0, Some(100)),
         log(0, Some(300)),
         log(100, None),
@@ -122,6 +124,41 @@ fn a_log_that_began_in_the_second_of_the_newest_event_is_no_gap_where_it_is_the_
     ledger.attend(Some(&log(100, None)));
     ledger.note(&sighting(&at(100), "a"), NOW);
     assert_eq!(ledger.plan(Some(&log(100, None)), NetconfStart::Latest).gap, None);
+}
+
+#[test]
+fn a_log_is_the_same_one_however_its_beginning_is_written() {
+    let log = |created: &str| Stream {
+        replays: true,
+        created: Some(created.to_owned()),
+        aged: None,
+    };
+    let mut ledger = Ledger::default();
+    ledger.attend(Some(&log("2026-01-01T00:00:00Z")));
+    ledger.note(&sighting("2026-03-01T00:00:00Z", "a"), NOW);
+    let gap = |created: &str| ledger.plan(Some(&log(created)), NetconfStart::Latest).gap;
+    assert_eq!(gap("2026-01-01T01:00:00.0+01:00"), None);
+    assert!(gap("2026-01-01T01:00:00Z").is_some_and(|why| why.contains("another log")));
+    // One that does not say is not taken for another.
+    let silent = Stream {
+        created: None,
+        ..log("")
+    };
+    assert_eq!(ledger.plan(Some(&silent), NetconfStart::Latest).gap, None);
+}
+
+#[test]
+fn a_place_that_cannot_be_read_any_more_is_a_gap_and_no_first_start() {
+    let broken = BTreeMap::from([(CURSOR.to_owned(), Bytes::from_static(b"{\"time\":"))]);
+    let mut ledger = Ledger::of(&broken);
+    assert!(ledger.is_place_lost());
+    for stream in [None, Some(log(0, None))] {
+        let gap = ledger.plan(stream.as_ref(), NetconfStart::Latest).gap;
+        assert!(gap.is_some_and(|why| why.contains("in the store")), "{stream:?}");
+    }
+    ledger.note_gap(NOW);
+    assert!(!ledger.is_place_lost());
+    assert!(!Ledger::of(&BTreeMap::new()).is_place_lost());
 }
 
 #[test]
