@@ -597,6 +597,7 @@ impl<'a> Reader<'a> {
         let Some(partition) = self.partitions.get_mut(&message.spot) else {
             return;
         };
+        self.link.record_came(self.log);
         if let Some(last) = partition.looks_back.take() {
             let is_there = message.offset == last.offset;
             let is_another = last.print.is_some_and(|print| print != message.print());
