@@ -356,6 +356,9 @@ impl<'a> Reader<'a> {
 
     /// Somebody wants partitions to be read from elsewhere.
     fn seek(&mut self, seek: Seek) {
+        if seek.is_given_up() {
+            return;
+        }
         let why = if matches!(self.phase, Phase::Reading) {
             let sought = self.sought_by(&seek);
             if sought.is_empty() {
@@ -527,7 +530,8 @@ impl<'a> Reader<'a> {
             Some(_) => {}
         }
         let spots: Vec<Spot> = self.partitions.keys().cloned().collect();
-        let seek = self.seeking.take().map(|seek| self.sought(seek));
+        let seek = self.seeking.take().filter(|seek| !seek.is_given_up());
+        let seek = seek.map(|seek| self.sought(seek));
         self.forget_partitions();
         self.phase = Phase::Idle;
         if let Err(error) = self.consumer.unassign() {
