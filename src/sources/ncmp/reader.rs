@@ -721,13 +721,9 @@ impl<'a> Reader<'a> {
         if self.link.is_down() || self.is_paused || self.reads_since.elapsed() < LOOK_BACK_WITHIN {
             return;
         }
+        // Others may have been removed where a topic is compacted: of these the next record tells, however late it comes.
         let gone = self.due();
-        if gone.is_empty() {
-            // The others were removed where a topic is compacted.
-            for partition in self.partitions.values_mut() {
-                partition.looks_back = None;
-            }
-        } else {
+        if !gone.is_empty() {
             self.drain_then(Then::PlaceAgain(gone));
         }
     }
@@ -744,12 +740,18 @@ impl<'a> Reader<'a> {
         if self.committing.is_some() || self.link.is_down() {
             return;
         }
+        let has_waited = self.reads_since.elapsed() >= LOOK_BACK_WITHIN;
         let mut offsets = Vec::new();
         for (spot, partition) in &mut self.partitions {
             let next = partition.lane.next_to_accept();
             partition.committing = None;
-            // Before it is known that the broker has the same records as before, nothing is said of them.
-            if partition.committed == Some(next) || partition.looks_back.is_some() {
+            // Before it is known that the broker has the same records as before, nothing is said of them; unless the last one may have
+            // been removed and nothing new comes.
+            let is_unsure = partition
+                .looks_back
+                .as_ref()
+                .is_some_and(|last| last.is_due || !has_waited);
+            if partition.committed == Some(next) || is_unsure {
                 continue;
             }
             partition.committing = Some(next);
