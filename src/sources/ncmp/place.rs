@@ -73,7 +73,11 @@ pub(super) async fn place(
     wanted: Wanted,
     until: CancellationToken,
 ) -> Option<Vec<Placed>> {
-    let Wanted { spots, others, seek } = wanted;
+    let Wanted {
+        spots,
+        mut others,
+        seek,
+    } = wanted;
     if let Some(seek) = seek {
         let Seeking {
             sought,
@@ -89,7 +93,7 @@ pub(super) async fn place(
     }
     let mut delay = ASK_AGAIN.0;
     loop {
-        match attempt(&site, &consumer, &spots, &others, &until).await {
+        match attempt(&site, &consumer, &spots, &mut others, &until).await {
             Ok(placed) => return placed,
             Err(error) => {
                 tracing::debug!(
@@ -120,7 +124,7 @@ async fn attempt(
     site: &Site,
     consumer: &Arc<Consumer>,
     spots: &[Spot],
-    others: &BTreeSet<Spot>,
+    others: &mut BTreeSet<Spot>,
     until: &CancellationToken,
 ) -> Result<Option<Vec<Placed>>, NotYet> {
     let kept = site.records.bookmarks(&site.name).await.map_err(NotYet::Store)?;
@@ -175,6 +179,8 @@ async fn attempt(
         );
         if let Some(missed) = begin.missed {
             tell(site, &spot, missed, &known, &begin).await?;
+            // Told and kept: another attempt, over another partition, goes on from there.
+            others.remove(&spot);
         } else if begin.is_new {
             to_keep.push(bookmark(&spot, &begin)?);
         }
