@@ -26,6 +26,7 @@ test: test-deps ## Everything a change must pass: format, lints, tests
 	$(CARGO) fmt --check
 	@echo "== lints"
 	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
+	$(CARGO) clippy --locked -- -D warnings
 	@echo "== tests"
 	@HEM_TEST_PYTHON="$$(cat $(TEST_PYTHON))"; export HEM_TEST_PYTHON; \
 	if $(CARGO) nextest --version >/dev/null 2>&1; then \
@@ -42,8 +43,9 @@ test-deps: ## Install what the tests need and is missing
 fmt: ## Format the sources
 	$(CARGO) fmt
 
-lint: ## The lints alone
+lint: ## The lints alone, of both builds: with everything and as `make build` does it
 	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
+	$(CARGO) clippy --locked -- -D warnings
 
 docs: ## Make the generated pages and schemas anew
 	HEM_UPDATE_DOCS=1 $(CARGO) test --locked --lib reference

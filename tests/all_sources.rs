@@ -359,6 +359,18 @@ async fn what_cannot_be_published_says_what_to_do_instead() {
         assert_eq!(said.code, code, "{arguments:?}: {}", said.stderr);
         assert!(said.stderr.contains(why), "{arguments:?}: {}", said.stderr);
     }
+    // What would be ignored is refused.
+    for (file, to, option, value) in [
+        (&push, http, "--topic", "t"),
+        (&record, kafka, "--header", "A: b"),
+        (&record, kafka, "--ca-file", "ca.pem"),
+        (&record, "ncmp1", "--header", "A: b"),
+    ] {
+        let said = hem(&house, &["publish", file, "--to", to, option, value]).await;
+        assert_eq!(said.code, 2, "{option}: {}", said.stderr);
+        let why = format!("`{option}` has no meaning there");
+        assert!(said.stderr.contains(&why), "{option}: {}", said.stderr);
+    }
     // Before anything is sent, all of it is looked at.
     let said = hem(&house, &["publish", &push, &record, "--to", http]).await;
     assert!(

@@ -120,7 +120,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "quantity",
             "runner",
             "sources::esc::netconf::probe",
-            "sources::ncmp::producer",
+            "sources::ncmp::kafka::producer",
             "sources::opennebula::probe",
             "sources::opennebula::publisher",
             "sources::opennebula::zmtp::Endpoint",
@@ -182,7 +182,7 @@ const HIDDEN: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
     ("sd_notify", &["cli::service"]),
     ("russh", &["sources::esc::netconf"]),
-    ("rdkafka", &["sources::ncmp"]),
+    ("rdkafka", &["sources::ncmp::kafka"]),
     ("zeromq", &[]),
 ];
 

@@ -224,6 +224,11 @@ fn the_packages_are_built_with_what_kafka_needs_and_a_plain_build_is_not() {
         printed("deb")
     );
     assert!(!printed("build").contains("kafka"), "{}", printed("build"));
+    // The plain build is looked at with every change too.
+    for target in ["test", "lint"] {
+        let printed = printed(target);
+        assert!(printed.contains("clippy --locked -- -D warnings"), "{printed}");
+    }
     let manifest = fs::read_to_string(folder().join("Cargo.toml")).expect("the manifest");
     assert!(
         manifest.contains("\nfeatures = [\"kafka\"]\n"),

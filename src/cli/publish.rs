@@ -80,6 +80,20 @@ pub(super) struct Arguments {
     no_wait: bool,
 }
 
+impl Arguments {
+    /// An option that was given and is for another kind of destination.
+    fn without_meaning(&self) -> Option<&'static str> {
+        let is_over_http = matches!(self.to, Some(Destination::Http(_)));
+        let options = [
+            ("--header", !self.headers.is_empty() && !is_over_http),
+            ("--ca-file", self.ca_file.is_some() && !is_over_http),
+            ("--topic", self.topic.is_some() && is_over_http),
+        ];
+        let mut without = options.into_iter().filter(|(_, is_without)| *is_without);
+        without.next().map(|(option, _)| option)
+    }
+}
+
 /// Where saved events are sent.
 #[derive(Debug, Clone)]
 enum Destination {
@@ -119,6 +133,16 @@ struct Saved<T> {
 }
 
 pub(super) fn run(global: &Global, arguments: Arguments) -> Outcome {
+    if let (Some(destination), Some(option)) = (&arguments.to, arguments.without_meaning()) {
+        let what = match destination {
+            Destination::Http(_) => "requests, which have no topic",
+            Destination::Kafka(_) | Destination::Source(_) => "records, not requests over HTTP",
+        };
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("`{option}` has no meaning there: `--to` leads to {what}"),
+        ));
+    }
     let saved = read(&arguments)?;
     let published = match &arguments.to {
         None => {

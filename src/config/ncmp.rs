@@ -68,6 +68,7 @@ const DECIDED: &[(&str, &str)] = &[
         "a secret does not stand in this file",
     ),
     ("plugin.library.paths", "hem loads no libraries"),
+    ("ssl.engine.location", "hem loads no libraries"),
 ];
 
 /// ONAP's network configuration management proxy, read from a Kafka broker.
@@ -382,6 +383,10 @@ mod tests {
             (
                 "brokers: [a], group_id: hem, librdkafka: { enable.auto.commit: true }",
                 "`enable.auto.commit` is not to be set here: hem commits what it has accepted",
+            ),
+            (
+                "brokers: [a], group_id: hem, librdkafka: { ssl.engine.location: /usr/lib/engine.so }",
+                "`ssl.engine.location` is not to be set here: hem loads no libraries",
             ),
         ] {
             let said = said(settings);

@@ -583,7 +583,8 @@ impl Handle {
         report.await.map_err(|_| Stopping)
     }
 
-    /// Lets a source read from elsewhere; comes back when that is durable.
+    /// Lets a source read from elsewhere; comes back when that is durable. The line in the audit log is durable before: whoever gave the
+    /// order may go away while it is carried out.
     ///
     /// # Errors
     /// There is no such source, or it cannot do that now.
@@ -595,11 +596,13 @@ impl Handle {
         actor: Actor,
     ) -> Result<Vec<Sought>, OrderError> {
         let what = format!("{source} {} to {}", aim.topic, aim.target);
-        let sought = self.seeks.order(source, aim, is_dry_run).await?;
-        if !is_dry_run {
-            self.audit(actor, "seek", &what).await?;
+        // What cannot be done is not in the audit log.
+        let possible = self.seeks.order(source, aim.clone(), true).await?;
+        if is_dry_run {
+            return Ok(possible);
         }
-        Ok(sought)
+        self.audit(actor, "seek", &what).await?;
+        self.seeks.order(source, aim, false).await
     }
 
     /// Writes a line into the audit log; answers when it is durable.

@@ -33,6 +33,13 @@ pub struct Seek {
     pub reply: oneshot::Sender<Result<Vec<Sought>, String>>,
 }
 
+impl Seek {
+    /// Whoever gave the order was told that nothing came of it, or has gone away: it must not be carried out.
+    pub fn is_given_up(&self) -> bool {
+        self.reply.is_closed()
+    }
+}
+
 /// A partition that is read from elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sought {
@@ -92,6 +99,8 @@ impl SeekDesk {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     fn aim() -> Aim {
@@ -121,5 +130,19 @@ mod tests {
             .expect("somebody waits");
         let answer = ordered.await.expect("a task");
         assert_eq!(answer, Err(OrderError::NotPossible("not now".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn an_order_is_given_up_with_whoever_waits_for_it() {
+        let desk = SeekDesk::default();
+        let mut inlet = desk.inlet("a");
+        let (order, waited) = {
+            let mut ordered = Box::pin(desk.order("a", aim(), false));
+            assert!((&mut ordered).now_or_never().is_none(), "nobody has answered");
+            let order = inlet.recv().await.expect("an order");
+            let waited = !order.is_given_up();
+            (order, waited)
+        };
+        assert!(waited && order.is_given_up());
     }
 }

@@ -33,7 +33,7 @@ use crate::secrets::SecretError;
 
 pub use self::masakari::HtpasswdError;
 #[cfg(feature = "kafka")]
-pub use self::ncmp::ClientError;
+pub use self::ncmp::kafka::ClientError;
 pub use crate::listener::BindError;
 
 /// A source as it is configured.

@@ -24,7 +24,7 @@ pub(super) async fn produce(
     brokers: &Brokers<'_>,
     saved: &[Saved<SavedRecord>],
 ) -> Result<u64, Failure> {
-    use crate::sources::ncmp::producer::Producer;
+    use crate::sources::ncmp::kafka::producer::Producer;
 
     let failed = |error| Failure::of(Exit::Failed, &error);
     let mut producer = match brokers {

@@ -94,6 +94,13 @@ impl Link {
         self.up_if_all_is_well(log);
     }
 
+    /// A record has come: the broker does not refuse hem any more, of which librdkafka tells nothing.
+    pub(super) fn record_came(&mut self, log: &mut Repeats) {
+        if std::mem::take(&mut self.is_denied) {
+            self.up_if_all_is_well(log);
+        }
+    }
+
     fn up_if_all_is_well(&mut self, log: &mut Repeats) {
         if self.is_there && self.has_share && !self.is_denied {
             self.up(log);
@@ -238,6 +245,27 @@ fn without_details(reason: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::intake::{IntakeQueue, Limits};
+
+    #[test]
+    fn a_topic_that_was_denied_is_read_again_once_a_record_of_it_comes() {
+        let queue = IntakeQueue::new(Limits {
+            events: 1,
+            bytes: 1_024,
+        });
+        let mut log = Repeats::default();
+        let mut link = Link::new("ncmp1".into(), queue.source("ncmp1"));
+        let found: Look = Ok(BTreeMap::from([("t".to_owned(), 1)]));
+        link.looked(&found, &mut log);
+        link.reads(&mut log);
+        assert!(!link.is_down());
+        let denied = RDKafkaErrorCode::TopicAuthorizationFailed;
+        link.trouble(denied, "Topic authorization failed".to_owned(), &mut log);
+        link.looked(&found, &mut log);
+        assert!(link.is_down(), "whoever may see a topic may not read it yet");
+        link.record_came(&mut log);
+        assert!(!link.is_down());
+    }
 
     #[test]
     fn the_same_trouble_is_the_same_sentence() {

@@ -141,7 +141,11 @@ pub(super) fn begin(known: &Known, start: KafkaStart) -> Begin {
             from: next,
             to: known.oldest,
         };
-        return newly(Read::up_to(known.oldest), Some(missed));
+        let read = Read {
+            overrules: overruled,
+            ..Read::up_to(known.oldest)
+        };
+        return newly(read, Some(missed));
     }
     match mark {
         Some(read) if read.next == next => Begin {
@@ -342,7 +346,7 @@ mod tests {
     proptest! {
         #[test]
         fn wherever_it_begins_there_is_a_record_or_the_end(
-            mark in proptest::option::of(0_i64..40),
+            mark in proptest::option::of((0_i64..40, any::<bool>())),
             committed in proptest::option::of(0_i64..40),
             seek in proptest::option::of(-5_i64..40),
             oldest in 0_i64..30,
@@ -353,7 +357,11 @@ mod tests {
         ) {
             let end = oldest + length;
             let known = Known {
-                mark: seek.map_or_else(|| mark.and_then(read), |offset| Some(Mark::Seek(Target::Offset(offset)))),
+                mark: match (seek, mark) {
+                    (Some(offset), _) => Some(Mark::Seek(Target::Offset(offset))),
+                    (None, Some((next, is_rewound))) => Some(Mark::Read(Read { overrules: committed.filter(|_| is_rewound), ..Read::up_to(next) })),
+                    (None, None) => None,
+                },
                 committed, oldest, end, at_time: None, is_young, is_another,
             };
             let start = if is_earliest { KafkaStart::Earliest } else { KafkaStart::Latest };
@@ -362,8 +370,11 @@ mod tests {
             prop_assert_eq!(is_looked_for, begun.read.next > end);
             prop_assert!(begun.read.next >= oldest);
             prop_assert!(begun.missed.is_none() || begun.is_new, "what was missed is told once");
-            if seek.is_none() && begun.missed.is_none() && (mark.is_some() || committed.is_some()) {
-                prop_assert_eq!(begun.read.next, mark.max(committed).unwrap_or_default());
+            // What an operator overruled does not count.
+            let counts = committed.filter(|_| !mark.is_some_and(|(_, is_rewound)| is_rewound));
+            let next = mark.map(|(next, _)| next).max(counts);
+            if let Some(next) = next && seek.is_none() && begun.missed.is_none() {
+                prop_assert_eq!(begun.read.next, next);
             }
             // Kept, and read again before anything was committed, it begins at the same place and tells nothing twice.
             let again = Known { mark: Some(Mark::Read(begun.read.clone())), is_another: false, is_young: false, ..known };

@@ -241,7 +241,6 @@ pub(super) enum Told {
         /// The group has gone on without this member.
         is_lost: bool,
     },
-    /// What was to be committed is, or is not.
     /// Something is wrong; librdkafka goes on by itself.
     Trouble {
         /// What.

@@ -8,6 +8,7 @@ use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
+use tokio_util::sync::CancellationToken;
 
 use super::Spot;
 use super::client::Consumer;
@@ -62,12 +63,16 @@ pub(super) async fn topics(
 
 /// Where the partitions stand. `times` has the times, in milliseconds since 1970, that are looked for in some of them.
 ///
+/// The broker is asked about one partition after the other. Whoever does not want to know any more cancels `until`: no more is asked then,
+/// though the question that is on its way has its time.
+///
 /// # Errors
-/// The broker does not say.
+/// The broker does not say, or it was cancelled.
 pub(super) async fn standings(
     consumer: &Arc<Consumer>,
     spots: Vec<Spot>,
     times: BTreeMap<Spot, i64>,
+    until: CancellationToken,
 ) -> Result<BTreeMap<Spot, Standing>, KafkaError> {
     ask(consumer, move |consumer| {
         let committed = consumer.committed_offsets(list(spots.iter().cloned()), PATIENCE)?;
@@ -83,6 +88,9 @@ pub(super) async fn standings(
         };
         let mut standings = BTreeMap::new();
         for spot in spots {
+            if until.is_cancelled() {
+                return Err(KafkaError::Canceled);
+            }
             let (oldest, end) = consumer.fetch_watermarks(&spot.0, spot.1, PATIENCE)?;
             let standing = Standing {
                 committed: committed.get(&spot).copied(),

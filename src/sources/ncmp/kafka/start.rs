@@ -1,7 +1,7 @@
 //! From the configuration to a source that reads.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
 
@@ -96,7 +96,9 @@ fn start(rules: NcmpSource, mut credentials: Credentials, names_source: bool, wi
                 Err(error) => {
                     let why = sentence(&error);
                     site.intake.disconnected(&why);
-                    tracing::warn!(source = name, why, "the broker cannot be read");
+                    if let Some(repeats) = log.allows(&why, Instant::now()) {
+                        tracing::warn!(source = name, why, repeats, "the broker cannot be read");
+                    }
                 }
             }
             if until.run_until_cancelled(sleep(ANEW_AFTER)).await.is_none() {

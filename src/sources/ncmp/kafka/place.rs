@@ -73,7 +73,11 @@ pub(super) async fn place(
     wanted: Wanted,
     until: CancellationToken,
 ) -> Option<Vec<Placed>> {
-    let Wanted { spots, others, seek } = wanted;
+    let Wanted {
+        spots,
+        mut others,
+        seek,
+    } = wanted;
     if let Some(seek) = seek {
         let Seeking {
             sought,
@@ -89,11 +93,8 @@ pub(super) async fn place(
     }
     let mut delay = ASK_AGAIN.0;
     loop {
-        if until.is_cancelled() {
-            return None;
-        }
-        match attempt(&site, &consumer, &spots, &others).await {
-            Ok(placed) => return Some(placed),
+        match attempt(&site, &consumer, &spots, &mut others, &until).await {
+            Ok(placed) => return placed,
             Err(error) => {
                 tracing::debug!(
                     source = &*site.name,
@@ -118,12 +119,14 @@ async fn keep(site: &Site, sought: &[Sought], target: Target) -> Result<(), NotY
     Ok(())
 }
 
+/// None where it was given up.
 async fn attempt(
     site: &Site,
     consumer: &Arc<Consumer>,
     spots: &[Spot],
-    others: &BTreeSet<Spot>,
-) -> Result<Vec<Placed>, NotYet> {
+    others: &mut BTreeSet<Spot>,
+    until: &CancellationToken,
+) -> Result<Option<Vec<Placed>>, NotYet> {
     let kept = site.records.bookmarks(&site.name).await.map_err(NotYet::Store)?;
     let mark = |spot: &Spot| {
         let bytes = kept.get(&partition_name(&spot.0, spot.1))?;
@@ -134,7 +137,12 @@ async fn attempt(
         _ => None,
     };
     let times: BTreeMap<Spot, i64> = spots.iter().filter_map(time).collect();
-    let standings = asking::standings(consumer, spots.to_vec(), times).await?;
+    // A broker that is silent keeps nobody waiting who has to give the partitions up. What follows is hem's own matter, and is not left halfway.
+    let asked = asking::standings(consumer, spots.to_vec(), times, until.clone());
+    let Some(standings) = until.run_until_cancelled(asked).await else {
+        return Ok(None);
+    };
+    let standings = standings?;
     let mut all = Vec::new();
     for (spot, standing) in standings {
         let Standing {
@@ -171,6 +179,8 @@ async fn attempt(
         );
         if let Some(missed) = begin.missed {
             tell(site, &spot, missed, &known, &begin).await?;
+            // Told and kept: another attempt, over another partition, goes on from there.
+            others.remove(&spot);
         } else if begin.is_new {
             to_keep.push(bookmark(&spot, &begin)?);
         }
@@ -183,7 +193,7 @@ async fn attempt(
     if !to_keep.is_empty() {
         site.intake.keep(to_keep).await?;
     }
-    Ok(placed)
+    Ok(Some(placed))
 }
 
 /// Whether a partition was made after its topic was first seen.

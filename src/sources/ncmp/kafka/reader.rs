@@ -356,6 +356,9 @@ impl<'a> Reader<'a> {
 
     /// Somebody wants partitions to be read from elsewhere.
     fn seek(&mut self, seek: Seek) {
+        if seek.is_given_up() {
+            return;
+        }
         let why = if matches!(self.phase, Phase::Reading) {
             let sought = self.sought_by(&seek);
             if sought.is_empty() {
@@ -527,7 +530,8 @@ impl<'a> Reader<'a> {
             Some(_) => {}
         }
         let spots: Vec<Spot> = self.partitions.keys().cloned().collect();
-        let seek = self.seeking.take().map(|seek| self.sought(seek));
+        let seek = self.seeking.take().filter(|seek| !seek.is_given_up());
+        let seek = seek.map(|seek| self.sought(seek));
         self.forget_partitions();
         self.phase = Phase::Idle;
         if let Err(error) = self.consumer.unassign() {
@@ -597,6 +601,7 @@ impl<'a> Reader<'a> {
         let Some(partition) = self.partitions.get_mut(&message.spot) else {
             return;
         };
+        self.link.record_came(self.log);
         if let Some(last) = partition.looks_back.take() {
             let is_there = message.offset == last.offset;
             let is_another = last.print.is_some_and(|print| print != message.print());
@@ -716,13 +721,9 @@ impl<'a> Reader<'a> {
         if self.link.is_down() || self.is_paused || self.reads_since.elapsed() < LOOK_BACK_WITHIN {
             return;
         }
+        // Others may have been removed where a topic is compacted: of these the next record tells, however late it comes.
         let gone = self.due();
-        if gone.is_empty() {
-            // The others were removed where a topic is compacted.
-            for partition in self.partitions.values_mut() {
-                partition.looks_back = None;
-            }
-        } else {
+        if !gone.is_empty() {
             self.drain_then(Then::PlaceAgain(gone));
         }
     }
@@ -739,12 +740,18 @@ impl<'a> Reader<'a> {
         if self.committing.is_some() || self.link.is_down() {
             return;
         }
+        let has_waited = self.reads_since.elapsed() >= LOOK_BACK_WITHIN;
         let mut offsets = Vec::new();
         for (spot, partition) in &mut self.partitions {
             let next = partition.lane.next_to_accept();
             partition.committing = None;
-            // Before it is known that the broker has the same records as before, nothing is said of them.
-            if partition.committed == Some(next) || partition.looks_back.is_some() {
+            // Before it is known that the broker has the same records as before, nothing is said of them; unless the last one may have
+            // been removed and nothing new comes.
+            let is_unsure = partition
+                .looks_back
+                .as_ref()
+                .is_some_and(|last| last.is_due || !has_waited);
+            if partition.committed == Some(next) || is_unsure {
                 continue;
             }
             partition.committing = Some(next);
