@@ -380,9 +380,7 @@ impl Drop for Life {
 }
 
 fn saved(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("examples")
-        .join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(path)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
