@@ -44,6 +44,9 @@ const EARLY: usize = 16 << 20;
 /// A server that takes longer to answer does not.
 const ANSWER: Duration = Duration::from_secs(30);
 
+/// A question that is not answered by then is asked once more.
+const ANSWER_AT_ONCE: Duration = Duration::from_secs(10);
+
 /// A server that takes longer to say goodbye is left without.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -684,8 +687,16 @@ impl Listener {
     }
 }
 
-/// Asks one thing on a session of its own.
+/// Asks one thing on a session of its own. Where no answer comes it is asked once more, on another one: netconfd never answers what it
+/// happens to read together with the greeting.
 pub(super) async fn question(link: &Link, subtree: &str) -> Result<Vec<u8>, Unanswered> {
+    match ask(link, subtree, ANSWER_AT_ONCE).await {
+        Err(Unanswered::Silent) => ask(link, subtree, ANSWER.saturating_sub(ANSWER_AT_ONCE)).await,
+        answer => answer,
+    }
+}
+
+async fn ask(link: &Link, subtree: &str, limit: Duration) -> Result<Vec<u8>, Unanswered> {
     let asked = async {
         let mut channel = link.netconf().await?;
         let mut inquiry = Inquiry::new(subtree, LONGEST_ANSWER);
@@ -706,7 +717,7 @@ pub(super) async fn question(link: &Link, subtree: &str) -> Result<Vec<u8>, Unan
         channel.close().await;
         Ok(answer?)
     };
-    timeout(ANSWER, asked).await.unwrap_or(Err(Unanswered::Silent))
+    timeout(limit, asked).await.unwrap_or(Err(Unanswered::Silent))
 }
 
 /// Ends a session, and waits until the server has said goodbye, too.
