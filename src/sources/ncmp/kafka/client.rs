@@ -1,6 +1,7 @@
 //! The client of librdkafka: with which properties it is made, and what it tells while it runs.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -14,7 +15,7 @@ use super::Spot;
 use crate::config::NcmpSource;
 use crate::event::redaction::Redaction;
 use crate::file_stamp::FileStamp;
-use crate::secrets::{Keyring, SecretError};
+use crate::secrets::{Keyring, Secret, SecretError};
 
 /// What is read ahead is bounded in memory: so many KiB of records, and so many bytes of one answer.
 const READ_AHEAD: &str = "16384";
@@ -75,7 +76,7 @@ pub(super) struct Credentials {
     passphrase: Option<Keyring>,
     files: Vec<PathBuf>,
     seen: Vec<Option<FileStamp>>,
-    used: Vec<Vec<u8>>,
+    used: Vec<Arc<Vec<Secret>>>,
 }
 
 impl Credentials {
@@ -118,17 +119,9 @@ impl Credentials {
         self.files.iter().map(|file| FileStamp::of(file).ok()).collect()
     }
 
-    fn secrets(&self) -> Vec<Vec<u8>> {
+    fn secrets(&self) -> Vec<Arc<Vec<Secret>>> {
         let keyrings = [&self.password, &self.passphrase].into_iter().flatten();
-        keyrings
-            .flat_map(|keyring| {
-                keyring
-                    .secrets()
-                    .iter()
-                    .map(|secret| secret.bytes().to_vec())
-                    .collect::<Vec<_>>()
-            })
-            .collect()
+        keyrings.map(Keyring::secrets).collect()
     }
 }
 
