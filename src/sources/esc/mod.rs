@@ -10,7 +10,6 @@ use std::time::Duration;
 use self::callbacks::{Access, Door};
 use self::netconf::Notifications;
 use super::deliveries::{Deliveries, former};
-use super::senders::cut;
 use super::{BuildError, Built, Site, Source, Tasks};
 use crate::config::EscSource;
 use crate::config::esc::Callbacks;
@@ -25,9 +24,6 @@ use crate::watched::keep_looking;
 
 /// What waits for acceptance is bounded by the connections; so many bytes of it are more than enough.
 const QUEUE_BYTES: usize = 64 << 20;
-
-/// Longer subjects are cut: they stand in tables and name lanes.
-const LONGEST_SUBJECT: usize = 512;
 
 impl Source for EscSource {
     fn kind(&self) -> &'static str {
@@ -90,7 +86,6 @@ fn arrived(
     payload: Payload,
 ) -> Event {
     let subject = subject.map(|subject| {
-        let subject = cut(&subject, LONGEST_SUBJECT);
         if names_source {
             Subject::new(&format!("{source}:{subject}"))
         } else {
@@ -170,6 +165,35 @@ async fn recall(deliveries: &Deliveries, source: &str, records: &Records) {
             && let Some(delivery) = &esc.delivery
         {
             deliveries.recall(delivery, event.seq, age);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_that_differ_far_from_their_beginning_stay_two() {
+        let subject = |names_source, end| {
+            let long = format!("deployment/{}{end}", "x".repeat(600));
+            let facts = Facts::Undecodable {
+                reason: String::new(),
+            };
+            let payload = Payload::new("".into());
+            let event = arrived(
+                "esc1".into(),
+                names_source,
+                String::new(),
+                Some(long),
+                facts,
+                payload,
+            );
+            event.subject.expect("it has one")
+        };
+        for names_source in [false, true] {
+            assert_ne!(subject(names_source, "1"), subject(names_source, "2"));
+            assert_eq!(subject(names_source, "1"), subject(names_source, "1"));
         }
     }
 }

@@ -32,9 +32,6 @@ const LONGEST_HEADER: usize = 1_024;
 /// Longer names of deliveries are cut.
 const LONGEST_DELIVERY: usize = 256;
 
-/// Longer subjects are cut: they stand in tables and name lanes.
-const LONGEST_SUBJECT: usize = 256;
-
 /// One endpoint, with its secrets.
 #[derive(Debug)]
 pub(super) struct Endpoint {
@@ -227,7 +224,7 @@ impl Endpoint {
     fn subject(&self, event: &Event, names_source: bool) -> Option<Subject> {
         let expression = self.rules.subject.as_ref()?;
         let subject = match expression.text_for(event) {
-            Ok(subject) => cut(&subject, LONGEST_SUBJECT),
+            Ok(subject) => subject,
             Err(error) => {
                 tracing::debug!(endpoint = self.name, %error, "a request is about nothing in particular");
                 return None;
@@ -414,5 +411,39 @@ impl Serve for Door {
 
     fn broken(&self, why: &'static str) {
         self.intake.not_kept(NotKept::Refused(why));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::webhook;
+    use crate::expression::Expression;
+
+    #[test]
+    fn subjects_that_differ_far_from_their_beginning_stay_two() {
+        let rules = config::Endpoint {
+            path: "/deploy".to_owned(),
+            methods: vec!["POST".to_owned()],
+            body: None,
+            signature: None,
+            token: None,
+            addresses: Vec::new(),
+            respond: Respond::Accepted,
+            delivery: None,
+            subject: Some(Expression::compile("event.ref").expect("an expression")),
+            headers: Vec::new(),
+        };
+        let endpoint = Endpoint::build("deploy", &rules, true, &Redaction::default()).expect("an endpoint");
+        let subject = |names_source, end| {
+            let body = serde_json::json!({ "ref": format!("{}{end}", "x".repeat(600)) });
+            let saved = serde_json::json!({ "kind": "webhook", "endpoint": "deploy", "body": body });
+            let event = webhook::from_saved(saved.to_string().as_bytes());
+            endpoint.subject(&event, names_source).expect("it has one")
+        };
+        for names_source in [false, true] {
+            assert_ne!(subject(names_source, "1"), subject(names_source, "2"));
+            assert_eq!(subject(names_source, "1"), subject(names_source, "1"));
+        }
     }
 }
