@@ -118,10 +118,7 @@ impl MasakariNotification {
 
     /// The subject of its events, `host/node1`; with the source's name in front where there are several.
     pub fn subject(&self, source: Option<&str>) -> Subject {
-        match source {
-            Some(source) => Subject::new(&format!("{source}:host/{}", self.hostname)),
-            None => Subject::new(&format!("host/{}", self.hostname)),
-        }
+        Subject::of(&format!("host/{}", self.hostname), source)
     }
 
     /// The event that it is; `document` is what was received. `names_source` where there are several sources of the type.

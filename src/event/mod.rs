@@ -119,6 +119,14 @@ impl Subject {
         Self(format!("{}…{end}", &text[..beginning]).into())
     }
 
+    /// The subject that a source gives an event, with its name in front where it says one: there are several of its type.
+    pub fn of(text: &str, source: Option<&str>) -> Self {
+        match source {
+            Some(source) => Self::new(&format!("{source}:{text}")),
+            None => Self::new(text),
+        }
+    }
+
     /// The subject as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -343,5 +351,11 @@ mod tests {
                 "it is read back as it is"
             );
         }
+    }
+
+    #[test]
+    fn a_subject_has_its_source_in_front_where_there_are_several() {
+        assert_eq!(Subject::of("vm/1", None).as_str(), "vm/1");
+        assert_eq!(Subject::of("vm/1", Some("zone1")).as_str(), "zone1:vm/1");
     }
 }

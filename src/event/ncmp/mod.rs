@@ -147,11 +147,7 @@ pub fn event(record: &Record<'_>, source: &str, names_source: bool, received: Ti
         seq: Seq::default(),
         source: source.into(),
         key,
-        subject: Some(if names_source {
-            Subject::new(&format!("{source}:{subject}"))
-        } else {
-            Subject::new(&subject)
-        }),
+        subject: Some(Subject::of(&subject, names_source.then_some(source))),
         received,
         facts,
         ambiguous: false,

@@ -85,13 +85,7 @@ fn arrived(
     facts: Facts,
     payload: Payload,
 ) -> Event {
-    let subject = subject.map(|subject| {
-        if names_source {
-            Subject::new(&format!("{source}:{subject}"))
-        } else {
-            Subject::new(&subject)
-        }
-    });
+    let subject = subject.map(|subject| Subject::of(&subject, names_source.then_some(&*source)));
     Event {
         seq: Seq::default(),
         source,

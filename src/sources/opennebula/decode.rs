@@ -143,13 +143,9 @@ impl Decoder {
             seq: Seq::default(),
             source: Arc::clone(&self.source),
             key: message.key,
-            subject: reading.subject.map(|subject| {
-                if self.names_source {
-                    Subject::new(&format!("{}:{subject}", self.source))
-                } else {
-                    Subject::new(&subject)
-                }
-            }),
+            subject: reading
+                .subject
+                .map(|subject| Subject::of(&subject, self.names_source.then_some(&*self.source))),
             received: message.at,
             facts: reading.facts,
             ambiguous: reading.ambiguous,

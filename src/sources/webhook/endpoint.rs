@@ -230,13 +230,7 @@ impl Endpoint {
                 return None;
             }
         };
-        if subject.is_empty() {
-            None
-        } else if names_source {
-            Some(Subject::new(&format!("{}:{subject}", event.source)))
-        } else {
-            Some(Subject::new(&subject))
-        }
+        (!subject.is_empty()).then(|| Subject::of(&subject, names_source.then_some(&*event.source)))
     }
 }
 
