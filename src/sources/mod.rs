@@ -12,6 +12,7 @@ mod senders;
 mod webhook;
 
 use std::future::Future;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -167,6 +168,19 @@ fn sentence(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     sentence
+}
+
+/// Works on a thread that may be busy for long. None where the runtime ends over it. A panic goes on where it is waited for.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Some(done),
+        Err(error) => {
+            if let Ok(panic) = error.try_into_panic() {
+                resume_unwind(panic);
+            }
+            None
+        }
+    }
 }
 
 impl Tasks {

@@ -1,10 +1,10 @@
 //! What sources that are sent to over HTTP ask of whoever sends.
 
 use std::net::IpAddr;
-use std::panic::resume_unwind;
 
 use crate::config::control::HostPattern;
 use crate::listener::Head;
+use crate::sources::apart;
 
 /// A larger body is read on a thread of its own, so that it does not keep others waiting.
 const LARGE_BODY: usize = 128 << 10;
@@ -49,20 +49,6 @@ pub(super) async fn read_body<T: Send + 'static>(
         Some(read())
     } else {
         apart(read).await
-    }
-}
-
-/// Works on a thread that may be busy for long. None where the runtime ends over it. A panic goes on where it is waited for, and the
-/// listener says so as of any other.
-pub(super) async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => Some(done),
-        Err(error) => {
-            if let Ok(panic) = error.try_into_panic() {
-                resume_unwind(panic);
-            }
-            None
-        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::htpasswd::{HtpasswdFault, Users};
 use super::line::{Crowded, Line};
 use crate::secrets::Disguise;
-use crate::sources::senders::apart;
+use crate::sources::apart;
 use crate::watched::{Watched, Words};
 
 /// A longer file is none of users.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Spot;
 use super::client::Consumer;
+use crate::sources::apart;
 
 /// How long one answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -126,12 +127,9 @@ async fn ask<T: Send + 'static>(
     question: impl FnOnce(&Consumer) -> Result<T, KafkaError> + Send + 'static,
 ) -> Result<T, KafkaError> {
     let consumer = Arc::clone(consumer);
-    match tokio::task::spawn_blocking(move || question(&consumer)).await {
-        Ok(answer) => answer,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        // The runtime ends.
-        Err(_) => Err(KafkaError::Canceled),
-    }
+    apart(move || question(&consumer))
+        .await
+        .unwrap_or(Err(KafkaError::Canceled))
 }
 
 /// A list of partitions.

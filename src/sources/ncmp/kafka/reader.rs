@@ -31,7 +31,7 @@ use crate::event::ncmp::mark::{Mark, Read, partition_name};
 use crate::event::ncmp::{self};
 use crate::event::time::Timestamp;
 use crate::repeats::Repeats;
-use crate::sources::sentence;
+use crate::sources::{apart, sentence};
 
 /// So much is on its way at once; one record alone is taken whatever its size.
 const ON_THE_WAY: (usize, usize) = (512, 32 << 20);
@@ -622,12 +622,10 @@ impl<'a> Reader<'a> {
         let (name, names_source) = (Arc::clone(&self.site.name), self.site.names_source);
         let read = move || read(&message, &name, names_source, overrules);
         let held = if weight > READ_APART {
-            match tokio::task::spawn_blocking(read).await {
-                Ok(held) => held,
-                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                // The runtime ends.
-                Err(_) => return,
-            }
+            let Some(held) = apart(read).await else {
+                return;
+            };
+            held
         } else {
             read()
         };
