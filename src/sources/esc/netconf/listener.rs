@@ -8,14 +8,13 @@ use bytes::Bytes;
 use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::asking::{ANSWER, Unanswered, question};
 use super::ledger::{Ledger, Overlap, Plan, Sighting};
 use super::line::{Line, TOGETHER, line};
 use super::look::Look;
 use super::reply::RpcError;
 use super::ssh::{self, Credentials, Link, NetconfChannel, SshError};
-use super::{
-    Heard, Inquiry, InquiryFault, Session, SessionFault, Stream, Subscription, deployments, streams,
-};
+use super::{Heard, Session, SessionFault, Stream, Subscription, asking, deployments};
 use crate::config::esc::netconf::Netconf;
 use crate::engine::intake::{Intake, Limits, NotKept};
 use crate::event::payload::Payload;
@@ -35,17 +34,8 @@ pub(in crate::sources::esc) const QUEUE: Limits = Limits {
 /// Longer notifications are passed over; real ones have a few KiB.
 const LONGEST: usize = 4 << 20;
 
-/// The answer to a question may be longer: it tells of all deployments.
-const LONGEST_ANSWER: usize = 16 << 20;
-
 /// What arrives while a question is asked waits, up to so many bytes; then the server has to wait, too.
 const EARLY: usize = 16 << 20;
-
-/// A server that takes longer to answer does not.
-const ANSWER: Duration = Duration::from_secs(30);
-
-/// A question that is not answered by then is asked once more.
-const ANSWER_AT_ONCE: Duration = Duration::from_secs(10);
 
 /// A server that takes longer to say goodbye is left without.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -77,28 +67,6 @@ enum Ended {
     Unsubscribed,
     #[error("hem stops")]
     Stopped,
-}
-
-/// Why a question was not answered.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Unanswered {
-    #[error(transparent)]
-    Ssh(#[from] SshError),
-    #[error(transparent)]
-    Inquiry(#[from] InquiryFault),
-    #[error("the answer is not understood: {0}")]
-    Answer(String),
-    #[error("the server has not answered in {} seconds", ANSWER.as_secs())]
-    Silent,
-    #[error("the server ended the session")]
-    Closed,
-}
-
-impl Unanswered {
-    /// Whether the server did answer, that it does not tell.
-    const fn is_final(&self) -> bool {
-        matches!(self, Self::Inquiry(_) | Self::Answer(_))
-    }
 }
 
 /// Notifications that are ready to be listened to.
@@ -357,9 +325,7 @@ impl Listener {
     /// What the server says of the stream, if it says anything.
     async fn stream(&mut self, link: &Link) -> Result<Option<Stream>, Ended> {
         let name = self.rules.stream.clone();
-        let answer = question(link, &streams::subtree(&name)).await;
-        let read = answer.and_then(|answer| streams::read(&answer, &name).map_err(Unanswered::Answer));
-        let why = match read {
+        let why = match asking::stream(link, &name).await {
             Ok(Some(stream)) => return Ok(Some(stream)),
             Ok(None) => format!("it does not list the stream `{name}`"),
             Err(error) if error.is_final() => sentence(&error),
@@ -685,39 +651,6 @@ impl Listener {
         self.taken += 1;
         self.line.put(event, bookmarks).await;
     }
-}
-
-/// Asks one thing on a session of its own. Where no answer comes it is asked once more, on another one: netconfd never answers what it
-/// happens to read together with the greeting.
-pub(super) async fn question(link: &Link, subtree: &str) -> Result<Vec<u8>, Unanswered> {
-    match ask(link, subtree, ANSWER_AT_ONCE).await {
-        Err(Unanswered::Silent) => ask(link, subtree, ANSWER.saturating_sub(ANSWER_AT_ONCE)).await,
-        answer => answer,
-    }
-}
-
-async fn ask(link: &Link, subtree: &str, limit: Duration) -> Result<Vec<u8>, Unanswered> {
-    let asked = async {
-        let mut channel = link.netconf().await?;
-        let mut inquiry = Inquiry::new(subtree, LONGEST_ANSWER);
-        let answer = loop {
-            channel.send(inquiry.output()).await?;
-            match inquiry.answer() {
-                Ok(None) => {}
-                Ok(Some(answer)) => break Ok(answer),
-                Err(fault) => break Err(fault),
-            }
-            channel.send(inquiry.output()).await?;
-            match channel.receive().await {
-                Some(bytes) => inquiry.push(&bytes),
-                None => return Err(Unanswered::Closed),
-            }
-        };
-        channel.send(inquiry.output()).await?;
-        channel.close().await;
-        Ok(answer?)
-    };
-    timeout(limit, asked).await.unwrap_or(Err(Unanswered::Silent))
 }
 
 /// Ends a session, and waits until the server has said goodbye, too.

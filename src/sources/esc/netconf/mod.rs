@@ -2,8 +2,9 @@
 //!
 //! What is said and heard is pure: how messages are told apart, what a session says and hears, the server's errors in words, what the
 //! server says of its streams, and how far its events were read. What connects is apart from it: the link through SSH, the listener
-//! that drives a session, and the line in which events wait until they are durable.
+//! that drives a session, the questions that it asks on others, and the line in which events wait until they are durable.
 
+mod asking;
 mod deployments;
 mod framing;
 mod hello;

@@ -1,8 +1,7 @@
 //! Whether a NETCONF server is where it is looked for, and lets hem in: nothing is subscribed to.
 
-use super::listener::question;
+use super::asking::{self, Unanswered};
 use super::ssh::{self, Credentials, SshError};
-use super::streams;
 use crate::config::esc::netconf::Netconf;
 use crate::event::redaction::Redaction;
 use crate::secrets::SecretError;
@@ -42,17 +41,12 @@ pub async fn reach(rules: &Netconf) -> Result<Reached, ProbeError> {
         .await
         .map_err(|error| ProbeError::Link(error.into()))?;
     let name = &rules.stream;
-    let answer = question(&link, &streams::subtree(name)).await;
-    let replay = match answer {
+    let replay = match asking::stream(&link, name).await {
+        Err(Unanswered::Answer(why)) => Err(format!("its streams cannot be read: {why}")),
         Err(error) => Err(crate::sources::sentence(&error)),
-        Ok(answer) => match streams::read(&answer, name) {
-            Err(why) => Err(format!("its streams cannot be read: {why}")),
-            Ok(None) => Err(format!("it does not list the stream `{name}`")),
-            Ok(Some(stream)) if !stream.replays => {
-                Err("it keeps nothing that could be sent again".to_owned())
-            }
-            Ok(Some(stream)) => Ok(stream.created.unwrap_or_else(|| "an unknown time".to_owned())),
-        },
+        Ok(None) => Err(format!("it does not list the stream `{name}`")),
+        Ok(Some(stream)) if !stream.replays => Err("it keeps nothing that could be sent again".to_owned()),
+        Ok(Some(stream)) => Ok(stream.created.unwrap_or_else(|| "an unknown time".to_owned())),
     };
     let host_key = link.host_key();
     link.close().await;
