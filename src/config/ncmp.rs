@@ -131,6 +131,12 @@ pub struct Sasl {
 }
 
 impl NcmpSource {
+    /// The brokers to begin with as one text, as librdkafka takes it: `kafka1:9092,kafka2:9092`.
+    pub fn bootstrap(&self) -> String {
+        let brokers: Vec<String> = self.brokers.iter().map(ToString::to_string).collect();
+        brokers.join(",")
+    }
+
     /// The files that its settings name, by the path below the source's own.
     pub(super) fn named_files(&self) -> Vec<NamedFile<'_>> {
         let mut files = Vec::new();

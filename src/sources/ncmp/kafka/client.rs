@@ -194,8 +194,7 @@ pub(super) fn open(
     credentials: &Credentials,
     properties: &mut ClientConfig,
 ) -> Result<(), ClientError> {
-    let brokers: Vec<String> = rules.brokers.iter().map(ToString::to_string).collect();
-    properties.set("bootstrap.servers", brokers.join(","));
+    properties.set("bootstrap.servers", rules.bootstrap());
     let protocol = match (&rules.tls, &rules.sasl) {
         (None, None) => "plaintext",
         (Some(_), None) => "ssl",

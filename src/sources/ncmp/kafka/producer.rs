@@ -79,8 +79,7 @@ impl Producer {
     /// # Errors
     /// A secret cannot be had, or librdkafka does not take the settings.
     pub fn of_source(rules: &NcmpSource, redaction: &Redaction) -> Result<Self, ProduceError> {
-        let brokers: Vec<String> = rules.brokers.iter().map(ToString::to_string).collect();
-        let brokers = brokers.join(",");
+        let brokers = rules.bootstrap();
         let mut properties = ClientConfig::new();
         for (name, value) in &rules.properties {
             properties.set(name, value);

@@ -36,7 +36,6 @@ impl Source for NcmpSource {
     fn build(&self, site: &Site<'_>) -> Result<Built, BuildError> {
         let credentials = Credentials::read(self, site.redaction).map_err(BuildError::Secret)?;
         client::try_out(self, &credentials).map_err(BuildError::Kafka)?;
-        let brokers: Vec<String> = self.brokers.iter().map(ToString::to_string).collect();
         if self.sasl.is_some()
             && self.tls.is_none()
             && !self.brokers.iter().all(|broker| broker.is_loopback())
@@ -48,7 +47,7 @@ impl Source for NcmpSource {
         }
         let (rules, names_source) = (self.clone(), site.names_source);
         Ok(Built {
-            endpoint: format!("kafka://{}/{}", brokers.join(","), self.topics.join(",")),
+            endpoint: format!("kafka://{}/{}", self.bootstrap(), self.topics.join(",")),
             decoder: None,
             pool: None,
             start: Box::new(move |wires| start(rules, credentials, names_source, wires)),
