@@ -197,6 +197,11 @@ impl Keyring {
         self.in_force.load_full()
     }
 
+    /// The first of the secrets in force: where one alone is configured, that one.
+    pub fn first(&self) -> Option<Secret> {
+        self.secrets().first().cloned()
+    }
+
     /// Whether `token` is one of the secrets; see [`is_same`].
     pub fn holds(&self, token: &[u8]) -> bool {
         is_one_of(&self.secrets(), token)
@@ -278,6 +283,7 @@ mod tests {
         std::fs::write(&file, "newer-one").expect("a file");
         keyring.look();
         assert_eq!(*keyring.secrets(), [Secret::of("newer-one")]);
+        assert_eq!(keyring.first(), Some(Secret::of("newer-one")));
         let shown = redaction.text("old-one, newer-one", None);
         assert!(
             !shown.contains("old-one") && !shown.contains("newer-one"),

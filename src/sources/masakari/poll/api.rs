@@ -15,7 +15,7 @@ use crate::config::masakari::poll::{MasakariPoll, PollAuth};
 use crate::event::redaction::Redaction;
 use crate::http_client::{Answer, AskError, Client, Limits, Question};
 use crate::keystone::{KeystoneError, Session};
-use crate::secrets::Keyring;
+use crate::secrets::{Keyring, Secret};
 use crate::sources::BuildError;
 
 /// Masakari waits up to a minute for others of its own.
@@ -366,9 +366,9 @@ impl Api {
 }
 
 fn text(keyring: &Keyring) -> String {
-    let secrets = keyring.secrets();
-    let secret = secrets.first().map_or(&[][..], |secret| secret.bytes());
-    String::from_utf8_lossy(secret).into_owned()
+    let secret = keyring.first();
+    let bytes = secret.as_ref().map_or(&[][..], Secret::bytes);
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// What a fault says: the message of one of Masakari's or of Keystone's, or the beginning of whatever came.

@@ -127,11 +127,8 @@ impl Credentials {
 
 /// The text of the only secret of a keyring.
 fn text(keyring: &Keyring, property: &'static str) -> Result<String, ClientError> {
-    let secrets = keyring.secrets();
-    let bytes = secrets
-        .first()
-        .map(|secret| secret.bytes().to_vec())
-        .unwrap_or_default();
+    let secret = keyring.first();
+    let bytes = secret.map(|secret| secret.bytes().to_vec()).unwrap_or_default();
     String::from_utf8(bytes).map_err(|_| ClientError::NoText(property))
 }
 

@@ -52,8 +52,7 @@ impl Credentials {
 }
 
 fn text(keyring: &Keyring) -> Option<String> {
-    let secrets = keyring.secrets();
-    let secret = secrets.first()?;
+    let secret = keyring.first()?;
     Some(String::from_utf8_lossy(secret.bytes()).into_owned())
 }
 
