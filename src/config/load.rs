@@ -347,43 +347,37 @@ fn check_reading(config: &Config, path: &Path, text: &str) -> Result<(), Fault> 
         return Ok(());
     }
     let reads = |source: &Source| match source {
-        Source::MasakariPoll(_) | Source::Ncmp(_) => true,
-        Source::Esc(esc) => esc.netconf.is_some(),
-        Source::Opennebula(_) | Source::Webhook(_) | Source::Masakari(_) => false,
+        Source::MasakariPoll(_) => Some((
+            Some("poll"),
+            "a Masakari cannot be read under `oned: { leader_only: true }`: a hem that takes up the work would raise again what the one \
+             before it has raised",
+            "read it with a hem of its own that has no `leader_only`, or let the monitors send to hem: `type: masakari` without `poll`",
+        )),
+        Source::Esc(esc) if esc.netconf.is_some() => Some((
+            Some("netconf"),
+            "the notifications of an ESC cannot be listened to under `oned: { leader_only: true }`: a hem that takes up the work would \
+             run again what the one before it has run",
+            "listen to them with a hem of its own that has no `leader_only`, or have ESC call back: `callbacks` without `netconf`",
+        )),
+        Source::Ncmp(_) => Some((
+            None,
+            "NCMP cannot be read under `oned: { leader_only: true }`: a hem that stands by would hold partitions of its group, and \
+             nobody would read them",
+            "read it with a hem of its own that has no `leader_only`",
+        )),
+        Source::Opennebula(_) | Source::Webhook(_) | Source::Masakari(_) | Source::Esc(_) => None,
     };
-    let Some((name, source)) = config.sources.iter().find(|(_, source)| reads(source)) else {
+    let found = config
+        .sources
+        .iter()
+        .find_map(|(name, source)| Some((name, reads(source)?)));
+    let Some((name, (setting, message, hint))) = found else {
         return Ok(());
     };
-    if matches!(source, Source::Ncmp(_)) {
-        let message = "NCMP cannot be read under `oned: { leader_only: true }`: a hem that stands by would hold partitions of its group, \
-                       and nobody would read them"
-            .to_owned();
-        return Err(Fault {
-            hint: Some("read it with a hem of its own that has no `leader_only`".to_owned()),
-            ..fault_at(path, text, &["sources", name], message)
-        });
-    }
-    if matches!(source, Source::Esc(_)) {
-        let message = "the notifications of an ESC cannot be listened to under `oned: { leader_only: true }`: a hem that takes up the work \
-                       would run again what the one before it has run"
-            .to_owned();
-        return Err(Fault {
-            hint: Some(
-                "listen to them with a hem of its own that has no `leader_only`, or have ESC call back: `callbacks` without `netconf`"
-                    .to_owned(),
-            ),
-            ..fault_at(path, text, &["sources", name, "netconf"], message)
-        });
-    }
-    let message = "a Masakari cannot be read under `oned: { leader_only: true }`: a hem that takes up the work would raise again what the one \
-                   before it has raised"
-        .to_owned();
+    let steps: Vec<&str> = ["sources", name].into_iter().chain(setting).collect();
     Err(Fault {
-        hint: Some(
-            "read it with a hem of its own that has no `leader_only`, or let the monitors send to hem: `type: masakari` without `poll`"
-                .to_owned(),
-        ),
-        ..fault_at(path, text, &["sources", name, "poll"], message)
+        hint: Some(hint.to_owned()),
+        ..fault_at(path, text, &steps, message.to_owned())
     })
 }
 
