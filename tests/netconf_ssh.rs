@@ -13,6 +13,7 @@ mod service;
 mod sshd;
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -46,7 +47,7 @@ impl Agent {
             .spawn()
             .expect("ssh-agent: install openssh-client");
         let agent = Self(child);
-        until("the agent listens", || socket.exists()).await;
+        until("the agent listens", || UnixStream::connect(socket).is_ok()).await;
         let added = Command::new("ssh-add")
             .arg("-q")
             .arg(key)
