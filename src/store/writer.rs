@@ -167,6 +167,16 @@ pub enum Change {
 }
 
 impl Change {
+    /// A line for the audit log, of now.
+    pub(crate) fn audit(actor: Actor, action: &'static str, target: String) -> Self {
+        Self::Audit {
+            at: Timestamp::now(),
+            actor,
+            action,
+            target,
+        }
+    }
+
     /// The bytes of payload and output in it.
     fn weight(&self) -> usize {
         match self {
