@@ -476,7 +476,7 @@ impl Dispatcher {
                 format!("{} {}", event.seq, event.key),
             ));
         }
-        let notice = (self.parts.feed.is_followed()).then(|| {
+        let notice = self.parts.feed.is_followed().then(|| {
             Notice::Event(Arc::new(ListedEvent {
                 event: Event {
                     payload: Payload::new(bytes::Bytes::new()),

@@ -718,8 +718,7 @@ impl WriterThread {
                     None => tracing::error!(execution = %key, "there is no record of what goes on"),
                 }
             }
-            Record::Muted(mute) | Record::MuteShortened(mute) => {
-                let mut mute = mute;
+            Record::Muted(mut mute) | Record::MuteShortened(mut mute) => {
                 let reason = mute.reason.take();
                 let value = cut_to_fit(reason.as_deref().unwrap_or_default(), |text| {
                     mute.reason = reason.as_ref().map(|_| text.to_owned());
