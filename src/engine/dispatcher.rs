@@ -644,6 +644,7 @@ impl Dispatcher {
             }
         }
         if all.records.is_empty() && all.effects.is_empty() {
+            // With no changes either, `submit` would answer at once; whoever asked is answered behind what was submitted before.
             return self.answer_when_durable(changes, (), reply).await;
         }
         self.submit(changes, all, move || {
