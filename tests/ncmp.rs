@@ -593,7 +593,7 @@ async fn an_operator_lets_a_running_daemon_read_from_elsewhere() {
     }
     let audit = service::hem(&house, &["audit"]).await;
     assert!(
-        audit.stdout.contains("ncmp1 ncmp-events to offset 1"),
+        audit.stdout.contains("ncmp1 ncmp-events/0 to offset 1"),
         "{audit:?}"
     );
     broker.until_committed("hem", TOPIC).await;
