@@ -26,7 +26,7 @@ use kafka::{Broker, TOPIC};
 use netconf::{Emit, Netconfd, Operator};
 use peers::{Peer, Port};
 use serde_json::{Value, json};
-use service::{Said, Service, hem, in_state, unsettled};
+use service::{Said, Service, hem};
 use web::{post, send};
 
 /// The directories of `examples`.
@@ -465,11 +465,7 @@ async fn one_hooks_directory_serves_all_four_systems_and_webhooks_at_once() {
     });
 
     let sent = EACH * names.len() as u64;
-    let status = service
-        .until(&format!("{} executions succeeded", 2 * sent), |status| {
-            unsettled(status) == 0 && in_state(status, "succeeded") >= 2 * sent
-        })
-        .await;
+    let status = service.until_succeeded(2 * sent).await;
     let hooks = ["opennebula", "esc", "esc", "masakari", "webhook", "ncmp"];
     let mut expected = BTreeMap::new();
     for (source, hook) in names.into_iter().zip(hooks) {

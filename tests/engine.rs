@@ -530,7 +530,7 @@ async fn nothing_is_lost_while_hooks_are_loaded_again_and_again() {
 async fn each_event_meets_one_set_of_hooks_while_a_hook_changes_its_name() {
     const BURST: usize = 100;
     let (house, publisher) = house().await;
-    house.hook("a", &on_running("even", "true.sh", ""));
+    house.hook("a", &on_running("even", "true.sh", "loop_guard: off"));
     let daemon = house.daemon().await;
     publisher.wait_for_subscriber().await;
     let handle = daemon.handle().clone();
@@ -538,7 +538,7 @@ async fn each_event_meets_one_set_of_hooks_while_a_hook_changes_its_name() {
         for number in 0..BURST {
             publish(&publisher, &running(1, round * BURST + number)).await;
         }
-        house.hook("a", &on_running(name, "true.sh", ""));
+        house.hook("a", &on_running(name, "true.sh", "loop_guard: off"));
         handle.reload(true, OPERATOR).await.expect("a reload");
     }
     let sent = 12 * BURST;

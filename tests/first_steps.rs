@@ -1,4 +1,4 @@
-//! What the pages of the sources that listen tell a reader to type brings a hook to run, from nothing, with the program of this build.
+//! What the pages of the sources tell a reader to type brings a hook to run, from nothing, with the program of this build.
 
 #![allow(
     clippy::expect_used,
@@ -67,7 +67,7 @@ fn follow(page: &str, further: &[&str], ports: &[&str]) -> String {
         })
         .map(|line| line.replace("../tests/", &format!("{ROOT}/tests/")))
         .map(|line| {
-            line.replace(
+            line.replace("venv/bin/python", &python).replace(
                 "venv/bin/openstack",
                 &format!("{python} -m openstackclient.shell"),
             ) + "\n"
@@ -156,5 +156,14 @@ fn notifications_of_masakari_come_to_a_running_hook_and_to_another_hem() {
     assert!(
         read.contains("│ notification "),
         "what the other one read: {said}"
+    );
+}
+
+#[test]
+fn records_of_ncmp_come_to_a_running_hook() {
+    let said = follow("ncmp.md", &[], &["9092"]);
+    assert!(
+        said.contains("configuring cmhandle-001, which was ADVISED"),
+        "{said}"
     );
 }

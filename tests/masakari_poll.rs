@@ -111,16 +111,22 @@ fn gaps(house: &House) -> Vec<String> {
     why.collect()
 }
 
+/// A daemon that reads the stand-in, and has seen what there was.
+async fn reading(masakari: &mut StandIn) -> (House, Service) {
+    let house = noting();
+    configure(&house, masakari.url(), "");
+    let mut service = Service::start(&house);
+    up(&mut service).await;
+    rounds(masakari).await;
+    (house, service)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn notifications_and_changes_of_their_status_are_events_once_across_restarts() {
     let mut masakari = StandIn::start("masakari.py", &[]);
     add(&mut masakari, "node1", 1, "finished");
     let running = add(&mut masakari, "node1", 2, "running");
-    let house = noting();
-    configure(&house, masakari.url(), "");
-    let mut service = Service::start(&house);
-    up(&mut service).await;
-    rounds(&mut masakari).await;
+    let (house, service) = reading(&mut masakari).await;
 
     // What was there before is no news, but what becomes of it is.
     set_status(&mut masakari, running, "finished");
@@ -275,11 +281,7 @@ async fn everything_from_the_earliest_is_read_page_by_page_and_once_though_hem_i
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_was_lost_is_a_gap_and_one_that_was_purged_is_none() {
     let mut masakari = StandIn::start("masakari.py", &[]);
-    let house = noting();
-    configure(&house, masakari.url(), "");
-    let mut service = Service::start(&house);
-    up(&mut service).await;
-    rounds(&mut masakari).await;
+    let (house, service) = reading(&mut masakari).await;
     let ids: Vec<u64> = (1..=5)
         .map(|number| add(&mut masakari, "node1", number, "finished"))
         .collect();
@@ -333,11 +335,7 @@ async fn a_database_that_was_lost_is_a_gap_and_one_that_was_purged_is_none() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_notification_that_can_be_seen_only_after_a_later_one_is_an_event_too() {
     let mut masakari = StandIn::start("masakari.py", &[]);
-    let house = noting();
-    configure(&house, masakari.url(), "");
-    let mut service = Service::start(&house);
-    up(&mut service).await;
-    rounds(&mut masakari).await;
+    let (house, service) = reading(&mut masakari).await;
     let hidden = masakari.tell(json!({
         "do": "add", "type": "PROCESS", "host": "node1", "payload": {"event": "STOPPED", "n": "1"}, "hidden": true,
     }));
@@ -368,11 +366,7 @@ async fn a_notification_that_can_be_seen_only_after_a_later_one_is_an_event_too(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hosts_have_their_names_however_few_a_page_lists() {
     let mut masakari = StandIn::start("masakari.py", &["--max-limit", "2"]);
-    let house = noting();
-    configure(&house, masakari.url(), "");
-    let mut service = Service::start(&house);
-    up(&mut service).await;
-    rounds(&mut masakari).await;
+    let (house, service) = reading(&mut masakari).await;
     // All hosts are there when the first of them is asked for.
     masakari.go_away();
     for number in 1..=5 {
@@ -389,11 +383,7 @@ async fn hosts_have_their_names_however_few_a_page_lists() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_that_does_not_go_on_is_a_fault_and_is_not_gathered_for_ever() {
     let mut masakari = StandIn::start("masakari.py", &[]);
-    let house = noting();
-    configure(&house, masakari.url(), "");
-    let mut service = Service::start(&house);
-    up(&mut service).await;
-    rounds(&mut masakari).await;
+    let (house, mut service) = reading(&mut masakari).await;
     add(&mut masakari, "node1", 1, "running");
     until_noted(&house, &["VM node1 - running 1"]).await;
     masakari.tell(json!({ "do": "forget_query" }));

@@ -22,6 +22,7 @@ use daemon::{House, until};
 use hem::event::{Event, Facts};
 use kafka::{
     Broker, Sent, TOPIC, configure, gaps, java, kept, life_cycle, offsets, reads, until_accepted, update,
+    updates,
 };
 use serde_json::json;
 use service::Service;
@@ -44,10 +45,9 @@ fn noting() -> House {
 
 /// Waits until exactly these lines were noted, in any order.
 async fn until_noted(house: &House, expected: &[&str]) {
-    until(
-        &format!("{expected:?} are noted, not {:?}", house.lines("notes")),
-        || house.lines("notes").len() >= expected.len(),
-    )
+    until(&format!("{expected:?} are noted"), || {
+        house.lines("notes").len() >= expected.len()
+    })
     .await;
     let mut noted = house.lines("notes");
     noted.sort();
@@ -145,7 +145,7 @@ async fn events_of_every_kind_run_hooks_that_are_told_what_they_say() {
     assert_eq!(gaps(&events), Vec::<String>::new());
 }
 
-/// The prototypes of the documentation, by their names.
+/// Records with the faults of the prototypes in NCMP's documentation, by their names.
 fn prototypes() -> Vec<(String, Vec<u8>)> {
     let folder = format!("{}/tests/data/ncmp/prototypes", env!("CARGO_MANIFEST_DIR"));
     let mut found: Vec<_> = std::fs::read_dir(folder)
@@ -259,10 +259,14 @@ async fn run_until(house: &House, accepted: u64) {
     service.stop().await;
 }
 
-fn updates(partition: i32, numbers: std::ops::Range<u64>) -> Vec<Sent> {
-    numbers
-        .map(|number| update(partition, &format!("h{partition}"), number))
-        .collect()
+/// A daemon that has read three records, and is stopped.
+async fn three_read(broker: &mut Broker) -> House {
+    let house = noting();
+    configure(&house, broker.address(), ", start: earliest");
+    broker.produce(&updates(0, 0..3));
+    run_until(&house, 3).await;
+    broker.until_committed("hem", TOPIC).await;
+    house
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -351,11 +355,7 @@ async fn offsets_that_the_broker_does_not_have_are_a_gap_and_the_oldest_record_i
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_that_was_made_anew_while_hem_was_away_is_a_gap_and_read_from_its_beginning() {
     let mut broker = Broker::with_topic(1);
-    let house = noting();
-    configure(&house, broker.address(), ", start: earliest");
-    broker.produce(&updates(0, 0..3));
-    run_until(&house, 3).await;
-    broker.until_committed("hem", TOPIC).await;
+    let house = three_read(&mut broker).await;
 
     broker.tell(json!({ "do": "drop", "name": TOPIC }));
     broker.topic(TOPIC, 1);
@@ -504,7 +504,7 @@ async fn a_broker_that_is_not_trusted_or_does_not_trust_is_said_plainly_and_trie
     broker.topic(TOPIC, 1);
     broker.produce(&updates(0, 0..1));
     let sasl = "sasl: { mechanism: SCRAM-SHA-512, user: hem, password: { file: password } }";
-    std::fs::write(house.path("password"), "wrong\n").expect("a file");
+    std::fs::write(house.path("password"), "not-this-one\n").expect("a file");
 
     // The system's authorities did not sign it.
     configure(
@@ -532,7 +532,7 @@ async fn a_broker_that_is_not_trusted_or_does_not_trust_is_said_plainly_and_trie
     assert!(refused, "{seen}");
     service.stop().await;
     let log = std::fs::read_to_string(house.path("daemon.log")).expect("a log");
-    assert!(!log.contains("wrong\n") && !log.contains("`wrong`"), "{log}");
+    assert!(!log.contains("not-this-one"), "{log}");
 
     std::fs::write(house.path("password"), "secret\n").expect("a file");
     let mut service = Service::start(&house);
@@ -593,7 +593,7 @@ async fn an_operator_lets_a_running_daemon_read_from_elsewhere() {
     }
     let audit = service::hem(&house, &["audit"]).await;
     assert!(
-        audit.stdout.contains("ncmp1 ncmp-events to offset 1"),
+        audit.stdout.contains("ncmp1 ncmp-events/0 to offset 1"),
         "{audit:?}"
     );
     broker.until_committed("hem", TOPIC).await;
@@ -610,11 +610,7 @@ async fn an_operator_lets_a_running_daemon_read_from_elsewhere() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_stopped_hem_is_to_read_again_is_not_undone_by_what_the_group_committed() {
     let mut broker = Broker::with_topic(1);
-    let house = noting();
-    configure(&house, broker.address(), ", start: earliest");
-    broker.produce(&updates(0, 0..3));
-    run_until(&house, 3).await;
-    broker.until_committed("hem", TOPIC).await;
+    let house = three_read(&mut broker).await;
 
     let config = house.path("hem.yaml").display().to_string();
     let seek = async |arguments: &[&str]| {

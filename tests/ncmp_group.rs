@@ -26,7 +26,7 @@ use daemon::{House, until};
 use hem::control::api::StatusView;
 use kafka::{
     Broker, SESSION_MS, Sent, TOPIC, configure, gaps, kept, life_cycle, offsets, place, reads,
-    until_accepted, update,
+    until_accepted, updates,
 };
 use serde_json::{Value, json};
 use service::Service;
@@ -163,12 +163,6 @@ async fn of_ten_thousand_events_none_is_lost_or_accepted_twice_over_ten_kills() 
         ran.dedup();
         assert_eq!(ran, steps, "{handle}");
     }
-}
-
-fn updates(partition: i32, numbers: std::ops::Range<u64>) -> Vec<Sent> {
-    numbers
-        .map(|number| update(partition, &format!("h{partition}"), number))
-        .collect()
 }
 
 /// So many records into each partition.

@@ -167,14 +167,7 @@ async fn odd_messages_that_are_no_events_are_counted_and_trouble_nobody() {
     for number in 1..=3 {
         session.send(good(number).as_bytes());
     }
-    let status = service
-        .until("the good ones are accepted", |status| {
-            status
-                .events
-                .get(SOURCE)
-                .is_some_and(|sums| sums.matched + sums.unmatched >= 3 && sums.accepted >= 3)
-        })
-        .await;
+    let status = accepted(&mut service, 3).await;
     assert!(status.events[SOURCE].adds_up);
     assert_eq!(status.sources[SOURCE].connects, 1, "{:?}", status.sources[SOURCE]);
     assert_eq!(

@@ -15,15 +15,12 @@ mod sshd;
 use std::path::Path;
 
 use daemon::{House, until};
-use netconf::subscriber::{SOURCE, accepted, configure, connected, kept, notes, subscribed};
-use netconf::{Emit, Link, Netconfd, Operator, STREAM};
+use netconf::subscriber::{
+    SOURCE, accepted, configure, connected, kept, listening, notes, only_gap, subscribed,
+};
+use netconf::{Emit, Link, Netconfd, Operator};
 use nix::sys::signal::Signal;
 use service::{Service, hem};
-
-/// The settings by which hem listens to netconfd through the link.
-fn settings(netconfd: &Netconfd, link: &Link, more: &str) -> String {
-    format!("{}, stream: {STREAM}{more}", netconfd.door.settings(link.port))
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_server_of_the_tests_sends_what_it_is_told_to_send() {
@@ -64,11 +61,7 @@ async fn the_examples_run_on_notifications_of_a_real_server() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/esc");
     house.config.hooks_dir = examples.join("hooks");
     house.config.scripts_dir = examples.join("scripts");
-    let netconfd = Netconfd::start(&house, 1000).await;
-    let link = Link::to(netconfd.door.sshd.port);
-    configure(&house, &settings(&netconfd, &link, ""));
-    let mut service = subscribed(&house).await;
-    let mut operator = Operator::connect(&netconfd).await;
+    let (_netconfd, _link, mut service, mut operator) = listening(&house, 1000, "").await;
     for event in [
         "vm-started",
         "vm-alive",
@@ -105,11 +98,7 @@ async fn the_examples_run_on_notifications_of_a_real_server() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_burst_of_a_thousand_events_arrives_whole_and_in_order() {
     let house = House::new();
-    let netconfd = Netconfd::start(&house, 5000).await;
-    let link = Link::to(netconfd.door.sshd.port);
-    configure(&house, &settings(&netconfd, &link, ", keepalive: 20s"));
-    let mut service = subscribed(&house).await;
-    let mut operator = Operator::connect(&netconfd).await;
+    let (_netconfd, _link, mut service, mut operator) = listening(&house, 5000, ", keepalive: 20s").await;
     operator.emit(&Emit::step("VM_ALIVE", "SUCCESS").numbered(1, 1000));
     let status = accepted(&mut service, 1000).await;
     let sums = &status.events[SOURCE];
@@ -129,11 +118,7 @@ async fn a_burst_of_a_thousand_events_arrives_whole_and_in_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_that_equal_each_other_are_as_many_events() {
     let house = House::new();
-    let netconfd = Netconfd::start(&house, 5000).await;
-    let link = Link::to(netconfd.door.sshd.port);
-    configure(&house, &settings(&netconfd, &link, ""));
-    let mut service = subscribed(&house).await;
-    let mut operator = Operator::connect(&netconfd).await;
+    let (_netconfd, link, mut service, mut operator) = listening(&house, 5000, "").await;
     // Within one second of the server's clock: it writes no fractions.
     operator.emit(&Emit::step("VM_ALIVE", "SUCCESS").times(20));
     operator.emit(&Emit::step("SERVICE_ALIVE", "SUCCESS"));
@@ -159,7 +144,7 @@ async fn notifications_of_other_modules_are_counted_and_are_no_events() {
     notes(&house);
     let netconfd = Netconfd::start(&house, 1000).await;
     let link = Link::to(netconfd.door.sshd.port);
-    configure(&house, &settings(&netconfd, &link, ""));
+    configure(&house, &netconfd.settings(&link, ""));
     let mut service = subscribed(&house).await;
     // Its own module tells of this session, and of what it changes, on the same stream.
     let mut operator = Operator::connect(&netconfd).await;
@@ -185,11 +170,7 @@ async fn notifications_of_other_modules_are_counted_and_are_no_events() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_half_open_link_is_noticed_and_nothing_is_lost_by_it() {
     let house = House::new();
-    let netconfd = Netconfd::start(&house, 1000).await;
-    let link = Link::to(netconfd.door.sshd.port);
-    configure(&house, &settings(&netconfd, &link, ", keepalive: 500ms"));
-    let mut service = subscribed(&house).await;
-    let mut operator = Operator::connect(&netconfd).await;
+    let (_netconfd, link, mut service, mut operator) = listening(&house, 1000, ", keepalive: 500ms").await;
     operator.emit(&Emit::step("VM_ALIVE", "SUCCESS").numbered(1, 1));
     accepted(&mut service, 1).await;
     // Nobody is told that the link is dead: no end, no error, only silence.
@@ -212,11 +193,7 @@ async fn a_half_open_link_is_noticed_and_nothing_is_lost_by_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_stands_still_for_a_while_goes_on_where_it_was() {
     let house = House::new();
-    let netconfd = Netconfd::start(&house, 1000).await;
-    let link = Link::to(netconfd.door.sshd.port);
-    configure(&house, &settings(&netconfd, &link, ", keepalive: 1s"));
-    let mut service = subscribed(&house).await;
-    let mut operator = Operator::connect(&netconfd).await;
+    let (netconfd, link, mut service, mut operator) = listening(&house, 1000, ", keepalive: 1s").await;
     // sshd answers for the connection all the same, so nothing is wrong with it.
     netconfd.signal(Signal::SIGSTOP);
     let received = link.received();
@@ -234,11 +211,7 @@ async fn a_server_that_stands_still_for_a_while_goes_on_where_it_was() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_was_killed_is_come_back_to_with_a_gap_that_shows_the_deployments_there_are() {
     let house = House::new();
-    let mut netconfd = Netconfd::start(&house, 1000).await;
-    let link = Link::to(netconfd.door.sshd.port);
-    configure(&house, &settings(&netconfd, &link, ", reconcile: true"));
-    let mut service = subscribed(&house).await;
-    let mut operator = Operator::connect(&netconfd).await;
+    let (mut netconfd, link, mut service, mut operator) = listening(&house, 1000, ", reconcile: true").await;
     operator.emit(&Emit::step("VM_ALIVE", "SUCCESS").numbered(1, 2));
     accepted(&mut service, 2).await;
 
@@ -256,9 +229,7 @@ async fn a_server_that_was_killed_is_come_back_to_with_a_gap_that_shows_the_depl
     operator.emit(&Emit::step("VM_ALIVE", "SUCCESS").numbered(3, 2));
     let status = accepted(&mut service, 4).await;
     assert_eq!(status.events[SOURCE].gaps, 1, "{:?}", status.events[SOURCE]);
-    let gaps = hem(&house, &["events", "--kind", "gap", "--json"]).await.stdout;
-    let number = seq_of_the_only(&gaps);
-    let shown = hem(&house, &["show", &number, "--full"]).await.stdout;
+    let shown = only_gap(&house).await;
     assert!(
         shown.contains("dep-still-there") && shown.contains("SERVICE_ACTIVE_STATE"),
         "{shown}"
@@ -269,20 +240,12 @@ async fn a_server_that_was_killed_is_come_back_to_with_a_gap_that_shows_the_depl
     assert_eq!(kept.gaps.len(), 1, "{:?}", kept.gaps);
 }
 
-/// The number of the only event of a list in JSON.
-fn seq_of_the_only(list: &str) -> String {
-    let events: Vec<serde_json::Value> = serde_json::from_str(list).expect("a list");
-    assert_eq!(events.len(), 1, "{list}");
-    let id = events[0]["id"].as_str().expect("an id");
-    id.rsplit('-').next().expect("a number").to_owned()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_away_at_the_start_is_waited_for() {
     let house = House::new();
     let mut netconfd = Netconfd::start(&house, 1000).await;
     let link = Link::to(netconfd.door.sshd.port);
-    configure(&house, &settings(&netconfd, &link, ""));
+    configure(&house, &netconfd.settings(&link, ""));
     netconfd.kill();
     link.take_down();
     let mut service = Service::start(&house);

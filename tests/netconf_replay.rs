@@ -16,22 +16,16 @@ mod sshd;
 use std::collections::BTreeMap;
 
 use daemon::{House, until};
-use netconf::subscriber::{SOURCE, accepted, configure, connected, kept, refused, subscribed};
-use netconf::{Emit, Link, Manners, Netconfd, Operator, STREAM, Scripted, notification, stream};
-use service::{Service, hem};
-
-fn settings(netconfd: &Netconfd, link: &Link, more: &str) -> String {
-    format!("{}, stream: {STREAM}{more}", netconfd.door.settings(link.port))
-}
+use netconf::subscriber::{
+    SOURCE, accepted, begun, configure, connected, kept, listening, only_gap, refused, subscribed,
+};
+use netconf::{Emit, Link, Manners, Netconfd, Operator, Scripted, notification, stream};
+use service::Service;
 
 /// So many events, some of them one like the other, while the link is cut ten times. `kills`: hem is killed as often besides.
 async fn five_hundred_over_ten_cuts(kills: bool) {
     let house = House::new();
-    let netconfd = Netconfd::start(&house, 5000).await;
-    let link = Link::to(netconfd.door.sshd.port);
-    configure(&house, &settings(&netconfd, &link, ""));
-    let mut service = subscribed(&house).await;
-    let mut operator = Operator::connect(&netconfd).await;
+    let (_netconfd, link, mut service, mut operator) = listening(&house, 5000, "").await;
     // The first event is what hem goes on from.
     operator.emit(&Emit::step("SERVICE_ALIVE", "SUCCESS"));
     accepted(&mut service, 1).await;
@@ -56,14 +50,7 @@ async fn five_hundred_over_ten_cuts(kills: bool) {
     }
     operator.emit(&Emit::step("SERVICE_ALIVE", "SUCCESS"));
     // Until nothing comes any more that could still have come: the last event is behind all others.
-    let status = service
-        .until("the last event is accepted", |status| {
-            status
-                .events
-                .get(SOURCE)
-                .is_some_and(|sums| sums.matched + sums.unmatched >= 502)
-        })
-        .await;
+    let status = accepted(&mut service, 502).await;
     let sums = status.events[SOURCE];
     assert!(sums.adds_up, "{sums:?}");
     assert!(sums.duplicate > 0, "the replays overlap with what was accepted");
@@ -100,11 +87,7 @@ async fn of_500_events_across_10_cuts_and_10_kills_of_hem_none_is_lost_and_none_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_happened_while_hem_was_stopped_is_told_at_its_next_start_without_a_gap() {
     let house = House::new();
-    let netconfd = Netconfd::start(&house, 5000).await;
-    let link = Link::to(netconfd.door.sshd.port);
-    configure(&house, &settings(&netconfd, &link, ""));
-    let mut service = subscribed(&house).await;
-    let mut operator = Operator::connect(&netconfd).await;
+    let (_netconfd, _link, mut service, mut operator) = listening(&house, 5000, "").await;
     operator.emit(&Emit::step("VM_ALIVE", "SUCCESS").numbered(1, 10));
     accepted(&mut service, 10).await;
     service.stop().await;
@@ -131,7 +114,7 @@ async fn the_very_first_start_takes_what_comes_or_all_that_is_kept() {
         let house = House::new();
         let netconfd = Netconfd::start(&house, 5000).await;
         let link = Link::to(netconfd.door.sshd.port);
-        configure(&house, &settings(&netconfd, &link, &format!(", start: {start}")));
+        configure(&house, &netconfd.settings(&link, &format!(", start: {start}")));
         let mut operator = Operator::connect(&netconfd).await;
         operator.emit(&Emit::step("VM_ALIVE", "SUCCESS").numbered(1, 3));
         let mut service = subscribed(&house).await;
@@ -158,7 +141,7 @@ async fn what_happens_between_the_first_subscription_and_the_first_event_is_not_
     let house = House::new();
     let netconfd = Netconfd::start(&house, 5000).await;
     let link = Link::to(netconfd.door.sshd.port);
-    configure(&house, &settings(&netconfd, &link, ""));
+    configure(&house, &netconfd.settings(&link, ""));
     let mut service = subscribed(&house).await;
     // No event was ever accepted; still hem knows from when on it has to ask.
     link.take_down();
@@ -242,29 +225,19 @@ async fn gap_after(manners: Manners, settings: &str) -> (String, String, Scripte
 /// The same of a server that was like the first, and like the second when it was come back to.
 async fn gap_between(before: Manners, after: Manners, settings: &str) -> (String, String, Scripted) {
     let house = House::new();
-    let server = Scripted::start(&house, before).await;
-    let link = Link::to(server.door.sshd.port);
-    configure(&house, &format!("{}{settings}", server.door.settings(link.port)));
-    let mut service = Service::start(&house);
-    let mut first = server.first_subscription().await;
-    first.event("2026-03-01T10:00:00+00:00", "VM_ALIVE", "1");
+    let (server, _link, mut service, first) = begun(&house, before, settings).await;
     accepted(&mut service, 1).await;
     server.change(|manners| *manners = after);
     first.end();
     let mut again = server.subscription().await;
     again.event("2026-03-01T11:00:00+00:00", "VM_ALIVE", "2");
     accepted(&mut service, 2).await;
-    let gaps = hem(&house, &["events", "--kind", "gap", "--json"]).await.stdout;
-    let gaps: Vec<serde_json::Value> = serde_json::from_str(&gaps).expect("a list");
-    assert_eq!(gaps.len(), 1, "{gaps:?}");
-    let id = gaps[0]["id"].as_str().expect("an id");
-    let number = id.rsplit('-').next().expect("a number");
-    let shown = hem(&house, &["show", number, "--full"]).await;
+    let shown = only_gap(&house).await;
     service.stop().await;
     let kept = kept(&house);
     assert_eq!(kept.lost_and_twice(1, 2), (Vec::new(), Vec::new()));
     assert_eq!(kept.gaps.len(), 1);
-    (kept.gaps[0].clone(), shown.stdout, server)
+    (kept.gaps[0].clone(), shown, server)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -320,12 +293,7 @@ async fn a_log_that_begins_later_than_what_was_accepted_leaves_a_gap() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_sent_before_the_subscription_is_confirmed_is_heard() {
     let house = House::new();
-    let server = Scripted::start(&house, replaying("")).await;
-    let link = Link::to(server.door.sshd.port);
-    configure(&house, &server.door.settings(link.port));
-    let mut service = Service::start(&house);
-    let mut first = server.first_subscription().await;
-    first.event("2026-03-01T10:00:00+00:00", "VM_ALIVE", "1");
+    let (server, _link, mut service, first) = begun(&house, replaying(""), "").await;
     accepted(&mut service, 1).await;
     server.change(|manners| {
         manners.before_ok = vec![
@@ -360,10 +328,7 @@ async fn a_first_look_ends_also_where_the_server_does_not_say_that_its_replay_is
     for number in ["1", "2"] {
         first.event("2026-03-01T10:00:00+00:00", "VM_ALIVE", number);
     }
-    until("it has looked", || {
-        service.log().contains("events are taken from here on")
-    })
-    .await;
+    service.until_logged("events are taken from here on").await;
     first.event("2026-03-01T10:00:01+00:00", "VM_ALIVE", "3");
     let status = accepted(&mut service, 1).await;
     let passed_over = status.sources[SOURCE].refused.get("before the first start");
@@ -387,12 +352,7 @@ fn refusal(tag: &str, message: &str) -> Vec<(String, String)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_that_passes_does_not_cost_what_the_server_has_kept() {
     let house = House::new();
-    let server = Scripted::start(&house, replaying("")).await;
-    let link = Link::to(server.door.sshd.port);
-    configure(&house, &server.door.settings(link.port));
-    let mut service = Service::start(&house);
-    let mut first = server.first_subscription().await;
-    first.event("2026-03-01T10:00:00+00:00", "VM_ALIVE", "1");
+    let (server, _link, mut service, first) = begun(&house, replaying(""), "").await;
     accepted(&mut service, 1).await;
     let asked = || {
         let asked = server.asked();
@@ -483,12 +443,7 @@ async fn after_a_gap_the_deployments_there_are_stand_in_the_record_where_that_is
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscription_that_the_server_ends_is_made_anew() {
     let house = House::new();
-    let server = Scripted::start(&house, replaying("")).await;
-    let link = Link::to(server.door.sshd.port);
-    configure(&house, &server.door.settings(link.port));
-    let mut service = Service::start(&house);
-    let mut first = server.first_subscription().await;
-    first.event("2026-03-01T10:00:00+00:00", "VM_ALIVE", "1");
+    let (server, _link, mut service, mut first) = begun(&house, replaying(""), "").await;
     first.send(
         b"<notification xmlns=\"urn:ietf:params:xml:ns:netconf:notification:1.0\"><eventTime>2026-03-01T10:00:01+00:00</eventTime>\
           <notificationComplete xmlns=\"urn:ietf:params:xml:ns:netmod:notification\"/></notification>",

@@ -13,6 +13,7 @@ mod service;
 mod sshd;
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -32,11 +33,6 @@ fn place(netconfd: &Netconfd, link: &Link) -> String {
     )
 }
 
-/// The same, and the key that lets the tests' own user in.
-fn settings(netconfd: &Netconfd, link: &Link) -> String {
-    format!("{}, stream: {STREAM}", netconfd.door.settings(link.port))
-}
-
 /// An agent that holds one key.
 struct Agent(Child);
 
@@ -51,7 +47,7 @@ impl Agent {
             .spawn()
             .expect("ssh-agent: install openssh-client");
         let agent = Self(child);
-        until("the agent listens", || socket.exists()).await;
+        until("the agent listens", || UnixStream::connect(socket).is_ok()).await;
         let added = Command::new("ssh-add")
             .arg("-q")
             .arg(key)
@@ -130,7 +126,7 @@ async fn a_key_that_nobody_knows_is_told_so_and_tried_again() {
     let authorized = netconfd.door.folder.join("authorized_keys");
     let known = fs::read(&authorized).expect("a file");
     fs::write(&authorized, "").expect("a file");
-    configure(&house, &settings(&netconfd, &link));
+    configure(&house, &netconfd.settings(&link, ""));
     let mut service = Service::start(&house);
     let why = refused(&mut service, "key").await;
     assert!(why.contains(&netconfd.door.user), "it says who: {why}");
@@ -208,7 +204,7 @@ async fn a_server_that_nobody_knows_is_refused_with_the_line_that_makes_it_known
     let house = House::new();
     let netconfd = Netconfd::start(&house, 100).await;
     let link = Link::to(netconfd.door.sshd.port);
-    let settings = settings(&netconfd, &link);
+    let settings = netconfd.settings(&link, "");
     let known = netconfd.door.folder.join("known_hosts");
     let other = netconfd.door.folder.join("other");
     make_key(&other, &["-t", "ed25519", "-N", ""]);
@@ -243,7 +239,7 @@ async fn a_host_key_that_changed_is_refused_with_both_fingerprints_and_the_line_
     let house = House::new();
     let mut netconfd = Netconfd::start(&house, 100).await;
     let link = Link::to(netconfd.door.sshd.port);
-    configure(&house, &settings(&netconfd, &link));
+    configure(&house, &netconfd.settings(&link, ""));
     let mut service = subscribed(&house).await;
     let before = netconfd.door.fingerprint("host_key");
     netconfd.door.change_host_key();
@@ -328,7 +324,7 @@ async fn known_hosts_is_read_as_ssh_reads_it() {
     let folder = netconfd.door.folder.clone();
     // A server with keys of several kinds, of which only one is known: that one is asked for.
     let link = Link::to(netconfd.door.sshd.port);
-    let settings = settings(&netconfd, &link);
+    let settings = netconfd.settings(&link, "");
     let config = folder.join("sshd_config");
     make_key(&folder.join("rsa_key"), &["-t", "rsa", "-b", "2048", "-N", ""]);
     make_key(&folder.join("ecdsa_key"), &["-t", "ecdsa", "-N", ""]);
@@ -395,7 +391,7 @@ async fn an_old_server_is_spoken_to_only_where_that_is_asked_for() {
     );
     let netconfd = Netconfd::start_with(&house, 100, &lines).await;
     let link = Link::to(netconfd.door.sshd.port);
-    let settings = settings(&netconfd, &link);
+    let settings = netconfd.settings(&link, "");
     fs::write(
         folder.join("known_hosts"),
         format!(

@@ -160,13 +160,22 @@ impl Reader {
         let limit = query.limit;
         query.limit += 1;
         Page::of(
-            self.store.executions_that(&query, |execution| {
-                self.veil.lets_find_execution(role, &query, execution)
-            })?,
+            self.found(&query, role)?,
             limit,
             |last| last.key.with_store(self.store.id()),
             |found| self.views_with(found, filter.arguments.then_some(role)),
         )
+    }
+
+    /// The executions that are asked for and that somebody in this role may find.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub(super) fn found(&self, query: &ExecutionQuery, role: Role) -> Result<Vec<Execution>, QueryError> {
+        let found = self.store.executions_that(query, |execution| {
+            self.veil.lets_find_execution(role, query, execution)
+        })?;
+        Ok(found)
     }
 
     fn views_with(

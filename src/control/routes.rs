@@ -363,12 +363,9 @@ async fn executions(
     let live = room.handle.subscribe();
     let query = query::execution_query(&filter)?;
     let (asked, role) = (query.clone(), caller.role);
-    let (store, shown) = (room.handle.store().clone(), veil.clone());
     let (listed, views) = room
         .read(veil.clone(), move |reader| {
-            let listed = store.executions_that(&asked, |execution| {
-                shown.lets_find_execution(role, &asked, execution)
-            })?;
+            let listed = reader.found(&asked, role)?;
             let views = reader.views(&listed)?;
             Ok((listed, views))
         })

@@ -27,13 +27,7 @@ pub(super) async fn order(
     order: SeekOrder,
     actor: Actor,
 ) -> Result<SeekReply, OrderError> {
-    let target = target(order.to);
-    let aim = Aim {
-        topic: order.topic,
-        partition: order.partition,
-        target,
-    };
-    let sought = handle.seek(source, aim, order.dry_run, actor).await?;
+    let sought = handle.seek(source, aim(&order), order.dry_run, actor).await?;
     Ok(SeekReply {
         partitions: sought.into_iter().map(view).collect(),
     })
@@ -69,14 +63,14 @@ pub async fn offline(
     if spots.is_empty() {
         return Err(SeekError::Unknown(order.topic.clone()));
     }
-    let target = target(order.to);
     if !order.dry_run {
-        let mark = Mark::Seek(target).to_bytes();
+        let aim = aim(order);
+        let mark = Mark::Seek(aim.target).to_bytes();
         let bookmarks = spots
             .keys()
             .map(|partition| (partition_name(&order.topic, *partition), mark.clone()))
             .collect();
-        let what = format!("{source} {} to {target}", order.topic);
+        let what = aim.in_audit(source);
         offline::keep(store, source, bookmarks, Actor::User { uid }, "seek", what).await?;
     }
     let sought = |(partition, read_up_to)| SoughtView {
@@ -89,12 +83,16 @@ pub async fn offline(
     })
 }
 
-fn target(to: SeekTarget) -> Target {
-    match to {
-        SeekTarget::Earliest => Target::Earliest,
-        SeekTarget::Latest => Target::Latest,
-        SeekTarget::Offset(offset) => Target::Offset(offset),
-        SeekTarget::Time(time) => Target::Time(time.0.as_millis()),
+fn aim(order: &SeekOrder) -> Aim {
+    Aim {
+        topic: order.topic.clone(),
+        partition: order.partition,
+        target: match order.to {
+            SeekTarget::Earliest => Target::Earliest,
+            SeekTarget::Latest => Target::Latest,
+            SeekTarget::Offset(offset) => Target::Offset(offset),
+            SeekTarget::Time(time) => Target::Time(time.0.as_millis()),
+        },
     }
 }
 

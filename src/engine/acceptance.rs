@@ -455,13 +455,15 @@ impl Acceptance {
             reply,
         } = delivery;
         let is_behind = thread.as_ref().is_some_and(Thread::is_cut);
+        let counted = |why: NotAccepted| (why.reason(), why);
         let refusal = if is_behind {
-            Some(("behind a refused one", NotAccepted::Behind))
+            Some(counted(NotAccepted::Behind))
         } else if let Some(why) = self.role.standby() {
+            // The sender has to come again, as without room; operators count it apart.
             Some((STANDBY, NotAccepted::NoRoom(format!("this hem stands by: {why}"))))
         } else {
-            let lacking = self.room.lacking();
-            lacking.map(|why| ("no room", NotAccepted::NoRoom(why)))
+            let lacking = self.room.lacking().map(NotAccepted::NoRoom);
+            lacking.map(counted)
         };
         if let Some((reason, why)) = refusal {
             if let Some(thread) = &thread {

@@ -476,7 +476,7 @@ impl Dispatcher {
                 format!("{} {}", event.seq, event.key),
             ));
         }
-        let notice = (self.parts.feed.is_followed()).then(|| {
+        let notice = self.parts.feed.is_followed().then(|| {
             Notice::Event(Arc::new(ListedEvent {
                 event: Event {
                     payload: Payload::new(bytes::Bytes::new()),
@@ -644,6 +644,7 @@ impl Dispatcher {
             }
         }
         if all.records.is_empty() && all.effects.is_empty() {
+            // With no changes either, `submit` would answer at once; whoever asked is answered behind what was submitted before.
             return self.answer_when_durable(changes, (), reply).await;
         }
         self.submit(changes, all, move || {

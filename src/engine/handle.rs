@@ -595,13 +595,12 @@ impl Handle {
         is_dry_run: bool,
         actor: Actor,
     ) -> Result<Vec<Sought>, OrderError> {
-        let what = format!("{source} {} to {}", aim.topic, aim.target);
         // What cannot be done is not in the audit log.
         let possible = self.seeks.order(source, aim.clone(), true).await?;
         if is_dry_run {
             return Ok(possible);
         }
-        self.audit(actor, "seek", &what).await?;
+        self.audit(actor, "seek", &aim.in_audit(source)).await?;
         self.seeks.order(source, aim, false).await
     }
 

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use self::wording::Records;
 pub(super) use self::wording::Wording;
+use self::wording::WordingAnew;
 use super::execution::EndedAttempt;
 use crate::event::id::ExecutionKey;
 use crate::event::time::Timestamp;
@@ -134,7 +134,7 @@ pub(super) struct Outbox {
 
 #[derive(Debug)]
 struct Shared {
-    records: Records,
+    records: WordingAnew,
     /// Unset once the engine ends.
     writer: Mutex<Option<Writer>>,
     trays: BTreeMap<Arc<str>, Tray>,
@@ -253,7 +253,7 @@ impl Outbox {
         }
         Ok(Self {
             shared: Arc::new(Shared {
-                records: Records::new(store, defaults),
+                records: WordingAnew::new(store, defaults),
                 writer: Mutex::new(Some(writer.clone())),
                 trays,
                 next_number: AtomicU64::new(last + 1),

@@ -24,7 +24,7 @@ pub struct Records {
 
 /// Where an execution stands, as a sender is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct ExecutionStanding {
     /// Which execution it is.
     pub execution: ExecutionKey,
     /// Its state: `running`, `succeeded`, `failed` ….
@@ -248,7 +248,7 @@ impl Records {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn standings(&self, event: Seq) -> Result<Vec<Standing>, ReadError> {
+    pub async fn standings(&self, event: Seq) -> Result<Vec<ExecutionStanding>, ReadError> {
         self.read(move |store| {
             let executions = store.executions_of(event)?;
             executions
@@ -294,11 +294,11 @@ pub async fn apart<T: Send + 'static>(
     }
 }
 
-fn standing(store: &Store, execution: &Execution) -> Result<Standing, ReadError> {
+fn standing(store: &Store, execution: &Execution) -> Result<ExecutionStanding, ReadError> {
     let state = &execution.progress.state;
     let attempts = store.attempts(&execution.key)?;
     let ended = attempts.iter().rev().find_map(|attempt| attempt.ended.as_ref());
-    Ok(Standing {
+    Ok(ExecutionStanding {
         execution: execution.key.clone(),
         state: state.name(),
         is_settled: state.is_settled(),

@@ -265,7 +265,7 @@ impl Reloader {
         for setting in &report.settings.at_once {
             target.push_str(&format!(" {setting}"));
         }
-        changes.push(audit(actor, "reload", target));
+        changes.push(Change::audit(actor, "reload", target));
         self.last_good = loaded.last_good;
         self.of_folder = loaded.set;
         self.hooks.set_stale(stale);
@@ -314,7 +314,7 @@ impl Reloader {
                 removed = names(&report.removed),
                 "hooks of oned's pool in force"
             );
-            changes.push(audit(
+            changes.push(Change::audit(
                 Actor::Daemon,
                 "pool",
                 format!("{source} {}", sums(&report)),
@@ -396,15 +396,6 @@ fn sums(report: &ReloadReport) -> String {
         report.changed.len(),
         report.removed.len()
     )
-}
-
-fn audit(actor: Actor, action: &'static str, target: String) -> Change {
-    Change::Audit {
-        at: Timestamp::now(),
-        actor,
-        action,
-        target,
-    }
 }
 
 fn log(report: &ReloadReport, hooks: usize) {

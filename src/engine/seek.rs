@@ -22,6 +22,21 @@ pub struct Aim {
     pub target: Target,
 }
 
+impl Aim {
+    /// What the audit log says of an order to the source of this name.
+    pub fn in_audit(&self, source: &str) -> String {
+        let Self {
+            topic,
+            partition,
+            target,
+        } = self;
+        match partition {
+            Some(partition) => format!("{source} {topic}/{partition} to {target}"),
+            None => format!("{source} {topic} to {target}"),
+        }
+    }
+}
+
 /// An order to a source.
 #[derive(Debug)]
 pub struct Seek {
@@ -109,6 +124,17 @@ mod tests {
             partition: None,
             target: Target::Earliest,
         }
+    }
+
+    #[test]
+    fn the_audit_log_tells_an_order_for_one_partition_from_one_for_all() {
+        assert_eq!(aim().in_audit("a"), "a t to its oldest record");
+        let of_one = Aim {
+            partition: Some(3),
+            target: Target::Offset(7),
+            ..aim()
+        };
+        assert_eq!(of_one.in_audit("a"), "a t/3 to offset 7");
     }
 
     #[tokio::test]

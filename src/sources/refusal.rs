@@ -53,10 +53,7 @@ impl Refusal {
             Self::Signature => "signature",
             Self::Type(_) => "type",
             Self::Body(_) => "body",
-            Self::NotNow(NotAccepted::Full) => "intake full",
-            Self::NotNow(NotAccepted::NoRoom(_)) => "no room",
-            Self::NotNow(NotAccepted::Behind) => "behind a refused one",
-            Self::NotNow(NotAccepted::Stopping) => "stopping",
+            Self::NotNow(why) => why.reason(),
         }
     }
 

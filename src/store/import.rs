@@ -23,7 +23,6 @@ use crate::engine::core::Record;
 use crate::engine::execution::{Actor, Attempt, Execution};
 use crate::engine::mute::Mute;
 use crate::event::id::{ExecutionKey, HookName, Seq, StoreId};
-use crate::event::time::Timestamp;
 use crate::hooks::Version;
 
 /// A record as it was in the store it comes from.
@@ -275,12 +274,7 @@ impl Importer {
     /// # Errors
     /// When a write failed.
     pub async fn finish(self, actor: Actor, target: Option<String>) -> Result<(), Closed> {
-        let changes = target.map(|target| Change::Audit {
-            at: Timestamp::now(),
-            actor,
-            action: "import",
-            target,
-        });
+        let changes = target.map(|target| Change::audit(actor, "import", target));
         let written = durable(&self.writer, changes.into_iter().collect()).await;
         drop(self.writer);
         // A panic of the writer's thread has been said by `durable`.

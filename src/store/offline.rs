@@ -8,7 +8,6 @@ use super::{ReadError, Store};
 use crate::config::Retention;
 use crate::engine::bookmark::{Bookmark, BookmarkError};
 use crate::engine::execution::Actor;
-use crate::event::time::Timestamp;
 
 /// Why nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +28,7 @@ pub enum OfflineError {
 /// # Errors
 /// When the line could not be written.
 pub async fn log_reveal(store: &Store, actor: Actor, target: &str) -> io::Result<()> {
-    write(store, vec![audit(actor, "reveal", target.to_owned())]).await
+    write(store, vec![Change::audit(actor, "reveal", target.to_owned())]).await
 }
 
 /// Keeps something for a source, by name, with a line in the audit log that says so.
@@ -51,17 +50,8 @@ pub async fn keep(
             bookmark: Bookmark::new(name, value)?,
         });
     }
-    changes.push(audit(actor, action, target));
+    changes.push(Change::audit(actor, action, target));
     write(store, changes).await.map_err(OfflineError::Write)
-}
-
-fn audit(actor: Actor, action: &'static str, target: String) -> Change {
-    Change::Audit {
-        at: Timestamp::now(),
-        actor,
-        action,
-        target,
-    }
 }
 
 async fn write(store: &Store, changes: Vec<Change>) -> io::Result<()> {

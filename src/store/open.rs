@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
 use super::format::{self, FORMAT, Totals};
 use super::remains::Opening;
 use super::{Shared, Store, keys};
@@ -19,10 +22,10 @@ const CACHE: u64 = 64 << 20;
 
 /// How long a store that another process has is waited for: sled lets go of its files when its own threads have ended, a moment
 /// after it was closed, which on a busy machine may be long.
-pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long until it is asked for again.
-pub(super) const LOCK_AGAIN: Duration = Duration::from_millis(20);
+const LOCK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Stands beside sled's own files and says what they are. sled takes a log that is gone or begins with other bytes for a
 /// new one: without this an empty store would silently take the place of a damaged one.
@@ -86,6 +89,22 @@ impl Panicked {
                 .or_else(|| panic.downcast_ref::<&str>().copied());
             Self(text.unwrap_or("no reason given").to_owned())
         })
+    }
+}
+
+/// Locks a file for this process alone, and waits as long as a store that another process has is waited for.
+///
+/// # Errors
+/// `EWOULDBLOCK` where somebody keeps it.
+pub(super) fn lock_in_time(mut file: File) -> Result<Flock<File>, Errno> {
+    let began = Instant::now();
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((refused, Errno::EWOULDBLOCK)) if began.elapsed() < LOCK_PATIENCE => file = refused,
+            Err((_, errno)) => return Err(errno),
+        }
+        std::thread::sleep(LOCK_AGAIN);
     }
 }
 

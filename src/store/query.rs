@@ -116,7 +116,7 @@ impl Store {
         at_most: usize,
     ) -> Result<Option<Timestamp>, ReadError> {
         let counters = self.summary().events.get(source).cloned().unwrap_or_default();
-        if counters.matched + counters.unmatched + counters.undecodable + counters.gaps == 0 {
+        if counters.accepted() + counters.gaps == 0 {
             return Ok(None);
         }
         let all = self.shared.tree.scan_prefix(keys::space(Space::Event));

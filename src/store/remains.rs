@@ -6,13 +6,10 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::Instant;
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
 
-use super::open::{LOCK_AGAIN, LOCK_PATIENCE};
+use super::open::lock_in_time;
 
 /// What sled adds to the name of a snapshot until it is written and synced.
 const UNFINISHED: &str = "generating";
@@ -34,16 +31,7 @@ impl Opening {
     /// Waits for its turn, and takes away what a crash left half done. `is_labelled` says whether a store was finished here:
     /// only then may anything have been accepted.
     pub(super) fn begin(folder: &Path, is_labelled: impl FnOnce() -> io::Result<bool>) -> io::Result<Self> {
-        let began = Instant::now();
-        let mut file = File::open(folder)?;
-        let lock = loop {
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => break lock,
-                Err((again, Errno::EWOULDBLOCK)) if began.elapsed() < LOCK_PATIENCE => file = again,
-                Err((_, errno)) => return Err(errno.into()),
-            }
-            sleep(LOCK_AGAIN);
-        };
+        let lock = lock_in_time(File::open(folder)?)?;
         for unfinished in snapshots(folder)? {
             if unfinished.extension().is_some_and(|end| end == UNFINISHED) {
                 finish_snapshot(&unfinished)?;

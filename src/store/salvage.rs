@@ -12,17 +12,14 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use sled::{Batch, Tree};
 
 use self::carving::Carving;
 use self::mending::mend;
 use super::format::FORMAT;
 use super::keys::Space;
-use super::open::{LOCK_AGAIN, LOCK_PATIENCE, Label, Panicked, aside, open_files, sync_all_of};
+use super::open::{Label, Panicked, aside, lock_in_time, open_files, sync_all_of};
 use crate::event::id::StoreId;
 
 /// sled's segments: it reads its log in pieces of this many bytes.
@@ -136,21 +133,6 @@ impl Try {
     }
 }
 
-/// The lock that sled holds while a store is open; none where somebody keeps it.
-fn locked(mut log: File) -> Option<Flock<File>> {
-    let began = Instant::now();
-    loop {
-        match Flock::lock(log, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Some(lock),
-            Err((refused, Errno::EWOULDBLOCK)) if began.elapsed() < LOCK_PATIENCE => {
-                log = refused;
-                std::thread::sleep(LOCK_AGAIN);
-            }
-            Err(_) => return None,
-        }
-    }
-}
-
 /// Saves what is readable of the store in `folder` into a new one in its place. `say` hears how it goes.
 ///
 /// # Errors
@@ -168,7 +150,8 @@ pub fn salvage(folder: &Path, mut say: impl FnMut(&str)) -> Result<Salvaged, Sal
         Err(error) => return Err(in_folder(error)),
     };
     let length = file.metadata().map_err(in_folder)?.len();
-    let Some(_lock) = locked(file) else {
+    // sled itself holds this lock while a store is open.
+    let Ok(_lock) = lock_in_time(file) else {
         return Err(SalvageError::InUse { path });
     };
     let label = Label::read(folder).map_err(in_folder)?.and_then(Result::ok);

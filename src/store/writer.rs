@@ -167,6 +167,16 @@ pub enum Change {
 }
 
 impl Change {
+    /// A line for the audit log, of now.
+    pub(crate) fn audit(actor: Actor, action: &'static str, target: String) -> Self {
+        Self::Audit {
+            at: Timestamp::now(),
+            actor,
+            action,
+            target,
+        }
+    }
+
     /// The bytes of payload and output in it.
     fn weight(&self) -> usize {
         match self {
@@ -708,8 +718,7 @@ impl WriterThread {
                     None => tracing::error!(execution = %key, "there is no record of what goes on"),
                 }
             }
-            Record::Muted(mute) | Record::MuteShortened(mute) => {
-                let mut mute = mute;
+            Record::Muted(mut mute) | Record::MuteShortened(mut mute) => {
                 let reason = mute.reason.take();
                 let value = cut_to_fit(reason.as_deref().unwrap_or_default(), |text| {
                     mute.reason = reason.as_ref().map(|_| text.to_owned());

@@ -221,6 +221,13 @@ pub(crate) fn update(partition: i32, handle: &str, number: u64) -> Sent {
     Sent::new(partition, handle, value)
 }
 
+/// Updates with these numbers of the one CM handle of a partition.
+pub(crate) fn updates(partition: i32, numbers: std::ops::Range<u64>) -> Vec<Sent> {
+    numbers
+        .map(|number| update(partition, &format!("h{partition}"), number))
+        .collect()
+}
+
 /// A string as Java serialises it.
 pub(crate) fn java(text: &str) -> Vec<u8> {
     let length = u16::try_from(text.len()).expect("a short string");

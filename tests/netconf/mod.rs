@@ -63,6 +63,11 @@ impl Netconfd {
         netconfd
     }
 
+    /// The settings by which hem listens to it through the link, and further ones.
+    pub(crate) fn settings(&self, link: &Link, more: &str) -> String {
+        format!("{}, stream: {STREAM}{more}", self.door.settings(link.port))
+    }
+
     /// Starts it anew: what it knew is lost, its replay log too.
     pub(crate) async fn start_again(&mut self) {
         self.kill();

@@ -6,8 +6,9 @@ use hem::control::api::StatusView;
 use hem::event::Facts;
 use hem::store::{EventQuery, Store};
 
+use super::{Link, Manners, Netconfd, Operator, Scripted, Subscription};
 use crate::daemon::House;
-use crate::service::Service;
+use crate::service::{Service, hem};
 
 /// The name of the source in all these tests.
 pub(crate) const SOURCE: &str = "esc";
@@ -43,6 +44,42 @@ pub(crate) async fn subscribed(house: &House) -> Service {
     let mut service = Service::start(house);
     connected(&mut service, 1).await;
     service
+}
+
+/// netconfd with a replay log for so many notifications, hem subscribed to it through the link with these settings besides, and whoever
+/// has it send notifications.
+pub(crate) async fn listening(house: &House, events: u32, more: &str) -> (Netconfd, Link, Service, Operator) {
+    let netconfd = Netconfd::start(house, events).await;
+    let link = Link::to(netconfd.door.sshd.port);
+    configure(house, &netconfd.settings(&link, more));
+    let service = subscribed(house).await;
+    let operator = Operator::connect(&netconfd).await;
+    (netconfd, link, service, operator)
+}
+
+/// A server that the test plays, and hem subscribed to it with these settings besides; the first event, number 1, is on its way.
+pub(crate) async fn begun(
+    house: &House,
+    manners: Manners,
+    more: &str,
+) -> (Scripted, Link, Service, Subscription) {
+    let server = Scripted::start(house, manners).await;
+    let link = Link::to(server.door.sshd.port);
+    configure(house, &format!("{}{more}", server.door.settings(link.port)));
+    let service = Service::start(house);
+    let mut first = server.first_subscription().await;
+    first.event("2026-03-01T10:00:00+00:00", "VM_ALIVE", "1");
+    (server, link, service, first)
+}
+
+/// What is shown of the only gap that there is.
+pub(crate) async fn only_gap(house: &House) -> String {
+    let gaps = hem(house, &["events", "--kind", "gap", "--json"]).await.stdout;
+    let gaps: Vec<serde_json::Value> = serde_json::from_str(&gaps).expect("a list");
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    let id = gaps[0]["id"].as_str().expect("an id");
+    let number = id.rsplit('-').next().expect("a number");
+    hem(house, &["show", number, "--full"]).await.stdout
 }
 
 /// Waits until the connection stands and was made at least so often in this life.

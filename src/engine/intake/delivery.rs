@@ -25,6 +25,18 @@ pub enum NotAccepted {
     Stopping,
 }
 
+impl NotAccepted {
+    /// The same in a few words, for programs and for the counters.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Full => "intake full",
+            Self::NoRoom(_) => "no room",
+            Self::Behind => "behind a refused one",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
 /// An event that a source hands over, already decoded.
 #[derive(Debug)]
 pub struct Delivery {
@@ -105,11 +117,7 @@ impl Intake {
             Some(NotAccepted::Full)
         };
         if let Some(refusal) = refusal {
-            let reason = match refusal {
-                NotAccepted::Full => "intake full",
-                NotAccepted::NoRoom(_) | NotAccepted::Behind | NotAccepted::Stopping => "stopping",
-            };
-            state.not_kept(&self.source, NotKept::Refused(reason));
+            state.not_kept(&self.source, NotKept::Refused(refusal.reason()));
             return Err(refusal);
         }
         let source = state.sources.entry(Arc::clone(&self.source)).or_default();

@@ -61,16 +61,16 @@ fn remote_host(hook: &Hook, event: &Event) -> Option<String> {
     event.host().filter(|_| is_said).map(str::to_owned)
 }
 
-/// The records, from which every result can be laid out again.
+/// Lays results out again, from the records: those that are not at hand in memory.
 #[derive(Debug)]
-pub(super) struct Records {
+pub(super) struct WordingAnew {
     store: Store,
     defaults: Defaults,
     /// The hook that was told of last. Many results in a row are of one hook, and to compile it anew takes longer than to tell.
     last_hook: Mutex<Option<Arc<Hook>>>,
 }
 
-impl Records {
+impl WordingAnew {
     pub(super) fn new(store: &Store, defaults: &Defaults) -> Self {
         Self {
             store: store.clone(),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::engine::records::Standing;
+use crate::engine::records::ExecutionStanding;
 use crate::listener::Response;
 
 /// The event is durable, and these hooks run for it.
@@ -16,7 +16,7 @@ pub(super) fn duplicate(event: &str) -> Response {
 }
 
 /// Where everything stands that the event caused; a duplicate is told of the first one's.
-pub(super) fn result(event: &str, standings: &[Standing], is_duplicate: bool) -> Response {
+pub(super) fn result(event: &str, standings: &[ExecutionStanding], is_duplicate: bool) -> Response {
     let has_ended = standings.iter().all(|standing| standing.is_settled);
     let (code, status) = if has_ended {
         (200, "ended")
@@ -45,7 +45,7 @@ fn of_hooks(event: &str, hooks: &[String]) -> Vec<Value> {
         .collect()
 }
 
-fn execution(event: &str, standing: &Standing) -> Value {
+fn execution(event: &str, standing: &ExecutionStanding) -> Value {
     let hook = standing.execution.hook.as_str();
     let mut told = json!({
         "execution": format!("{event}.{hook}"),
@@ -67,8 +67,8 @@ mod tests {
     use super::*;
     use crate::event::id::{ExecutionKey, HookName, Seq};
 
-    fn standing(state: &'static str, is_settled: bool) -> Standing {
-        Standing {
+    fn standing(state: &'static str, is_settled: bool) -> ExecutionStanding {
+        ExecutionStanding {
             execution: ExecutionKey::new(Seq(12), HookName::trusted("deploy")),
             state,
             is_settled,
