@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::id::Seq;
 use super::payload::Payload;
+use super::saved::unreadable;
 use super::sending::{NotSendable, Request};
 use super::time::Timestamp;
 use super::webhook::Form;
@@ -183,19 +184,8 @@ pub fn is_saved(document: &[u8]) -> bool {
 
 /// The event that a saved notification is; one that cannot be read is undecodable and says why.
 pub fn from_saved(document: &[u8]) -> Event {
-    saved_event(document).unwrap_or_else(|error| Event {
-        seq: Seq::default(),
-        source: Arc::from(SOURCE),
-        key: String::new(),
-        subject: None,
-        received: Timestamp::now(),
-        facts: Facts::Undecodable {
-            reason: format!("no saved notification: {error}"),
-        },
-        ambiguous: false,
-        synthesised: true,
-        payload: Payload::new(document.to_vec().into()),
-    })
+    saved_event(document)
+        .unwrap_or_else(|error| unreadable(SOURCE, &format!("no saved notification: {error}"), document))
 }
 
 /// The request that a monitor made for a saved notification.

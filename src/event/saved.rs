@@ -22,6 +22,7 @@ use bytes::Bytes;
 use flate2::read::GzDecoder;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use crate::event::id::Seq;
 use crate::event::opennebula::{self, key::Key};
@@ -181,19 +182,87 @@ pub fn event(message: SavedMessage) -> Event {
     }
 }
 
+/// What a document shows by itself that it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SavedAs {
+    Webhook,
+    Esc,
+    Ncmp,
+    Masakari,
+    /// An event of hem's own.
+    Own,
+    /// What the others are not: a message of OpenNebula.
+    Message,
+}
+
+impl SavedAs {
+    pub(super) fn of(document: &[u8]) -> Self {
+        if webhook::is_saved(document) {
+            Self::Webhook
+        } else if esc::is_saved(document) {
+            Self::Esc
+        } else if ncmp::is_saved(document) {
+            Self::Ncmp
+        } else if masakari::is_saved(document) {
+            Self::Masakari
+        } else if own::is_own(document) {
+            Self::Own
+        } else {
+            Self::Message
+        }
+    }
+}
+
 /// The event of a document that shows by itself which system it is of; none where it is one of OpenNebula or of hem's own.
 pub fn of_a_form_of_its_own(document: &[u8]) -> Option<Event> {
-    if webhook::is_saved(document) {
-        Some(webhook::from_saved(document))
-    } else if esc::is_saved(document) {
-        Some(esc::from_saved(document))
-    } else if ncmp::is_saved(document) {
-        Some(ncmp::from_saved(document))
-    } else if masakari::is_saved(document) {
-        Some(masakari::from_saved(document))
-    } else {
-        None
+    match SavedAs::of(document) {
+        SavedAs::Webhook => Some(webhook::from_saved(document)),
+        SavedAs::Esc => Some(esc::from_saved(document)),
+        SavedAs::Ncmp => Some(ncmp::from_saved(document)),
+        SavedAs::Masakari => Some(masakari::from_saved(document)),
+        SavedAs::Own | SavedAs::Message => None,
     }
+}
+
+/// The event of a document that shows which system it is of and cannot be read.
+pub(super) fn unreadable(source: &str, reason: &str, document: &[u8]) -> Event {
+    Event {
+        seq: Seq::default(),
+        source: Arc::from(source),
+        key: String::new(),
+        subject: None,
+        received: Timestamp::now(),
+        facts: Facts::Undecodable {
+            reason: reason.to_owned(),
+        },
+        ambiguous: false,
+        synthesised: true,
+        payload: Payload::new(document.to_vec().into()),
+    }
+}
+
+/// What is wrong with a document that says more than once what was sent, or nowhere.
+pub(super) const ONE_OF_THREE: &str = "it needs one of `body`, `text` and `base64`";
+
+/// What was sent: `body`, a JSON value, or `text`, exactly as it was, or `base64`; none where none of them is there.
+pub(super) fn carried(
+    body: Option<Value>,
+    text: Option<String>,
+    base64: Option<String>,
+) -> Result<Option<Vec<u8>>, String> {
+    match (body, text, base64) {
+        (Some(body), None, None) => Ok(Some(body.to_string().into_bytes())),
+        (None, Some(text), None) => Ok(Some(text.into_bytes())),
+        (None, None, Some(base64)) => from_base64(&base64).map(Some),
+        (None, None, None) => Ok(None),
+        _ => Err(ONE_OF_THREE.to_owned()),
+    }
+}
+
+pub(super) fn from_base64(text: &str) -> Result<Vec<u8>, String> {
+    STANDARD
+        .decode(text)
+        .map_err(|error| format!("`base64` is none: {error}"))
 }
 
 /// The key under which the driver (`one_hm.rb`) would have published it.

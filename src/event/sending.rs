@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::ncmp::SavedRecord;
-use super::saved::SavedMessage;
-use super::{esc, masakari, ncmp, own, webhook};
+use super::saved::{SavedAs, SavedMessage};
+use super::{esc, masakari, webhook};
 
 /// What a saved event was when it travelled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,19 +74,16 @@ pub enum NotSendable {
 /// Nobody sends such an event, or the file says too little.
 pub fn sending(message: &SavedMessage) -> Result<Sending, NotSendable> {
     let document = &message.document;
-    if webhook::is_saved(document) {
-        webhook::request(document).map(Sending::Request)
-    } else if esc::is_saved(document) {
-        esc::request(document).map(Sending::Request)
-    } else if ncmp::is_saved(document) {
-        let record = SavedRecord::read(document).map_err(NotSendable::Unreadable)?;
-        Ok(Sending::Record(record))
-    } else if masakari::is_saved(document) {
-        masakari::request(document).map(Sending::Request)
-    } else if own::is_own(document) {
-        Err(NotSendable::Own)
-    } else {
-        Ok(Sending::Message(message.clone()))
+    match SavedAs::of(document) {
+        SavedAs::Webhook => webhook::request(document).map(Sending::Request),
+        SavedAs::Esc => esc::request(document).map(Sending::Request),
+        SavedAs::Ncmp => {
+            let record = SavedRecord::read(document).map_err(NotSendable::Unreadable)?;
+            Ok(Sending::Record(record))
+        }
+        SavedAs::Masakari => masakari::request(document).map(Sending::Request),
+        SavedAs::Own => Err(NotSendable::Own),
+        SavedAs::Message => Ok(Sending::Message(message.clone())),
     }
 }
 

@@ -3,15 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::id::Seq;
 use super::payload::{self, Payload};
+use super::saved::{ONE_OF_THREE, carried, unreadable};
 use super::sending::{NotSendable, Request};
 use super::time::Timestamp;
 use super::{Event, Facts, Subject, document};
@@ -229,19 +227,8 @@ pub fn is_saved(document: &[u8]) -> bool {
 
 /// The event that a saved request is; one that cannot be read is undecodable and says why.
 pub fn from_saved(document: &[u8]) -> Event {
-    saved_event(document).unwrap_or_else(|reason| Event {
-        seq: Seq::default(),
-        source: Arc::from(SOURCE),
-        key: String::new(),
-        subject: None,
-        received: Timestamp::now(),
-        facts: Facts::Undecodable {
-            reason: format!("no saved request: {reason}"),
-        },
-        ambiguous: false,
-        synthesised: true,
-        payload: Payload::new(document.to_vec().into()),
-    })
+    saved_event(document)
+        .unwrap_or_else(|reason| unreadable(SOURCE, &format!("no saved request: {reason}"), document))
 }
 
 /// The request that a saved one was; nothing is said of whether its body can be read.
@@ -259,15 +246,11 @@ pub(super) fn request(document: &[u8]) -> Result<Request, NotSendable> {
 fn saved_request(document: &[u8]) -> Result<(Saved, Form, Vec<u8>), String> {
     let mut saved: Saved = serde_json::from_slice(document).map_err(|error| error.to_string())?;
     let form = saved.form.unwrap_or(Form::Json);
-    let body = match (saved.body.take(), saved.text.take(), saved.base64.take()) {
-        (Some(body), None, None) if form == Form::Json => body.to_string().into_bytes(),
-        (Some(_), None, None) => return Err(format!("`body` is for JSON; give the {form} as `text`")),
-        (None, Some(text), None) => text.into_bytes(),
-        (None, None, Some(base64)) => STANDARD
-            .decode(base64)
-            .map_err(|error| format!("`base64` is none: {error}"))?,
-        _ => return Err("it needs one of `body`, `text` and `base64`".to_owned()),
-    };
+    let is_json = saved.body.is_some();
+    let body = carried(saved.body.take(), saved.text.take(), saved.base64.take())?.ok_or(ONE_OF_THREE)?;
+    if is_json && form != Form::Json {
+        return Err(format!("`body` is for JSON; give the {form} as `text`"));
+    }
     Ok((saved, form, body))
 }
 

@@ -1,16 +1,14 @@
 //! Events of ESC in files: a notification as it is, a callback as a JSON object that holds its headers besides.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{CallbackHeaders, EscEvent, Notification, read_callback, read_notification};
 use crate::event::id::Seq;
 use crate::event::payload::Payload;
+use crate::event::saved::{ONE_OF_THREE, carried, unreadable};
 use crate::event::sending::{NotSendable, Request};
 use crate::event::time::Timestamp;
 use crate::event::webhook::Form;
@@ -61,19 +59,7 @@ pub fn from_saved(document: &[u8]) -> Event {
     } else {
         saved_notification(document)
     };
-    read.unwrap_or_else(|reason| Event {
-        seq: Seq::default(),
-        source: Arc::from(SOURCE),
-        key: String::new(),
-        subject: None,
-        received: Timestamp::now(),
-        facts: Facts::Undecodable {
-            reason: format!("no saved event of ESC: {reason}"),
-        },
-        ambiguous: false,
-        synthesised: true,
-        payload: Payload::new(document.to_vec().into()),
-    })
+    read.unwrap_or_else(|reason| unreadable(SOURCE, &format!("no saved event of ESC: {reason}"), document))
 }
 
 /// The request that a saved callback was; nothing is said of whether its body can be read.
@@ -91,14 +77,7 @@ pub(in crate::event) fn request(document: &[u8]) -> Result<Request, NotSendable>
 
 fn saved_request(document: &[u8]) -> Result<(Saved, Vec<u8>), String> {
     let mut saved: Saved = serde_json::from_slice(document).map_err(|error| error.to_string())?;
-    let body = match (saved.body.take(), saved.text.take(), saved.base64.take()) {
-        (Some(body), None, None) => body.to_string().into_bytes(),
-        (None, Some(text), None) => text.into_bytes(),
-        (None, None, Some(base64)) => STANDARD
-            .decode(base64)
-            .map_err(|error| format!("`base64` is none: {error}"))?,
-        _ => return Err("it needs one of `body`, `text` and `base64`".to_owned()),
-    };
+    let body = carried(saved.body.take(), saved.text.take(), saved.base64.take())?.ok_or(ONE_OF_THREE)?;
     Ok((saved, body))
 }
 

@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{LIFE_CYCLE_TYPE, Record, event};
-use crate::event::id::Seq;
-use crate::event::payload::Payload;
+use crate::event::Event;
+use crate::event::saved::{carried, from_base64, unreadable};
 use crate::event::time::Timestamp;
-use crate::event::{Event, Facts};
 
 /// The source of a saved record that does not say which it came from.
 const SOURCE: &str = "ncmp";
@@ -61,7 +58,7 @@ impl HeaderValue {
     fn bytes(self) -> Result<Vec<u8>, String> {
         match self {
             Self::Text(text) => Ok(text.into_bytes()),
-            Self::Bytes { base64 } => decode(&base64),
+            Self::Bytes { base64 } => from_base64(&base64),
         }
     }
 }
@@ -121,13 +118,7 @@ impl SavedRecord {
             return Ok(Self::bare(document));
         }
         let saved: Saved = serde_json::from_slice(document).map_err(|error| error.to_string())?;
-        let value = match (saved.body, saved.text, saved.base64) {
-            (Some(body), None, None) => Some(body.to_string().into_bytes()),
-            (None, Some(text), None) => Some(text.into_bytes()),
-            (None, None, Some(base64)) => Some(decode(&base64)?),
-            (None, None, None) => None,
-            _ => return Err("it needs one of `body`, `text` and `base64`".to_owned()),
-        };
+        let value = carried(saved.body, saved.text, saved.base64)?;
         let headers = saved
             .headers
             .into_iter()
@@ -167,27 +158,10 @@ impl SavedRecord {
     }
 }
 
-fn decode(base64: &str) -> Result<Vec<u8>, String> {
-    STANDARD
-        .decode(base64)
-        .map_err(|error| format!("`base64` is none: {error}"))
-}
-
 /// The event that a saved record is; one that cannot be read is undecodable and says why.
 pub fn from_saved(document: &[u8]) -> Event {
-    read(document).unwrap_or_else(|reason| Event {
-        seq: Seq::default(),
-        source: SOURCE.into(),
-        key: String::new(),
-        subject: None,
-        received: Timestamp::now(),
-        facts: Facts::Undecodable {
-            reason: format!("no saved record of NCMP: {reason}"),
-        },
-        ambiguous: false,
-        synthesised: true,
-        payload: Payload::new(document.to_vec().into()),
-    })
+    read(document)
+        .unwrap_or_else(|reason| unreadable(SOURCE, &format!("no saved record of NCMP: {reason}"), document))
 }
 
 fn read(document: &[u8]) -> Result<Event, String> {
@@ -207,6 +181,7 @@ fn read(document: &[u8]) -> Result<Event, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Facts;
 
     #[test]
     fn a_saved_record_is_the_event_that_it_was() {

@@ -13,7 +13,7 @@ use super::Spot;
 use super::asking::{self, Standing};
 use super::client::Consumer;
 use super::placing::{Begin, Known, Missed, begin};
-use super::reader::Site;
+use super::reader::ReaderSite;
 use crate::engine::bookmark::{Bookmark, BookmarkError};
 use crate::engine::intake::NotAccepted;
 use crate::engine::seek::Sought;
@@ -68,7 +68,7 @@ enum NotYet {
 
 /// Finds out where partitions are read from. None where it was given up.
 pub(super) async fn place(
-    site: Site,
+    site: ReaderSite,
     consumer: Arc<Consumer>,
     wanted: Wanted,
     until: CancellationToken,
@@ -109,7 +109,7 @@ pub(super) async fn place(
 }
 
 /// Keeps what an operator wants, before anybody asks the broker where that is.
-async fn keep(site: &Site, sought: &[Sought], target: Target) -> Result<(), NotYet> {
+async fn keep(site: &ReaderSite, sought: &[Sought], target: Target) -> Result<(), NotYet> {
     let mark = Mark::Seek(target).to_bytes();
     let bookmarks: Result<Vec<Bookmark>, _> = sought
         .iter()
@@ -121,7 +121,7 @@ async fn keep(site: &Site, sought: &[Sought], target: Target) -> Result<(), NotY
 
 /// None where it was given up.
 async fn attempt(
-    site: &Site,
+    site: &ReaderSite,
     consumer: &Arc<Consumer>,
     spots: &[Spot],
     others: &mut BTreeSet<Spot>,
@@ -203,7 +203,13 @@ fn is_young(kept: &BTreeMap<String, Bytes>, (topic, partition): &Spot) -> bool {
 }
 
 /// Says what was missed; where the partition is read from is kept with it.
-async fn tell(site: &Site, spot: &Spot, missed: Missed, known: &Known, begin: &Begin) -> Result<(), NotYet> {
+async fn tell(
+    site: &ReaderSite,
+    spot: &Spot,
+    missed: Missed,
+    known: &Known,
+    begin: &Begin,
+) -> Result<(), NotYet> {
     let (topic, partition) = spot;
     let why = match missed {
         Missed::Removed { from, to } => format!(

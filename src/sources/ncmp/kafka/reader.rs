@@ -65,7 +65,7 @@ const COMMIT_WITHIN: Duration = Duration::from_secs(3);
 
 /// What a source works with, whatever its client is.
 #[derive(Debug, Clone)]
-pub(super) struct Site {
+pub(super) struct ReaderSite {
     pub name: Arc<str>,
     pub names_source: bool,
     pub rules: Arc<NcmpSource>,
@@ -151,7 +151,7 @@ enum Next {
 
 /// Reads.
 pub(super) struct Reader<'a> {
-    site: &'a Site,
+    site: &'a ReaderSite,
     consumer: Arc<Consumer>,
     told: mpsc::UnboundedReceiver<Told>,
     seeks: &'a mut mpsc::Receiver<Seek>,
@@ -178,7 +178,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(
-        site: &'a Site,
+        site: &'a ReaderSite,
         consumer: Arc<Consumer>,
         told: mpsc::UnboundedReceiver<Told>,
         seeks: &'a mut mpsc::Receiver<Seek>,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
 use super::client::{self, Consumer, Credentials, Teller};
-use super::reader::{Ended, Reader, Site as ReaderSite};
+use super::reader::{Ended, Reader, ReaderSite};
 use crate::config::NcmpSource;
 use crate::engine::intake::Limits;
 use crate::repeats::Repeats;
