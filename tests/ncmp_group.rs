@@ -387,6 +387,34 @@ async fn while_the_backlog_is_full_records_stay_with_the_broker() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_that_are_placed_anew_while_they_are_paused_are_read_on() {
+    let mut broker = Broker::with_topic(1);
+    let house = waiting();
+    configure(&house, broker.address(), ", start: earliest");
+    append(
+        &house,
+        "limits: { max_backlog: 5 }\nlog: info,hem::sources::ncmp=debug\n",
+    );
+    broker.produce(&into_each(1, 0..10));
+    let mut service = Service::start(&house);
+    let full = |status: &StatusView| status.not_accepting.is_some();
+    service.until("nothing more is accepted", full).await;
+    broker.produce(&into_each(1, 10..40));
+    service.until_logged("the partitions are paused").await;
+    let status = service.status().await.expect("a status");
+    let accepted = status.events["ncmp1"].accepted;
+    assert!(accepted < 40, "{accepted}");
+    let anew = ["source", "seek", "ncmp1", "--topic", TOPIC, "--earliest"];
+    // It cannot be kept, and the partition is placed where it was.
+    let said = service::hem(&house, &anew).await;
+    assert!(said.stderr.contains("the backlog is full"), "{said:?}");
+    go(&house);
+    service.until_succeeded(40).await;
+    service.stop().await;
+    assert_eq!(each_once(&house), every_place(&mut broker));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_disk_is_full_records_stay_with_the_broker() {
     let mut broker = Broker::with_topic(2);
     let mut house = counting();

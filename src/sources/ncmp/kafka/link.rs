@@ -65,6 +65,8 @@ pub(super) struct Link {
     missing: Vec<String>,
     /// The broker refuses what hem asks for, though it answers.
     is_denied: bool,
+    /// No broker has answered since the last one was lost.
+    is_away: bool,
     /// The broker answers, and has one of the topics at least.
     is_there: bool,
     /// The group has given hem partitions, and they are read: whatever is sent from now on is seen.
@@ -82,6 +84,7 @@ impl Link {
             delay: ASK_AGAIN.0,
             missing: Vec::new(),
             is_denied: false,
+            is_away: false,
             is_there: false,
             has_share: false,
         }
@@ -122,11 +125,17 @@ impl Link {
         matches!(self.state, Some(Err(_)))
     }
 
+    /// Whether no broker has answered since the last one was lost. What comes back may have other topics, even of the same name.
+    pub(super) const fn is_away(&self) -> bool {
+        self.is_away
+    }
+
     /// librdkafka tells of trouble. It goes on by itself.
     pub(super) fn trouble(&mut self, code: RDKafkaErrorCode, reason: String, log: &mut Repeats) {
         let reason = without_details(&reason).to_owned();
         match code {
             RDKafkaErrorCode::AllBrokersDown => {
+                self.is_away = true;
                 let why = self.last_reason.clone().unwrap_or(reason);
                 self.down(why, log);
             }
@@ -167,6 +176,7 @@ impl Link {
     pub(super) fn looked(&mut self, look: &Look, log: &mut Repeats) -> bool {
         match look {
             Ok(found) => {
+                self.is_away = false;
                 self.delay = ASK_AGAIN.0;
                 let missing: Vec<String> = found
                     .iter()

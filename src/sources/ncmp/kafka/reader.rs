@@ -461,7 +461,9 @@ impl<'a> Reader<'a> {
             };
             self.partitions.insert(spot, partition);
         }
-        match self.consumer.assign(&assignment) {
+        // A pause outlives the assignment under which it was made.
+        let resumed = self.consumer.resume(&assignment);
+        match resumed.and_then(|()| self.consumer.assign(&assignment)) {
             Ok(()) => {
                 self.phase = Phase::Reading;
                 self.link.reads(self.log);
@@ -569,11 +571,15 @@ impl<'a> Reader<'a> {
     }
 
     /// Paused partitions bring nothing, while the group still hears of hem.
+    ///
+    /// They are paused at once where the broker is away: once it is back it is asked for its topics before anything is read. What it is
+    /// asked for in between it may know nothing of, and librdkafka 2.12 does not live through an answer that names no topic at all.
     fn pause_or_resume(&mut self) {
         if !matches!(self.phase, Phase::Reading) {
             return;
         }
-        if self.takes() {
+        let is_away = self.link.is_away();
+        if self.takes() && !is_away {
             self.full_since = None;
             if self.is_paused {
                 self.is_paused = false;
@@ -584,10 +590,13 @@ impl<'a> Reader<'a> {
             }
         } else {
             let since = *self.full_since.get_or_insert_with(Instant::now);
-            if !self.is_paused && since.elapsed() >= PAUSE_AFTER {
+            if !self.is_paused && (is_away || since.elapsed() >= PAUSE_AFTER) {
                 let all = list(self.partitions.keys().cloned());
                 match self.consumer.pause(&all) {
-                    Ok(()) => self.is_paused = true,
+                    Ok(()) => {
+                        self.is_paused = true;
+                        tracing::debug!(source = &*self.site.name, is_away, "the partitions are paused");
+                    }
                     Err(error) => self.end_over(&error),
                 }
             }
