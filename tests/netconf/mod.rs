@@ -18,6 +18,7 @@ use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::UNIX_EPOCH;
 
 pub(crate) use door::{Account, Door};
 pub(crate) use link::Link;
@@ -31,11 +32,19 @@ use crate::daemon::{House, until};
 /// The only stream that netconfd has.
 pub(crate) const STREAM: &str = "NETCONF";
 
+/// The present second since 1970.
+fn second() -> u64 {
+    let since = UNIX_EPOCH.elapsed().expect("a time after 1970");
+    since.as_secs()
+}
+
 /// netconfd as a process of its own, reached through a [`Door`].
 pub(crate) struct Netconfd {
     pub(crate) door: Door,
     events: u32,
     child: Option<Child>,
+    /// The second in which it served at last.
+    began: u64,
 }
 
 impl Netconfd {
@@ -58,6 +67,7 @@ impl Netconfd {
             door,
             events,
             child: None,
+            began: 0,
         };
         netconfd.start_again().await;
         netconfd
@@ -71,6 +81,8 @@ impl Netconfd {
     /// Starts it anew: what it knew is lost, its replay log too.
     pub(crate) async fn start_again(&mut self) {
         self.kill();
+        // It says in whole seconds when its log began, by which alone its lives can be told apart.
+        until("another second has begun", || second() > self.began).await;
         let folder = &self.door.folder;
         let socket = folder.join("ncx.sock");
         let _ = fs::remove_file(&socket);
@@ -99,6 +111,7 @@ impl Netconfd {
         self.child = Some(child);
         until("netconfd serves", || UnixStream::connect(&socket).is_ok()).await;
         allow_everybody(&socket);
+        self.began = second();
         self.door.sshd.listens().await;
     }
 
