@@ -11,7 +11,7 @@ mod service;
 use std::time::Duration;
 
 use bytes::Bytes;
-use daemon::{House, LIMIT, until, until_settled};
+use daemon::{House, until, until_found, until_settled};
 use hem::config::{self, OpennebulaSource, Source};
 use hem::daemon::Daemon;
 use hem::engine::handle::{CatchUpStatus, GapStory, Handle, NotedOnly, Status};
@@ -78,18 +78,11 @@ async fn catch_up(handle: &Handle) -> Option<CatchUpStatus> {
 
 /// Waits until catching up has come so far.
 async fn until_it_is(handle: &Handle, what: &str, holds: impl Fn(&CatchUpStatus) -> bool) -> CatchUpStatus {
-    let look = async {
-        loop {
-            if let Some(status) = catch_up(handle).await.filter(&holds) {
-                return status;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    match tokio::time::timeout(LIMIT, look).await {
-        Ok(status) => status,
-        Err(_) => panic!("waited in vain: {what}: {:?}", catch_up(handle).await),
-    }
+    until_found(what, async || match catch_up(handle).await {
+        Some(status) if holds(&status) => Ok(status),
+        other => Err(other),
+    })
+    .await
 }
 
 /// Waits until the gap with this record is caught up with.
@@ -696,12 +689,11 @@ async fn what_is_refused_on_standby_is_not_taken_for_heard() {
 
 /// Waits until the daemon's status is so.
 async fn until_status(handle: &Handle, holds: impl Fn(&Status) -> bool) {
-    let look = async {
-        while !holds(&handle.status().await.expect("a status")) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, look).await.expect("the status is so");
+    until_found("the status is so", async || {
+        let status = handle.status().await.expect("a status");
+        if holds(&status) { Ok(()) } else { Err(status) }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

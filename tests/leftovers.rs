@@ -14,9 +14,9 @@ use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use daemon::{House, LIMIT, until};
+use daemon::{House, LIMIT, until, until_found};
 use hem::control::client::Client;
 use hem::runner::leftovers::{Fate, Recorded, boot_id, end_leftovers};
 use nix::sys::signal::{Signal, kill, killpg};
@@ -193,14 +193,13 @@ async fn a_script_that_cleared_its_environment_is_ended_by_the_next_life() {
     let client = Client::connect(&house.config.control.socket)
         .await
         .expect("a daemon");
-    let (began, mut is_recorded) = (Instant::now(), false);
-    while !is_recorded {
-        assert!(began.elapsed() < LIMIT, "the process is not recorded");
+    until_found("the process is recorded", async || {
         let story = client.story("1", false).await.expect("its story");
         let attempt = story.executions[0].attempts.first();
-        is_recorded = attempt.is_some_and(|attempt| attempt.process.is_some());
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+        let is_recorded = attempt.is_some_and(|attempt| attempt.process.is_some());
+        if is_recorded { Ok(()) } else { Err(story) }
+    })
+    .await;
     let pid = pid_in(&pid);
     until("it hides", || {
         fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| environment.is_empty())

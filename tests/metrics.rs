@@ -15,7 +15,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use daemon::{House, publish, publisher, until};
+use daemon::{House, publish, publisher, until, until_found};
 use serde_json::Value;
 use service::hem;
 
@@ -122,12 +122,15 @@ async fn metrics_say_what_the_status_says_and_a_blocked_lane_shows() {
     })
     .await;
     // Until a look around has passed, the lane may have been blocked for less than a millisecond.
-    loop {
-        if !handle.status().await.expect("a status").blocked.is_empty() {
-            break;
+    until_found("the lane is blocked", async || {
+        let status = handle.status().await.expect("a status");
+        if status.blocked.is_empty() {
+            Err(status)
+        } else {
+            Ok(())
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    })
+    .await;
 
     let status = hem(&house, &["status", "--json"]).await;
     assert_eq!(status.code, 0, "{}", status.stderr);

@@ -11,7 +11,7 @@ mod service;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use daemon::{House, LIMIT, until, until_settled};
+use daemon::{House, LIMIT, until, until_found, until_settled};
 use hem::config::{Config, OpennebulaSource, Source};
 use hem::daemon::{Daemon, Options};
 use hem::engine::execution::{Actor, Cause, Execution, State};
@@ -108,29 +108,21 @@ async fn pool(handle: &Handle) -> PoolStatus {
 }
 
 async fn until_pool(handle: &Handle, what: &str, holds: impl Fn(&PoolStatus) -> bool) -> PoolStatus {
-    let began = Instant::now();
-    loop {
+    until_found(what, async || {
         let pool = pool(handle).await;
-        if holds(&pool) {
-            return pool;
-        }
-        assert!(began.elapsed() < LIMIT, "waited in vain: {what}: {pool:?}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+        if holds(&pool) { Ok(pool) } else { Err(pool) }
+    })
+    .await
 }
 
 /// Waits until the pool was read, once for the start and once for the connection.
 async fn until_read(handle: &Handle) -> PoolStatus {
-    let connected = async {
-        loop {
-            let status = handle.status().await.expect("a status");
-            if status.sources["opennebula"].connects > 0 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, connected).await.expect("it connects");
+    until_found("it connects", async || {
+        let status = handle.status().await.expect("a status");
+        let source = status.sources["opennebula"].clone();
+        if source.connects > 0 { Ok(()) } else { Err(source) }
+    })
+    .await;
     until_pool(handle, "the pool is read", |pool| {
         pool.reads >= 2 && pool.away.is_none()
     })

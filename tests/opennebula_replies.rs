@@ -13,7 +13,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use daemon::{House, LIMIT, until, until_settled};
+use daemon::{House, until, until_found, until_settled};
 use hem::daemon::Daemon;
 use hem::engine::execution::Actor;
 use hem::engine::handle::{Handle, OutboxStatus};
@@ -81,16 +81,11 @@ async fn run_often(daemon: &Daemon, hook: &str, count: usize) {
 
 /// Waits until the telling has come so far.
 async fn until_told(handle: &Handle, holds: impl Fn(&OutboxStatus) -> bool) -> OutboxStatus {
-    let look = async {
-        loop {
-            let told = handle.status().await.expect("a status").outboxes["opennebula"].clone();
-            if holds(&told) {
-                return told;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, look).await.expect("it comes so far")
+    until_found("the telling comes so far", async || {
+        let told = handle.status().await.expect("a status").outboxes["opennebula"].clone();
+        if holds(&told) { Ok(told) } else { Err(told) }
+    })
+    .await
 }
 
 /// A message's return code, hook and document.

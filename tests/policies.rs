@@ -10,9 +10,9 @@ mod recorded;
 
 use std::collections::BTreeMap;
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use daemon::{House, LIMIT, publish, publisher, until, until_settled};
+use daemon::{House, publish, publisher, until, until_found, until_settled};
 use hem::engine::execution::{Actor, Execution, State};
 use hem::engine::handle::{Handle, Notice, OrderError, Status};
 use hem::engine::mute::{MutedBy, Scope, Then, holding};
@@ -495,9 +495,7 @@ async fn the_queue_is_grouped_by_hook_with_its_pace() {
         publish(&publisher, &running(vm)).await;
     }
     until("all are accepted", || states(handle, "held").len() == 200).await;
-    let began = Instant::now();
-    let left = loop {
-        assert!(began.elapsed() < LIMIT, "there is never an estimate");
+    let left = until_found("there is an estimate", async || {
         let told = status(handle).await;
         let group = |hook: &str| {
             told.queue
@@ -511,15 +509,11 @@ async fn the_queue_is_grouped_by_hook_with_its_pace() {
             (200, 200, 0, None)
         );
         assert!(held.oldest.is_some_and(|oldest| oldest >= before));
-        let Some(busy) = group("busy") else {
-            continue;
-        };
+        let busy = group("busy").ok_or(None)?;
         assert!(busy.running <= 1 && busy.held == 0);
-        if let Some(left) = busy.left {
-            break left;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+        busy.left.ok_or(Some(busy))
+    })
+    .await;
     println!("about {left:?} left");
     assert!(left > Duration::ZERO);
     daemon.stop().await;

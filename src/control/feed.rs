@@ -183,14 +183,18 @@ pub(super) fn lines(lines: impl Stream<Item = FeedLine> + Send + 'static) -> Res
 /// An export, made as fast as it is read. A daemon that stops leaves it without its last line, and so does a caller who would no longer be
 /// let in.
 pub(super) fn chunks(exporter: Exporter, caller: Caller, shutdown: CancellationToken) -> Response {
-    let chunks = stream::unfold(exporter, |mut exporter| async move {
+    let reader = caller.clone();
+    let chunks = stream::unfold((exporter, reader), |(mut exporter, reader)| async move {
         // It waits for the disk.
         let made = tokio::task::spawn_blocking(move || {
             let chunk = exporter.next_chunk();
             (chunk, exporter)
         });
         let (chunk, exporter) = made.await.ok()?;
-        Some((Ok::<_, Infallible>(Bytes::from(chunk?)), exporter))
+        if !reader.is_still_welcome() {
+            return None;
+        }
+        Some((Ok::<_, Infallible>(Bytes::from(chunk?)), (exporter, reader)))
     });
     let chunks = chunks.take_until(async move {
         tokio::select! {

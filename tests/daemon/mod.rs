@@ -7,6 +7,7 @@
     reason = "each test program uses its own part; a test that cannot go on shall fail"
 )]
 
+use std::fmt::Debug;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -134,28 +135,39 @@ impl House {
 
 /// Waits until a condition holds.
 pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    until_found(what, async || holds().then_some(()).ok_or("")).await;
+}
+
+/// Waits until a look finds something; one that does not says what is there instead.
+pub(crate) async fn until_found<T, Instead: Debug>(
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<T, Instead>,
+) -> T {
     let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < LIMIT, "waited in vain: {what}");
+    loop {
+        match look().await {
+            Ok(found) => return found,
+            Err(instead) => assert!(began.elapsed() < LIMIT, "waited in vain: {what}: {instead:?}"),
+        }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
 /// Waits until nothing is queued, running or waiting for a retry, and this many events were received.
 pub(crate) async fn until_settled(handle: &Handle, received: u64) {
-    let began = Instant::now();
-    loop {
-        let summary = handle.store().summary();
-        let got: u64 = summary.events.values().map(|counters| counters.received).sum();
-        if got >= received && unsettled(&summary) == 0 {
-            return;
-        }
-        assert!(
-            began.elapsed() < LIMIT,
-            "waited in vain: {received} events are received and settled: {summary:?}"
-        );
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until_found(
+        &format!("{received} events are received and settled"),
+        async || {
+            let summary = handle.store().summary();
+            let got: u64 = summary.events.values().map(|counters| counters.received).sum();
+            if got >= received && unsettled(&summary) == 0 {
+                Ok(())
+            } else {
+                Err(summary)
+            }
+        },
+    )
+    .await;
 }
 
 /// Executions that have not reached their end.

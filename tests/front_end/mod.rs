@@ -6,14 +6,12 @@
     reason = "each test program uses its own part; a test that cannot go on shall fail"
 )]
 
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hem::control::client::Client;
 use serde_json::{Value, json};
 
-use crate::daemon::{House, LIMIT};
+use crate::daemon::{House, until_found};
 use crate::oned_stand_in::Oned;
 use crate::service::{Service, configure};
 
@@ -153,13 +151,11 @@ impl FrontEnd {
     }
 
     pub(crate) async fn until_hooks(&self, holds: impl Fn(&[String]) -> bool) {
-        let look = async {
-            while !holds(&self.hooks().await) {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let came = tokio::time::timeout(LIMIT, look).await;
-        assert!(came.is_ok(), "in force are {:?}", self.hooks().await);
+        until_found("the hooks in force are so", async || {
+            let hooks = self.hooks().await;
+            if holds(&hooks) { Ok(()) } else { Err(hooks) }
+        })
+        .await;
     }
 
     /// Waits until this many results came, and gives them all in the order in which they came.
