@@ -20,6 +20,7 @@ use std::process::{Child, Command, Stdio};
 use daemon::{House, until};
 use netconf::subscriber::{SOURCE, accepted, configure, connected, refused, subscribed};
 use netconf::{Account, Emit, Link, Netconfd, Operator, STREAM};
+use nix::unistd::geteuid;
 use service::Service;
 use sshd::{make_key, public_key};
 
@@ -317,6 +318,18 @@ async fn an_endpoint_may_have_several_keys_as_a_pair_of_servers_behind_one_addre
     service.stop().await;
 }
 
+/// What a command begins with that is to see a folder where another one is.
+fn mounted(folder: &Path, place: &str) -> Vec<String> {
+    let mut words = vec!["unshare", "--mount"];
+    if !geteuid().is_root() {
+        words.extend(["--user", "--map-root-user"]);
+    }
+    let mount = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
+    let folder = folder.to_str().expect("a path");
+    words.extend(["sh", "-c", mount, "sh", folder, place]);
+    words.into_iter().map(str::to_owned).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn known_hosts_is_read_as_ssh_reads_it() {
     let house = House::new();
@@ -367,6 +380,14 @@ async fn known_hosts_is_read_as_ssh_reads_it() {
     configure(&house, &format!("{without}, stream: {STREAM}"));
     let environment = ["env".to_owned(), format!("HOME={}", home.display())];
     let mut service = Service::start_by(&house, &environment, &[]);
+    connected(&mut service, 1).await;
+    service.stop().await;
+    // And those of the machine, of which hem alone sees others here.
+    let machine = house.path("machine");
+    fs::create_dir_all(&machine).expect("a folder");
+    fs::rename(home.join(".ssh/known_hosts"), machine.join("ssh_known_hosts")).expect("a file");
+    let seen = mounted(&machine, "/etc/ssh");
+    let mut service = Service::start_by(&house, &[seen, environment.to_vec()].concat(), &[]);
     connected(&mut service, 1).await;
     service.stop().await;
     // A key that was withdrawn is refused, whoever else knows it.
